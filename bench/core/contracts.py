@@ -1,0 +1,177 @@
+"""What a plug-in promises. The machine knows plug-ins by these classes only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.protocol import Knowledge, ThreatModel
+from bench.core.rng import Rng, SampleRng
+
+HeatmapLoss = Callable[..., Tensor]
+"""(N, H, W) heatmaps and per-sample targets to (N,) losses that an attack wants to see grow."""
+
+
+class Linearization(NamedTuple):
+    """An attribution and the way back from it to the pixels, sharing one forward pass."""
+
+    attribution: Tensor
+    pullback: Callable[[Tensor], Tensor]
+
+
+class AttributionMethod(ABC):
+    """Explains logit `labels[i]` of image i.
+
+    `linearize` is the one primitive: the value and its pullback (vector-Jacobian product), as in reverse-mode
+    differentiation. The default pulls back by double backward, which is the oracle of every faster one.
+    """
+
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def attribute(
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
+    ) -> Tensor:
+        """(N, C, H, W) signed attribution of logit `labels` at `images`; with a graph if asked."""
+
+    def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
+        """Return the attribution, and the function from a cotangent (N, C, H, W) to d<A(x), cotangent>/dx."""
+        leaf = images.detach().requires_grad_()
+        attribution = self.attribute(model, leaf, labels, rng=rng, create_graph=True)
+
+        def pullback(cotangent: Tensor) -> Tensor:
+            if not attribution.requires_grad:
+                return torch.zeros_like(leaf)
+            (gradient,) = torch.autograd.grad(attribution, leaf, cotangent, allow_unused=True)
+            return torch.zeros_like(leaf) if gradient is None else gradient
+
+        return Linearization(attribution.detach(), pullback)
+
+    def pullback(
+        self, model: nn.Module, images: Tensor, labels: Tensor, cotangent: Tensor, *, rng: SampleRng
+    ) -> Tensor:
+        """(N, C, H, W): the gradient of <A(x), cotangent> with respect to the pixels."""
+        return self.linearize(model, images, labels, rng=rng).pullback(cotangent)
+
+    def completeness_gap(self, model: nn.Module, images: Tensor, labels: Tensor, attribution: Tensor) -> Tensor | None:
+        """(N,) |sum of A - (logit(x) - logit(baseline))| where the method promises completeness, else None."""
+        return None
+
+
+class Observation(NamedTuple):
+    """What one look at the real (ReLU) network shows of N images."""
+
+    logits: Tensor
+    heatmap: Tensor
+
+
+class Victim(ABC):
+    """What an adversary may touch. Every look is counted, per image, in `queries`."""
+
+    @abstractmethod
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, K) logits of the real network."""
+
+    @abstractmethod
+    def observe(self, images: Tensor, labels: Tensor) -> Observation:
+        """Logits and heatmaps of the real network."""
+
+    @abstractmethod
+    def loss_gradient(self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor) -> Tensor:
+        """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
+
+        `targets` are tensors whose first axis is the batch; each image meets its own slice of them.
+        """
+
+    @abstractmethod
+    def similarity(self, before: Observation, after: Observation) -> Tensor:
+        """(N,) the protocol's primary metric; +inf where the prediction had to be kept and was not."""
+
+
+class Attack(ABC):
+    """Proposes perturbed images. It need not project, judge or count: the evaluation does not trust it."""
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge]
+    source: ClassVar[str]
+
+    @abstractmethod
+    def perturb(
+        self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng
+    ) -> Tensor:
+        """(N, C, H, W) proposals for N images of which the logits `labels` are explained."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One side of a pair: N images and what the real network says and shows of them."""
+
+    images: Tensor
+    logits: Tensor
+    attribution: Tensor
+    heatmap: Tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """N samples before and after an attack, as metrics see them."""
+
+    before: View
+    after: View
+    labels: Tensor
+
+
+class Metric(ABC):
+    """One number per sample of a pair."""
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]]
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]]
+
+    @abstractmethod
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) values; NaN where undefined."""
+
+
+class Split(NamedTuple):
+    """Images as stored: (N, C, H, W) uint8, and their (N,) int64 labels."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Dataset(ABC):
+    """A labelled image set, read from a data folder."""
+
+    version: ClassVar[int] = 1
+    classes: ClassVar[tuple[str, ...]]
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
+
+    @abstractmethod
+    def load(self, split: Literal["train", "test"]) -> Split:
+        """All images of a split, in their official order."""
+
+
+class Student(NamedTuple):
+    """A network in training, its smooth copy over the same parameters, and the context of fast first-order passes."""
+
+    model: nn.Module
+    smooth: Callable[[float], nn.Module]
+    fast: Callable[[], AbstractContextManager[object]]
+
+
+class Objective(ABC):
+    """A training's loss. Second-order terms run outside `student.fast()`."""
+
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
+        """Scalar loss of a batch of (N, C, H, W) images in [0, 1], ready for `backward`."""

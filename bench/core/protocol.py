@@ -1,0 +1,119 @@
+"""What is fixed before anything runs: threat model, components and samples of an evaluation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+Knowledge = Literal["white-box", "black-box", "none"]
+HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=80)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _fraction(value: object) -> Fraction:
+    if isinstance(value, float):
+        raise ValueError(f'expected a fraction of the pixel range in quotes, such as "8/255", got {value}')
+    try:
+        return Fraction(str(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f'expected a fraction such as "8/255", got {value!r}') from error
+
+
+PixelFraction = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str, return_type=str)]
+"""A length in pixel units, where 1 is the full range, kept exact and written as "8/255"."""
+
+
+class Strict(BaseModel):
+    """Data that crosses a border: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Component(Strict):
+    """A plug-in by name, with the parameters that differ from its defaults."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class ThreatModel(Strict):
+    """What the adversary may do to an image, and what it may know."""
+
+    norm: Literal["linf", "l2"]
+    epsilon: PixelFraction = Field(ge=0)
+    knowledge: Knowledge = "white-box"
+    keep_prediction: bool = True
+    max_queries: int | None = Field(default=None, ge=1)
+
+
+class SampleSet(Strict):
+    """Which images are evaluated: indices into a split, and the checksum of their pixels."""
+
+    dataset: Name = Field(description="the image set that the sample ids speak of")
+    source: Name = Field(description="the dataset plug-in that delivers the pixels")
+    split: Literal["train", "test"] = "test"
+    sha256: Sha256 = Field(description="of the images, uint8 (C, H, W), in the order of `indices`")
+    indices: tuple[int, ...] = Field(min_length=1)
+    showcase: tuple[int, ...] = Field(default=(), description="indices whose images are kept for the pages")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.indices)) != len(self.indices):
+            raise ValueError("expected distinct sample indices, got some twice")
+        if not set(self.showcase) <= set(self.indices):
+            raise ValueError("expected the showcase among the sample indices, got others")
+        return self
+
+    def ids(self) -> list[str]:
+        """Return the sample ids, `<dataset>/<split>/<index>`."""
+        return [f"{self.dataset}/{self.split}/{index}" for index in self.indices]
+
+
+class Surrogate(Strict):
+    """The smooth copy through which attacks differentiate attributions."""
+
+    activation: Literal["softplus"] = "softplus"
+    beta: float = Field(gt=0)
+
+
+class Protocol(Strict):
+    """One way to measure, immutable: another value is another version."""
+
+    name: Name
+    version: int = Field(ge=1)
+    description: str
+    rankable: bool
+    samples: SampleSet
+    threat: ThreatModel
+    attribution: Component = Field(description="what is judged, on the real network")
+    search_attribution: Component = Field(description="what attacks differentiate: the same method, fewer nodes")
+    surrogate: Surrogate
+    explain: Literal["predicted-class", "true-class"]
+    heatmap: HeatmapRule
+    attacks: tuple[Component, ...]
+    floor: Name = Field(description="the attack without knowledge that every other attack must beat")
+    metrics: tuple[Component, ...]
+    primary_metric: Name = Field(description="what attacks select their best iterate by, and what ranks")
+    shard_size: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    precision: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for kind, parts in (("attacks", self.attacks), ("metrics", self.metrics)):
+            names = [part.name for part in parts]
+            if len(set(names)) != len(names):
+                raise ValueError(f"expected each of the {kind} once, got {names}")
+        if self.primary_metric not in {m.name for m in self.metrics}:
+            raise ValueError(f"expected the primary metric among the metrics, got {self.primary_metric!r}")
+        if self.floor not in {a.name for a in self.attacks}:
+            raise ValueError(f"expected the floor among the attacks, got {self.floor!r}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The name under which results are filed: `<name>-v<version>`."""
+        return f"{self.name}-v{self.version}"

@@ -1,0 +1,66 @@
+"""Randomness is a value that is passed on, never ambient state.
+
+A stream is named by a seed and a path of purposes; a number drawn from it depends on that name alone. Streams of samples
+hang on the sample's id, so the batch a sample travels in, the shard order and the device cannot change what it draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rng:
+    """One named stream of random numbers, drawn on the CPU."""
+
+    seed: int
+    path: tuple[str | int, ...] = ()
+
+    def fork(self, *purpose: str | int) -> Rng:
+        """Return the stream for a narrower purpose."""
+        return Rng(self.seed, (*self.path, *purpose))
+
+    @property
+    def key(self) -> int:
+        """The 63-bit number that seeds the generator."""
+        name = "\x1f".join(map(str, (self.seed, *self.path)))
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+    def generator(self) -> torch.Generator:
+        """Return a fresh generator at the start of the stream."""
+        return torch.Generator().manual_seed(self.key)
+
+
+@dataclass(frozen=True)
+class SampleRng:
+    """One stream per sample of a batch."""
+
+    base: Rng
+    sample_ids: tuple[str, ...] = field(repr=False)
+
+    def fork(self, *purpose: str | int) -> SampleRng:
+        """Return the streams for a narrower purpose (a step, a restart)."""
+        return SampleRng(self.base.fork(*purpose), self.sample_ids)
+
+    def select(self, indices: Sequence[int] | slice) -> SampleRng:
+        """Return the streams of some of the samples."""
+        ids = self.sample_ids[indices] if isinstance(indices, slice) else tuple(self.sample_ids[i] for i in indices)
+        return SampleRng(self.base, ids)
+
+    def keys(self) -> list[int]:
+        """Return each sample's seed, as it is written into its row."""
+        return [self.base.fork(sample).key for sample in self.sample_ids]
+
+    def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Tensor:
+        """(N, *shape) float32, uniform in [low, high)."""
+        draws = [torch.rand(shape, generator=self.base.fork(s).generator()) for s in self.sample_ids]
+        return torch.stack(draws) * (high - low) + low
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        """(N, *shape) float32, standard normal."""
+        return torch.stack([torch.randn(shape, generator=self.base.fork(s).generator()) for s in self.sample_ids])

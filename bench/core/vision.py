@@ -1,0 +1,23 @@
+"""torchvision, importable beside a CPU-only torch.
+
+The published torchvision wheel registers fake kernels for operators that only its CUDA build defines; beside a CPU-only
+torch its import stops at `operator torchvision::nms does not exist`. Declaring the two schemas first cures it; the
+operators themselves are detection operators that nothing here calls.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_SCHEMAS = {
+    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+}
+_library = torch.library.Library("torchvision", "FRAGMENT")
+for _name, _schema in _SCHEMAS.items():
+    if not hasattr(torch.ops.torchvision, _name):
+        _library.define(_schema)
+
+from torchvision import datasets  # noqa: E402
+
+__all__ = ["datasets"]

@@ -1,0 +1,259 @@
+"""One loop for every training: recipe in, checkpoints on the way, weights out."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from bench.core.contracts import Objective, Split, Student
+from bench.core.errors import IntegrityError, ModelOutputError, UsageError
+from bench.core.files import canonical_json, sha256_of, write_atomic
+from bench.core.rng import Rng
+from model_zoo.surrogate import smooth_copy
+from model_zoo.training.data import Partition, augment, fingerprint, to_float
+from model_zoo.training.measure import accuracy, robust_correct
+from model_zoo.training.recipe import Recipe, Schedule
+
+CHECKPOINT_SECONDS = 60.0
+Progress = Callable[[str, int, int], None]
+"""Called with a line of text, the steps done and the steps in all."""
+
+
+def learning_rate(schedule: Schedule, done: float) -> float:
+    """Return the learning rate after the share `done` of all steps."""
+    if done < schedule.warmup:
+        return schedule.peak * done / schedule.warmup
+    if schedule.kind == "steps":
+        return float(schedule.peak * 0.1 ** sum(done >= m for m in schedule.milestones))
+    left = (1 - done) / (1 - schedule.warmup)
+    return schedule.peak * (left if schedule.kind == "linear" else 0.5 * (1 - math.cos(math.pi * left)))
+
+
+def initialize(network: nn.Module, rng: Rng) -> None:
+    """Give every convolution and linear layer He-normal weights from a named stream, in the order of the modules."""
+    generator = rng.generator()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            mode = "fan_out" if isinstance(module, nn.Conv2d) else "fan_in"
+            nn.init.kaiming_normal_(module.weight, mode=mode, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@dataclass
+class Training:
+    """The state that a checkpoint holds."""
+
+    recipe: Recipe
+    model: nn.Module
+    data: Partition
+    objective: Objective
+    device: torch.device
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+    best_score: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device, memory_format=torch.channels_last)
+        self.network = self.model[1] if isinstance(self.model, nn.Sequential) else self.model
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=self.recipe.schedule.peak,
+            momentum=self.recipe.momentum,
+            nesterov=self.recipe.momentum > 0,
+            weight_decay=self.recipe.weight_decay,
+        )
+        self.rng = Rng(self.recipe.seed).fork("training")
+        self.per_epoch = len(self.data.train.labels) // self.recipe.batch_size
+        self.steps = max(1, round(self.recipe.epochs * self.per_epoch))
+        smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
+        self.student = Student(self.model, smooth, self._fast)
+
+    def _fast(self) -> AbstractContextManager[object]:
+        if self.recipe.precision == "bfloat16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def run(self, folder: Path, progress: Progress) -> dict[str, Tensor]:
+        """Train to the end, with a checkpoint in `folder` at least every minute, and return the chosen weights."""
+        saved, started, first = time.monotonic(), time.monotonic(), self.step
+        running: list[Tensor] = []
+        while self.step < self.steps:
+            running.append(self._one_step())
+            self.step += 1
+            ends_epoch = self.step % self.per_epoch == 0 or self.step == self.steps
+            if self.step % 20 == 0 or ends_epoch:
+                loss = float(torch.stack(running[-20:]).mean())
+                if not math.isfinite(loss):
+                    raise ModelOutputError(
+                        f"expected a finite training loss, got {loss} at step {self.step}; lower the recipe's learning rate"
+                    )
+                speed = self.recipe.batch_size * (self.step - first) / (time.monotonic() - started)
+                progress(f"loss {loss:.3f}, {speed:.0f} images/s", self.step, self.steps)
+            if ends_epoch:
+                self._end_epoch(float(torch.stack(running).mean()))
+                running = []
+                write_atomic(folder / "metrics.csv", self._history_csv())
+                progress(_line(self.history[-1]), self.step, self.steps)
+            if ends_epoch or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self.save(folder / "checkpoint.safetensors")
+                saved = time.monotonic()
+        return self.best if self.best is not None else self._weights()
+
+    def _one_step(self) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe.schedule, self.step / self.steps)
+        images, labels = self._batch()
+        rng = self.rng.fork("step", self.step)
+        images = augment(images, self.recipe.augmentation, rng.fork("augmentation"))
+        self.model.train()
+        if self.recipe.batch_norm == "frozen":
+            _freeze_statistics(self.model)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.objective.loss(self.student, images, labels, rng=rng.fork("objective"))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        epoch, index = divmod(self.step, self.per_epoch)
+        order = torch.randperm(len(self.data.train.labels), generator=self.rng.fork("order", epoch).generator())
+        chosen = order[index * self.recipe.batch_size : (index + 1) * self.recipe.batch_size]
+        images = to_float(self.data.train.images[chosen]).to(self.device)
+        return images.contiguous(memory_format=torch.channels_last), self.data.train.labels[chosen].to(self.device)
+
+    def _end_epoch(self, loss: float) -> None:
+        wanted, held_out = self.recipe.validation, self.data.held_out
+        images, labels = to_float(held_out.images), held_out.labels
+        self.model.eval()
+        row = {
+            "epoch": self.step / self.per_epoch,
+            "step": float(self.step),
+            "loss": loss,
+            "accuracy": accuracy(self.model, images, labels, device=self.device, fast=self._fast),
+        }
+        if wanted.pgd_images:
+            first = slice(0, wanted.pgd_images)
+            correct = robust_correct(
+                self.model,
+                images[first],
+                labels[first],
+                epsilon=float(wanted.epsilon),
+                step_size=float(wanted.step_size),
+                steps=10,
+                rng=self.rng.fork("validation"),
+                device=self.device,
+                fast=self._fast,
+            )
+            row["pgd_accuracy"] = float(correct.float().mean())
+        self.history.append(row)
+        score = self.step if wanted.select == "last" else row.get(wanted.select, -math.inf)
+        if score > self.best_score:
+            self.best, self.best_score = self._weights(), score
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+
+    def _history_csv(self) -> bytes:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.history[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        return text.getvalue().encode()
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a checkpoint must agree with to be continued."""
+        return {
+            "recipe": sha256_of(canonical_json(self.recipe.model_dump(mode="json", exclude_defaults=True)).encode()),
+            "data": fingerprint(self.data.train),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the whole state to one safetensors file."""
+        tensors = {f"model.{k}": v for k, v in self.network.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
+        state = self.identity() | {
+            "step": self.step,
+            "history": self.history,
+            "best_score": self.best_score if math.isfinite(self.best_score) else None,
+        }
+        contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        write_atomic(path, save_tensors(contiguous, {"state": json.dumps(state)}))
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint of the same recipe and data.
+
+        Raises:
+            IntegrityError: if the file is no checkpoint.
+            UsageError: if it belongs to another recipe or other data.
+        """
+        content = path.read_bytes()
+        try:
+            tensors = load_tensors(content)
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            state = json.loads(header["__metadata__"]["state"])
+        except Exception as error:
+            raise IntegrityError(f"expected a checkpoint in {path}, got {error}; delete it to start anew") from error
+        for key, value in self.identity().items():
+            if state[key] != value:
+                raise UsageError(f"expected a checkpoint of this {key}, got another in {path}; choose another --out")
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.network.load_state_dict(part("model."))
+        for name, parameter in self.network.named_parameters():
+            if (momentum := part("momentum.").get(name)) is not None:
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter)
+        self.best = part("best.") or None
+        self.best_score = -math.inf if state["best_score"] is None else state["best_score"]
+        self.step, self.history = state["step"], state["history"]
+
+
+def _freeze_statistics(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def _line(row: dict[str, float]) -> str:
+    parts = [f"epoch {row['epoch']:.2f}", f"loss {row['loss']:.3f}", f"held-out accuracy {row['accuracy']:.3f}"]
+    if "pgd_accuracy" in row:
+        parts.append(f"under PGD-10 {row['pgd_accuracy']:.3f}")
+    return ", ".join(parts)
+
+
+def begin(
+    recipe: Recipe, model: nn.Module, data: Partition, objective: Objective, device: torch.device, *, parent: bool
+) -> Training:
+    """Return a training at its first step; without a parent's weights the network is initialised here."""
+    if not parent:
+        initialize(model, Rng(recipe.seed).fork("initialization"))
+    return Training(recipe, copy.deepcopy(model), data, objective, device)
+
+
+def resplit(split: Split, recipe: Recipe) -> Partition:
+    """Return the recipe's training and held-out images."""
+    from model_zoo.training.data import hold_out
+
+    return hold_out(split, recipe.validation.images, Rng(0).fork("held-out", recipe.dataset))

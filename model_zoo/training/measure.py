@@ -1,0 +1,96 @@
+"""Accuracy of a classifier: clean, and under projected gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.core.rng import Rng
+
+BATCH = 250
+Fast = Callable[[], AbstractContextManager[object]]
+
+
+@torch.no_grad()
+def correct(
+    model: nn.Module, images: Tensor, labels: Tensor, *, device: torch.device, fast: Fast = nullcontext
+) -> Tensor:
+    """(N,) bool: whether the largest logit is the label's, for (N, C, H, W) float32 images in [0, 1]."""
+    answers = []
+    for part, truth in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+        with fast():
+            answers.append((model(_place(part, device)).argmax(1).cpu() == truth))
+    return torch.cat(answers)
+
+
+def accuracy(
+    model: nn.Module, images: Tensor, labels: Tensor, *, device: torch.device, fast: Fast = nullcontext
+) -> float:
+    """Share of images whose largest logit is the label's."""
+    return float(correct(model, images, labels, device=device, fast=fast).float().mean())
+
+
+def robust_correct(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: float,
+    step_size: float,
+    steps: int,
+    rng: Rng,
+    device: torch.device,
+    fast: Fast = nullcontext,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
+    """Which images keep their label at every iterate of PGD from a random start.
+
+    An image leaves the search as soon as one iterate is misclassified, so the count is at most that of the last iterate.
+
+    Args:
+        model: (N, C, H, W) to (N, K) logits, in eval mode.
+        images: (N, C, H, W) float32 in [0, 1].
+        labels: (N,) int64.
+        epsilon: radius of the L-infinity ball, in pixel units.
+        step_size: in pixel units.
+        steps: number of gradient steps.
+        rng: stream of the random starts.
+        device: where to compute.
+        fast: context for the network passes.
+        progress: called with the images done and the images in all.
+    Returns:
+        (N,) bool.
+    Source:
+        Madry et al. 2018; PGD-40 of Singh et al. 2020.
+        Differs: success at any iterate counts, not only at the last.
+    """
+    robust = correct(model, images, labels, device=device, fast=fast)
+    alive = robust.nonzero().flatten()
+    noise = torch.rand(images.shape, generator=rng.generator()) * 2 - 1
+    low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+    perturbed = (images + epsilon * noise).clamp(low, high)
+    for step in range(steps + 1):
+        survivors = []
+        for part in alive.split(BATCH):
+            leaf = _place(perturbed[part], device).requires_grad_()
+            with fast():
+                logits = model(leaf).float()
+            truth = labels[part].to(device)
+            survivors.append(part[(logits.argmax(1) == truth).cpu()])
+            if step < steps:
+                (gradient,) = torch.autograd.grad(F.cross_entropy(logits, truth, reduction="sum"), leaf)
+                moved = perturbed[part] + step_size * gradient.sign().cpu()
+                perturbed[part] = moved.clamp(low[part], high[part])
+        alive = torch.cat(survivors) if survivors else alive
+        progress(step + 1, steps + 1)
+    robust[:] = False
+    robust[alive] = True
+    return robust
+
+
+def _place(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,52 @@
+"""Adversarial training in the L-infinity ball."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Objective, Student
+from bench.core.protocol import PixelFraction
+from bench.core.rng import Rng
+from model_zoo.training.adversary import linf_pgd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pgd(Objective):
+    """Cross-entropy on the images that `steps` steps of PGD found.
+
+    Source:
+        Madry et al. 2018; values of Singh et al. 2020 ("PGD-10").
+        Differs: the adversary sees the network in eval mode, so that its passes leave the batch statistics alone.
+    """
+
+    version: ClassVar[int] = 1
+
+    epsilon: PixelFraction
+    step_size: PixelFraction
+    steps: int = Field(ge=1)
+
+    def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
+        """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""
+        epsilon = float(self.epsilon)
+        start = (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images) * epsilon
+        student.model.eval()
+        perturbed = linf_pgd(
+            student.model,
+            images,
+            labels,
+            start=start,
+            epsilon=epsilon,
+            step_size=float(self.step_size),
+            steps=self.steps,
+            fast=student.fast,
+        )
+        student.model.train()
+        with student.fast():
+            logits = student.model(perturbed)
+        return F.cross_entropy(logits.float(), labels)

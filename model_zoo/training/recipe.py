@@ -1,0 +1,56 @@
+"""A training, written down: the schema of one recipe TOML."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bench.core.protocol import Component, Name, PixelFraction, Strict
+
+
+class Schedule(Strict):
+    """Learning rate over a training: a linear rise, then a linear or cosine fall to zero, or steps of a factor 0.1."""
+
+    kind: Literal["linear", "cosine", "steps"] = "linear"
+    peak: float = Field(gt=0)
+    warmup: float = Field(default=0.0, ge=0, lt=1, description="share of all steps")
+    milestones: tuple[float, ...] = Field(default=(), description="shares of all steps at which `steps` falls")
+
+
+class Augmentation(Strict):
+    """Random changes of the training images, drawn anew for each step."""
+
+    crop_padding: int = Field(default=4, ge=0)
+    flip: bool = True
+
+
+class Validation(Strict):
+    """Held-out training images, on which epochs are watched and selected."""
+
+    images: int = Field(default=1000, ge=10)
+    epsilon: PixelFraction = Field(default="8/255", validate_default=True)
+    step_size: PixelFraction = Field(default="2/255", validate_default=True)
+    pgd_images: int = Field(default=0, ge=0, description="of them, attacked by 10 steps of PGD; 0: none")
+    select: Literal["last", "accuracy", "pgd_accuracy"] = "last"
+
+
+class Recipe(Strict):
+    """Everything that decides the weights of a training."""
+
+    name: Name
+    description: str
+    dataset: Name
+    architecture: Component
+    objective: Component
+    parent: Name | None = Field(default=None, description="registered model whose weights are the start")
+    epochs: float = Field(gt=0, description="passes over the training images; a fraction ends inside a pass")
+    batch_size: int = Field(ge=2)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Schedule
+    augmentation: Augmentation = Augmentation()
+    validation: Validation = Validation()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    batch_norm: Literal["train", "frozen"] = "train"
+    seed: int = Field(default=0, ge=0)
