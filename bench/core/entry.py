@@ -1,0 +1,95 @@
+"""A registered model: the schema of one entry TOML."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import PurePosixPath
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bench.core.protocol import Component, Name, PixelFraction, Sha256, Strict
+
+
+def _plain_file_name(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\\" in value or path.suffix != ".safetensors":
+        raise ValueError(f"expected a relative path of a .safetensors file, got {value!r}")
+    return value
+
+
+def _web_link(value: str) -> str:
+    if value and not value.startswith(("https://", "http://")):
+        raise ValueError(f"expected a link that starts with https://, got {value!r}")
+    return value
+
+
+FileName = Annotated[str, Field(max_length=200), AfterValidator(_plain_file_name)]
+Link = Annotated[str, Field(max_length=500), AfterValidator(_web_link)]
+Text = Annotated[str, Field(max_length=4000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Weights(Strict):
+    """Where a model's safetensors lie, and what they must be: embedded in the package, or pinned on the Hub."""
+
+    file: FileName = Field(description="inside model_zoo/weights, or inside the Hub repository")
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", max_length=200)] | None = None
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    sha256: Sha256
+    size: int = Field(ge=1, description="bytes")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if (self.repo is None) != (self.revision is None):
+            raise ValueError("expected repo and revision together: a Hub file is pinned to a full commit")
+        return self
+
+
+class TrainingFacts(Strict):
+    """How the weights came to be."""
+
+    recipe: Name | None = None
+    method: Annotated[str, Field(max_length=80, description="natural, pgd, art, ...")]
+    epochs: float | None = Field(default=None, gt=0)
+    seed: int | None = None
+    hardware: Annotated[str, Field(max_length=200)] = ""
+    seconds: float | None = Field(default=None, ge=0)
+    data_sha256: Sha256 | None = Field(default=None, description="pixels and labels that were trained on")
+    differs: Text = Field(default="", description="deviations from the paper's training")
+
+
+class MeasuredAccuracy(Strict):
+    """Accuracy on the full test set, as our own command measured it."""
+
+    images: int = Field(ge=1)
+    clean: Share
+    pgd40: Share | None = Field(default=None, description="L-infinity 8/255, 40 steps of 2/255, random start")
+
+
+class ModelEntry(Strict):
+    """One model of the registry."""
+
+    name: Name
+    title: Annotated[str, Field(max_length=200)]
+    architecture: Component
+    dataset: Name
+    num_classes: int = Field(ge=2)
+    weights: Weights
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    training: TrainingFacts
+    epsilon: PixelFraction | None = Field(default=None, description="radius of the training's adversary")
+    beta: float | None = Field(default=None, gt=0, description="softplus sharpness of the training")
+    accuracy: MeasuredAccuracy | None = None
+    source: Link = ""
+    license: Annotated[str, Field(min_length=1, max_length=100)]
+    citation: Text = ""
+    parent: Name | None = None
+    added: date
+
+    @model_validator(mode="after")
+    def _normalisation(self) -> Self:
+        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
+            raise ValueError("expected one mean and one positive std per channel")
+        return self

@@ -1,0 +1,170 @@
+"""What a run was asked (its spec, which is its identity) and what it found (its record and rows). Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bench.core.entry import ModelEntry
+from bench.core.files import canonical_json, sha256_of
+from bench.core.protocol import HeatmapRule, Name, Sha256, Strict, Surrogate, ThreatModel
+
+SCHEMA = 1
+ROW_COLUMNS = (
+    "sample_id",
+    "label",
+    "predicted_before",
+    "predicted_after",
+    "confidence_before",
+    "confidence_after",
+    "correct",
+    "feasible",
+    "linf",
+    "l2",
+    "gradient_evaluations",
+    "forward_evaluations",
+    "seed",
+    "completeness_gap_before",
+    "completeness_gap_after",
+)
+"""Columns of every row file; one column per metric, by the metric's name, follows."""
+
+SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
+"""Columns of a showcase PNG, of one image size each; one row per showcase sample, in the order of the record."""
+
+TOP_K_CODES = {"none": 0, "kept": 85, "lost": 170, "gained": 255}
+"""Grey values of the `top-k` tile."""
+
+
+class PluginSpec(Strict):
+    """A plug-in with its version and every parameter resolved."""
+
+    name: Name
+    version: int
+    params: dict[str, Any]
+
+
+class ModelSpec(Strict):
+    """Which network, to the byte."""
+
+    name: str
+    reference: str = Field(description="the resolvable, pinned reference, such as hub:natural-wrn28")
+    architecture: PluginSpec
+    weights_sha256: Sha256
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class ProtocolSpec(Strict):
+    """Which protocol, to the byte."""
+
+    name: Name
+    version: int
+    sha256: Sha256
+    rankable: bool
+
+    @property
+    def key(self) -> str:
+        """The name under which results are filed."""
+        return f"{self.name}-v{self.version}"
+
+
+class SamplesSpec(Strict):
+    """Which of the protocol's images: the first `count`."""
+
+    sha256: Sha256
+    count: int
+    of: int
+
+
+class RunSpec(Strict):
+    """All that may change a number of a run."""
+
+    engine: int
+    protocol: ProtocolSpec
+    model: ModelSpec
+    attack: PluginSpec
+    threat: ThreatModel
+    attribution: PluginSpec
+    search_attribution: PluginSpec
+    surrogate: Surrogate
+    explain: Literal["predicted-class", "true-class"]
+    heatmap: HeatmapRule
+    metrics: tuple[PluginSpec, ...]
+    primary_metric: Name
+    samples: SamplesSpec
+    seed: int
+    precision: Literal["float32", "float64"]
+    on_protocol: bool = Field(description="whether attack and threat are the protocol's own")
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the whole spec."""
+        return self._hash(frozenset())
+
+    @property
+    def attack_id(self) -> str:
+        """Hash of what decides the perturbed images: the spec less the metrics that do not steer, and the count."""
+        return self._hash(frozenset({"metrics", "samples"}))
+
+    def _hash(self, without: frozenset[str]) -> str:
+        content = self.model_dump(mode="json", exclude=set(without))
+        if without:
+            content["steering"] = [m.model_dump(mode="json") for m in self.metrics if m.name == self.primary_metric]
+            content["samples"] = self.samples.sha256
+        return sha256_of(canonical_json(content).encode())
+
+
+class Summary(Strict):
+    """A mean over samples with its 95 % percentile-bootstrap interval; null where no sample defines it."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    n_undefined: int
+
+
+class Flag(Strict):
+    """A caveat with a meaning, stored beside the score."""
+
+    name: Name
+    detail: str
+
+
+class Environment(Strict):
+    """Where a run took place: recorded, never part of its identity."""
+
+    python: str
+    packages: dict[str, str]
+    platform: str
+    device: str
+    hardware: str
+    commit: str | None
+    dirty: bool | None
+    batch_size: int
+    started: str = Field(description="UTC, ISO 8601")
+    seconds: float = Field(description="computing time, all sittings together")
+
+
+class RunRecord(Strict):
+    """One finished run."""
+
+    schema_version: Literal[1] = 1
+    run_id: Sha256
+    spec: RunSpec
+    entry: ModelEntry = Field(description="the model's entry as it was when the run took place")
+    summaries: dict[Literal["correct", "all"], dict[str, Summary]] = Field(
+        description="per sample set, `correct` being those this model classifies correctly, and per metric"
+    )
+    samples: int
+    correct: int
+    infeasible: int = Field(description="samples for which every iterate of the attack changed the class")
+    flags: tuple[Flag, ...]
+    environment: Environment
+    rows_sha256: Sha256
+    showcase: tuple[str, ...] = Field(default=(), description="sample ids of the showcase PNG's rows")
+    showcase_sha256: Sha256 | None = None
+
+

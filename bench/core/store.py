@@ -1,0 +1,114 @@
+"""The folder of results: write-once records, found by content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from bench.core.errors import IntegrityError
+from bench.core.files import canonical_json, sha256_of, write_atomic
+from bench.core.records import RunRecord, RunSpec
+
+
+class StoredRun(NamedTuple):
+    """A record and where its three files lie."""
+
+    record: RunRecord
+    path: Path
+
+    @property
+    def rows_path(self) -> Path:
+        """The parquet of the rows."""
+        return self.path.with_suffix(".parquet")
+
+    @property
+    def showcase_path(self) -> Path:
+        """The PNG of the showcase samples; it exists if the record names a checksum of it."""
+        return self.path.with_suffix(".png")
+
+    def rows(self) -> pd.DataFrame:
+        """Read the rows.
+
+        Raises:
+            IntegrityError: if the file is missing or is not the one that the record describes.
+        """
+        return pq.read_table(pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))).to_pandas()
+
+    def showcase(self) -> bytes | None:
+        """Read the showcase PNG, checked as the rows are; None where the record has none."""
+        expected = self.record.showcase_sha256
+        return None if expected is None else self._checked(self.showcase_path, expected)
+
+    def _checked(self, path: Path, expected: str) -> bytes:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise IntegrityError(f"expected {path} beside its record, got no file; restore it or delete {self.path}") from None
+        if (actual := sha256_of(content)) != expected:
+            raise IntegrityError(
+                f"expected {path} to have the sha256 {expected[:12]}…, got {actual[:12]}…; it was changed after the run"
+            )
+        return content
+
+
+class Store:
+    """`<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png}`; equal specs meet in one file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: RunSpec) -> Path:
+        """Return where the record of a spec lies or will lie."""
+        folder = self.root / spec.protocol.key / spec.model.name / spec.attack.name
+        return folder / f"{spec.run_id[:12]}.json"
+
+    def find(self, spec: RunSpec) -> StoredRun | None:
+        """Return the finished run of a spec, if there is one."""
+        path = self.path(spec)
+        return read_run(path) if path.exists() else None
+
+    def write(self, record: RunRecord, rows: bytes, showcase: bytes | None) -> StoredRun:
+        """File a finished run: rows and images first, the record last, so that a record is never alone."""
+        run = StoredRun(record, self.path(record.spec))
+        write_atomic(run.rows_path, rows)
+        if showcase is not None:
+            write_atomic(run.showcase_path, showcase)
+        text = canonical_json(record.model_dump(mode="json"))
+        write_atomic(run.path, text.encode() + b"\n")
+        return run
+
+    def runs(self) -> Iterator[StoredRun]:
+        """Yield every finished run, in the order of the paths."""
+        for path in sorted(self.root.glob("*/*/*/*.json")):
+            yield read_run(path)
+
+
+def read_run(path: Path) -> StoredRun:
+    """Read one record.
+
+    Raises:
+        IntegrityError: if the file is no record, or is not what its name says.
+    """
+    try:
+        record = RunRecord.model_validate_json(path.read_bytes())
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise IntegrityError(f"expected a run record in {path}, got at {where}: {first['msg']}; delete or restore it") from None
+    if record.run_id != record.spec.run_id or not record.run_id.startswith(path.stem):
+        raise IntegrityError(f"expected the record of run {path.stem} in {path}, got one whose spec hashes to {record.spec.run_id[:12]}")
+    return StoredRun(record, path)
+
+
+def rows_to_parquet(rows: pd.DataFrame) -> bytes:
+    """Return the one parquet encoding of the rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None), sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

@@ -1,0 +1,201 @@
+"""Plug-ins by name: a file in a folder, or an entry point of somebody else's package.
+
+`names` and `summary` import nothing; `load` imports the one plug-in that is asked for. This is the only module that
+imports by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from bench.core.entry import ModelEntry
+from bench.core.errors import UnknownNameError, UsageError
+from bench.core.protocol import Component, Protocol
+from model_zoo.training.recipe import Recipe
+
+Kind = Literal[
+    "attacks",
+    "metrics",
+    "attributions",
+    "datasets",
+    "architectures",
+    "objectives",
+    "models",
+    "protocols",
+    "recipes",
+]
+
+
+@dataclass(frozen=True)
+class Python:
+    """A kind whose plug-ins are Python files: one class of `contract` each, or a function `build`."""
+
+    package: str
+    contract: str | None
+
+
+@dataclass(frozen=True)
+class Toml:
+    """A kind whose plug-ins are TOML files of one schema."""
+
+    package: str
+    folder: str
+    schema: type[BaseModel]
+
+
+KINDS: dict[Kind, Python | Toml] = {
+    "attacks": Python("attacks", "Attack"),
+    "metrics": Python("metrics", "Metric"),
+    "attributions": Python("bench.attributions", "AttributionMethod"),
+    "datasets": Python("bench.data", "Dataset"),
+    "architectures": Python("model_zoo.architectures", None),
+    "objectives": Python("model_zoo.training.objectives", "Objective"),
+    "models": Toml("model_zoo", "entries", ModelEntry),
+    "protocols": Toml("bench", "protocols", Protocol),
+    "recipes": Toml("model_zoo", "training/recipes", Recipe),
+}
+ENTRY_POINT_GROUP = "attribution_bench"
+"""Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the public names of all plug-ins of a kind, sorted."""
+    return sorted({*_files(kind), *_entry_points(kind)})
+
+
+def load(kind: Kind, name: str) -> Any:
+    """Return a plug-in: a class, an architecture's `build` function, or the parsed content of a TOML.
+
+    Raises:
+        UnknownNameError: if nothing of that kind has that name.
+        UsageError: if the file is not what its kind demands.
+    """
+    path = _files(kind).get(name)
+    if path is None:
+        return _load_entry_point(kind, name)
+    form = KINDS[kind]
+    if isinstance(form, Toml):
+        return parse_toml(path, form.schema, name=name)
+    return _plugin_of(importlib.import_module(f"{form.package}.{path.stem}"), kind, path.name)
+
+
+def instantiate(kind: Kind, component: Component) -> Any:
+    """Return a plug-in with a component's parameters.
+
+    Raises:
+        UnknownNameError: if nothing of that kind has that name.
+        UsageError: if a parameter is unknown or its value is not allowed.
+    """
+    plugin = load(kind, component.name)
+    try:
+        return plugin(**component.params)
+    except ValidationError as error:
+        raise UsageError(f"{kind[:-1]} {component.name}: {explain(error)}") from None
+    except TypeError:
+        if component.params:
+            given = ", ".join(sorted(component.params))
+            raise UsageError(f"{kind[:-1]} {component.name}: expected no parameters, got {given}; remove them") from None
+        raise
+
+
+def summary(kind: Kind, name: str) -> str:
+    """Return one line on a plug-in, read from its file without importing it."""
+    path = _files(kind).get(name)
+    if path is None:
+        point = _entry_points(kind).get(name)
+        if point is None:
+            raise UnknownNameError(kind, name, names(kind))
+        return f"from {point.dist.name if point.dist else point.value}"
+    form = KINDS[kind]
+    if isinstance(form, Toml):
+        content = parse_toml(path, form.schema, name=name)
+        return str(getattr(content, "description", None) or getattr(content, "title", "")).split("\n")[0]
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+
+
+def parse_toml[T: BaseModel](path: Path, schema: type[T], *, name: str | None = None) -> T:
+    """Read one TOML strictly.
+
+    Raises:
+        UsageError: naming file and key, if it is no TOML, a key is unknown, missing or wrong, or `name` differs.
+    """
+    try:
+        content = schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name}: expected TOML, got: {error}; mend the file") from None
+    except ValidationError as error:
+        raise UsageError(f"{path.name}: {explain(error)}") from None
+    own = getattr(content, "key", None) or getattr(content, "name", None)
+    if name is not None and own != name:
+        raise UsageError(f"{path.name}: expected the file to be named after its content, {own}.toml; rename it")
+    return content
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first complaint of a validation as one sentence that names the key."""
+    first, more = error.errors()[0], error.error_count() - 1
+    key = ".".join(map(str, first["loc"])) or "the whole"
+    match first["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            text = f"unknown key {key!r}; remove it or correct its spelling"
+        case "missing" | "missing_argument" | "missing_keyword_only_argument":
+            text = f"expected the key {key!r}, got none; add it"
+        case _:
+            text = f"{key}: {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]!r}"
+    return text + (f" (and {more} more)" if more else "")
+
+
+@cache
+def _files(kind: Kind) -> dict[str, Path]:
+    form = KINDS[kind]
+    if isinstance(form, Toml):
+        return {path.stem: path for path in sorted((_folder(form.package) / form.folder).glob("*.toml"))}
+    found = sorted(_folder(form.package).glob("*.py"))
+    return {path.stem.replace("_", "-"): path for path in found if not path.stem.startswith("_")}
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@cache
+def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"{ENTRY_POINT_GROUP}.{kind}")}
+
+
+def _load_entry_point(kind: Kind, name: str) -> Any:
+    point = _entry_points(kind).get(name)
+    if point is None:
+        raise UnknownNameError(kind, name, names(kind))
+    loaded, form = point.load(), KINDS[kind]
+    if isinstance(form, Toml):
+        return loaded if isinstance(loaded, form.schema) else parse_toml(Path(loaded), form.schema, name=name)
+    return loaded
+
+
+def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
+    form = KINDS[kind]
+    assert isinstance(form, Python)
+    if form.contract is None:
+        if not callable(getattr(module, "build", None)):
+            raise UsageError(f"{file}: expected a function build(num_classes, **params), got none; add it")
+        return module.build
+    contract = getattr(importlib.import_module("bench.core.contracts"), form.contract)
+    own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+    found = [c for c in own if issubclass(c, contract) and not inspect.isabstract(c)]
+    if len(found) != 1:
+        raise UsageError(f"{file}: expected exactly one {form.contract}, got {len(found)}; one plug-in per file")
+    return found[0]
