@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,6 +24,7 @@ from bench.core.errors import UnknownNameError, UsageError
 from bench.core.protocol import Component, Protocol
 from model_zoo.training.recipe import Recipe
 
+T = TypeVar("T", bound=BaseModel)
 Kind = Literal[
     "attacks",
     "metrics",
@@ -124,7 +125,7 @@ def summary(kind: Kind, name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
 
 
-def parse_toml[T: BaseModel](path: Path, schema: type[T], *, name: str | None = None) -> T:
+def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
     """Read one TOML strictly.
 
     Raises:

@@ -1,0 +1,48 @@
+"""From a signed attribution to the map that people look at, and what attacks and metrics need of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.core.protocol import HeatmapRule
+
+
+def reduce(attribution: Tensor, rule: HeatmapRule) -> Tensor:
+    """(N, C, H, W) attribution to the (N, H, W) heatmap of a protocol's rule."""
+    if rule == "sum-of-abs":
+        return attribution.abs().sum(1)
+    total = attribution.sum(1)
+    return total.abs() if rule == "abs-of-sum" else total
+
+
+def normalize(heatmap: Tensor) -> Tensor:
+    """(N, H, W) to the same shape with mean 1; a map of sum 0 stays as it is."""
+    mean = heatmap.mean((1, 2), keepdim=True)
+    return heatmap / torch.where(mean == 0, torch.ones_like(mean), mean)
+
+
+def top_k_mask(heatmap: Tensor, k: int) -> Tensor:
+    """(N, H, W) bool: the k largest pixels of each map; among equals the lower pixel index wins.
+
+    Raises:
+        ValueError: if k is not between 1 and the number of pixels.
+    """
+    flat = heatmap.flatten(1)
+    if not 1 <= k <= flat.shape[1]:
+        raise ValueError(f"expected k between 1 and {flat.shape[1]} pixels, got {k}; lower it")
+    order = torch.sort(flat, dim=1, descending=True, stable=True).indices[:, :k]
+    mask = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, order, True)
+    return mask.view_as(heatmap)
+
+
+def mass_center(heatmap: Tensor) -> Tensor:
+    """(N, 2) float: row and column, in pixels, of each non-negative map's center of mass.
+
+    NaN where the map's sum is 0.
+    """
+    _, height, width = heatmap.shape
+    total = heatmap.sum((1, 2))
+    rows = torch.arange(height, dtype=heatmap.dtype, device=heatmap.device)
+    columns = torch.arange(width, dtype=heatmap.dtype, device=heatmap.device)
+    return torch.stack([(heatmap.sum(2) @ rows) / total, (heatmap.sum(1) @ columns) / total], dim=1)
