@@ -1,0 +1,27 @@
+"""`python -m tests`: format, lint, types and tests, one after the other; the first failure ends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+STEPS = (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",), ("pytest", "-n", "2"))
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+"""Two test processes share two cores; more threads than that make each other wait."""
+
+
+def main() -> int:
+    """Run the steps; return the exit code of the first that fails, else 0."""
+    for step in STEPS:
+        print(f"$ python -m {' '.join(step)}", flush=True)  # noqa: T201
+        command, environment = [sys.executable, "-m", *step], ENVIRONMENT | os.environ
+        if code := subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
