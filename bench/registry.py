@@ -10,21 +10,20 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from bench.core.entry import ModelEntry
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.protocol import Component, Protocol
+from bench.core.toml import explain, parse_toml
 from model_zoo.training.recipe import Recipe
 
-T = TypeVar("T", bound=BaseModel)
 Kind = Literal[
     "attacks",
     "metrics",
@@ -106,7 +105,8 @@ def instantiate(kind: Kind, component: Component) -> Any:
     except TypeError:
         if component.params:
             given = ", ".join(sorted(component.params))
-            raise UsageError(f"{kind[:-1]} {component.name}: expected no parameters, got {given}; remove them") from None
+            message = f"{kind[:-1]} {component.name}: expected no parameters, got {given}; remove them"
+            raise UsageError(message) from None
         raise
 
 
@@ -125,38 +125,6 @@ def summary(kind: Kind, name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
 
 
-def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
-    """Read one TOML strictly.
-
-    Raises:
-        UsageError: naming file and key, if it is no TOML, a key is unknown, missing or wrong, or `name` differs.
-    """
-    try:
-        content = schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name}: expected TOML, got: {error}; mend the file") from None
-    except ValidationError as error:
-        raise UsageError(f"{path.name}: {explain(error)}") from None
-    own = getattr(content, "key", None) or getattr(content, "name", None)
-    if name is not None and own != name:
-        raise UsageError(f"{path.name}: expected the file to be named after its content, {own}.toml; rename it")
-    return content
-
-
-def explain(error: ValidationError) -> str:
-    """Return the first complaint of a validation as one sentence that names the key."""
-    first, more = error.errors()[0], error.error_count() - 1
-    key = ".".join(map(str, first["loc"])) or "the whole"
-    match first["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            text = f"unknown key {key!r}; remove it or correct its spelling"
-        case "missing" | "missing_argument" | "missing_keyword_only_argument":
-            text = f"expected the key {key!r}, got none; add it"
-        case _:
-            text = f"{key}: {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]!r}"
-    return text + (f" (and {more} more)" if more else "")
-
-
 @cache
 def _files(kind: Kind) -> dict[str, Path]:
     form = KINDS[kind]
@@ -168,7 +136,8 @@ def _files(kind: Kind) -> dict[str, Path]:
 
 def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent
 
 

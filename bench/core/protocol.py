@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from bench.core.files import canonical_json, sha256_of
+
 Knowledge = Literal["white-box", "black-box", "none"]
 HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=80)]
@@ -117,3 +119,8 @@ class Protocol(Strict):
     def key(self) -> str:
         """The name under which results are filed: `<name>-v<version>`."""
         return f"{self.name}-v{self.version}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every value; comments, and keys that a later version adds with a default, do not change it."""
+        return sha256_of(canonical_json(self.model_dump(mode="json", exclude_defaults=True)).encode())
