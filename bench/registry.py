@@ -98,16 +98,13 @@ def instantiate(kind: Kind, component: Component) -> Any:
         UsageError: if a parameter is unknown or its value is not allowed.
     """
     plugin = load(kind, component.name)
+    known = inspect.signature(plugin).parameters
+    for given in sorted(set(component.params) - set(known)):
+        raise UnknownNameError(f"parameters of {kind[:-1]} {component.name}", given, known)
     try:
         return plugin(**component.params)
     except ValidationError as error:
         raise UsageError(f"{kind[:-1]} {component.name}: {explain(error)}") from None
-    except TypeError:
-        if component.params:
-            given = ", ".join(sorted(component.params))
-            message = f"{kind[:-1]} {component.name}: expected no parameters, got {given}; remove them"
-            raise UsageError(message) from None
-        raise
 
 
 def summary(kind: Kind, name: str) -> str:
@@ -150,10 +147,28 @@ def _load_entry_point(kind: Kind, name: str) -> Any:
     point = _entry_points(kind).get(name)
     if point is None:
         raise UnknownNameError(kind, name, names(kind))
-    loaded, form = point.load(), KINDS[kind]
+    form, offer = KINDS[kind], f"{kind[:-1]} {name}, offered as {point.value}"
+    try:
+        loaded = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{offer}: expected something to import, got: {error}; mend or remove that package") from error
     if isinstance(form, Toml):
-        return loaded if isinstance(loaded, form.schema) else parse_toml(Path(loaded), form.schema, name=name)
+        if isinstance(loaded, str | Path):
+            return parse_toml(Path(loaded), form.schema, name=name)
+        expected, fits = f"a {form.schema.__name__} or the path of its TOML", isinstance(loaded, form.schema)
+    elif form.contract is None:
+        expected, fits = "a function build(num_classes, **params)", callable(loaded)
+    else:
+        contract = _contract(form.contract)
+        expected, fits = f"a class of {form.contract}", inspect.isclass(loaded) and issubclass(loaded, contract)
+    if not fits:
+        raise UsageError(f"{offer}: expected {expected}, got {loaded!r:.80}; mend or remove that package")
     return loaded
+
+
+def _contract(name: str) -> type:
+    contract: type = getattr(importlib.import_module("bench.core.contracts"), name)
+    return contract
 
 
 def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
@@ -163,7 +178,7 @@ def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
         if not callable(getattr(module, "build", None)):
             raise UsageError(f"{file}: expected a function build(num_classes, **params), got none; add it")
         return module.build
-    contract = getattr(importlib.import_module("bench.core.contracts"), form.contract)
+    contract = _contract(form.contract)
     own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
     found = [c for c in own if issubclass(c, contract) and not inspect.isabstract(c)]
     if len(found) != 1:

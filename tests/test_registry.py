@@ -1,0 +1,256 @@
+"""Finding plug-ins by name: in folders, in TOML files and in other people's packages; and what bad ones say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from bench import registry
+from bench.core.contracts import Attack
+from bench.core.entry import ModelEntry
+from bench.core.errors import UnknownNameError, UsageError
+from bench.core.protocol import Component
+
+ROOT = Path(__file__).parent.parent
+KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
+ENTRY = """
+name = "tiny"
+title = "A tiny network"
+dataset = "cifar10"
+num_classes = 10
+mean = [0.5]
+std = [0.25]
+license = "MIT"
+added = 2026-01-01
+architecture = { name = "wide-resnet", params = { depth = 10 } }
+weights = { file = "tiny.safetensors", sha256 = "SHA", size = 1 }
+training = { method = "natural" }
+""".replace("SHA", "0" * 64)
+ATTACK = '''"""Moves nothing."""
+from typing import ClassVar
+from pydantic.dataclasses import dataclass
+from bench.core.contracts import Attack
+
+@dataclass(frozen=True, kw_only=True)
+class NAME(Attack):
+    knowledge: ClassVar[str] = "none"
+    source: ClassVar[str] = "nobody"
+    steps: int = 3
+
+    def perturb(self, victim, images, labels, *, threat, rng):
+        return images
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty package `planted` that stands for the attacks' and, in `entries`, the models' folder."""
+    package = tmp_path / "planted"
+    (package / "entries").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.KINDS, "attacks", registry.Python("planted", "Attack"))
+    monkeypatch.setitem(registry.KINDS, "architectures", registry.Python("planted", None))
+    monkeypatch.setitem(registry.KINDS, "models", registry.Toml("planted", "entries", ModelEntry))
+    registry._files.cache_clear()
+    yield package
+    registry._files.cache_clear()
+    for module in [m for m in sys.modules if m.split(".")[0] == "planted"]:
+        del sys.modules[module]
+
+
+def every_plugin() -> list[tuple[registry.Kind, str]]:
+    return [(kind, name) for kind in KINDS for name in registry.names(kind)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_sorted_and_no_private_file_is_among_them(kind: registry.Kind) -> None:
+    names = registry.names(kind)
+    assert names == sorted(set(names))
+    assert not [name for name in names if name.startswith(("-", "_"))]
+
+
+@pytest.mark.parametrize(("kind", "name"), every_plugin())
+def test_every_plugin_loads(kind: registry.Kind, name: str) -> None:
+    plugin = registry.load(kind, name)
+    assert callable(plugin) or name in (plugin.name, getattr(plugin, "key", None))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_name_is_answered_with_the_closest_one(folder: Path, kind: registry.Kind) -> None:
+    (folder / "random_noise.py").write_text(ATTACK)
+    (folder / "entries" / "art-wrn28.toml").write_text(ENTRY)
+    registry._files.cache_clear()
+    known = registry.names(kind)[0]
+    for ask in (registry.load, registry.summary):
+        with pytest.raises(UnknownNameError, match=f"got '{known}s'; did you mean '{known}'\\? known: .*{known}"):
+            ask(kind, f"{known}s")
+    with pytest.raises(UnknownNameError) as caught:
+        registry.load(kind, "qqqqqqqq")
+    assert "did you mean" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_new_file_is_a_new_plugin(folder: Path) -> None:
+    (folder / "still_image.py").write_text(ATTACK)
+    (folder / "_shared.py").write_text("raise RuntimeError('no plug-in')")
+    assert registry.names("attacks") == ["still-image"]
+    assert registry.summary("attacks", "still-image") == "Moves nothing."
+    assert "planted.still_image" not in sys.modules, "a summary must not import"
+    assert issubclass(registry.load("attacks", "still-image"), Attack)
+    chosen = registry.instantiate("attacks", Component(name="still-image", params={"steps": 7}))
+    assert chosen.steps == 7
+    assert registry.instantiate("attacks", Component(name="still-image")).steps == 3
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"stepss": 3}, r"parameters of attack still-image, got 'stepss'; did you mean 'steps'\?"),
+        ({"seed": 3}, r"parameters of attack still-image, got 'seed'; known: steps"),
+        ({"steps": "many"}, r"attack still-image: steps: .*integer.*, got 'many'"),
+    ],
+)
+def test_a_wrong_parameter_is_named(folder: Path, params: dict[str, object], message: str) -> None:
+    (folder / "still_image.py").write_text(ATTACK)
+    with pytest.raises(UsageError, match=message):
+        registry.instantiate("attacks", Component(name="still-image", params=params))
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("", 0), ("from bench.core.contracts import Attack", 0), (ATTACK + ATTACK.replace("NAME", "Other"), 2)],
+    ids=["empty", "imported contract", "two classes"],
+)
+def test_a_file_without_exactly_one_plugin_is_refused(folder: Path, text: str, count: int) -> None:
+    (folder / "odd_one.py").write_text(text)
+    with pytest.raises(UsageError, match=rf"odd_one\.py: expected exactly one Attack, got {count};"):
+        registry.load("attacks", "odd-one")
+
+
+def test_an_architecture_without_build_is_refused(folder: Path) -> None:
+    (folder / "odd_one.py").write_text("BUILD = 1")
+    with pytest.raises(UsageError, match=r"odd_one\.py: expected a function build"):
+        registry.load("architectures", "odd-one")
+
+
+def test_a_good_entry_is_read(folder: Path) -> None:
+    (folder / "entries" / "tiny.toml").write_text(ENTRY)
+    entry = registry.load("models", "tiny")
+    assert (entry.name, entry.architecture.params, entry.weights.size) == ("tiny", {"depth": 10}, 1)
+    assert registry.summary("models", "tiny") == "A tiny network"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('license = "MIT"', 'licence = "MIT"', r"license"),
+        ("num_classes = 10", "num_classes = 10\nclasses = 10", r"unknown key 'classes'"),
+        ("size = 1", "size = 1, bytes = 1", r"unknown key 'weights\.bytes'"),
+        ("num_classes = 10\n", "", r"expected the key 'num_classes', got none"),
+        (', sha256 = "' + "0" * 64 + '"', "", r"expected the key 'weights\.sha256', got none"),
+        ("num_classes = 10", "num_classes = 1", r"num_classes: .*greater than or equal to 2, got '1'"),
+        ("num_classes = 10", 'num_classes = "ten"', r"num_classes: .*integer.*, got 'ten'"),
+        ("size = 1", "size = 0", r"weights\.size: .*, got '0'"),
+        ("tiny.safetensors", "../tiny.safetensors", r"weights\.file: expected a relative path"),
+        ("tiny.safetensors", "tiny.pt", r"weights\.file: expected a relative path of a \.safetensors file"),
+        ('file = "tiny', 'repo = "a/b", file = "tiny', r"weights: expected repo and revision together"),
+        ("mean = [0.5]", "mean = [0.5, 0.5]", r"expected one mean and one positive std per channel"),
+        ("std = [0.25]", "std = [0.0]", r"expected one mean and one positive std per channel"),
+        ('name = "tiny"', 'name = "Tiny Net"', r"name: .*pattern.*, got 'Tiny Net'"),
+        ('name = "tiny"', 'name = "other"', r"named after its content, other\.toml; rename it"),
+        ('name = "tiny"', "epsilon = 0.03\nname = 'tiny'", r'epsilon: expected a fraction .* "8/255"'),
+        ("added = 2026-01-01", 'added = "soon"', r"added: .*date.*, got 'soon'"),
+        ("num_classes = 10", "num_classes = = 10", r"expected TOML, got: .*line 5"),
+    ],
+)
+def test_a_bad_entry_is_one_sentence_naming_file_and_key(folder: Path, old: str, new: str, message: str) -> None:
+    assert old in ENTRY
+    (folder / "entries" / "tiny.toml").write_text(ENTRY.replace(old, new))
+    with pytest.raises(UsageError, match=rf"^tiny\.toml: .*{message}") as caught:
+        registry.load("models", "tiny")
+    assert "\n" not in str(caught.value)
+    chained = caught.value.__context__ is not None and not caught.value.__suppress_context__
+    assert not chained, "the parser's own traceback helps nobody"
+
+
+def test_a_binary_entry_is_refused(folder: Path) -> None:
+    (folder / "entries" / "tiny.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"^tiny\.toml: expected TOML"):
+        registry.load("models", "tiny")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder for PYTHONPATH with the installed package `foreign`, which offers an attack and a model."""
+    package, info = tmp_path / "foreign", tmp_path / "foreign_attacks-1.2.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").write_text(
+        "from pathlib import Path\nMODEL = Path(__file__).parent / 'tiny.toml'\nODD = MODEL.with_name('odd.toml')\n"
+    )
+    (package / "still.py").write_text(ATTACK)
+    (package / "tiny.toml").write_text(ENTRY)
+    (package / "odd.toml").write_text(ENTRY.replace("size = 1", "size = 0").replace('"tiny"', '"odd"'))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign-attacks\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        "[attribution_bench.attacks]\nforeign-still = foreign.still:NAME\nbroken = foreign.missing:NAME\n"
+        "number = foreign.still:__doc__\n[attribution_bench.models]\ntiny = foreign:MODEL\nodd = foreign:ODD\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "assert 'foreign-still' in registry.names('attacks')\nassert len(registry.names('attacks')) > 1",
+        "assert registry.summary('attacks', 'foreign-still') == 'from foreign-attacks'\n"
+        "assert 'foreign' not in sys.modules",
+        "attack = registry.instantiate('attacks', Component(name='foreign-still', params={'steps': 5}))\n"
+        "assert attack.steps == 5 and type(attack).__module__ == 'foreign.still'",
+        "assert registry.load('models', 'tiny').title == 'A tiny network'",
+        "refuses(r'odd\\.toml: weights\\.size', registry.load, 'models', 'odd')",
+        "refuses(r\"did you mean 'foreign-still'\", registry.load, 'attacks', 'foreign-stil')",
+    ],
+)
+def test_an_installed_package_adds_plugins(elsewhere: Path, script: str) -> None:
+    run_beside(elsewhere, script)
+
+
+PREAMBLE = """
+import re, sys
+from bench import registry
+from bench.core.errors import UsageError
+from bench.core.protocol import Component
+
+def refuses(message, function, *args):
+    try:
+        function(*args)
+    except UsageError as error:
+        assert re.search(message, str(error)), error
+    else:
+        raise AssertionError('no refusal')
+
+"""
+
+
+def run_beside(elsewhere: Path, script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + script],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(elsewhere), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["broken", "number"])
+def test_an_entry_point_that_is_no_plugin_is_refused_by_name(elsewhere: Path, name: str) -> None:
+    run_beside(elsewhere, f"refuses(r'{name}.*foreign', registry.load, 'attacks', '{name}')")
