@@ -17,7 +17,8 @@ def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
     """Read one TOML strictly.
 
     Raises:
-        UsageError: naming file and key, if it cannot be read, is no TOML, a key is unknown, missing or wrong, or `name` differs.
+        UsageError: naming file and key, if it cannot be read or is no TOML, a key is unknown, missing or wrong, or
+            `name` differs.
     """
     try:
         content = schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))

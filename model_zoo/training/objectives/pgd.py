@@ -14,6 +14,7 @@ from bench.core.contracts import Objective, Student
 from bench.core.protocol import PixelFraction
 from bench.core.rng import Rng
 from model_zoo.training.adversary import linf_pgd
+from model_zoo.training.modes import evaluating
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +36,17 @@ class Pgd(Objective):
         """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""
         epsilon = float(self.epsilon)
         start = (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images) * epsilon
-        student.model.eval()
-        perturbed = linf_pgd(
-            student.model,
-            images,
-            labels,
-            start=start,
-            epsilon=epsilon,
-            step_size=float(self.step_size),
-            steps=self.steps,
-            fast=student.fast,
-        )
-        student.model.train()
+        with evaluating(student.model):
+            perturbed = linf_pgd(
+                student.model,
+                images,
+                labels,
+                start=start,
+                epsilon=epsilon,
+                step_size=float(self.step_size),
+                steps=self.steps,
+                fast=student.fast,
+            )
         with student.fast():
             logits = student.model(perturbed)
         return F.cross_entropy(logits.float(), labels)

@@ -1,0 +1,44 @@
+"""The best of many random corners of the ball: the floor that an attack with knowledge must beat."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from attacks._search import BestIterate
+from bench.core.contracts import Attack, Victim
+from bench.core.norms import project
+from bench.core.protocol import Knowledge, ThreatModel
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomNoise(Attack):
+    """Best of `draws` independent perturbations epsilon sign(n), n ~ N(0, I), selected like the iterates of an attack.
+
+    Source:
+        The random-sign control of Ghorbani, Abid, Zou 2019 and Kamath et al. (LENS).
+        Differs: independent draws of full size rather than a random walk; as many as the attack has iterates.
+    """
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge] = "none"
+    source: ClassVar[str] = "Ghorbani, Abid, Zou 2019 (control)"
+
+    draws: int = Field(default=50, ge=1)
+
+    def perturb(
+        self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng
+    ) -> Tensor:
+        """(N, C, H, W): per image the allowed draw with the lowest similarity to the clean heatmap."""
+        epsilon, shape = float(threat.epsilon), tuple(images.shape[1:])
+        before = victim.observe(images, labels)
+        best = BestIterate(images)
+        for draw in range(self.draws):
+            noise = rng.fork("draw", draw).normal(shape).to(images).sign()
+            current = project(images, images + epsilon * noise, threat)
+            best.update(current, victim.similarity(before, victim.observe(current, labels)))
+        return best.images

@@ -1,0 +1,102 @@
+"""Attributions that average input gradients over nodes, and their exact pullback.
+
+A(x) = m * sum_s w_s g(x_s) with x_s = scale_s x + shift_s and m = x - baseline, or 1. Then
+d<A(x), c>/dx = c * sum_s w_s g(x_s) [if m depends on x] + sum_s w_s scale_s H(x_s)(c * m):
+one Hessian-vector product per node, whose forward and first backward pass the value has already paid for.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.chunks import image_slices
+from bench.core.contracts import AttributionMethod, Linearization
+from bench.core.rng import SampleRng
+
+
+class Nodes(NamedTuple):
+    """Where gradients are taken for a batch of N images, T nodes each."""
+
+    points: Tensor
+    """(N, T, C, H, W)."""
+    weights: Tensor
+    """(T,) w_s."""
+    scales: Tensor
+    """(T,) dx_s/dx."""
+    factor: Tensor | None
+    """(N, C, H, W) m = x - baseline; None stands for m = 1."""
+
+
+class NodeMethod(AttributionMethod):
+    """A member of the gradient family: a subclass says where its nodes lie."""
+
+    @property
+    @abstractmethod
+    def nodes_per_image(self) -> int:
+        """T."""
+
+    @abstractmethod
+    def place(self, images: Tensor, rng: SampleRng) -> Nodes:
+        """Return the nodes of N images; differentiable with respect to `images`."""
+
+    def attribute(
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
+    ) -> Tensor:
+        """(N, C, H, W) signed attribution of logit `labels` at `images`; with a graph if asked."""
+        if create_graph:
+            return self._attribute(model, images, labels, rng)
+        slices = image_slices(len(images), self.nodes_per_image, images.device)
+        parts = [self._attribute(model, images[s].detach(), labels[s], rng.select(s)).detach() for s in slices]
+        return torch.cat(parts)
+
+    def _attribute(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> Tensor:
+        nodes = self.place(images, rng)
+        points = nodes.points if nodes.points.requires_grad else nodes.points.detach().requires_grad_()
+        average = _average(_gradients(model, points, labels, create_graph=images.requires_grad), nodes.weights)
+        return average if nodes.factor is None else nodes.factor * average
+
+    def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
+        """Return the attribution and its exact pullback by Hessian-vector products at the nodes."""
+        slices = list(image_slices(len(images), self.nodes_per_image, images.device))
+        parts = [self._linearize(model, images[s].detach(), labels[s], rng.select(s)) for s in slices]
+
+        def pullback(cotangent: Tensor) -> Tensor:
+            return torch.cat([part.pullback(cotangent[s]) for part, s in zip(parts, slices, strict=True)])
+
+        return Linearization(torch.cat([part.attribution for part in parts]), pullback)
+
+    def _linearize(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> Linearization:
+        nodes = self.place(images, rng)
+        points = nodes.points.detach().requires_grad_()
+        gradients = _gradients(model, points, labels, create_graph=True)
+        average = _average(gradients.detach(), nodes.weights)
+        attribution = average if nodes.factor is None else nodes.factor * average
+
+        def pullback(cotangent: Tensor) -> Tensor:
+            direct = torch.zeros_like(images) if nodes.factor is None else cotangent * average
+            if not gradients.requires_grad:
+                return direct
+            vector = cotangent if nodes.factor is None else cotangent * nodes.factor
+            along = nodes.weights.view(1, -1, 1, 1, 1) * vector.unsqueeze(1)
+            (curved,) = torch.autograd.grad(gradients, points, along.expand_as(gradients), allow_unused=True)
+            return direct if curved is None else direct + _average(curved, nodes.scales)
+
+        return Linearization(attribution, pullback)
+
+
+def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
+    """(N, T, C, H, W) gradients of each image's explained logit at its nodes."""
+    count, nodes = points.shape[:2]
+    logits = model(points.flatten(0, 1))
+    explained = logits.gather(1, labels.repeat_interleave(nodes).unsqueeze(1))
+    (gradients,) = torch.autograd.grad(explained.sum(), points, create_graph=create_graph)
+    return gradients.view(count, nodes, *points.shape[2:])
+
+
+def _average(values: Tensor, weights: Tensor) -> Tensor:
+    """(N, T, C, H, W) to (N, C, H, W), weighted over nodes."""
+    return (values * weights.view(1, -1, 1, 1, 1)).sum(1)

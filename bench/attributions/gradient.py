@@ -1,0 +1,33 @@
+"""Gradient of the explained logit with respect to the pixels (saliency map)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.attributions._nodes import NodeMethod, Nodes
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradient(NodeMethod):
+    """A(x) = dz_y/dx, of the logit before softmax.
+
+    Source:
+        Simonyan, Vedaldi, Zisserman 2014; "simple gradient" of Ghorbani, Abid, Zou 2019.
+        Differs: nothing.
+    """
+
+    version: ClassVar[int] = 1
+
+    @property
+    def nodes_per_image(self) -> int:
+        """One: the image itself."""
+        return 1
+
+    def place(self, images: Tensor, rng: SampleRng) -> Nodes:  # noqa: ARG002
+        """Return each (C, H, W) image as its own node."""
+        one = images.new_ones(1)
+        return Nodes(images.unsqueeze(1), one, one, None)

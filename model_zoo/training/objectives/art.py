@@ -1,0 +1,119 @@
+"""Attributional robustness training: the image nearer to its own class's gradient than to the runner-up's."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from bench.core.contracts import Objective, Student
+from bench.core.protocol import PixelFraction
+from bench.core.rng import Rng
+from model_zoo.training.modes import evaluating
+
+
+class ClassGradients(NamedTuple):
+    """Gradients of the true class's logit and of the largest other logit, (N, C, H, W) each."""
+
+    own: Tensor
+    other: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Art(Objective):
+    """CE(z(x'), y) + weight * soft-margin triplet of (image, own gradient, other gradient) on x and x'.
+
+    The triplet asks that the image be nearer, by cosine, to the gradient g+ of its own logit than to the gradient g- of
+    the runner-up; x' is found by signed ascent on the same triplet, over the `top_k` coordinates of the largest gradient.
+
+    Source:
+        Singh et al. 2020, ART; reference code nupurkmr9/Attributional-Robustness, cifar/.
+        Differs: the search and the triplet see the network in eval mode (the code stays in train mode, so that its
+        gradients depend on the batch and five passes move the batch statistics); no dropout, colour jitter or rotation.
+    """
+
+    version: ClassVar[int] = 1
+
+    epsilon: PixelFraction = Field(default="8/255", validate_default=True)
+    step_size: PixelFraction = Field(default="5/255", validate_default=True)
+    steps: int = Field(default=3, ge=1)
+    top_k: int = Field(default=1000, ge=1)
+    weight: float = Field(default=0.5, ge=0)
+    beta: float = Field(default=50.0, gt=0)
+
+    def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
+        """Scalar loss of (N, C, H, W) images in [0, 1]."""
+        smooth = student.smooth(self.beta)
+        with evaluating(student.model), evaluating(smooth):
+            perturbed = self.search(student, images, labels, rng)
+            both = torch.cat([images, perturbed])
+            triplet = self.weight * paired_triplet(smooth, both, labels.repeat(2)).mean() if self.weight else 0.0
+        with student.fast():
+            logits = student.model(perturbed)
+        return F.cross_entropy(logits.float(), labels) + triplet
+
+    def search(self, student: Student, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
+        """(N, C, H, W): images in the ball for which the triplet is violated most."""
+        epsilon, smooth = float(self.epsilon), student.smooth(self.beta)
+        low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+        noise = (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images)
+        perturbed = (images + epsilon * noise).clamp(low, high)
+        mask = self._largest(student, perturbed, labels)
+        for _ in range(self.steps):
+            leaf = perturbed.detach().requires_grad_()
+            gradients = class_gradients(smooth, leaf, labels, create_graph=True)
+            anchor = _normalized(smooth, leaf) * mask
+            margin = _distance(anchor, gradients.own * mask) - _distance(anchor, gradients.other * mask)
+            (ascent,) = torch.autograd.grad(F.softplus(margin).sum(), leaf)
+            perturbed = (leaf.detach() + float(self.step_size) * ascent.sign()).clamp(low, high)
+        return perturbed
+
+    def _largest(self, student: Student, images: Tensor, labels: Tensor) -> Tensor:
+        leaf = images.detach().requires_grad_()
+        with student.fast():
+            explained = student.model(leaf).gather(1, labels.unsqueeze(1))
+        (gradient,) = torch.autograd.grad(explained.sum(), leaf)
+        flat = gradient.flatten(1).abs()
+        chosen = flat.topk(min(self.top_k, flat.shape[1]), dim=1).indices
+        return torch.zeros_like(flat).scatter_(1, chosen, 1.0).view_as(images)
+
+
+def class_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> ClassGradients:
+    """Return the gradients of the true class's logit and of the largest other logit at (N, C, H, W) `images`."""
+    logits = model(images)
+    index = labels.unsqueeze(1)
+    other = logits.detach().scatter(1, index, -torch.inf).argmax(1, keepdim=True)
+    own = torch.autograd.grad(logits.gather(1, index).sum(), images, retain_graph=True, create_graph=create_graph)[0]
+    rival = torch.autograd.grad(logits.gather(1, other).sum(), images, create_graph=create_graph)[0]
+    return ClassGradients(own, rival)
+
+
+def paired_triplet(smooth: nn.Module, both: Tensor, labels: Tensor) -> Tensor:
+    """(2N,) soft-margin triplet losses of N clean images followed by their N perturbed ones.
+
+    Each image is an anchor (not differentiated); of the gradients of the pair's two images, the farther own gradient and
+    the nearer other gradient count. Gradients are with respect to the normalised image.
+    """
+    normalize, network = smooth.children()
+    anchors = normalize(both).detach()
+    gradients = class_gradients(network, anchors.clone().requires_grad_(), labels, create_graph=True)
+    own = torch.stack([_distance(anchors, gradients.own), _distance(anchors, _partner(gradients.own))]).amax(0)
+    other = torch.stack([_distance(anchors, gradients.other), _distance(anchors, _partner(gradients.other))]).amin(0)
+    return F.softplus(own - other)
+
+
+def _partner(values: Tensor) -> Tensor:
+    return values.roll(len(values) // 2, 0)
+
+
+def _normalized(model: nn.Module, images: Tensor) -> Tensor:
+    normalized: Tensor = next(model.children())(images)
+    return normalized
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return 1 - F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1)
