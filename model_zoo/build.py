@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+
+from bench.core.entry import ModelEntry, Weights
+from bench.core.errors import IntegrityError, ModelOutputError, UsageError
+from bench.core.files import sha256_of, write_atomic
+
+BuildNetwork = Callable[..., nn.Module]
+STORED_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Normalize(nn.Module):
@@ -32,3 +43,115 @@ def classifier(network: nn.Module, mean: Sequence[float], std: Sequence[float]) 
 def freeze(model: nn.Module) -> nn.Module:
     """Return `model` in eval mode with parameters that need no gradient."""
     return model.eval().requires_grad_(False)
+
+
+def build(entry: ModelEntry, build_network: BuildNetwork, weights_path: Path, *, device: torch.device) -> nn.Module:
+    """Return an entry's model, ready to be judged.
+
+    Args:
+        entry: names architecture, number of classes and normalisation.
+        build_network: the architecture's `build(num_classes, **params)`.
+        weights_path: a safetensors file whose size and checksum were verified.
+        device: where the model shall compute.
+    Returns:
+        (N, C, H, W) images in [0, 1] to (N, K) float32 logits; eval mode, frozen, channels-last.
+    Raises:
+        UsageError: if the architecture refuses the entry's parameters.
+        IntegrityError: if the file does not hold exactly this network's finite tensors.
+    """
+    try:
+        network = build_network(entry.num_classes, **entry.architecture.params)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"entry {entry.name}: architecture {entry.architecture.name}: {error}; mend the entry"
+        ) from error
+    network.load_state_dict(read_weights(weights_path, network.state_dict()), strict=True)
+    model = classifier(network, entry.mean, entry.std)
+    return freeze(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def read_weights(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file in the names, shapes and dtypes of `like`.
+
+    Floating-point tensors may be stored as float16 or bfloat16; they come back in the dtype of `like`.
+
+    Raises:
+        IntegrityError: if the file is no safetensors, or a tensor is missing, unexpected, of another shape or kind, or
+            not finite.
+    """
+    try:
+        stored = load_tensors(path.read_bytes())
+    except SafetensorError as error:
+        raise IntegrityError(f"expected safetensors in {path}, got: {error}; restore the file") from error
+    for what, names in (("missing", like.keys() - stored.keys()), ("unexpected", stored.keys() - like.keys())):
+        if names:
+            some = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")
+            raise IntegrityError(
+                f"expected the {len(like)} tensors of this architecture in {path}, got {len(names)} {what}: {some}; "
+                "correct the entry's architecture or its weights"
+            )
+    for name, tensor in stored.items():
+        if (wrong := _objection(tensor, like[name])) is not None:
+            raise IntegrityError(
+                f"expected {wrong} for {name} in {path}; correct the entry's architecture or its weights"
+            )
+    return {name: tensor.to(like[name].dtype) for name, tensor in stored.items()}
+
+
+def _objection(tensor: Tensor, like: Tensor) -> str | None:
+    if tensor.shape != like.shape:
+        return f"the shape {tuple(like.shape)}, got {tuple(tensor.shape)}"
+    allowed = STORED_FLOATS if like.is_floating_point() else (like.dtype,)
+    if tensor.dtype not in allowed:
+        return f"one of the dtypes {', '.join(map(str, allowed))}, got {tensor.dtype}"
+    return None if bool(torch.isfinite(tensor).all()) else "finite numbers, got NaN or infinity"
+
+
+def export_weights(network: nn.Module, path: Path) -> Weights:
+    """Write a network (without normalisation) as safetensors, floats as float16; equal tensors give equal bytes.
+
+    Returns:
+        What the model's entry must say of the file.
+    Raises:
+        ModelOutputError: if a number is not finite, or not in the range of float16.
+    """
+    tensors = {}
+    for name, tensor in sorted(network.state_dict().items()):
+        half = tensor.detach().cpu()
+        half = (half.half() if half.is_floating_point() else half).contiguous()
+        if not torch.isfinite(half).all():
+            raise ModelOutputError(
+                f"expected numbers in the range of float16 in {name}, got others; the training diverged: "
+                "lower its learning rate"
+            )
+        tensors[name] = half
+    content = save_tensors(tensors)
+    write_atomic(path, content)
+    return Weights(file=path.name, sha256=sha256_of(content), size=len(content))
+
+
+@torch.no_grad()
+def check_logits(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
+    """Ask the model about (N, C, H, W) images in [0, 1] and return its (N, K) logits.
+
+    Raises:
+        ModelOutputError: if they are no finite (N, K) floating-point tensor, or the model does not take the images.
+    """
+    try:
+        logits = model(images)
+    except RuntimeError as error:
+        reason = str(error).split("\n")[0]
+        raise ModelOutputError(
+            f"expected a model of {tuple(images.shape)} images, got: {reason}; see the entry"
+        ) from error
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        came = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelOutputError(f"expected floating-point logits, got {came}; the model must return one tensor")
+    expected = (len(images), num_classes)
+    if tuple(logits.shape) != expected:
+        raise ModelOutputError(f"expected logits of shape {expected}, got {tuple(logits.shape)}; see num_classes")
+    if (bad := int((~torch.isfinite(logits)).any(1).sum())) > 0:
+        raise ModelOutputError(
+            f"expected finite logits, got NaN or infinity for {bad} of {len(images)} images; the weights are unusable"
+        )
+    return logits
