@@ -1,0 +1,61 @@
+"""What the contracts are tried on: a tiny classifier with a fixed initialisation, and a few random images."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.core.protocol import Component
+from bench.core.rng import Rng, SampleRng
+from model_zoo.build import classifier, freeze
+from model_zoo.surrogate import smooth_copy
+from model_zoo.training.loop import initialize
+
+SIDE = 12
+CLASSES = 4
+
+
+def tiny_classifier(purpose: str) -> nn.Module:
+    """An untrained WRN-10-1 of four classes, normalisation inside, in train mode."""
+    network = registry.load("architectures", "wide-resnet")(CLASSES, depth=10, width=1)
+    initialize(network, Rng(0).fork("tests", purpose))
+    return classifier(network, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """The ReLU network in eval mode, parameters frozen, float32."""
+    return freeze(tiny_classifier("network"))
+
+
+@pytest.fixture
+def smooth64() -> nn.Module:
+    """A smooth network in float64, for derivatives that must be right to many digits."""
+    return smooth_copy(freeze(tiny_classifier("network")), beta=3.0).double()
+
+
+@pytest.fixture
+def rng() -> SampleRng:
+    """Streams of three samples."""
+    return SampleRng(Rng(7).fork("tests"), ("a", "b", "c"))
+
+
+@pytest.fixture
+def images(rng: SampleRng) -> Tensor:
+    """(3, 3, 12, 12) float32 in [0, 1)."""
+    return rng.fork("images").uniform((3, SIDE, SIDE), 0, 1)
+
+
+@pytest.fixture
+def labels() -> Tensor:
+    """(3,) int64."""
+    return torch.tensor([2, 0, 3])
+
+
+def instance(kind: registry.Kind, name: str) -> object:
+    """A plug-in with its default parameters, and examples of those that have none."""
+    from tests.contracts.parameters import example
+
+    return registry.instantiate(kind, Component(name=name, params=example(registry.load(kind, name))))

@@ -1,0 +1,110 @@
+"""What every architecture promises: finite logits, and activations that can be swapped and hooked one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench import registry
+from bench.core.protocol import Component
+from bench.core.rng import Rng
+from model_zoo.surrogate import smooth_copy
+from model_zoo.training.loop import initialize
+
+CLASSES = 7
+KINKED = {"relu", "relu_", "threshold", "clamp_min", "clamp_min_", "clamp", "leaky_relu", "hardtanh", "maximum", "abs"}
+
+
+def smallest_use(name: str) -> Component:
+    """Of the registered trainings and models of an architecture, the component with the fewest parameters."""
+    users = [registry.load(kind, user).architecture for kind in ("recipes", "models") for user in registry.names(kind)]
+    build, uses = registry.load("architectures", name), [use for use in users if use.name == name]
+
+    def size(use: Component) -> int:
+        with torch.device("meta"):
+            return sum(p.numel() for p in build(CLASSES, **use.params).parameters())
+
+    return min(uses or [Component(name=name)], key=size)
+
+
+@pytest.fixture(params=registry.names("architectures"))
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    use = smallest_use(request.param)
+    network: nn.Module = registry.load("architectures", use.name)(CLASSES, **use.params)
+    initialize(network, Rng(0))
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def normalized() -> Tensor:
+    return torch.randn((2, 3, 32, 32), generator=Rng(1).generator())
+
+
+class Operators(TorchDispatchMode):
+    """Names of the operators that a block calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_logits_are_finite_and_per_image(model: nn.Module, normalized: Tensor) -> None:
+    logits = model(normalized)
+    assert logits.shape == (2, CLASSES)
+    assert torch.isfinite(logits).all()
+    assert not torch.equal(logits[0], logits[1])
+    torch.testing.assert_close(model(normalized[1:]), logits[1:])
+
+
+def test_every_activation_is_a_module_used_once(model: nn.Module, normalized: Tensor) -> None:
+    uses = {name: 0 for name, module in model.named_modules() if isinstance(module, nn.ReLU)}
+    assert uses
+
+    def count(name: str) -> Any:
+        def hook(*_: object) -> None:
+            uses[name] += 1
+
+        return hook
+
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(count(name))
+    model(normalized)
+    assert set(uses.values()) == {1}, uses
+
+
+def test_no_activation_hides_outside_the_modules(model: nn.Module, normalized: Tensor) -> None:
+    with Operators() as called:
+        model(normalized)
+    modules = sum(isinstance(module, nn.ReLU) for module in model.modules())
+    assert sum(name in KINKED for name in called.names) == modules
+    with Operators() as called:
+        smooth_copy(model, beta=10.0)(normalized)
+    assert not KINKED & set(called.names)
+
+
+def test_the_smooth_copy_tends_to_the_network_and_shares_its_weights(model: nn.Module, normalized: Tensor) -> None:
+    logits = model(normalized)
+    scale = float(logits.abs().max())
+    near, far = ((smooth_copy(model, beta)(normalized) - logits).abs().max() / scale for beta in (1e5, 1.0))
+    assert near < 1e-2
+    assert far > 10 * near
+    smooth = dict(smooth_copy(model, 1.0).named_parameters())
+    assert all(smooth[name] is parameter for name, parameter in model.named_parameters())
+    assert smooth_copy(model.train(), 1.0).training
+
+
+def test_building_twice_gives_the_same_names_and_shapes(model: nn.Module, request: pytest.FixtureRequest) -> None:
+    use = smallest_use(request.node.callspec.params["model"])
+    again = registry.load("architectures", use.name)(CLASSES, **use.params)
+    assert [(n, t.shape) for n, t in again.state_dict().items()] == [
+        (n, t.shape) for n, t in model.state_dict().items()
+    ]

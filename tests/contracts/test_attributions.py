@@ -1,0 +1,130 @@
+"""What every attribution method promises: a deterministic value per image, and the exact way back to the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.core.contracts import AttributionMethod
+from bench.core.rng import SampleRng
+from tests.contracts.conftest import instance
+
+Explain = Callable[..., Tensor]
+
+
+@pytest.fixture(params=registry.names("attributions"))
+def method(request: pytest.FixtureRequest) -> AttributionMethod:
+    made = instance("attributions", request.param)
+    assert isinstance(made, AttributionMethod)
+    return made
+
+
+@pytest.fixture
+def images64(images: Tensor) -> Tensor:
+    return images.double()
+
+
+@pytest.fixture
+def cotangent(rng: SampleRng, images64: Tensor) -> Tensor:
+    return rng.fork("cotangent").normal(tuple(images64.shape[1:])).double()
+
+
+def test_the_value_has_the_images_shape_is_finite_and_has_no_graph(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    before = images.clone()
+    attribution = method.attribute(network, images, labels, rng=rng)
+    assert attribution.shape == images.shape
+    assert attribution.dtype == images.dtype
+    assert torch.isfinite(attribution).all()
+    assert not attribution.requires_grad
+    assert attribution.abs().flatten(1).amax(1).gt(0).all()
+    assert torch.equal(images, before)
+    assert not images.requires_grad
+    assert not network.training
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_value_is_deterministic_and_no_image_depends_on_its_neighbours(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    together = method.attribute(network, images, labels, rng=rng)
+    assert torch.equal(method.attribute(network, images, labels, rng=rng), together)
+    for i in range(len(images)):
+        alone = method.attribute(network, images[i : i + 1], labels[i : i + 1], rng=rng.select([i]))
+        assert torch.equal(alone[0], together[i])
+
+
+def test_the_explained_class_matters(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    own, next_class = (method.attribute(network, images, y, rng=rng) for y in (labels, (labels + 1) % 4))
+    assert (own - next_class).flatten(1).abs().amax(1).gt(0).all()
+
+
+def test_linearize_with_a_graph_and_without_agree_on_the_value(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    attribution = method.attribute(network, images, labels, rng=rng)
+    linearized = method.linearize(network, images, labels, rng=rng).attribution
+    leaf = images.clone().requires_grad_()
+    graph = method.attribute(network, leaf, labels, rng=rng, create_graph=True)
+    assert not linearized.requires_grad
+    torch.testing.assert_close(linearized, attribution)
+    torch.testing.assert_close(graph.detach(), attribution)
+
+
+def test_the_pullback_is_double_backward(
+    method: AttributionMethod, smooth64: nn.Module, images64: Tensor, labels: Tensor, rng: SampleRng, cotangent: Tensor
+) -> None:
+    leaf = images64.clone().requires_grad_()
+    attribution = method.attribute(smooth64, leaf, labels, rng=rng, create_graph=True)
+    (truth,) = torch.autograd.grad((attribution * cotangent).sum(), leaf)
+    pulled = method.pullback(smooth64, images64, labels, cotangent, rng=rng)
+    assert truth.abs().max() > 0
+    assert not pulled.requires_grad
+    torch.testing.assert_close(pulled, truth, rtol=1e-9, atol=1e-12 * float(truth.abs().max()))
+
+
+def test_the_pullback_is_the_finite_difference_of_the_value(
+    method: AttributionMethod, smooth64: nn.Module, images64: Tensor, labels: Tensor, rng: SampleRng, cotangent: Tensor
+) -> None:
+    def product(at: Tensor) -> Tensor:
+        return (method.attribute(smooth64, at, labels, rng=rng) * cotangent).sum((1, 2, 3))
+
+    direction = rng.fork("direction").normal(tuple(images64.shape[1:])).double()
+    h = 1e-5
+    difference = (product(images64 + h * direction) - product(images64 - h * direction)) / (2 * h)
+    pulled = method.pullback(smooth64, images64, labels, cotangent, rng=rng)
+    torch.testing.assert_close((pulled * direction).sum((1, 2, 3)), difference, rtol=1e-6, atol=1e-8)
+
+
+def test_the_pullback_is_linear_per_image_and_can_be_asked_twice(
+    method: AttributionMethod, smooth64: nn.Module, images64: Tensor, labels: Tensor, rng: SampleRng, cotangent: Tensor
+) -> None:
+    first = method.linearize(smooth64, images64, labels, rng=rng)
+    once = first.pullback(cotangent)
+    again: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-12}
+    fresh = method.linearize(smooth64, images64, labels, rng=rng)
+    scales = torch.tensor([2.0, 0.0, -3.0], dtype=torch.float64).view(-1, 1, 1, 1)
+    torch.testing.assert_close(fresh.pullback(cotangent * scales), once * scales, **again)
+    assert torch.equal(method.pullback(smooth64, images64, labels, cotangent, rng=rng), once)
+
+
+def test_a_completeness_gap_is_a_finite_size_per_image_or_none(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    attribution = method.attribute(network, images, labels, rng=rng)
+    gap = method.completeness_gap(network, images, labels, attribution)
+    if gap is not None:
+        assert gap.shape == (len(images),)
+        assert torch.isfinite(gap).all()
+        assert gap.ge(0).all()
+        moved = method.completeness_gap(network, images, labels, attribution + 1)
+        assert moved is not None
+        assert not torch.equal(moved, gap)

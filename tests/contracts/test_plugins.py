@@ -1,0 +1,121 @@
+"""What every plug-in owes: a name, a line, a source, a version, and parameters that all count."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Any, get_args
+
+import pytest
+from pydantic import RootModel, TypeAdapter, ValidationError
+
+from bench import registry
+from bench.core.protocol import Surrogate, ThreatModel
+from bench.core.records import ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from tests.contracts.parameters import example, others, parameters
+
+KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
+SOURCED: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "architectures", "objectives")
+CLASSES: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "objectives")
+IDENTIFIED: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "architectures")
+SHA = "0" * 64
+
+
+def plugins(*kinds: registry.Kind) -> list[tuple[registry.Kind, str]]:
+    return [(kind, name) for kind in kinds for name in registry.names(kind)]
+
+
+def every_parameter() -> list[tuple[registry.Kind, str, str]]:
+    found = [(kind, name, registry.load(kind, name)) for kind, name in plugins(*IDENTIFIED)]
+    return [(kind, name, field) for kind, name, plugin in found for field in parameters(plugin)]
+
+
+@pytest.mark.parametrize(("kind", "name"), plugins(*KINDS))
+def test_a_name_is_kebab_case_and_a_summary_is_one_line(kind: registry.Kind, name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]+([-.][a-z0-9]+)*", name)
+    summary = registry.summary(kind, name)
+    assert summary.strip()
+    assert len(summary) <= 160
+
+
+@pytest.mark.parametrize(("kind", "name"), plugins(*SOURCED))
+def test_the_docstring_names_the_source_and_every_deviation(kind: registry.Kind, name: str) -> None:
+    text = registry.load(kind, name).__doc__ or ""
+    assert re.search(r"^\s*Source:\s*\n\s*\S", text, re.MULTILINE), "expected a section 'Source:'"
+    assert re.search(r"Differs: *\S", text[text.index("Source:") :]), "expected 'Differs: …' in it, or 'nothing'"
+
+
+@pytest.mark.parametrize(("kind", "name"), plugins(*CLASSES))
+def test_a_plugin_is_a_frozen_keyword_only_dataclass_with_a_version(kind: registry.Kind, name: str) -> None:
+    plugin = registry.load(kind, name)
+    assert dataclasses.is_dataclass(plugin)
+    assert all(field.kw_only for field in dataclasses.fields(plugin))
+    assert isinstance(plugin.version, int)
+    assert plugin.version >= 1
+    assert "version" in vars(plugin), "a version is the class's own: it counts the changes of its numbers"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plugin(**example(plugin)).version = 2
+
+
+@pytest.mark.parametrize(("kind", "name", "field"), every_parameter())
+def test_every_parameter_changes_the_identity(kind: registry.Kind, name: str, field: str) -> None:
+    plugin = registry.load(kind, name)
+    default = plugin_spec(kind, name, {})
+    changed = [
+        spec for value in others(plugin, field, default.params[field]) if (spec := varied(kind, name, field, value))
+    ]
+    assert changed, f"expected another allowed value of {field}; teach tests/contracts/parameters.py to find one"
+    spec, other = (run_spec(kind, part) for part in (default, changed[0]))
+    assert spec.run_id != other.run_id
+    assert (spec.attack_id != other.attack_id) or kind == "metrics"
+
+
+def varied(kind: registry.Kind, name: str, field: str, value: Any) -> PluginSpec | None:
+    try:
+        return plugin_spec(kind, name, {field: value})
+    except ValidationError:
+        return None
+
+
+def plugin_spec(kind: registry.Kind, name: str, params: dict[str, Any]) -> PluginSpec:
+    """A plug-in's spec as a run writes it: every parameter resolved, as JSON."""
+    plugin = registry.load(kind, name)
+    given = example(plugin) | params
+    if kind == "architectures":
+        defaults = {n: inspect.signature(plugin).parameters[n].default for n in parameters(plugin)}
+        return PluginSpec(name=name, version=1, params=RootModel(defaults | given).model_dump(mode="json"))
+    return PluginSpec(
+        name=name, version=plugin.version, params=TypeAdapter(plugin).dump_python(plugin(**given), mode="json")
+    )
+
+
+def run_spec(kind: registry.Kind, part: PluginSpec) -> RunSpec:
+    """A run's spec in which `part` takes its kind's place."""
+    some = PluginSpec(name="some", version=1, params={})
+    place = {kind: part}
+    return RunSpec(
+        engine=1,
+        protocol=ProtocolSpec(name="p", version=1, sha256=SHA, rankable=False),
+        model=ModelSpec(
+            name="m",
+            reference="hub:m",
+            architecture=place.get("architectures", some),
+            weights_sha256=SHA,
+            mean=(0.5,),
+            std=(0.5,),
+        ),
+        attack=place.get("attacks", some),
+        threat=ThreatModel(norm="linf", epsilon="8/255"),
+        attribution=place.get("attributions", some),
+        search_attribution=some,
+        surrogate=Surrogate(beta=50.0),
+        explain="predicted-class",
+        heatmap="sum-of-abs",
+        metrics=(place.get("metrics", some),),
+        primary_metric="some",
+        samples=SamplesSpec(sha256=SHA, count=1, of=1),
+        seed=0,
+        precision="float32",
+        on_protocol=True,
+    )
