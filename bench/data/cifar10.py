@@ -30,6 +30,10 @@ class Cifar10(Dataset):
     mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)
     std: ClassVar[tuple[float, ...]] = (0.2023, 0.1994, 0.2010)
 
+    def is_stored(self) -> bool:
+        """Return whether the batches lie in the data folder, so that `load` needs no network."""
+        return (data_folder() / "cifar-10-batches-py").is_dir()
+
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images of a split, in the order of the official files.
 
@@ -54,7 +58,7 @@ def _download(root: Path, train: bool):  # type: ignore[no-untyped-def]
         return datasets.CIFAR10(str(root), train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise EnvironmentFault(
-            f"expected the CIFAR-10 python batches, undamaged, in {root / 'cifar-10-batches-py'}, and could not download "
-            f"them ({error}); unpack cifar-10-python.tar.gz into {root}, or name the folder that holds "
+            f"expected the CIFAR-10 python batches, undamaged, in {root / 'cifar-10-batches-py'}, and could not "
+            f"download them ({error}); unpack cifar-10-python.tar.gz into {root}, or name the folder that holds "
             "cifar-10-batches-py with --data or BENCH_DATA"
         ) from error
