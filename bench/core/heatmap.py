@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.core.errors import UsageError
 from bench.core.protocol import HeatmapRule
 
 
@@ -18,7 +19,8 @@ def reduce(attribution: Tensor, rule: HeatmapRule) -> Tensor:
 
 def normalize(heatmap: Tensor) -> Tensor:
     """(N, H, W) to the same shape with mean 1; a map of sum 0 stays as it is."""
-    mean = heatmap.mean((1, 2), keepdim=True)
+    # Axis by axis, so that the order of additions, hence the last bit, is the same for one map as for many.
+    mean = heatmap.mean(2, keepdim=True).mean(1, keepdim=True)
     return heatmap / torch.where(mean == 0, torch.ones_like(mean), mean)
 
 
@@ -26,11 +28,11 @@ def top_k_mask(heatmap: Tensor, k: int) -> Tensor:
     """(N, H, W) bool: the k largest pixels of each map; among equals the lower pixel index wins.
 
     Raises:
-        ValueError: if k is not between 1 and the number of pixels.
+        UsageError: if k is not between 1 and the number of pixels.
     """
     flat = heatmap.flatten(1)
     if not 1 <= k <= flat.shape[1]:
-        raise ValueError(f"expected k between 1 and {flat.shape[1]} pixels, got {k}; lower it")
+        raise UsageError(f"expected k between 1 and {flat.shape[1]} pixels, got {k}; lower it")
     order = torch.sort(flat, dim=1, descending=True, stable=True).indices[:, :k]
     mask = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, order, True)
     return mask.view_as(heatmap)
@@ -42,7 +44,10 @@ def mass_center(heatmap: Tensor) -> Tensor:
     NaN where the map's sum is 0.
     """
     _, height, width = heatmap.shape
-    total = heatmap.sum((1, 2))
+    # Sums axis by axis, no matrix product: the last bit must be the same for one map as for many.
+    by_row, by_column = heatmap.sum(2), heatmap.sum(1)
+    total = by_row.sum(1)
+    total = total.masked_fill(total == 0, torch.nan)
     rows = torch.arange(height, dtype=heatmap.dtype, device=heatmap.device)
     columns = torch.arange(width, dtype=heatmap.dtype, device=heatmap.device)
-    return torch.stack([(heatmap.sum(2) @ rows) / total, (heatmap.sum(1) @ columns) / total], dim=1)
+    return torch.stack([(by_row * rows).sum(1) / total, (by_column * columns).sum(1) / total], dim=1)

@@ -19,10 +19,10 @@ def l2(before: Tensor, after: Tensor) -> Tensor:
 
 
 def project(before: Tensor, after: Tensor, threat: ThreatModel) -> Tensor:
-    """(N, C, H, W): the images nearest to `after` in the threat model's ball around `before`, clipped to [0, 1].
+    """(N, C, H, W): `after`, moved into the threat model's ball around `before` and into [0, 1].
 
-    For L2, projection on the ball and clipping (in this order) end in the intersection, as clipping moves a pixel towards
-    its clean value.
+    For L-infinity this is the nearest allowed image. For L2, projection on the ball and clipping (in this order) end in
+    the intersection, as clipping moves a pixel towards its clean value, though not always at its nearest point.
     """
     epsilon = float(threat.epsilon)
     if threat.norm == "linf":

@@ -1,0 +1,16 @@
+"""The overlap that the top-k metrics share."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bench.core.contracts import Pair
+from bench.core.heatmap import top_k_mask
+from metrics._undefined import nan_where_nan
+
+
+def shared_top_k(pair: Pair, k: int) -> Tensor:
+    """(N,) float64: how many pixels are among the k largest of both heatmaps; NaN where a heatmap holds a NaN."""
+    before, after = pair.before.heatmap, pair.after.heatmap
+    shared = top_k_mask(before, k) & top_k_mask(after, k)
+    return nan_where_nan(shared.flatten(1).sum(1), before, after)

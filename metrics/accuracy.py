@@ -1,0 +1,31 @@
+"""Whether the unchanged image is classified correctly."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._undefined import nan_where_nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy(Metric):
+    """1 if the class predicted before any change is the label, else 0; its mean is the clean accuracy.
+
+    Neutral: it says how good the classifier is, not how robust.
+
+    Source:
+        The usual accuracy; RobustBench (Croce et al. 2021) reports it beside the robust one.
+        Differs: nothing.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64, 0 or 1; NaN where a logit is NaN."""
+        return nan_where_nan(pair.before.logits.argmax(1) == pair.labels, pair.before.logits)

@@ -1,0 +1,34 @@
+"""Share of the k most important pixels that stay among the k most important."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._topk import shared_top_k
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopkIntersection(Metric):
+    """IN = |S_k(I) ∩ S_k(I')| / k on heatmaps of N pixels; unrelated heatmaps reach k/N by chance.
+
+    Source:
+        Ghorbani, Abid, Zou 2019. Reference codes: amiratag/InterpretationFragility,
+        jfc43/robust-attribution-regularization, nupurkmr9/Attributional-Robustness.
+        Differs: ties go to the lower pixel index in both heatmaps; the reference codes mix an unstable argsort for one
+        heatmap with a stable top-k for the other.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+
+    k: int = Field(default=100, ge=1)
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [0, 1]; NaN where a heatmap holds a NaN."""
+        return shared_top_k(pair, self.k) / self.k
