@@ -85,7 +85,8 @@ def _fetch(weights: Weights) -> Path:
 
 
 def _translate(what: str, error: Exception) -> BenchError:
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    told = error.__cause__ or error  # the client wraps what happened in general advice
+    reason = str(told).strip().split("\n")[0].rstrip(".") or type(told).__name__
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT}:
         return EnvironmentFault(f"expected to store {what}, got: {reason}; set HF_HOME to a writable folder with space")
     return NetworkError(
