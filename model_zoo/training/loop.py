@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import io
-import json
 import math
 import time
 from collections.abc import Callable
@@ -13,19 +12,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from bench.core.contracts import Objective, Split, Student
-from bench.core.errors import IntegrityError, ModelOutputError, UsageError
-from bench.core.files import canonical_json, sha256_of, write_atomic
+from bench.core.errors import ModelOutputError, UsageError
+from bench.core.files import write_atomic
 from bench.core.rng import Rng
 from model_zoo.surrogate import smooth_copy
-from model_zoo.training.data import Partition, augment, fingerprint, to_float
+from model_zoo.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
 from model_zoo.training.measure import accuracy, robust_correct
 from model_zoo.training.recipe import Recipe, Schedule
 
@@ -49,7 +47,7 @@ def initialize(network: nn.Module, rng: Rng) -> None:
     generator = rng.generator()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            mode = "fan_out" if isinstance(module, nn.Conv2d) else "fan_in"
+            mode: Literal["fan_out", "fan_in"] = "fan_out" if isinstance(module, nn.Conv2d) else "fan_in"
             nn.init.kaiming_normal_(module.weight, mode=mode, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -66,11 +64,15 @@ class Training:
     device: torch.device
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    """Of this epoch's steps."""
     best: dict[str, Tensor] | None = None
     best_score: float = -math.inf
+    seconds: float = 0.0
+    """Training time of earlier sittings."""
 
     def __post_init__(self) -> None:
-        self.model.to(self.device, memory_format=torch.channels_last)
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = self.model[1] if isinstance(self.model, nn.Sequential) else self.model
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -80,6 +82,7 @@ class Training:
             weight_decay=self.recipe.weight_decay,
         )
         self.rng = Rng(self.recipe.seed).fork("training")
+        self._started = time.monotonic()
         self.per_epoch = len(self.data.train.labels) // self.recipe.batch_size
         self.steps = max(1, round(self.recipe.epochs * self.per_epoch))
         smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
@@ -92,29 +95,32 @@ class Training:
 
     def run(self, folder: Path, progress: Progress) -> dict[str, Tensor]:
         """Train to the end, with a checkpoint in `folder` at least every minute, and return the chosen weights."""
-        saved, started, first = time.monotonic(), time.monotonic(), self.step
-        running: list[Tensor] = []
+        saved = self._started = time.monotonic()
+        first = self.step
         while self.step < self.steps:
-            running.append(self._one_step())
+            self.losses.append(self._one_step())
             self.step += 1
             ends_epoch = self.step % self.per_epoch == 0 or self.step == self.steps
             if self.step % 20 == 0 or ends_epoch:
-                loss = float(torch.stack(running[-20:]).mean())
+                loss = float(torch.stack(self.losses[-20:]).mean())
                 if not math.isfinite(loss):
-                    raise ModelOutputError(
-                        f"expected a finite training loss, got {loss} at step {self.step}; lower the recipe's learning rate"
-                    )
-                speed = self.recipe.batch_size * (self.step - first) / (time.monotonic() - started)
+                    came = f"got {loss} at step {self.step}"
+                    raise ModelOutputError(f"expected a finite training loss, {came}; lower the recipe's learning rate")
+                speed = self.recipe.batch_size * (self.step - first) / (time.monotonic() - self._started)
                 progress(f"loss {loss:.3f}, {speed:.0f} images/s", self.step, self.steps)
             if ends_epoch:
-                self._end_epoch(float(torch.stack(running).mean()))
-                running = []
+                self._end_epoch(float(torch.stack(self.losses).mean()))
+                self.losses = []
                 write_atomic(folder / "metrics.csv", self._history_csv())
                 progress(_line(self.history[-1]), self.step, self.steps)
             if ends_epoch or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self.save(folder / "checkpoint.safetensors")
                 saved = time.monotonic()
         return self.best if self.best is not None else self._weights()
+
+    def spent(self) -> float:
+        """Return the training time of all sittings, in seconds."""
+        return self.seconds + time.monotonic() - self._started
 
     def _one_step(self) -> Tensor:
         for group in self.optimizer.param_groups:
@@ -180,54 +186,48 @@ class Training:
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint must agree with to be continued."""
         return {
-            "recipe": sha256_of(canonical_json(self.recipe.model_dump(mode="json", exclude_defaults=True)).encode()),
+            "recipe": self.recipe.identity,
             "data": fingerprint(self.data.train),
         }
 
     def save(self, path: Path) -> None:
-        """Write the whole state to one safetensors file."""
+        """Write the whole state to one file."""
         tensors = {f"model.{k}": v for k, v in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum.{name}"] = momentum
         tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
+        if self.losses:
+            tensors["losses"] = torch.stack(self.losses)
         state = self.identity() | {
             "step": self.step,
+            "seconds": self.spent(),
             "history": self.history,
             "best_score": self.best_score if math.isfinite(self.best_score) else None,
         }
-        contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        write_atomic(path, save_tensors(contiguous, {"state": json.dumps(state)}))
+        write_checkpoint(path, Checkpoint(tensors, state))
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of the same recipe and data.
 
         Raises:
-            IntegrityError: if the file is no checkpoint.
+            IntegrityError: if the file is no checkpoint, or is damaged.
             UsageError: if it belongs to another recipe or other data.
         """
-        content = path.read_bytes()
-        try:
-            tensors = load_tensors(content)
-            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            state = json.loads(header["__metadata__"]["state"])
-        except Exception as error:
-            raise IntegrityError(f"expected a checkpoint in {path}, got {error}; delete it to start anew") from error
+        checkpoint = read_checkpoint(path)
+        tensors, state = checkpoint
         for key, value in self.identity().items():
             if state[key] != value:
                 raise UsageError(f"expected a checkpoint of this {key}, got another in {path}; choose another --out")
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.network.load_state_dict(part("model."))
-        for name, parameter in self.network.named_parameters():
-            if (momentum := part("momentum.").get(name)) is not None:
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter)
-        self.best = part("best.") or None
+        self.network.load_state_dict(checkpoint.part("model."))
+        for name, momentum in checkpoint.part("momentum.").items():
+            parameter = self.network.get_parameter(name)
+            self.optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter)
+        self.best = checkpoint.part("best.") or None
         self.best_score = -math.inf if state["best_score"] is None else state["best_score"]
-        self.step, self.history = state["step"], state["history"]
+        self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
+        self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]
 
 
 def _freeze_statistics(model: nn.Module) -> None:
@@ -252,8 +252,6 @@ def begin(
     return Training(recipe, copy.deepcopy(model), data, objective, device)
 
 
-def resplit(split: Split, recipe: Recipe) -> Partition:
-    """Return the recipe's training and held-out images."""
-    from model_zoo.training.data import hold_out
-
+def partition(split: Split, recipe: Recipe) -> Partition:
+    """Return the recipe's training and held-out images; the split is the same for every recipe of a dataset."""
     return hold_out(split, recipe.validation.images, Rng(0).fork("held-out", recipe.dataset))

@@ -21,9 +21,9 @@ def correct(
 ) -> Tensor:
     """(N,) bool: whether the largest logit is the label's, for (N, C, H, W) float32 images in [0, 1]."""
     answers = []
-    for part, truth in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+    for part, truth in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
         with fast():
-            answers.append((model(_place(part, device)).argmax(1).cpu() == truth))
+            answers.append(model(_place(part, device)).argmax(1).cpu() == truth)
     return torch.cat(answers)
 
 
@@ -45,11 +45,11 @@ def robust_correct(
     rng: Rng,
     device: torch.device,
     fast: Fast = nullcontext,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Tensor:
     """Which images keep their label at every iterate of PGD from a random start.
 
-    An image leaves the search as soon as one iterate is misclassified, so the count is at most that of the last iterate.
+    An image leaves the search as soon as one iterate is misclassified: the count is at most that of the last iterate.
 
     Args:
         model: (N, C, H, W) to (N, K) logits, in eval mode.
@@ -75,7 +75,7 @@ def robust_correct(
     perturbed = (images + epsilon * noise).clamp(low, high)
     for step in range(steps + 1):
         survivors = []
-        for part in alive.split(BATCH):
+        for part in torch.split(alive, BATCH):
             leaf = _place(perturbed[part], device).requires_grad_()
             with fast():
                 logits = model(leaf).float()

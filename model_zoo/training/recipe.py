@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from bench.core.files import canonical_json, sha256_of
 from bench.core.protocol import Component, Name, PixelFraction, Strict
 
 
@@ -39,7 +40,11 @@ class Recipe(Strict):
     """Everything that decides the weights of a training."""
 
     name: Name
+    model: Name = Field(description="name of the model that the recipe makes")
+    title: str = Field(max_length=200)
     description: str
+    differs: str = Field(default="", description="deviations from the paper's training, for the entry")
+    citation: str = ""
     dataset: Name
     architecture: Component
     objective: Component
@@ -54,3 +59,10 @@ class Recipe(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     batch_norm: Literal["train", "frozen"] = "train"
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def identity(self) -> str:
+        """Hash of the values that decide the weights; names and texts do not."""
+        texts = {"name", "model", "title", "description", "differs", "citation"}
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude=texts)
+        return sha256_of(canonical_json(content).encode())

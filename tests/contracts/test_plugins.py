@@ -8,9 +8,9 @@ import re
 from typing import Any, get_args
 
 import pytest
-from pydantic import RootModel, TypeAdapter, ValidationError
+from pydantic import RootModel, ValidationError
 
-from bench import registry
+from bench import plan, registry
 from bench.core.protocol import Surrogate, ThreatModel
 from bench.core.records import ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from tests.contracts.parameters import example, others, parameters
@@ -85,9 +85,7 @@ def plugin_spec(kind: registry.Kind, name: str, params: dict[str, Any]) -> Plugi
     if kind == "architectures":
         defaults = {n: inspect.signature(plugin).parameters[n].default for n in parameters(plugin)}
         return PluginSpec(name=name, version=1, params=RootModel(defaults | given).model_dump(mode="json"))
-    return PluginSpec(
-        name=name, version=plugin.version, params=TypeAdapter(plugin).dump_python(plugin(**given), mode="json")
-    )
+    return plan._plugin_spec(name, plugin(**given))
 
 
 def run_spec(kind: registry.Kind, part: PluginSpec) -> RunSpec:

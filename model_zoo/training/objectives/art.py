@@ -28,7 +28,7 @@ class Art(Objective):
     """CE(z(x'), y) + weight * soft-margin triplet of (image, own gradient, other gradient) on x and x'.
 
     The triplet asks that the image be nearer, by cosine, to the gradient g+ of its own logit than to the gradient g- of
-    the runner-up; x' is found by signed ascent on the same triplet, over the `top_k` coordinates of the largest gradient.
+    the runner-up; x' is found by signed ascent on the same triplet, over the `top_k` largest gradient coordinates.
 
     Source:
         Singh et al. 2020, ART; reference code nupurkmr9/Attributional-Robustness, cifar/.
@@ -95,8 +95,8 @@ def class_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_
 def paired_triplet(smooth: nn.Module, both: Tensor, labels: Tensor) -> Tensor:
     """(2N,) soft-margin triplet losses of N clean images followed by their N perturbed ones.
 
-    Each image is an anchor (not differentiated); of the gradients of the pair's two images, the farther own gradient and
-    the nearer other gradient count. Gradients are with respect to the normalised image.
+    Each image is an anchor (not differentiated); of the gradients of the pair's two images, the farther own and the
+    nearer other gradient count. Gradients are with respect to the normalised image.
     """
     normalize, network = smooth.children()
     anchors = normalize(both).detach()

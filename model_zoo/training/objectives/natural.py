@@ -22,7 +22,7 @@ class Natural(Objective):
 
     version: ClassVar[int] = 1
 
-    def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
+    def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:  # noqa: ARG002
         """Scalar mean cross-entropy of (N, C, H, W) images."""
         with student.fast():
             logits = student.model(images)

@@ -1,0 +1,61 @@
+"""A training's state in one safetensors file that notices when it was damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from bench.core.errors import IntegrityError
+from bench.core.files import write_atomic
+
+
+class Checkpoint(NamedTuple):
+    """Named tensors, and a state of JSON values."""
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose names begin with a prefix, without it."""
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the file in one stroke, with a checksum of everything in it."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
+    text = json.dumps(checkpoint.state)
+    write_atomic(path, save_tensors(tensors, {"state": text, "sha256": _checksum(tensors, text)}))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the file.
+
+    Raises:
+        IntegrityError: if it is no checkpoint, or not as it was written.
+    """
+    content = path.read_bytes()
+    try:
+        tensors = load_tensors(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        text, promised = header["__metadata__"]["state"], header["__metadata__"]["sha256"]
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise IntegrityError(f"expected a checkpoint in {path}, got {error!r}; delete it to start anew") from None
+    if _checksum(tensors, text) != promised:
+        raise IntegrityError(f"expected a checkpoint in {path}, got one with damaged bytes; delete it to start anew")
+    return Checkpoint(tensors, json.loads(text))
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""What every attack promises the judge: proposals that are images, and that depend on nothing but their own sample."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.core.contracts import Attack, View
+from bench.core.norms import l2, linf, project
+from bench.core.protocol import Component, ThreatModel
+from bench.core.rng import SampleRng
+from bench.victim import Explainer, WhiteBoxVictim
+from model_zoo.surrogate import smooth_copy
+from tests.contracts.parameters import example, parameters
+
+BUDGETS = ("steps", "draws")
+"""Parameters that only say how long an attack searches: tests are short."""
+
+
+@pytest.fixture(params=registry.names("attacks"))
+def attack(request: pytest.FixtureRequest) -> Attack:
+    plugin = registry.load("attacks", request.param)
+    params = example(plugin) | {name: 6 for name in BUDGETS if name in parameters(plugin)}
+    made: Attack = registry.instantiate("attacks", Component(name=request.param, params=params))
+    return made
+
+
+@pytest.fixture(params=["linf", "l2"])
+def threat(request: pytest.FixtureRequest, attack: Attack) -> ThreatModel:
+    epsilon = {"linf": "8/255", "l2": "1/2"}[request.param]
+    return ThreatModel(norm=request.param, epsilon=epsilon, knowledge="white-box", keep_prediction=True)
+
+
+def victim_of(network: nn.Module, attack: Attack, threat: ThreatModel, rng: SampleRng) -> WhiteBoxVictim:
+    protocol = registry.load("protocols", registry.names("protocols")[0])
+    metrics = {metric.name: metric for metric in protocol.metrics}
+    return WhiteBoxVictim(
+        model=network,
+        smooth=smooth_copy(network, beta=20.0),
+        explainer=Explainer(registry.instantiate("attributions", Component(name="gradient")), "sum-of-abs"),
+        primary=registry.instantiate("metrics", metrics[protocol.primary_metric]),
+        threat=threat,
+        knowledge=attack.knowledge,
+        rng=rng.fork("attribution"),
+    )
+
+
+def explained(network: nn.Module, images: Tensor) -> Tensor:
+    labels: Tensor = network(images).argmax(1)
+    return labels
+
+
+def allowed(attack: Attack, network: nn.Module, images: Tensor, threat: ThreatModel, rng: SampleRng) -> Tensor:
+    """What the judge lets pass of an attack's proposals."""
+    victim = victim_of(network, attack, threat, rng)
+    proposal = attack.perturb(victim, images, explained(network, images), threat=threat, rng=rng)
+    assert proposal.shape == images.shape
+    assert proposal.dtype == images.dtype
+    assert torch.isfinite(proposal).all()
+    return project(images, proposal.detach(), threat)
+
+
+def test_proposals_are_images_in_the_ball(
+    attack: Attack, network: nn.Module, images: Tensor, threat: ThreatModel, rng: SampleRng
+) -> None:
+    before = images.clone()
+    perturbed = allowed(attack, network, images, threat, rng)
+    assert perturbed.ge(0).all()
+    assert perturbed.le(1).all()
+    size = linf(images, perturbed) if threat.norm == "linf" else l2(images, perturbed)
+    assert size.le(float(threat.epsilon) + 1e-6).all()
+    assert size.gt(0).all(), "an attack that moves nothing measures nothing"
+    assert torch.equal(images, before)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_epsilon_zero_changes_nothing(
+    attack: Attack, network: nn.Module, images: Tensor, threat: ThreatModel, rng: SampleRng
+) -> None:
+    nothing = threat.model_copy(update={"epsilon": threat.epsilon * 0})
+    assert torch.equal(allowed(attack, network, images, nothing, rng), images)
+
+
+def test_equal_streams_give_equal_proposals_and_other_streams_others(
+    attack: Attack, network: nn.Module, images: Tensor, threat: ThreatModel, rng: SampleRng
+) -> None:
+    first, again = (allowed(attack, network, images, threat, rng) for _ in range(2))
+    assert torch.equal(first, again)
+    if attack.knowledge == "none":
+        assert not torch.equal(first, allowed(attack, network, images, threat, rng.fork("other")))
+
+
+def test_no_sample_depends_on_its_neighbours(
+    attack: Attack, network: nn.Module, images: Tensor, threat: ThreatModel, rng: SampleRng
+) -> None:
+    together = allowed(attack, network, images, threat, rng)
+    for i in range(len(images)):
+        alone = allowed(attack, network, images[i : i + 1], threat, rng.select([i]))
+        assert torch.equal(alone[0], together[i])
+    backwards = [2, 1, 0]
+    assert torch.equal(allowed(attack, network, images[backwards], threat, rng.select(backwards)), together[backwards])
+
+
+def test_the_search_never_ends_above_the_clean_image(
+    attack: Attack, network: nn.Module, images: Tensor, threat: ThreatModel, rng: SampleRng
+) -> None:
+    labels = explained(network, images)
+    victim = victim_of(network, attack, threat, rng)
+    before = victim.observe(images, labels)
+    after = victim.observe(allowed(attack, network, images, threat, rng), labels)
+    counted = victim.similarity(before, after)
+    kept = after.logits.argmax(1) == before.logits.argmax(1)
+    assert kept.any()
+    assert torch.equal(torch.isfinite(counted), kept)
+    assert counted[kept].le(victim.similarity(before, before)[kept] + 1e-6).all()
+
+
+def test_looks_are_counted_and_gradients_are_for_those_who_declare_them(
+    attack: Attack, network: nn.Module, images: Tensor, threat: ThreatModel, rng: SampleRng
+) -> None:
+    looks: list[Tensor] = []
+
+    class Watched(WhiteBoxVictim):
+        def observe(self, images: Tensor, labels: Tensor) -> View:
+            looks.append(images)
+            return super().observe(images, labels)
+
+    victim = Watched(
+        **{k: v for k, v in vars(victim_of(network, attack, threat, rng)).items() if not k.startswith("_")}
+    )
+    attack.perturb(victim, images, explained(network, images), threat=threat, rng=rng)
+    assert victim.cost.forward >= len(looks)
+    assert victim.cost.forward > 0 or attack.knowledge == "none"
+    blind = threat.model_copy(update={"max_queries": 1})
+    if victim.cost.forward + victim.cost.gradient > 1:
+        with pytest.raises(Exception, match="expected at most 1 queries per image"):
+            allowed(attack, network, images, blind, rng)
