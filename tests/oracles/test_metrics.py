@@ -43,8 +43,8 @@ def view_of(attribution: Tensor, logits: Tensor | None = None) -> View:
 
 def heatmap_pair(before: Tensor, after: Tensor) -> Pair:
     """A pair of which the heatmaps are given; everything else is zero."""
-    views = (View(m.unsqueeze(1), torch.zeros(len(m), 3), m.unsqueeze(1), m) for m in (before, after))
-    return Pair(*views, labels=torch.zeros(len(before), dtype=torch.int64))
+    sides = [View(m.unsqueeze(1), torch.zeros(len(m), 3), m.unsqueeze(1), m) for m in (before, after)]
+    return Pair(sides[0], sides[1], torch.zeros(len(before), dtype=torch.int64))
 
 
 def random_pair(count: int = 9, size: int = 8, dtype: torch.dtype = torch.float32) -> Pair:
@@ -62,10 +62,10 @@ def swapped(pair: Pair) -> Pair:
 
 
 def part(pair: Pair, rows: slice) -> Pair:
-    views = (
+    sides = [
         View(v.images[rows], v.logits[rows], v.attribution[rows], v.heatmap[rows]) for v in (pair.before, pair.after)
-    )
-    return Pair(*views, labels=pair.labels[rows])
+    ]
+    return Pair(sides[0], sides[1], pair.labels[rows])
 
 
 def identical(first: Tensor, second: Tensor) -> bool:
@@ -182,7 +182,7 @@ def test_values_are_float64_within_bounds(metric: Metric) -> None:
     assert value.dtype == torch.float64
     assert value.min() >= low
     assert value.max() <= high
-    assert len(value.unique()) > 1
+    assert len(set(value.tolist())) > 1
 
 
 def test_the_bounds_of_top_k_and_rank_metrics_are_reached_by_reversal() -> None:
