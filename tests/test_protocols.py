@@ -1,0 +1,104 @@
+"""The shipped protocols are what their comments say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+import torch
+
+from bench import registry
+from bench.core.contracts import Split
+from bench.core.protocol import Component, Protocol
+from bench.data.cifar10 import Cifar10
+from bench.data.foolbox_cifar10 import FoolboxCifar10
+from bench.samples import checksum, draw_stratified, load_samples
+
+# Protocols never change. A new value is a new file with the next version, and a new line here.
+HASHES = {
+    "cifar10-linf8-v1": "41cf89bf60698c411363ca30c678623fbeeb4e7c777b380b4d5ca00afc9a9456",
+    "cifar10-smoke-v1": "32cc64920b9cc194d55651d62a344303a2d351cc1b25cb311cfa1098f4527b13",
+}
+
+
+@pytest.fixture
+def linf8() -> Protocol:
+    protocol: Protocol = registry.load("protocols", "cifar10-linf8-v1")
+    return protocol
+
+
+@pytest.fixture
+def smoke() -> Protocol:
+    protocol: Protocol = registry.load("protocols", "cifar10-smoke-v1")
+    return protocol
+
+
+@pytest.fixture
+def cifar10() -> Split:
+    dataset = Cifar10()
+    if not dataset.is_stored():
+        pytest.skip("CIFAR-10 is not in the data folder")
+    return dataset.load("test")
+
+
+@pytest.mark.parametrize("key", HASHES)
+def test_a_shipped_protocol_never_changes(key: str) -> None:
+    assert registry.load("protocols", key).sha256 == HASHES[key]
+
+
+@pytest.mark.parametrize("key", registry.names("protocols"))
+def test_every_component_exists_and_takes_its_parameters(key: str) -> None:
+    protocol: Protocol = registry.load("protocols", key)
+    for attack in protocol.attacks:
+        registry.instantiate("attacks", attack)
+    for metric in protocol.metrics:
+        registry.instantiate("metrics", metric)
+    for attribution in (protocol.attribution, protocol.search_attribution):
+        registry.instantiate("attributions", attribution)
+    for dataset in (protocol.samples.source, protocol.samples.dataset):
+        registry.instantiate("datasets", Component(name=dataset))
+
+
+@pytest.mark.parametrize("key", registry.names("protocols"))
+def test_floor_and_attacks_have_equally_many_looks(key: str) -> None:
+    protocol: Protocol = registry.load("protocols", key)
+    params = {attack.name: attack.params for attack in protocol.attacks}
+    search, floor = params["ifia-topk"], params[protocol.floor]
+    assert floor["draws"] == search["steps"] * search["restarts"]
+    assert search["steps"] * Fraction(search["step_size"]) >= 2 * protocol.threat.epsilon, "a start can be left behind"
+
+
+def test_smoke_is_no_ranking_and_needs_no_download(smoke: Protocol) -> None:
+    assert not smoke.rankable
+    assert smoke.samples.indices == tuple(range(20))
+    samples = load_samples(smoke.samples, FoolboxCifar10())
+    assert samples.ids[19] == "cifar10/test/19"
+    assert samples.images.shape == (20, 3, 32, 32)
+
+
+def test_linf8_has_1000_distinct_indices_with_the_showcase_first(linf8: Protocol) -> None:
+    indices = linf8.samples.indices
+    assert linf8.rankable
+    assert len(set(indices)) == len(indices) == 1000
+    assert min(indices) >= 0
+    assert max(indices) < 10_000
+    assert indices[:20] == tuple(range(20)) == linf8.samples.showcase
+
+
+def test_linf8_is_drawn_by_the_rule_that_its_comment_names(linf8: Protocol, cifar10: Split) -> None:
+    drawn = draw_stratified(cifar10.labels.tolist(), leading=20, per_class=100, seed=linf8.key)
+    assert linf8.samples.indices == tuple(drawn)
+
+
+def test_linf8_has_its_pixels_and_balanced_prefixes(linf8: Protocol, cifar10: Split) -> None:
+    samples = load_samples(linf8.samples, Cifar10())
+    for length in range(40, 1001, 10):
+        assert set(Counter(samples.labels[:length].tolist()).values()) == {length // 10}
+
+
+def test_the_images_of_the_wheel_are_the_first_twenty_of_the_test_split(smoke: Protocol, cifar10: Split) -> None:
+    wheel = FoolboxCifar10().load("test")
+    assert torch.equal(wheel.images, cifar10.images[:20])
+    assert torch.equal(wheel.labels, cifar10.labels[:20])
+    assert checksum(cifar10.images[:20]) == smoke.samples.sha256
