@@ -15,7 +15,8 @@ def linf(before: Tensor, after: Tensor) -> Tensor:
 
 def l2(before: Tensor, after: Tensor) -> Tensor:
     """(N,) Euclidean length of the change, in pixel units."""
-    return (after - before).flatten(1).norm(dim=1)
+    length: Tensor = torch.linalg.vector_norm((after - before).flatten(1), dim=1)
+    return length
 
 
 def project(before: Tensor, after: Tensor, threat: ThreatModel) -> Tensor:
@@ -27,7 +28,6 @@ def project(before: Tensor, after: Tensor, threat: ThreatModel) -> Tensor:
     epsilon = float(threat.epsilon)
     if threat.norm == "linf":
         return after.clamp((before - epsilon).clamp(min=0), (before + epsilon).clamp(max=1))
-    change = after - before
-    length = change.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    length = l2(before, after).view(-1, 1, 1, 1)
     factor = torch.where(length > epsilon, epsilon / length.clamp(min=1e-12), torch.ones_like(length))
-    return (before + change * factor).clamp(0, 1)
+    return (before + (after - before) * factor).clamp(0, 1)
