@@ -1,0 +1,95 @@
+"""From a folder of records to a folder of pages: same records, same bytes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core.files import canonical_json
+from bench.core.store import StoredRun
+from leaderboard import pages
+from leaderboard.board import FLOOR, Board, Standing, boards, newest_weights, shortfalls
+from leaderboard.exhibit import find_exhibit
+from leaderboard.export import board_data
+from leaderboard.rows import read_rows, read_runs, summary_table, to_csv
+from leaderboard.site import Staging, staged
+from leaderboard.strips import strips
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build made."""
+
+    out: Path
+    protocols: int
+    models: int
+    runs: int
+    files: int
+
+
+def build(results: Path, out: Path) -> BuildReport:
+    """Write the leaderboard of the records in `results` to `out`, as pages, CSV and JSON.
+
+    Everything is made before anything in `out` changes; files of an earlier build that are no longer part of it go.
+
+    Raises:
+        UsageError: if there is no record, or `out` holds something else than an earlier build.
+        IntegrityError: if a record, its rows or its showcase is damaged.
+        EnvironmentFault: if `out` cannot be written.
+    """
+    runs = read_runs(results)
+    made = boards(runs)
+    by_model: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        by_model[run.record.entry.name].append(run)
+    with staged(out) as site:
+        for file in sorted((pages.FOLDER / "static").iterdir()):
+            site.add(f"static/{file.name}", file.read_bytes())
+        for name, of_model in sorted(by_model.items()):
+            site.add(f"models/{name}.html", _model(of_model, made, set(by_model), site))
+        site.add("index.html", pages.index_page(made, find_exhibit(made)))
+        site.add("about.html", pages.about_page(made))
+        site.add("data/leaderboard.csv", to_csv(summary_table(runs)))
+        site.add("data/leaderboard.json", canonical_json(board_data(made, runs)) + "\n")
+    return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
+
+
+def _model(runs: list[StoredRun], made: list[Board], models: set[str], site: Staging) -> str:
+    weights = newest_weights(runs)
+    newest = max(
+        (run for run in runs if run.record.spec.model.weights_sha256 == weights),
+        key=lambda run: (run.record.environment.started, run.record.run_id),
+    )
+    groups = []
+    for board in made:
+        of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
+        views = [_run_view(run, board, site) for run in of_board]
+        views.sort(
+            key=lambda view: (not view.on_board, view.record.spec.attack.name == FLOOR, view.record.spec.attack.name)
+        )
+        if views:
+            groups.append((board, views))
+    return pages.model_page(newest.record.entry, groups, models)
+
+
+def _run_view(run: StoredRun, board: Board, site: Staging) -> pages.RunView:
+    record = run.record
+    standing = _standing(board, record.entry.name)
+    rows = read_rows(run)
+    site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(rows))
+    drawn = strips(run, rows)
+    for strip in drawn:
+        for tile in strip.tiles:
+            site.add(f"images/{tile.file}", tile.content)
+    return pages.RunView(
+        run=run,
+        shortfalls=tuple(shortfalls(record, board.engine)),
+        on_board=standing.runs.get(record.spec.attack.name) == run,
+        floor=standing.runs.get(FLOOR) if record.spec.attack.name != FLOOR else None,
+        strips=drawn,
+    )
+
+
+def _standing(board: Board, model: str) -> Standing:
+    return next(standing for standing in board.standings if standing.entry.name == model)

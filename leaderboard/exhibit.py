@@ -1,0 +1,51 @@
+"""One image under every model's strongest attack: the board's opening picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderboard.board import Board
+from leaderboard.rows import read_rows
+from leaderboard.strips import Strip, strips
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One model's strip of the exhibit."""
+
+    model: str
+    attack: str
+    strip: Strip
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One image, and what became of it under each model, in the order of the board."""
+
+    protocol: str
+    sample_id: str
+    label: str
+    pieces: tuple[Piece, ...]
+
+
+def find_exhibit(boards: list[Board]) -> Exhibit | None:
+    """Return the first showcase image that every model with a showcase classifies correctly and no attack had to spare.
+
+    It comes from the first board that has one; the rule, not a person, picks it.
+    """
+    return next((exhibit for board in boards if (exhibit := _of_board(board)) is not None), None)
+
+
+def _of_board(board: Board) -> Exhibit | None:
+    shown = [(s.entry.name, s.runs[s.strongest]) for s in board.standings if s.strongest is not None]
+    by_model = [
+        (model, run.record.spec.attack.name, {strip.sample_id: strip for strip in strips(run, read_rows(run))})
+        for model, run in shown
+        if run.record.showcase
+    ]
+    candidates = next((run.record.showcase for _, run in shown if run.record.showcase), ())
+    for sample in candidates:
+        pieces = tuple(Piece(model, attack, found[sample]) for model, attack, found in by_model if sample in found)
+        if len(pieces) == len(by_model) and not any(piece.strip.remarks for piece in pieces):
+            return Exhibit(board.protocol.key, sample, pieces[0].strip.label, pieces)
+    return None

@@ -1,0 +1,153 @@
+"""Pages from boards and runs: Jinja2 with autoescape, as everything that a submitter wrote is untrusted."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bench.core.entry import ModelEntry
+from bench.core.files import canonical_json
+from bench.core.records import PluginSpec, RunRecord, Summary
+from bench.core.store import StoredRun
+from leaderboard.board import FLOOR, Board, summary_of
+from leaderboard.exhibit import Exhibit
+from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS
+from leaderboard.strips import Strip
+
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
+)
+DASH = "\N{EN DASH}"
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as its model's page shows it."""
+
+    run: StoredRun
+    shortfalls: tuple[str, ...]
+    on_board: bool
+    floor: StoredRun | None
+    strips: list[Strip]
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's record."""
+        return self.run.record
+
+    @property
+    def short_id(self) -> str:
+        """The part of the run's id that names its files."""
+        return self.record.run_id[:12]
+
+
+def index_page(boards: list[Board], exhibit: Exhibit | None) -> str:
+    """Return the page of all boards."""
+    return _render("index.html", root="", boards=boards, exhibit=exhibit)
+
+
+def model_page(entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str]) -> str:
+    """Return a model's page: its entry, and its runs by protocol."""
+    return _render("model.html", root="../", entry=entry, groups=groups, models=models)
+
+
+def about_page(boards: list[Board]) -> str:
+    """Return the page that says how a number is made."""
+    return _render("about.html", root="", boards=boards, run_columns=RUN_COLUMNS, sample_columns=SAMPLE_COLUMNS)
+
+
+def command(record: RunRecord) -> str:
+    """Return the command that makes a run's numbers again."""
+    spec = record.spec
+    words = [
+        "bench",
+        "run",
+        "--model",
+        spec.model.reference,
+        "--attack",
+        spec.attack.name,
+        "--protocol",
+        spec.protocol.key,
+    ]
+    if spec.samples.count < spec.samples.of:
+        words += ["--limit", str(spec.samples.count)]
+    return shlex.join(words)
+
+
+def scale(board: Board, metric: str) -> tuple[float, float]:
+    """Return the ends of the axis on which a board draws a metric: [0, 1], widened to what is there."""
+    summaries = [summary_of(run, metric) for standing in board.standings for run in standing.runs.values()]
+    return _axis([s for s in summaries if s is not None])
+
+
+def _axis(summaries: list[Summary]) -> tuple[float, float]:
+    lows = [s.low for s in summaries if s.low is not None]
+    highs = [s.high for s in summaries if s.high is not None]
+    return min([0.0, *lows]), max([1.0, *highs])
+
+
+def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, float]) -> dict[str, str | None] | None:
+    """Return the x coordinates, in percent, of an interval, its mean and the floor's mean on an axis."""
+    if summary is None or summary.mean is None or summary.low is None or summary.high is None:
+        return None
+
+    def place(value: float) -> str:
+        share = (value - axis[0]) / (axis[1] - axis[0])
+        return f"{2 + 96 * min(1.0, max(0.0, share)):.2f}"
+
+    tick = None if floor is None or floor.mean is None else place(floor.mean)
+    low, mean, high = place(summary.low), place(summary.mean), place(summary.high)
+    return {"low": low, "mean": mean, "high": high, "zero": place(0.0), "floor": tick}
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Write a fixed number of decimals with a true minus sign, and a dash for what is undefined."""
+    if value is None:
+        return DASH
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _percent(value: float | None) -> str:
+    return DASH if value is None else f"{100 * value:.1f} %"
+
+
+def _plugin(spec: PluginSpec) -> str:
+    params = ", ".join(f"{name} {value}" for name, value in sorted(spec.params.items()))
+    return f"{spec.name} ({params})" if params else spec.name
+
+
+def _is_web_link(value: str) -> bool:
+    return value.startswith(("https://", "http://"))
+
+
+def _render(template: str, **content: Any) -> str:
+    return _environment().get_template(template).render(policy=CONTENT_POLICY, **content)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "percent": _percent, "plugin": _plugin, "compact_json": canonical_json}
+    environment.tests |= {"web_link": _is_web_link}
+    environment.globals |= {
+        "FLOOR": FLOOR,
+        "axis": _axis,
+        "bar": _bar,
+        "command": command,
+        "scale": scale,
+        "summary_of": summary_of,
+    }
+    return environment

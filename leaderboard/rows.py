@@ -1,0 +1,158 @@
+"""Records and rows as tables: the one place where the board reads the results folder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from bench.core.errors import IntegrityError, UsageError
+from bench.core.records import ROW_COLUMNS, Summary
+from bench.core.store import Store, StoredRun
+
+SAMPLE_SETS: tuple[Literal["correct", "all"], ...] = ("correct", "all")
+
+RUN_COLUMNS = {
+    "protocol": "the protocol's name and version",
+    "rankable": "whether the protocol ranks; smoke protocols do not",
+    "model": "name of the model",
+    "weights_sha256": "checksum of the network's weights",
+    "attack": "name of the attack",
+    "metric": "name of the metric",
+    "sample_set": "correct: the images that this model classifies correctly before the attack; all: every image",
+    "mean": "mean of the metric over the sample set, empty where no image defines it",
+    "low": "lower end of the 95 % percentile-bootstrap interval of the mean",
+    "high": "upper end of that interval",
+    "n": "images in the mean",
+    "n_undefined": "images for which the metric is undefined",
+    "samples": "images of the run",
+    "samples_of": "images of the protocol; a run over fewer is not ranked",
+    "correct": "images of the run that the model classifies correctly before the attack",
+    "infeasible": "images on which the attack found nothing that keeps the prediction",
+    "on_protocol": "whether attack and threat are the protocol's own; other runs are not ranked",
+    "engine": "version of the evaluation; numbers of different engines are not compared",
+    "run_id": "checksum of all that may change a number of the run",
+}
+"""Columns of data/leaderboard.csv, and what they mean."""
+
+SAMPLE_COLUMNS = {
+    "sample_id": "<data set>/<split>/<index>",
+    "label": "true class",
+    "predicted_before": "class predicted for the clean image",
+    "predicted_after": "class predicted for the perturbed image",
+    "confidence_before": "softmax probability of the predicted class, clean image",
+    "confidence_after": "softmax probability of the predicted class, perturbed image",
+    "correct": "whether the clean image is classified correctly",
+    "feasible": "whether the attack found an image that keeps the prediction",
+    "linf": "largest change of a pixel value, where 1 is the full range",
+    "l2": "Euclidean length of the change",
+    "gradient_evaluations": "gradients that the attack asked for",
+    "forward_evaluations": "forward passes that the attack asked for",
+    "seed": "seed of the image's own random stream",
+    "completeness_gap_before": "how far the clean image's attribution is from summing to the logit's change",
+    "completeness_gap_after": "the same for the perturbed image",
+}
+"""Columns of data/rows/*.csv, and what they mean; one column per metric, by the metric's name, follows."""
+
+
+def read_runs(results: Path) -> list[StoredRun]:
+    """Return every run of a results folder, in the order of the paths.
+
+    Raises:
+        UsageError: if there is no such folder, or no run in it.
+        IntegrityError: if a record is damaged, or two records disagree on the content of one protocol.
+    """
+    if not results.is_dir():
+        raise UsageError(f"expected a folder of run records, got {results}, which is none; name the one of `bench run`")
+    runs = list(Store(results).runs())
+    if not runs:
+        raise UsageError(
+            f"expected records under {results}/<protocol>/<model>/<attack>/, got none; make one with `bench run` first"
+        )
+    protocols: dict[str, StoredRun] = {}
+    for run in runs:
+        first = protocols.setdefault(run.record.spec.protocol.key, run)
+        if first.record.spec.protocol != run.record.spec.protocol:
+            raise IntegrityError(
+                f"expected one content of protocol {run.record.spec.protocol.key}, got two, in {first.path} and "
+                f"{run.path}; a changed protocol is a new version"
+            )
+    return runs
+
+
+def read_rows(run: StoredRun) -> pd.DataFrame:
+    """Return the rows of a run, checked against its record.
+
+    Raises:
+        IntegrityError: if the rows are damaged, or are not what the record sums up.
+    """
+    try:
+        rows = run.rows()
+    except pa.ArrowInvalid as error:
+        raise IntegrityError(f"expected parquet in {run.rows_path}, got: {error}; restore it") from error
+    record = run.record
+    missing = {*ROW_COLUMNS, *(metric.name for metric in record.spec.metrics)} - set(rows.columns)
+    if missing:
+        raise IntegrityError(f"expected the columns {sorted(missing)} in {run.rows_path}, got none; run it again")
+    counts = (len(rows), rows["sample_id"].nunique(), int(rows["correct"].sum()))
+    if counts != (record.samples, record.samples, record.correct):
+        raise IntegrityError(
+            f"expected {record.samples} samples, {record.correct} of them correct, in {run.rows_path}, got {counts[0]} "
+            f"({counts[1]} distinct), {counts[2]} of them correct; restore it"
+        )
+    for sample_set in SAMPLE_SETS:
+        chosen = rows[rows["correct"].astype(bool)] if sample_set == "correct" else rows
+        for name, summary in record.summaries.get(sample_set, {}).items():
+            _check_mean(run, f"{name} ({sample_set})", summary, chosen.get(name))
+    return rows
+
+
+def _check_mean(run: StoredRun, what: str, summary: Summary, values: pd.Series[float] | None) -> None:
+    if values is None:
+        raise IntegrityError(f"expected a column for {what} in {run.rows_path}, got none; restore it")
+    actual = float(values.mean())
+    stated = math.nan if summary.mean is None else summary.mean
+    if not (math.isnan(actual) and math.isnan(stated)) and not math.isclose(actual, stated, rel_tol=1e-5, abs_tol=1e-6):
+        raise IntegrityError(
+            f"expected {what} in {run.path} to be the rows' mean {actual:.6g}, got {stated:.6g}; run it again"
+        )
+
+
+def summary_table(runs: list[StoredRun]) -> pd.DataFrame:
+    """Return one line per run, sample set and metric, with the columns of RUN_COLUMNS."""
+    lines = [
+        _line(run, sample_set, metric, summary)
+        for run in runs
+        for sample_set in SAMPLE_SETS
+        for metric, summary in sorted(run.record.summaries.get(sample_set, {}).items())
+    ]
+    return pd.DataFrame(lines, columns=list(RUN_COLUMNS))
+
+
+def _line(run: StoredRun, sample_set: str, metric: str, summary: Summary) -> dict[str, Any]:
+    record, spec = run.record, run.record.spec
+    return {
+        "protocol": spec.protocol.key,
+        "rankable": spec.protocol.rankable,
+        "model": record.entry.name,
+        "weights_sha256": spec.model.weights_sha256,
+        "attack": spec.attack.name,
+        "metric": metric,
+        "sample_set": sample_set,
+        **summary.model_dump(),
+        "samples": spec.samples.count,
+        "samples_of": spec.samples.of,
+        "correct": record.correct,
+        "infeasible": record.infeasible,
+        "on_protocol": spec.on_protocol,
+        "engine": spec.engine,
+        "run_id": record.run_id,
+    }
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """Return the one CSV text of a table: UTF-8, line feeds, every float in its shortest exact form."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
