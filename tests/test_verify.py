@@ -18,23 +18,14 @@ from bench.core.entry import MeasuredAccuracy, ModelEntry
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.files import sha256_of
 from bench.core.protocol import Protocol
-from bench.core.records import (
-    ROW_COLUMNS,
-    Environment,
-    ModelSpec,
-    PluginSpec,
-    ProtocolSpec,
-    RunRecord,
-    RunSpec,
-    SamplesSpec,
-    Summary,
-)
+from bench.core.records import ROW_COLUMNS, Environment, PluginSpec, ProtocolSpec, RunRecord, SamplesSpec, Summary
 from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.summary import summarise
 from bench.verify import agrees, verify_model, verify_results
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
+from tests.factories import model_entry, run_spec
 from tests.tiny import tiny_content, write_entry
 
 CPU = torch.device("cpu")
@@ -150,53 +141,24 @@ class Filed:
         self.run = Store(self.root).write(record, content, b"png")
 
 
-def plugin(name: str) -> PluginSpec:
-    return PluginSpec(name=name, version=1, params={})
-
-
-def spec(protocol: Protocol, entry: ModelEntry) -> RunSpec:
-    return RunSpec(
-        engine=1,
-        protocol=ProtocolSpec(
-            name=protocol.name, version=protocol.version, sha256=protocol.sha256, rankable=protocol.rankable
-        ),
-        model=ModelSpec(
-            name=entry.name,
-            reference="file:tiny.toml",
-            architecture=plugin("wide-resnet"),
-            weights_sha256=entry.weights.sha256,
-            mean=entry.mean,
-            std=entry.std,
-        ),
-        attack=plugin("ifia-topk"),
-        threat=protocol.threat,
-        attribution=plugin("integrated-gradients"),
-        search_attribution=plugin("integrated-gradients"),
-        surrogate=protocol.surrogate,
-        explain=protocol.explain,
-        heatmap=protocol.heatmap,
-        metrics=(plugin("kendall"), plugin("accuracy")),
-        primary_metric="kendall",
-        samples=SamplesSpec(sha256=protocol.samples.sha256, count=3, of=20),
-        seed=0,
-        precision="float32",
-        on_protocol=True,
-    )
-
-
 @pytest.fixture
 def filed(tmp_path: Path) -> Filed:
     protocol: Protocol = registry.load("protocols", "cifar10-smoke-v1")
-    entry = ModelEntry.model_validate(tiny_content(tmp_path))
+    recorded = protocol.model_dump(include={"name", "version", "rankable"}) | {"sha256": protocol.sha256}
+    spec = run_spec(
+        model_entry(),
+        metrics=(plugin("kendall"), plugin("accuracy")),
+        samples=SamplesSpec(sha256=protocol.samples.sha256, count=3, of=20),
+    ).model_copy(update={"protocol": ProtocolSpec.model_validate(recorded)})
     table = pd.DataFrame({name: np.zeros(3) for name in ROW_COLUMNS})
     table["sample_id"] = protocol.samples.ids()[:3]
     table["correct"], table["feasible"] = [True, False, True], [True, True, False]
     table["kendall"], table["accuracy"] = [0.25, float("nan"), 0.5], [1.0, 0.0, 1.0]
-    asked, content = spec(protocol, entry), rows_to_parquet(table)
+    content = rows_to_parquet(table)
     record = RunRecord(
-        run_id=asked.run_id,
-        spec=asked,
-        entry=entry,
+        run_id=spec.run_id,
+        spec=spec,
+        entry=model_entry(),
         summaries=summarise(table, ["kendall", "accuracy"]),
         samples=3,
         correct=2,
@@ -212,6 +174,10 @@ def filed(tmp_path: Path) -> Filed:
     )  # fmt: skip
     root = tmp_path / "results"
     return Filed(root, Store(root).write(record, content, b"png"), table)
+
+
+def plugin(name: str) -> PluginSpec:
+    return PluginSpec(name=name, version=1, params={})
 
 
 def failures(root: Path) -> dict[str, str]:
