@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bench.core.contracts import HeatmapLoss, Observation, Victim
+from bench.core.contracts import HeatmapLoss, Victim, View
 from bench.core.norms import project
 from bench.core.protocol import ThreatModel
 from bench.core.rng import SampleRng
@@ -41,7 +41,7 @@ def ascend(
     victim: Victim,
     images: Tensor,
     labels: Tensor,
-    loss: Callable[[Observation], tuple[HeatmapLoss, tuple[Tensor, ...]]],
+    loss: Callable[[View], tuple[HeatmapLoss, tuple[Tensor, ...]]],
     *,
     threat: ThreatModel,
     rng: SampleRng,

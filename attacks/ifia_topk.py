@@ -36,9 +36,7 @@ class IfiaTopk(Attack):
     restarts: int = Field(default=1, ge=1)
     k: int = Field(default=100, ge=1)
 
-    def perturb(
-        self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng
-    ) -> Tensor:
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
         return ascend(
             victim,

@@ -30,9 +30,7 @@ class RandomNoise(Attack):
 
     draws: int = Field(default=50, ge=1)
 
-    def perturb(
-        self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng
-    ) -> Tensor:
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed draw with the lowest similarity to the clean heatmap."""
         epsilon, shape = float(threat.epsilon), tuple(images.shape[1:])
         before = victim.observe(images, labels)

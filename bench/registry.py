@@ -122,6 +122,20 @@ def summary(kind: Kind, name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
 
 
+def describe(kind: Kind, name: str) -> dict[str, Any]:
+    """Return what a plug-in says of itself, as JSON values: a TOML's content, or documentation and parameters."""
+    loaded = load(kind, name)
+    if isinstance(loaded, BaseModel):
+        return loaded.model_dump(mode="json")
+    parameters = inspect.signature(loaded).parameters.values()
+    return {
+        "documentation": inspect.getdoc(loaded) or "",
+        "version": getattr(loaded, "version", None),
+        "parameters": {p.name: str(p).partition(": ")[2] for p in parameters},
+        "file": f"{loaded.__module__}.{loaded.__qualname__}",
+    }
+
+
 @cache
 def _files(kind: Kind) -> dict[str, Path]:
     form = KINDS[kind]

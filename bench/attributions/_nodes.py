@@ -34,11 +34,6 @@ class Nodes(NamedTuple):
 class NodeMethod(AttributionMethod):
     """A member of the gradient family: a subclass says where its nodes lie."""
 
-    @property
-    @abstractmethod
-    def nodes_per_image(self) -> int:
-        """T."""
-
     @abstractmethod
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:
         """Return the nodes of N images; differentiable with respect to `images`."""

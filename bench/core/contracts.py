@@ -34,6 +34,11 @@ class AttributionMethod(ABC):
 
     version: ClassVar[int] = 1
 
+    @property
+    def nodes_per_image(self) -> int:
+        """How many images pass through the network to explain one."""
+        return 1
+
     @abstractmethod
     def attribute(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
@@ -64,23 +69,49 @@ class AttributionMethod(ABC):
         return None
 
 
-class Observation(NamedTuple):
-    """What one look at the real (ReLU) network shows of N images."""
+@dataclass(frozen=True)
+class View:
+    """N images, and what the real (ReLU) network says and shows of them."""
 
+    images: Tensor
+    """(N, C, H, W)."""
     logits: Tensor
+    """(N, K)."""
+    attribution: Tensor
+    """(N, C, H, W), signed."""
     heatmap: Tensor
+    """(N, H, W)."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """N samples before and after an attack, as metrics see them."""
+
+    before: View
+    after: View
+    labels: Tensor
+    """(N,) true classes."""
+
+
+class Cost(NamedTuple):
+    """What an attack spent on each image of its batch."""
+
+    forward: int
+    """Forward passes."""
+    gradient: int
+    """Gradients of a logit with respect to an image; a Hessian-vector product counts as one more."""
 
 
 class Victim(ABC):
-    """What an adversary may touch. Every look is counted, per image, in `queries`."""
+    """What an adversary may touch, bound to one batch of samples. Every look is counted."""
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) logits of the real network."""
 
     @abstractmethod
-    def observe(self, images: Tensor, labels: Tensor) -> Observation:
-        """Logits and heatmaps of the real network."""
+    def observe(self, images: Tensor, labels: Tensor) -> View:
+        """Logits, attributions and heatmaps of the real network."""
 
     @abstractmethod
     def loss_gradient(self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor) -> Tensor:
@@ -90,8 +121,16 @@ class Victim(ABC):
         """
 
     @abstractmethod
-    def similarity(self, before: Observation, after: Observation) -> Tensor:
-        """(N,) the protocol's primary metric; +inf where the prediction had to be kept and was not."""
+    def similarity(self, before: View, after: View) -> Tensor:
+        """(N,) the protocol's primary metric, signed so that lower is more damage.
+
+        +inf where the prediction had to be kept and was not, or where the metric is undefined.
+        """
+
+    @property
+    @abstractmethod
+    def cost(self) -> Cost:
+        """What was spent on each image so far."""
 
 
 class Attack(ABC):
@@ -102,29 +141,8 @@ class Attack(ABC):
     source: ClassVar[str]
 
     @abstractmethod
-    def perturb(
-        self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng
-    ) -> Tensor:
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W) proposals for N images of which the logits `labels` are explained."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One side of a pair: N images and what the real network says and shows of them."""
-
-    images: Tensor
-    logits: Tensor
-    attribution: Tensor
-    heatmap: Tensor
-
-
-@dataclass(frozen=True)
-class Pair:
-    """N samples before and after an attack, as metrics see them."""
-
-    before: View
-    after: View
-    labels: Tensor
 
 
 class Metric(ABC):
@@ -157,6 +175,10 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, split: Literal["train", "test"]) -> Split:
         """All images of a split, in their official order."""
+
+    @abstractmethod
+    def is_stored(self) -> bool:
+        """Whether the images are on this machine, so that `load` needs no network."""
 
 
 class Student(NamedTuple):

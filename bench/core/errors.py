@@ -26,7 +26,9 @@ class UnknownNameError(UsageError):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        super().__init__(f"expected the name of one of the {kind}, got {name!r}; {hint}known: {', '.join(names) or 'none'}")
+        super().__init__(
+            f"expected the name of one of the {kind}, got {name!r}; {hint}known: {', '.join(names) or 'none'}"
+        )
 
 
 class IntegrityError(BenchError):

@@ -164,8 +164,8 @@ class RunRecord(Strict):
     flags: tuple[Flag, ...]
     environment: Environment
     rows_sha256: Sha256
-    classes: tuple[str, ...] = Field(default=(), description="names of the data set's classes, in the order of the labels")
+    classes: tuple[str, ...] = Field(
+        default=(), description="names of the data set's classes, in the order of the labels"
+    )
     showcase: tuple[str, ...] = Field(default=(), description="sample ids of the showcase PNG's rows")
     showcase_sha256: Sha256 | None = None
-
-

@@ -49,7 +49,9 @@ class StoredRun(NamedTuple):
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise IntegrityError(f"expected {path} beside its record, got no file; restore it or delete {self.path}") from None
+            raise IntegrityError(
+                f"expected {path} beside its record, got no file; restore it or delete {self.path}"
+            ) from None
         if (actual := sha256_of(content)) != expected:
             raise IntegrityError(
                 f"expected {path} to have the sha256 {expected[:12]}…, got {actual[:12]}…; it was changed after the run"
@@ -100,15 +102,21 @@ def read_run(path: Path) -> StoredRun:
     except (ValidationError, UnicodeDecodeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise IntegrityError(f"expected a run record in {path}, got at {where}: {first['msg']}; delete or restore it") from None
+        raise IntegrityError(
+            f"expected a run record in {path}, got at {where}: {first['msg']}; delete or restore it"
+        ) from None
     if record.run_id != record.spec.run_id or not record.run_id.startswith(path.stem):
-        raise IntegrityError(f"expected the record of run {path.stem} in {path}, got one whose spec hashes to {record.spec.run_id[:12]}")
+        raise IntegrityError(
+            f"expected the record of run {path.stem} in {path}, got one whose spec hashes to {record.spec.run_id[:12]}"
+        )
     return StoredRun(record, path)
 
 
 def rows_to_parquet(rows: pd.DataFrame) -> bytes:
     """Return the one parquet encoding of the rows."""
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None), sink, compression="zstd")
+    pq.write_table(
+        pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None), sink, compression="zstd"
+    )
     content: bytes = sink.getvalue().to_pybytes()
     return content

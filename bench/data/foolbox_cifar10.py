@@ -32,6 +32,13 @@ class FoolboxCifar10(Dataset):
     mean: ClassVar[tuple[float, ...]] = Cifar10.mean
     std: ClassVar[tuple[float, ...]] = Cifar10.std
 
+    def is_stored(self) -> bool:
+        """Return whether the foolbox distribution is installed."""
+        try:
+            return _one_file(0).exists()
+        except EnvironmentFault:
+            return False
+
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return the 20 images.
 

@@ -1,0 +1,56 @@
+"""Where a run took place: versions, hardware, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from bench.core.machine import hardware
+from bench.core.records import Environment
+
+PACKAGES = ("attribution-bench", "torch", "torchvision", "captum", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
+
+
+def describe(device: torch.device, batch_size: int, started: datetime, seconds: float) -> Environment:
+    """Return what is recorded beside a run, and must not change its numbers."""
+    commit = _git("rev-parse", "HEAD")
+    return Environment(
+        python=platform.python_version(),
+        packages=packages(),
+        platform=platform.platform(terse=True),
+        device=device.type,
+        hardware=hardware(),
+        commit=commit,
+        dirty=None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
+        batch_size=batch_size,
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+    )
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of the packages that compute; a missing one is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    """Ask git about the checkout that this code lies in; None if it lies in none."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

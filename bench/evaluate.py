@@ -1,0 +1,179 @@
+"""Attack one shard of samples and judge what comes back: project, predict, attribute, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from bench.core import norms
+from bench.core.contracts import Attack, Metric, Pair, View
+from bench.core.errors import ModelOutputError
+from bench.core.protocol import ThreatModel
+from bench.core.rng import Rng, SampleRng
+from bench.core.records import ROW_COLUMNS
+from bench.samples import Samples
+from bench.showcase import encode, tiles
+from bench.victim import Explainer, WhiteBoxVictim, predict
+
+ENGINE = 1
+"""Part of every run's identity: raised when a change of this module or of the victim can change a number."""
+
+Tick = Callable[[int], None]
+"""Called with the number of images that were finished."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that a run put on the table: networks, attack, measures."""
+
+    model: nn.Module
+    smooth: nn.Module
+    attack: Attack
+    threat: ThreatModel
+    search: Explainer
+    judge: Explainer
+    metrics: dict[str, Metric]
+    primary: str
+    explain_predicted: bool
+    rng: Rng
+    device: torch.device
+    top_k: int
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What an attack made of N images, after projection and the prediction check."""
+
+    images: Tensor
+    """(N, C, H, W) float32 on the CPU; the clean image where the attack failed."""
+    feasible: Tensor
+    """(N,) bool: whether the proposal kept the class, where it had to."""
+    forward: Tensor
+    """(N,) int64 forward passes spent."""
+    gradient: Tensor
+    """(N,) int64 gradient evaluations spent."""
+
+
+def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) -> Attacked:
+    """Run the attack over a shard, batch by batch.
+
+    Args:
+        bench: networks, attack and rules.
+        samples: the N images of the shard.
+        batch_size: images that the attack sees at once; it cannot change a result on a CPU.
+        tick: told of finished images.
+    Returns:
+        N images that the threat model allows.
+    Raises:
+        ModelOutputError: if the model or the attack answers with NaN or infinity.
+    """
+    parts = []
+    for start in range(0, len(samples.ids), batch_size):
+        part = slice(start, start + batch_size)
+        parts.append(_attack_batch(bench, Samples(samples.ids[part], samples.images[part], samples.labels[part])))
+        tick(len(samples.ids[part]))
+    return Attacked(*(torch.cat([getattr(p, name) for p in parts]) for name in Attacked.__dataclass_fields__))
+
+
+def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
+    images = samples.images.to(bench.device)
+    clean = predict(bench.model, images)
+    explained = _explained(bench, clean, samples.labels)
+    victim = WhiteBoxVictim(
+        model=bench.model,
+        smooth=bench.smooth,
+        explainer=bench.search,
+        primary=bench.metrics[bench.primary],
+        threat=bench.threat,
+        knowledge=bench.attack.knowledge,
+        rng=_attribution_rng(bench, samples.ids),
+    )
+    rng = _attack_rng(bench, samples.ids)
+    proposal = bench.attack.perturb(victim, images, explained, threat=bench.threat, rng=rng).detach()
+    if proposal.shape != images.shape or not torch.isfinite(proposal).all():
+        raise ModelOutputError(
+            f"expected finite images of shape {tuple(images.shape)} from the attack, got {tuple(proposal.shape)} "
+            "or NaN; mend the attack"
+        )
+    allowed = norms.project(images, proposal.to(images.dtype), bench.threat)
+    kept = predict(bench.model, allowed).argmax(1) == clean.argmax(1)
+    feasible = kept if bench.threat.keep_prediction else torch.ones_like(kept)
+    count = torch.full((len(images),), 1)
+    return Attacked(
+        images=torch.where(feasible.view(-1, 1, 1, 1), allowed, images).cpu(),
+        feasible=feasible.cpu(),
+        forward=count * victim.cost.forward,
+        gradient=count * victim.cost.gradient,
+    )
+
+
+def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: frozenset[str]) -> pd.DataFrame:
+    """Judge a shard on the real network, with the protocol's attribution, in float32.
+
+    Args:
+        bench: networks, metrics and rules.
+        samples: the N clean images.
+        attacked: what the attack made of them.
+        showcase: ids of samples whose tiles are kept for the pages.
+    Returns:
+        N rows: `bench.core.records.ROW_COLUMNS`, a column per metric, and `tiles`, a PNG or None.
+    """
+    before_images, after_images = samples.images.to(bench.device), attacked.images.to(bench.device)
+    labels = samples.labels.to(bench.device)
+    rng = _attribution_rng(bench, samples.ids)
+    explained = _explained(bench, predict(bench.model, before_images), samples.labels)
+    before = bench.judge.view(bench.model, before_images, explained, rng)
+    after = bench.judge.view(bench.model, after_images, explained, rng)
+    pair = Pair(before, after, labels)
+    confidence = [view.logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1) for view in (before, after)]
+    predicted = [view.logits.argmax(1) for view in (before, after)]
+    gaps = [_gap(bench, view, explained) for view in (before, after)]
+    columns: dict[str, object] = {
+        "sample_id": list(samples.ids),
+        "label": _numpy(labels),
+        "predicted_before": _numpy(predicted[0]),
+        "predicted_after": _numpy(predicted[1]),
+        "confidence_before": _numpy(confidence[0]),
+        "confidence_after": _numpy(confidence[1]),
+        "correct": _numpy(predicted[0] == labels),
+        "feasible": _numpy(attacked.feasible),
+        "linf": _numpy(norms.linf(before_images, after_images)),
+        "l2": _numpy(norms.l2(before_images, after_images)),
+        "gradient_evaluations": _numpy(attacked.gradient),
+        "forward_evaluations": _numpy(attacked.forward),
+        "seed": [f"{key:016x}" for key in _attack_rng(bench, samples.ids).keys()],
+        "completeness_gap_before": gaps[0],
+        "completeness_gap_after": gaps[1],
+    }
+    assert tuple(columns) == ROW_COLUMNS
+    columns |= {name: _numpy(metric(pair)).astype(np.float64) for name, metric in bench.metrics.items()}
+    shown = tiles(before, after, bench.top_k)
+    columns["tiles"] = [encode(t) if i in showcase else None for i, t in zip(samples.ids, shown, strict=True)]
+    return pd.DataFrame(columns)
+
+
+def _explained(bench: Bench, logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.argmax(1) if bench.explain_predicted else labels.to(logits.device)
+
+
+def _attack_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
+    return SampleRng(bench.rng.fork("attack"), ids)
+
+
+def _attribution_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
+    return SampleRng(bench.rng.fork("attribution"), ids)
+
+
+def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:
+    gap = bench.judge.method.completeness_gap(bench.model, view.images, labels, view.attribution)
+    return np.full(len(view.images), np.nan) if gap is None else _numpy(gap).astype(np.float64)
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    array: np.ndarray = values.detach().cpu().numpy()
+    return array

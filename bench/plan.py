@@ -1,0 +1,131 @@
+"""From the words of a command to the full specification of a run: parse, resolve, specify."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from bench import registry
+from bench.core.contracts import Attack
+from bench.core.errors import UsageError
+from bench.core.protocol import Component, Protocol
+from bench.core.records import ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.evaluate import ENGINE
+from model_zoo.hub import Resolved, resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    model: str
+    attack: str
+    protocol: str
+    limit: int | None = None
+    """Only the first so many samples of the protocol."""
+    params: Mapping[str, object] | None = None
+    """Attack parameters other than the protocol's."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to start: its identity, and what its names stand for."""
+
+    spec: RunSpec
+    protocol: Protocol
+    model: Resolved
+    attack: Attack
+
+
+def plan(request: Request) -> Plan:
+    """Resolve every name of a request and pin every value.
+
+    Raises:
+        UsageError: if a name, a key or a value is unknown or not allowed.
+        IntegrityError, NetworkError: if the model's weights cannot be had as promised.
+    """
+    protocol: Protocol = registry.load("protocols", request.protocol)
+    component = _attack_component(request, protocol)
+    attack: Attack = registry.instantiate("attacks", component)
+    if attack.knowledge == "white-box" and protocol.threat.knowledge != "white-box":
+        raise UsageError(
+            f"expected an attack without white-box knowledge under {protocol.key}, got {component.name}; choose another"
+        )
+    resolved = resolve(request.model, partial(registry.load, "models"))
+    if resolved.entry.dataset != protocol.samples.dataset:
+        raise UsageError(
+            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got {resolved.entry.name} "
+            f"of {resolved.entry.dataset}; choose another protocol"
+        )
+    spec = RunSpec(
+        engine=ENGINE,
+        protocol=ProtocolSpec(
+            name=protocol.name,
+            version=protocol.version,
+            sha256=protocol.sha256,
+            rankable=protocol.rankable,
+        ),
+        model=_model_spec(resolved),
+        attack=_plugin_spec(component.name, attack),
+        threat=protocol.threat,
+        attribution=_specify("attributions", protocol.attribution),
+        search_attribution=_specify("attributions", protocol.search_attribution),
+        surrogate=protocol.surrogate,
+        explain=protocol.explain,
+        heatmap=protocol.heatmap,
+        metrics=tuple(_specify("metrics", metric) for metric in protocol.metrics),
+        primary_metric=protocol.primary_metric,
+        samples=_samples_spec(request, protocol),
+        seed=protocol.seed,
+        precision=protocol.precision,
+        on_protocol=component in protocol.attacks,
+    )
+    return Plan(spec, protocol, resolved, attack)
+
+
+def _attack_component(request: Request, protocol: Protocol) -> Component:
+    own = {component.name: component for component in protocol.attacks}
+    component = own.get(request.attack) or Component(name=request.attack)
+    return Component(name=component.name, params={**component.params, **(request.params or {})})
+
+
+def _samples_spec(request: Request, protocol: Protocol) -> SamplesSpec:
+    total = len(protocol.samples.indices)
+    count = total if request.limit is None else request.limit
+    if not 1 <= count <= total:
+        raise UsageError(f"expected a limit between 1 and the {total} samples of {protocol.key}, got {count}")
+    return SamplesSpec(sha256=protocol.samples.sha256, count=count, of=total)
+
+
+def _model_spec(resolved: Resolved) -> ModelSpec:
+    entry = resolved.entry
+    build = registry.load("architectures", entry.architecture.name)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(build).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    version = getattr(inspect.getmodule(build), "VERSION", 1)
+    params = {**defaults, **entry.architecture.params}
+    return ModelSpec(
+        name=entry.name,
+        reference=resolved.reference,
+        architecture=PluginSpec(name=entry.architecture.name, version=version, params=params),
+        weights_sha256=entry.weights.sha256,
+        mean=entry.mean,
+        std=entry.std,
+    )
+
+
+def _specify(kind: registry.Kind, component: Component) -> PluginSpec:
+    return _plugin_spec(component.name, registry.instantiate(kind, component))
+
+
+def _plugin_spec(name: str, plugin: Any) -> PluginSpec:
+    dumped = TypeAdapter(type(plugin)).dump_python(plugin, mode="json")
+    return PluginSpec(name=name, version=plugin.version, params={f.name: dumped[f.name] for f in fields(plugin)})

@@ -1,0 +1,196 @@
+"""What people see in the terminal: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from bench.core.entry import ModelEntry
+from bench.core.protocol import Protocol
+from bench.core.records import Summary
+
+if TYPE_CHECKING:
+    from bench.core.store import StoredRun
+    from bench.doctor import Finding
+    from bench.verify import Check
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def show_error(text: str) -> None:
+    """Print one sentence on stderr."""
+    err.print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
+
+
+class _Bar:
+    """A progress bar with an ETA; where stderr is no terminal, a line now and then."""
+
+    def __init__(self, unit: str) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=err,
+            disable=not err.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+class RunProgress(_Bar):
+    """Progress of runs, in images."""
+
+    def __init__(self) -> None:
+        super().__init__("images")
+
+    def start(self, title: str, total: int, done: int) -> None:
+        """A run of `total` images begins, `done` of which earlier sittings finished."""
+        self._task = self._bar.add_task(title, total=total, completed=done)
+        self._title, self._total, self._done = title, total, done
+        if not err.is_terminal:
+            err.print(f"{title}: {done} of {total} images done", soft_wrap=True)
+
+    def advance(self, images: int) -> None:
+        """So many more images are finished."""
+        self._bar.advance(self._task, images)
+        before, self._done = self._done, self._done + images
+        tenth = max(1, self._total // 10)
+        if not err.is_terminal and self._done // tenth > before // tenth:
+            left = self._bar.tasks[self._task].time_remaining
+            eta = "" if left is None else f", about {left:.0f} s left"
+            err.print(f"{self._title}: {self._done} of {self._total} images{eta}", soft_wrap=True)
+
+
+class TrainingProgress(_Bar):
+    """Progress of a training, in steps."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("steps")
+        self._name = name
+        self._tasks: dict[int, Any] = {}
+
+    def __call__(self, text: str, done: int, total: int) -> None:
+        """Show a line of text, the steps done and the steps in all."""
+        if err.is_terminal:
+            if total not in self._tasks:
+                self._tasks[total] = self._bar.add_task(self._name, total=total)
+            self._bar.update(self._tasks[total], completed=done, description=f"{self._name}: {text}")
+        else:
+            err.print(f"{self._name}: {done} of {total}: {text}", soft_wrap=True)
+
+
+def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
+    """Print the means of finished runs of one model, the floor beside the attack."""
+    record = runs[0].record
+    title = f"{record.spec.model.name} under {protocol.key}, {record.samples} images, {record.correct} correct"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("metric")
+    for run in runs:
+        table.add_column(run.record.spec.attack.name, justify="right")
+    for metric in protocol.metrics:
+        which = "all" if metric.name == "accuracy" else "correct"
+        cells = [_interval(run.record.summaries[which][metric.name]) for run in runs]
+        style = "bold" if metric.name == protocol.primary_metric else ""
+        table.add_row(metric.name, *cells, style=style)
+    table.add_section()
+    table.add_row("n", *(str(run.record.correct) for run in runs))
+    table.add_row("infeasible", *(str(run.record.infeasible) for run in runs))
+    table.caption = (
+        f"mean [95 % bootstrap interval] over the correctly classified images (accuracy: over all); "
+        f"{protocol.primary_metric} is what attacks minimise and what ranks"
+    )
+    out.print(table)
+    for run in runs:
+        for flag in run.record.flags:
+            out.print(Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), f": {flag.detail}"))
+    if not protocol.rankable:
+        out.print(f"{protocol.key} is a first look and is not ranked; the protocol that ranks is cifar10-linf8-v1.")
+    for run in runs:
+        out.print(f"record: {run.path}", soft_wrap=True)
+
+
+def show_lists(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print one table per kind of plug-in."""
+    for kind, rows in found.items():
+        table = Table(title=kind, title_justify="left", show_edge=False)
+        for column in rows[0] if rows else ("name",):
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*(_cell(value) for value in row.values()))
+        out.print(table)
+
+
+def show_plugin(kind: str, name: str, content: Mapping[str, Any]) -> None:
+    """Print what a plug-in says of itself."""
+    out.print(Text.assemble((name, "bold"), f" ({kind})"))
+    table = Table(show_header=False, show_edge=False, box=None)
+    for key, value in content.items():
+        text = value if isinstance(value, str) else _compact(value)
+        table.add_row(key, Text(text))
+    out.print(table)
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Print the answers of a verification."""
+    for check in checks:
+        mark = ("ok    ", "green") if check.ok else ("FAILED", "bold red")
+        out.print(Text.assemble(mark, f" {check.subject}: {check.question}: {check.detail}"), soft_wrap=True)
+    failed = sum(not check.ok for check in checks)
+    out.print(f"{len(checks) - failed} of {len(checks)} checks passed")
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what `bench doctor` found."""
+    for finding in findings:
+        mark = ("ok     ", "green") if finding.ok else ("missing", "bold yellow")
+        text = f" {finding.subject}: {finding.detail}" + ("" if finding.ok else f"; {finding.remedy}")
+        out.print(Text.assemble(mark, text), soft_wrap=True)
+
+
+def show_trained(entry: ModelEntry, path: Path) -> None:
+    """Print what a finished training measured."""
+    out.print(f"{entry.name}: {accuracies(entry)}")
+    out.print(f"entry: {path}", soft_wrap=True)
+
+
+def accuracies(entry: ModelEntry) -> dict[str, str]:
+    """Return a model's measured accuracies as text."""
+    measured = entry.accuracy
+    return {
+        "clean": "–" if measured is None else f"{measured.clean:.2%}",
+        "PGD-40": "–" if measured is None or measured.pgd40 is None else f"{measured.pgd40:.2%}",
+    }
+
+
+def _interval(summary: Summary) -> str:
+    if summary.mean is None:
+        return "undefined"
+    return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"
+
+
+def _cell(value: object) -> Text:
+    return Text(str(value))
+
+
+def _compact(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -1,0 +1,144 @@
+"""From a recipe to a registered model: train, export, measure on the test set, write the entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import tomli_w
+import torch
+from torch import nn
+
+from bench import registry
+from bench.core.contracts import Dataset, Objective, Split
+from bench.core.entry import MeasuredAccuracy, ModelEntry, TrainingFacts, Weights
+from bench.core.errors import UsageError
+from bench.core.files import write_atomic
+from bench.core.machine import hardware, pick_device
+from bench.core.protocol import Component
+from bench.core.rng import Rng
+from model_zoo.build import build, classifier, export_weights, read_weights
+from model_zoo.hub import resolve
+from model_zoo.training.data import fingerprint, to_float
+from model_zoo.training.loop import Progress, begin, partition
+from model_zoo.training.measure import correct, robust_correct
+from model_zoo.training.recipe import Recipe
+
+PGD40 = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 40}
+
+
+class Trained(NamedTuple):
+    """What a finished training left in its folder."""
+
+    entry: ModelEntry
+    path: Path
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return a recipe of the registry, or one from a TOML file."""
+    if name.endswith(".toml"):
+        return registry.parse_toml(Path(name), Recipe, name=Path(name).stem)
+    recipe: Recipe = registry.load("recipes", name)
+    return recipe
+
+
+def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
+    """Run a recipe to its end in `folder`, continuing its checkpoint if `resume`.
+
+    Returns:
+        The new model's entry, its weights beside it.
+    Raises:
+        UsageError: if the folder holds a checkpoint and `resume` is off, or the checkpoint is another recipe's.
+        IntegrityError: if the checkpoint is damaged.
+        ModelOutputError: if the loss diverges.
+    """
+    checkpoint, where = folder / "checkpoint.safetensors", pick_device(device)
+    if checkpoint.exists() and not resume:
+        raise UsageError(f"expected an empty folder {folder}, got one with a checkpoint; continue it with --resume")
+    dataset: Dataset = registry.instantiate("datasets", Component(name=recipe.dataset))
+    objective: Objective = registry.instantiate("objectives", recipe.objective)
+    data = partition(dataset.load("train"), recipe)
+    network = _network(recipe, len(dataset.classes))
+    model = classifier(network, dataset.mean, dataset.std)
+    training = begin(recipe, model, data, objective, where, parent=recipe.parent is not None)
+    if checkpoint.exists():
+        training.resume(checkpoint)
+    network.load_state_dict(training.run(folder, progress))
+    seconds = training.spent()
+    weights = export_weights(network, folder / f"{recipe.model}.safetensors")
+    facts = TrainingFacts(
+        recipe=recipe.name,
+        method=recipe.objective.name,
+        epochs=recipe.epochs,
+        seed=recipe.seed,
+        hardware=hardware(),
+        seconds=round(seconds, 1),
+        data_sha256=fingerprint(data.train),
+        differs=recipe.differs,
+    )
+    entry = _entry(recipe, dataset, weights, facts)
+    measured = measure(entry, folder / weights.file, dataset.load("test"), where, progress)
+    entry = entry.model_copy(update={"accuracy": measured})
+    return Trained(entry, write_entry(entry, folder))
+
+
+def measure(
+    entry: ModelEntry, weights: Path, test: Split, device: torch.device, progress: Progress
+) -> MeasuredAccuracy:
+    """Measure clean and PGD-40 accuracy of exported weights on a whole test set."""
+    model = build(entry, registry.load("architectures", entry.architecture.name), weights, device=device)
+    images = to_float(test.images)
+    clean = correct(model, images, test.labels, device=device)
+    robust = robust_correct(
+        model,
+        images,
+        test.labels,
+        **PGD40,
+        rng=Rng(0).fork("pgd40"),
+        device=device,
+        progress=lambda done, total: progress("PGD-40 on the test set", done, total),
+    )
+    return MeasuredAccuracy(images=len(images), clean=float(clean.double().mean()), pgd40=float(robust.double().mean()))
+
+
+def write_entry(entry: ModelEntry, folder: Path) -> Path:
+    """Write an entry as TOML into a folder and return its path."""
+    path = folder / f"{entry.name}.toml"
+    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
+    return path
+
+
+def _network(recipe: Recipe, num_classes: int) -> nn.Module:
+    build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
+    try:
+        network = build_network(num_classes, **recipe.architecture.params)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"recipe {recipe.name}: architecture {recipe.architecture.name}: {error}") from error
+    if recipe.parent is not None:
+        parent = resolve(f"hub:{recipe.parent}", partial(registry.load, "models"))
+        network.load_state_dict(read_weights(parent.path, network.state_dict()))
+    return network
+
+
+def _entry(recipe: Recipe, dataset: Dataset, weights: Weights, facts: TrainingFacts) -> ModelEntry:
+    return ModelEntry(
+        name=recipe.model,
+        title=recipe.title,
+        architecture=recipe.architecture,
+        dataset=recipe.dataset,
+        num_classes=len(dataset.classes),
+        weights=weights,
+        mean=dataset.mean,
+        std=dataset.std,
+        training=facts,
+        epsilon=recipe.objective.params.get("epsilon"),
+        beta=recipe.objective.params.get("beta"),
+        license="MIT",
+        citation=recipe.citation,
+        parent=recipe.parent,
+        added=datetime.now(UTC).date(),
+    )

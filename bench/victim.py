@@ -1,0 +1,124 @@
+"""The attacked network as an adversary meets it: what may be touched is given out here, and counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.chunks import image_slices
+from bench.core.contracts import AttributionMethod, Cost, HeatmapLoss, Metric, Pair, Victim, View
+from bench.core.errors import BenchError, ModelOutputError
+from bench.core.heatmap import reduce
+from bench.core.protocol import HeatmapRule, Knowledge, ThreatModel
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """An attribution method and the protocol's way from attributions to heatmaps."""
+
+    method: AttributionMethod
+    rule: HeatmapRule
+
+    def view(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> View:
+        """Return logits, attributions of the logits `labels`, and heatmaps of (N, C, H, W) images."""
+        attribution = self.method.attribute(model, images, labels, rng=rng)
+        return View(images, predict(model, images), attribution, reduce(attribution, self.rule))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """(N, K) logits.
+
+    Raises:
+        ModelOutputError: if the model answers with anything but finite (N, K) numbers.
+    """
+    logits = torch.cat([model(images[part]) for part in image_slices(len(images), 1, images.device)])
+    if logits.dim() != 2 or len(logits) != len(images):
+        raise ModelOutputError(
+            f"expected (N, K) logits from the model, got the shape {tuple(logits.shape)}; return one row per image"
+        )
+    if not torch.isfinite(logits).all():
+        raise ModelOutputError(
+            "expected finite logits from the model, got NaN or infinity; check weights and normalisation"
+        )
+    return logits
+
+
+@dataclass
+class WhiteBoxVictim(Victim):
+    """A network, its smooth copy for gradients, and the rule by which iterates compare; bound to a batch by `rng`."""
+
+    model: nn.Module
+    smooth: nn.Module
+    explainer: Explainer
+    primary: Metric
+    threat: ThreatModel
+    knowledge: Knowledge
+    rng: SampleRng
+    _forward: int = field(default=0, init=False)
+    _gradient: int = field(default=0, init=False)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, K) logits of the real network."""
+        self._count(forward=1)
+        return predict(self.model, images)
+
+    def observe(self, images: Tensor, labels: Tensor) -> View:
+        """Logits, attributions and heatmaps of the real network."""
+        self._count(forward=1, gradient=self.explainer.method.nodes_per_image)
+        return self.explainer.view(self.model, images, labels, self.rng)
+
+    def loss_gradient(self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor) -> Tensor:
+        """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
+
+        Raises:
+            BenchError: if the attack declared itself without knowledge of the network, or the threat model denies it.
+        """
+        if self.knowledge != "white-box":
+            raise BenchError(
+                f"expected an attack with white-box knowledge to ask for gradients, got one with {self.knowledge!r}; "
+                "declare knowledge = 'white-box'"
+            )
+        if self.threat.knowledge != "white-box":
+            raise BenchError(
+                f"expected no gradients under a {self.threat.knowledge} threat model, got a white-box attack; "
+                "choose another attack or protocol"
+            )
+        self._count(gradient=2 * self.explainer.method.nodes_per_image)
+        parts = []
+        for part in image_slices(len(images), self.explainer.method.nodes_per_image, images.device):
+            linear = self.explainer.method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
+            cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
+            parts.append(linear.pullback(cotangent))
+        return torch.cat(parts)
+
+    def similarity(self, before: View, after: View) -> Tensor:
+        """(N,) the primary metric, lower for more damage; +inf where an iterate does not count."""
+        labels = before.logits.argmax(1)
+        value = self.primary(Pair(before, after, labels))
+        value = -value if self.primary.higher_is == "less-robust" else value
+        void = torch.isnan(value)
+        if self.threat.keep_prediction:
+            void = void | (after.logits.argmax(1) != labels)
+        return torch.where(void, torch.inf, value)
+
+    @property
+    def cost(self) -> Cost:
+        """What was spent on each image so far."""
+        return Cost(self._forward, self._gradient)
+
+    def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> Tensor:
+        leaf = attribution.detach().requires_grad_()
+        value = loss(reduce(leaf, self.explainer.rule), *targets)
+        (cotangent,) = torch.autograd.grad(value.sum(), leaf)
+        return cotangent
+
+    def _count(self, *, forward: int = 0, gradient: int = 0) -> None:
+        self._forward += forward
+        self._gradient += gradient
+        allowed, spent = self.threat.max_queries, self._forward + self._gradient
+        if allowed is not None and spent > allowed:
+            raise BenchError(f"expected at most {allowed} queries per image, got {spent}; give the attack fewer steps")
