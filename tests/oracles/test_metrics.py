@@ -135,6 +135,15 @@ def test_cosine_agrees_with_float64_and_keeps_signs() -> None:
     assert Cosine()(Pair(view_of(before), view_of(-before), torch.zeros(6))).tolist() == [-1] * 6
 
 
+def test_cosine_of_parallel_attributions_is_one_and_never_more() -> None:
+    draw = torch.Generator().manual_seed(8)
+    before = torch.randn(500, 1, 3, 3, generator=draw, dtype=torch.float64)
+    after = before * torch.rand(500, 1, 1, 1, generator=draw, dtype=torch.float64)
+    value = Cosine()(Pair(view_of(before), view_of(after), torch.zeros(500)))
+    assert value.max() == 1
+    torch.testing.assert_close(value, torch.ones(500, dtype=torch.float64), atol=1e-14, rtol=0)
+
+
 @pytest.mark.parametrize("scale", [1e-38, 1e-20, 1e20, 1e38])
 def test_cosine_and_mass_center_shift_do_not_hang_on_scale(scale: float) -> None:
     pair = random_pair()
