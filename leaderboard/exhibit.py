@@ -25,6 +25,7 @@ class Exhibit:
     protocol: str
     sample_id: str
     label: str
+    primary_metric: str
     pieces: tuple[Piece, ...]
 
 
@@ -47,5 +48,5 @@ def _of_board(board: Board) -> Exhibit | None:
     for sample in candidates:
         pieces = tuple(Piece(model, attack, found[sample]) for model, attack, found in by_model if sample in found)
         if len(pieces) == len(by_model) and not any(piece.strip.remarks for piece in pieces):
-            return Exhibit(board.protocol.key, sample, pieces[0].strip.label, pieces)
+            return Exhibit(board.protocol.key, sample, pieces[0].strip.label, board.spec.primary_metric, pieces)
     return None

@@ -80,13 +80,15 @@ def command(record: RunRecord) -> str:
     return shlex.join(words)
 
 
-def scale(board: Board, metric: str) -> tuple[float, float]:
-    """Return the ends of the axis on which a board draws a metric: [0, 1], widened to what is there."""
-    summaries = [summary_of(run, metric) for standing in board.standings for run in standing.runs.values()]
-    return _axis([s for s in summaries if s is not None])
+def _axes(board: Board) -> dict[str, tuple[float, float]]:
+    """Return, per metric that a board shows, the ends of its axis."""
+    runs = [run for standing in board.standings for run in standing.runs.values()]
+    found = {metric: [summary_of(run, metric) for run in runs] for metric in board.metrics}
+    return {metric: _axis([s for s in summaries if s is not None]) for metric, summaries in found.items()}
 
 
 def _axis(summaries: list[Summary]) -> tuple[float, float]:
+    """Return the ends of an axis: [0, 1], widened to what is there."""
     lows = [s.low for s in summaries if s.low is not None]
     highs = [s.high for s in summaries if s.high is not None]
     return min([0.0, *lows]), max([1.0, *highs])
@@ -147,7 +149,7 @@ def _environment() -> jinja2.Environment:
         "axis": _axis,
         "bar": _bar,
         "command": command,
-        "scale": scale,
+        "axes": _axes,
         "summary_of": summary_of,
     }
     return environment

@@ -102,5 +102,5 @@ def _with_palette(indices: npt.NDArray[np.generic], palette: Pixels) -> bytes:
 
 def _encode(image: Image.Image) -> bytes:
     sink = io.BytesIO()
-    image.save(sink, format="PNG", optimize=True)
+    image.save(sink, format="PNG")
     return sink.getvalue()
