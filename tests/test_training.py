@@ -135,6 +135,26 @@ def test_training_depends_on_the_seed_and_on_it_alone(tmp_path: Path) -> None:
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
+class Recorder(Objective):
+    """Natural training that remembers the images it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
+        self.seen += [image.contiguous().numpy().tobytes() for image in images]
+        return F.cross_entropy(student.model(images), labels)
+
+
+def test_an_epoch_meets_every_image_once_in_an_order_of_its_own(tmp_path: Path) -> None:
+    recorder, plain = Recorder(), {"crop_padding": 0, "flip": False}
+    training(recipe(epochs=2, augmentation=plain), recorder).run(tmp_path, quiet)
+    first, second = recorder.seen[:24], recorder.seen[24:]
+    assert len(set(first)) == len(first) == len(second) == 24
+    assert set(first) == set(second)
+    assert first != second
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_frozen_statistics_stay(objective: str, tmp_path: Path) -> None:
     frozen = training(recipe(objective, batch_norm="frozen", epochs=0.5))
