@@ -33,7 +33,7 @@ JSON = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BENCH"})
 @click.version_option(package_name="attribution-bench")
 def bench() -> None:
-    """Does a classifier's explanation survive a change of the image that nobody can see?
+    """Measure whether a classifier's explanation survives a change of the image that nobody can see.
 
     Exit codes: 0 done; 1 ran, but something failed; 2 usage; 3 integrity (hash, checksum); 4 network; 5 environment
     (data, device, disk); 130 interrupted.
@@ -106,12 +106,11 @@ def run(
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @JSON
 def list_(kind: registry.Kind | None, as_json: bool) -> None:
-    """List plug-ins: models, attacks, metrics, attributions, protocols, …"""
+    """List plug-ins: models, attacks, metrics, attributions, protocols and more."""
     kinds = [kind] if kind else list(KINDS)
     found = {k: [{"name": n, "summary": registry.summary(k, n)} for n in registry.names(k)] for k in kinds}
-    if "models" in found:
-        for row in found["models"]:
-            row |= terminal.accuracies(registry.load("models", row["name"]))
+    for row in found.get("models", []):
+        row.update(terminal.accuracies(registry.load("models", row["name"])))
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -178,11 +177,10 @@ def train(recipe: str, out: Path | None, resume: bool, data: Path | None, device
     """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry."""
     _use_data(data)
     from bench.core.machine import keep_freed_memory
-    from bench.training import load_recipe
     from bench.training import train as complete
 
     keep_freed_memory()
-    loaded = load_recipe(recipe)
+    loaded = registry.load("recipes", recipe)
     folder = out or Path("runs") / loaded.name
     with terminal.TrainingProgress(loaded.name) as progress:
         trained = complete(loaded, folder, resume=resume, device=device, progress=progress)

@@ -53,7 +53,7 @@ def _data(name: str) -> Finding:
         f"data {name}",
         False,
         f"not in {data_folder()}",
-        "it is downloaded when first used; without a network, unpack it there or name its folder with --data or BENCH_DATA",
+        "downloaded when first used; without a network, unpack it there, or name its folder with --data or BENCH_DATA",
     )
 
 

@@ -14,8 +14,8 @@ from bench.core import norms
 from bench.core.contracts import Attack, Metric, Pair, View
 from bench.core.errors import ModelOutputError
 from bench.core.protocol import ThreatModel
-from bench.core.rng import Rng, SampleRng
 from bench.core.records import ROW_COLUMNS
+from bench.core.rng import Rng, SampleRng
 from bench.samples import Samples
 from bench.showcase import encode, tiles
 from bench.victim import Explainer, WhiteBoxVictim, predict
@@ -146,7 +146,7 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
         "l2": _numpy(norms.l2(before_images, after_images)),
         "gradient_evaluations": _numpy(attacked.gradient),
         "forward_evaluations": _numpy(attacked.forward),
-        "seed": [f"{key:016x}" for key in _attack_rng(bench, samples.ids).keys()],
+        "seed": [f"{seed:016x}" for seed in _attack_rng(bench, samples.ids).seeds()],
         "completeness_gap_before": gaps[0],
         "completeness_gap_after": gaps[1],
     }

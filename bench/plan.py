@@ -59,8 +59,8 @@ def plan(request: Request) -> Plan:
     resolved = resolve(request.model, partial(registry.load, "models"))
     if resolved.entry.dataset != protocol.samples.dataset:
         raise UsageError(
-            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got {resolved.entry.name} "
-            f"of {resolved.entry.dataset}; choose another protocol"
+            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "
+            f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
         )
     spec = RunSpec(
         engine=ENGINE,

@@ -77,14 +77,17 @@ def names(kind: Kind) -> list[str]:
 def load(kind: Kind, name: str) -> Any:
     """Return a plug-in: a class, an architecture's `build` function, or the parsed content of a TOML.
 
+    Where the kind is one of TOML files, `name` may also be the path of a file that ends in .toml.
+
     Raises:
         UnknownNameError: if nothing of that kind has that name.
         UsageError: if the file is not what its kind demands.
     """
-    path = _files(kind).get(name)
+    form, path = KINDS[kind], _files(kind).get(name)
+    if isinstance(form, Toml) and name.endswith(".toml"):
+        return parse_toml(Path(name), form.schema, name=Path(name).stem)
     if path is None:
         return _load_entry_point(kind, name)
-    form = KINDS[kind]
     if isinstance(form, Toml):
         return parse_toml(path, form.schema, name=name)
     return _plugin_of(importlib.import_module(f"{form.package}.{path.stem}"), kind, path.name)

@@ -46,10 +46,10 @@ class Observer(Interface):
     """Whoever shows the progress of a run."""
 
     def start(self, title: str, total: int, done: int) -> None:
-        """A run of `total` images begins, `done` of which earlier sittings finished."""
+        """Begin a run of `total` images, `done` of which earlier sittings finished."""
 
     def advance(self, images: int) -> None:
-        """So many more images are finished."""
+        """Count so many more images as finished."""
 
 
 def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun | None = None) -> StoredRun:
@@ -72,7 +72,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     batch_size = execution.batch_size or (1 if bench.device.type == "cpu" else 64)
     parts, shards = _split(samples, plan.protocol.shard_size), Shards(plan.spec, execution.work)
     done = shards.count_done([len(part.ids) for part in parts])
-    observer.start(f"{plan.spec.model.name} × {plan.spec.attack.name}", len(samples.ids), done)
+    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", len(samples.ids), done)
     tables = []
     for index, part in enumerate(parts):
         attacked = shards.attacked(index, len(part.ids))

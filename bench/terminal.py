@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -63,14 +63,14 @@ class RunProgress(_Bar):
         super().__init__("images")
 
     def start(self, title: str, total: int, done: int) -> None:
-        """A run of `total` images begins, `done` of which earlier sittings finished."""
+        """Begin a run of `total` images, `done` of which earlier sittings finished."""
         self._task = self._bar.add_task(title, total=total, completed=done)
         self._title, self._total, self._done = title, total, done
         if not err.is_terminal:
             err.print(f"{title}: {done} of {total} images done", soft_wrap=True)
 
     def advance(self, images: int) -> None:
-        """So many more images are finished."""
+        """Count so many more images as finished."""
         self._bar.advance(self._task, images)
         before, self._done = self._done, self._done + images
         tenth = max(1, self._total // 10)
@@ -107,7 +107,7 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     for run in runs:
         table.add_column(run.record.spec.attack.name, justify="right")
     for metric in protocol.metrics:
-        which = "all" if metric.name == "accuracy" else "correct"
+        which: Literal["correct", "all"] = "all" if metric.name == "accuracy" else "correct"
         cells = [_interval(run.record.summaries[which][metric.name]) for run in runs]
         style = "bold" if metric.name == protocol.primary_metric else ""
         table.add_row(metric.name, *cells, style=style)
@@ -176,8 +176,8 @@ def accuracies(entry: ModelEntry) -> dict[str, str]:
     """Return a model's measured accuracies as text."""
     measured = entry.accuracy
     return {
-        "clean": "–" if measured is None else f"{measured.clean:.2%}",
-        "PGD-40": "–" if measured is None or measured.pgd40 is None else f"{measured.pgd40:.2%}",
+        "clean": "unknown" if measured is None else f"{measured.clean:.2%}",
+        "PGD-40": "unknown" if measured is None or measured.pgd40 is None else f"{measured.pgd40:.2%}",
     }
 
 

@@ -27,22 +27,12 @@ from model_zoo.training.loop import Progress, begin, partition
 from model_zoo.training.measure import correct, robust_correct
 from model_zoo.training.recipe import Recipe
 
-PGD40 = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 40}
-
 
 class Trained(NamedTuple):
     """What a finished training left in its folder."""
 
     entry: ModelEntry
     path: Path
-
-
-def load_recipe(name: str) -> Recipe:
-    """Return a recipe of the registry, or one from a TOML file."""
-    if name.endswith(".toml"):
-        return registry.parse_toml(Path(name), Recipe, name=Path(name).stem)
-    recipe: Recipe = registry.load("recipes", name)
-    return recipe
 
 
 def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
@@ -96,7 +86,9 @@ def measure(
         model,
         images,
         test.labels,
-        **PGD40,
+        epsilon=8 / 255,
+        step_size=2 / 255,
+        steps=40,
         rng=Rng(0).fork("pgd40"),
         device=device,
         progress=lambda done, total: progress("PGD-40 on the test set", done, total),

@@ -23,7 +23,7 @@ def test_a_stream_is_known_for_good() -> None:
     # These numbers may never change: every published run hangs on them. By hand: printf '7\x1fifia-topk' | sha256sum
     assert Rng(7, ("ifia-topk",)).key == 0x4C2B3380B1A9959E >> 1
     first = SampleRng(Rng(7, ("ifia-topk",)), IDS[:1])
-    assert first.keys() == [0xCD1BCA0C3C20207E >> 1]
+    assert first.seeds() == [0xCD1BCA0C3C20207E >> 1]
     assert (first.uniform((4,), 0, 1) * 2**24).tolist() == [[8687587, 2802700, 14829495, 15435939]]
 
 
@@ -59,7 +59,7 @@ def test_samples_purposes_and_seeds_draw_differently(streams: SampleRng) -> None
         SampleRng(Rng(7, ("ifia-mass-center",)), IDS),
         SampleRng(Rng(7), IDS),
     ]
-    keys = [key for each in (streams, *others) for key in each.keys()]  # noqa: SIM118
+    keys = [key for each in (streams, *others) for key in each.seeds()]
     assert len(set(keys)) == len(keys) == 8 * len(IDS)
     draws = torch.cat([each.normal((5,)) for each in (streams, *others)])
     assert len({tuple(draw) for draw in draws.tolist()}) == len(keys)
@@ -84,7 +84,7 @@ def test_generators_start_at_the_beginning() -> None:
 
 
 def test_keys_seed_the_draws(streams: SampleRng) -> None:
-    for key, row in zip(streams.keys(), streams.normal((4,)), strict=True):
+    for key, row in zip(streams.seeds(), streams.normal((4,)), strict=True):
         assert 0 <= key < 2**63
         assert torch.equal(row, torch.randn(4, generator=torch.Generator().manual_seed(key)))
 

@@ -64,7 +64,13 @@ class AttributionMethod(ABC):
         """(N, C, H, W): the gradient of <A(x), cotangent> with respect to the pixels."""
         return self.linearize(model, images, labels, rng=rng).pullback(cotangent)
 
-    def completeness_gap(self, model: nn.Module, images: Tensor, labels: Tensor, attribution: Tensor) -> Tensor | None:
+    def completeness_gap(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        images: Tensor,  # noqa: ARG002
+        labels: Tensor,  # noqa: ARG002
+        attribution: Tensor,  # noqa: ARG002
+    ) -> Tensor | None:
         """(N,) |sum of A - (logit(x) - logit(baseline))| where the method promises completeness, else None."""
         return None
 

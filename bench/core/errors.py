@@ -44,7 +44,7 @@ class NetworkError(BenchError):
 
 
 class EnvironmentFault(BenchError):
-    """This machine lacks something: data, a device, memory, a writable folder."""
+    """Something that this machine lacks: data, a device, memory, a writable folder."""
 
     exit_code = 5
 

@@ -1,7 +1,8 @@
 """Randomness is a value that is passed on, never ambient state.
 
-A stream is named by a seed and a path of purposes; a number drawn from it depends on that name alone. Streams of samples
-hang on the sample's id, so the batch a sample travels in, the shard order and the device cannot change what it draws.
+A stream is named by a seed and a path of purposes; a number drawn from it depends on that name alone. Streams of
+samples hang on the sample's id, so the batch a sample travels in, the shard order and the device cannot change what it
+draws.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ class SampleRng:
         ids = self.sample_ids[indices] if isinstance(indices, slice) else tuple(self.sample_ids[i] for i in indices)
         return SampleRng(self.base, ids)
 
-    def keys(self) -> list[int]:
+    def seeds(self) -> list[int]:
         """Return each sample's seed, as it is written into its row."""
         return [self.base.fork(sample).key for sample in self.sample_ids]
 
     def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Tensor:
-        """(N, *shape) float32, uniform in [low, high)."""
+        """(N, *shape) float32, uniform in [low, high]."""
         draws = [torch.rand(shape, generator=self.base.fork(s).generator()) for s in self.sample_ids]
         return torch.stack(draws) * (high - low) + low
 

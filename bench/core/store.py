@@ -38,7 +38,9 @@ class StoredRun(NamedTuple):
         Raises:
             IntegrityError: if the file is missing or is not the one that the record describes.
         """
-        return pq.read_table(pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))).to_pandas()
+        content = pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))
+        rows: pd.DataFrame = pq.read_table(content).to_pandas()
+        return rows
 
     def showcase(self) -> bytes | None:
         """Read the showcase PNG, checked as the rows are; None where the record has none."""

@@ -13,10 +13,10 @@ _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_library = torch.library.Library("torchvision", "FRAGMENT")
+_library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
 for _name, _schema in _SCHEMAS.items():
     if not hasattr(torch.ops.torchvision, _name):
-        _library.define(_schema)
+        _library.define(_schema)  # type: ignore[no-untyped-call]
 
 from torchvision import datasets  # noqa: E402
 

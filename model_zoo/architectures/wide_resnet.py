@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
+
+VERSION = 1
+"""Part of a run's identity: raised when the same weights would give other logits."""
 
 
 class Block(nn.Module):
@@ -25,7 +30,8 @@ class Block(nn.Module):
         y: Tensor = self.act1(self.norm1(x))
         skip = x if self.shortcut is None else self.shortcut(y)
         y = self.act2(self.norm2(self.conv1(y)))
-        return skip + self.conv2(self.dropout(y))
+        summed: Tensor = skip + self.conv2(self.dropout(y))
+        return summed
 
 
 class WideResNet(nn.Module):
@@ -36,7 +42,7 @@ class WideResNet(nn.Module):
         blocks, widths = (depth - 4) // 6, [16, 16 * width, 32 * width, 64 * width]
         self.stem = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
         layers: list[nn.Module] = []
-        for stage, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        for stage, (inputs, outputs) in enumerate(pairwise(widths)):
             for index in range(blocks):
                 first = index == 0
                 layers.append(Block(inputs if first else outputs, outputs, 2 if first and stage else 1, dropout))
@@ -53,9 +59,7 @@ class WideResNet(nn.Module):
         return logits
 
 
-def build(
-    num_classes: int, *, depth: int = 28, width: int = 10, dropout: float = 0.0, channels: int = 3
-) -> nn.Module:
+def build(num_classes: int, *, depth: int = 28, width: int = 10, dropout: float = 0.0, channels: int = 3) -> nn.Module:
     """Build an untrained WRN-`depth`-`width`.
 
     Args:

@@ -1,0 +1,97 @@
+"""The command line: exit codes, one sentence for an error, JSON on stdout alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli, registry
+
+
+def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(arguments))
+    captured = capsys.readouterr()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_list_names_every_plugin_with_a_line(capsys: pytest.CaptureFixture[str], kind: registry.Kind) -> None:
+    code, out, _ = invoke(capsys, "list", kind, "--json")
+    rows = json.loads(out)[kind]
+    assert code == 0
+    assert [row["name"] for row in rows] == registry.names(kind)
+    assert all(row["summary"] for row in rows)
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: registry.Kind) -> None:
+    for name in registry.names(kind):
+        code, out, _ = invoke(capsys, "show", name, "--kind", kind, "--json")
+        assert code == 0
+        assert json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["run", "--model", "hub:nobody"], 2, "expected the name of one of the models"),
+        (["run", "--model", "hub:natural-wrn28", "--attack", "x"], 2, "expected the name of one of the attacks"),
+        (["run", "--model", "hub:natural-wrn28", "--set", "steps"], 2, "KEY=VALUE"),
+        (["run"], 2, "--model"),
+        (["walk"], 2, "No such command"),
+        (["verify"], 2, "expected models or a results folder"),
+        (["show", "ifia-topq"], 2, "ifia-topk"),
+        (["train", "nothing"], 2, "expected the name of one of the recipes"),
+        (["leaderboard", "build", "nowhere", "site"], 2, "nowhere"),
+    ],
+)
+def test_errors_are_one_sentence_and_the_documented_code(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
+) -> None:
+    actual, out, err = invoke(capsys, *arguments)
+    assert actual == code
+    assert sentence in " ".join(err.split())
+    assert not out
+    assert "Traceback" not in err
+
+
+def test_doctor_says_what_is_missing_and_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    code, out, _ = invoke(capsys, "doctor", "--json")
+    findings = {finding["subject"]: finding for finding in json.loads(out)}
+    assert code == 0
+    assert not findings["data cifar10"]["ok"]
+    assert "--data" in findings["data cifar10"]["remedy"]
+    assert findings["data foolbox-cifar10"]["ok"]
+
+
+def test_an_interrupt_has_its_own_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.registry.names", interrupt)
+    code, _, err = invoke(capsys, "list", "models")
+    assert code == cli.INTERRUPTED
+    assert "same command continues" in " ".join(err.split())
+
+
+def test_listing_and_help_import_no_torch() -> None:
+    program = (
+        "import sys\n"
+        "from bench import cli\n"
+        "for words in (['list'], ['--help'], ['show', 'cifar10-smoke-v1']):\n"
+        "    try: cli.main(words)\n"
+        "    except SystemExit as stop: assert not stop.code, stop.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

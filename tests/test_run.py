@@ -1,0 +1,214 @@
+"""The main job, end to end, on real images and a tiny network: what it files, and what interruptions cannot change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tomli_w
+import torch
+
+from bench import registry
+from bench.core.errors import EnvironmentFault, ModelOutputError, UsageError
+from bench.core.protocol import Component
+from bench.core.records import ROW_COLUMNS, SHOWCASE_TILES
+from bench.core.store import Store, StoredRun
+from bench.plan import Plan, Request, plan
+from bench.run import Execution, run
+from bench.samples import checksum
+from tests.tiny import tiny_content, write_entry
+
+COUNT = 5
+
+
+class Watcher:
+    """Remembers what it was told; stops the run after so many images if asked to."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.total, self.done, self.stop_after = 0, 0, stop_after
+
+    def start(self, title: str, total: int, done: int) -> None:
+        self.total, self.done = total, done
+
+    def advance(self, images: int) -> None:
+        self.done += images
+        if self.stop_after is not None and self.done >= self.stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A tiny model and a short protocol of five real images, as a command names them."""
+    folder = tmp_path_factory.mktemp("words")
+    entry = write_entry(folder, tiny_content(folder))
+    smoke = registry.load("protocols", "cifar10-smoke-v1")
+    images = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test").images
+    content: dict[str, Any] = smoke.model_dump(mode="json", exclude_none=True)
+    content |= {
+        "name": "short",
+        "shard_size": 2,
+        "attribution": {"name": "integrated-gradients", "params": {"nodes": 4}},
+    }
+    content["search_attribution"] = {"name": "integrated-gradients", "params": {"nodes": 2}}
+    content["samples"] |= {"indices": list(range(COUNT)), "showcase": [0, 3], "sha256": checksum(images[:COUNT])}
+    content["attacks"][0]["params"] |= {"steps": 2}
+    content["attacks"][1]["params"] |= {"draws": 2}
+    protocol = folder / "short-v1.toml"
+    protocol.write_text(tomli_w.dumps(content))
+    return {"model": f"file:{entry}", "protocol": str(protocol)}
+
+
+def planned(words: dict[str, str], attack: str = "ifia-topk", **changes: Any) -> Plan:
+    return plan(Request(attack=attack, **words, **changes))
+
+
+def completed(words: dict[str, str], folder: Path, *, batch_size: int = 1, **changes: Any) -> StoredRun:
+    execution = Execution(Store(folder / "results"), folder / "work", "cpu", batch_size)
+    return run(planned(words, **changes), execution, Watcher())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
+    return completed(words, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_a_run_files_a_record_rows_and_a_showcase(undisturbed: StoredRun) -> None:
+    record, rows = undisturbed.record, undisturbed.rows()
+    assert record.samples == COUNT == len(rows)
+    assert list(rows.columns) == [*ROW_COLUMNS, *(m.name for m in record.spec.metrics)]
+    assert (rows["linf"] <= 8 / 255 + 1e-6).all()
+    assert (rows["linf"][rows["feasible"]] > 0).all()
+    assert (rows["predicted_before"] == rows["predicted_after"]).all(), (
+        "an attack that changed the class must not count"
+    )
+    assert record.summaries["all"]["kendall"].mean == pytest.approx(rows["kendall"].mean())
+    assert record.showcase == ("cifar10/test/0", "cifar10/test/3")
+    from io import BytesIO
+
+    from PIL import Image
+
+    picture = undisturbed.showcase()
+    assert picture is not None
+    assert Image.open(BytesIO(picture)).size == (len(SHOWCASE_TILES) * 32, 2 * 32)
+
+
+def test_a_finished_run_is_found_again_without_computing(words: dict[str, str], undisturbed: StoredRun) -> None:
+    folder = undisturbed.path.parents[4]
+    watcher = Watcher()
+    again = run(planned(words), Execution(Store(folder / "results"), folder / "work"), watcher)
+    assert again.path == undisturbed.path
+    assert watcher.total == 0, "nothing should have been started"
+
+
+@pytest.mark.parametrize("batch_size", [2, 7])
+def test_batch_size_changes_no_bit_on_a_cpu(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path, batch_size: int
+) -> None:
+    pd.testing.assert_frame_equal(completed(words, tmp_path, batch_size=batch_size).rows(), undisturbed.rows())
+    assert completed(words, tmp_path).record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_an_interrupted_run_continues_to_the_same_bytes(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path, images: int
+) -> None:
+    execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 1)
+    with pytest.raises(KeyboardInterrupt):
+        run(planned(words), execution, Watcher(stop_after=images))
+    assert not list((tmp_path / "results").rglob("*.*")), "an unfinished run must leave no record"
+    second = Watcher()
+    assert run(planned(words), execution, second).record.rows_sha256 == undisturbed.record.rows_sha256
+    assert second.done == COUNT
+
+
+def test_kill_minus_nine_leaves_nothing_that_the_same_command_cannot_finish(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "bench.cli", "run", "--model", words["model"], "--protocol", words["protocol"]]
+    command += ["--attack", "ifia-topk", "--results", str(tmp_path / "results")]
+    environment = os.environ | {"BENCH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    victim = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    shards = tmp_path / "cache" / "work" / "attacks"
+    deadline = time.monotonic() + 120
+    while not list(shards.rglob("*.safetensors")) and victim.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (stored,) = (r for r in Store(tmp_path / "results").runs() if r.record.spec.attack.name == "ifia-topk")
+    assert stored.record.rows_sha256 == undisturbed.record.rows_sha256
+    assert not list(tmp_path.rglob("*.tmp")) or all("work" in str(p) for p in tmp_path.rglob("*.tmp"))
+
+
+def test_a_longer_run_reuses_the_shards_of_a_shorter_one(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path
+) -> None:
+    short = completed(words, tmp_path, limit=3)
+    assert {flag.name for flag in short.record.flags} >= {"partial"}
+    watcher = Watcher()
+    execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 1)
+    full = run(planned(words), execution, watcher)
+    assert full.record.rows_sha256 == undisturbed.record.rows_sha256
+    pd.testing.assert_frame_equal(full.rows().head(3), short.rows())
+
+
+def test_the_attack_is_compared_with_the_floor(words: dict[str, str], tmp_path: Path) -> None:
+    execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 1)
+    strong = run(planned(words), execution, Watcher())
+    weak = planned(words, params={"steps": 1, "step_size": "1/25500"})
+    flagged = run(weak, execution, Watcher(), floor=strong)
+    assert {"random-beats-attack", "off-protocol"} <= {flag.name for flag in flagged.record.flags}
+
+
+def test_every_parameter_is_part_of_the_identity(words: dict[str, str]) -> None:
+    base = planned(words).spec
+    for change in ({"steps": 3}, {"step_size": "2/255"}, {"restarts": 2}, {"k": 50}):
+        other = planned(words, params=change).spec
+        assert other.run_id != base.run_id
+        assert other.attack_id != base.attack_id
+    limited = planned(words, limit=2).spec
+    assert limited.run_id != base.run_id
+    assert limited.attack_id == base.attack_id
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"attack": "ifia-topq"}, "did you mean 'ifia-topk'"),
+        ({"protocol": "cifar10-smok-v1"}, "did you mean 'cifar10-smoke-v1'"),
+        ({"model": "hub:natural-wrn82"}, "did you mean 'natural-wrn28'"),
+        ({"model": "natural-wrn28"}, "hub:natural-wrn28"),
+        ({"params": {"stepz": 3}}, "'steps'"),
+        ({"params": {"steps": 0}}, "steps"),
+        ({"params": {"step_size": 0.5}}, "8/255"),
+        ({"limit": 0}, "limit between 1 and"),
+        ({"limit": 6}, "limit between 1 and"),
+    ],
+)
+def test_bad_words_give_one_clear_sentence(words: dict[str, str], change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        plan(Request(**({"attack": "ifia-topk"} | words | change)))
+
+
+def test_nan_logits_stop_the_run_and_nothing_is_filed(
+    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "model_zoo.architectures.wide_resnet.WideResNet.forward", lambda _, x: x[:, 0, 0, :10] * torch.nan
+    )
+    with pytest.raises(ModelOutputError, match="finite"):
+        completed(words, tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_results_folder_that_cannot_be_written_says_so(words: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where a folder should be")
+    with pytest.raises(EnvironmentFault, match="choose a writable folder"):
+        completed(words, tmp_path)
