@@ -12,6 +12,7 @@ import jinja2
 
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json
+from bench.core.flags import MEANINGS
 from bench.core.records import PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
 from leaderboard.board import FLOOR, Board, summary_of
@@ -22,6 +23,9 @@ from leaderboard.strips import Strip
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 )
+SHORTFALL_FLAGS = ("partial", "off-protocol")
+"""Flags that a standing's remarks tell already, so that the board does not repeat them."""
+
 DASH = "\N{EN DASH}"
 FOLDER = Path(__file__).parent
 
@@ -77,6 +81,9 @@ def command(record: RunRecord) -> str:
     ]
     if spec.samples.count < spec.samples.of:
         words += ["--limit", str(spec.samples.count)]
+    if not spec.on_protocol:
+        for name, value in sorted(spec.attack.params.items()):
+            words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
     return shlex.join(words)
 
 
@@ -125,6 +132,10 @@ def _plugin(spec: PluginSpec) -> str:
     return f"{spec.name} ({params})" if params else spec.name
 
 
+def _capitalize_first(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _is_web_link(value: str) -> bool:
     return value.startswith(("https://", "http://"))
 
@@ -142,10 +153,17 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "plugin": _plugin, "compact_json": canonical_json}
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "plugin": _plugin,
+        "capitalize_first": _capitalize_first,
+    }
     environment.tests |= {"web_link": _is_web_link}
     environment.globals |= {
         "FLOOR": FLOOR,
+        "MEANINGS": MEANINGS,
+        "SHORTFALL_FLAGS": SHORTFALL_FLAGS,
         "axis": _axis,
         "bar": _bar,
         "command": command,

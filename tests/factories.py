@@ -52,7 +52,7 @@ def model_entry(name: str = "art-wrn28", **changes: Any) -> ModelEntry:
     return ModelEntry.model_validate(fields | changes)
 
 
-def run_spec(entry: ModelEntry, attack: str = "ifia-topk", **changes: Any) -> RunSpec:
+def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) -> RunSpec:
     """A spec; `changes` replace top-level fields."""
     protocol = changes.pop("protocol", "cifar10-linf8")
     fields: dict[str, Any] = {
@@ -71,7 +71,7 @@ def run_spec(entry: ModelEntry, attack: str = "ifia-topk", **changes: Any) -> Ru
             "mean": entry.mean,
             "std": entry.std,
         },
-        "attack": {"name": attack, "version": 1, "params": {"steps": 50}},
+        "attack": {"name": attack_name, "version": 1, "params": {"steps": 50}},
         "threat": {"norm": "linf", "epsilon": "8/255"},
         "attribution": {"name": "integrated-gradients", "version": 1, "params": {"nodes": 50}},
         "search_attribution": {"name": "integrated-gradients", "version": 1, "params": {"nodes": 10}},

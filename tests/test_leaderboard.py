@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import IntegrityError, UsageError
+from bench.core.flags import MEANINGS
 from bench.core.records import TOP_K_CODES, Flag
 from bench.core.store import Store
 from leaderboard import pages, tiles
@@ -332,3 +333,14 @@ def test_the_command_reproduces_the_run(tmp_path: Path) -> None:
     assert pages.command(run.record) == (
         "bench run --model hub:art-wrn28 --attack ifia-topk --protocol cifar10-linf8-v1 --limit 30"
     )
+
+
+def test_the_command_names_the_parameters_of_an_attack_off_the_protocol(tmp_path: Path) -> None:
+    attack = {"name": "ifia-topk", "version": 1, "params": {"step_size": "1/255", "steps": 7}}
+    run = store_run(tmp_path, spec_changes={"attack": attack, "on_protocol": False})
+    assert pages.command(run.record).endswith("--set step_size=1/255 --set steps=7")
+
+
+def test_the_pages_explain_every_flag(site: Path) -> None:
+    text = Page(site / "about.html").text
+    assert all(name in text and meaning.remedy in text for name, meaning in MEANINGS.items())
