@@ -9,16 +9,13 @@ from bench.core.flags import INFEASIBLE_SHARE, MEANINGS, UNDEFINED_SHARE
 from bench.core.records import Flag, RunSpec
 
 
-def flags(
-    spec: RunSpec, rows: pd.DataFrame, floor: pd.DataFrame | None, *, higher_is_robust: bool = True
-) -> tuple[Flag, ...]:
+def flags(spec: RunSpec, rows: pd.DataFrame, floor: pd.DataFrame | None) -> tuple[Flag, ...]:
     """Return the flags that a finished run raises.
 
     Args:
         spec: the run.
         rows: its rows.
         floor: rows of the floor attack on the same samples; None if there are none or this is the floor itself.
-        higher_is_robust: direction of the primary metric.
     """
     primary = rows[spec.primary_metric].to_numpy(np.float64)
     found: list[Flag] = []
@@ -40,7 +37,7 @@ def flags(
     if len(rows) > 1 and undefined < 1 and np.nanmax(primary) == np.nanmin(primary) and (rows["linf"] > 0).any():
         raise_flag("nothing-moved", f"{spec.primary_metric} is {np.nanmax(primary):g} for every sample")
     if floor is not None and (gap := _gap_to_floor(spec.primary_metric, rows, floor)) is not None:
-        behind = gap if higher_is_robust else -gap
+        behind = -gap if spec.primary.higher_is == "less-robust" else gap
         if behind >= 0:
             raise_flag("random-beats-attack", f"mean {spec.primary_metric} differs by {gap:+.3f} from random noise's")
     return tuple(found)

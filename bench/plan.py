@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench import registry
-from bench.core.contracts import Attack
+from bench.core.contracts import Attack, Metric
 from bench.core.errors import UsageError
 from bench.core.protocol import Component, Protocol
-from bench.core.records import ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.evaluate import ENGINE
 from model_zoo.hub import Resolved, resolve
 
@@ -69,6 +69,7 @@ def plan(request: Request) -> Plan:
             version=protocol.version,
             sha256=protocol.sha256,
             rankable=protocol.rankable,
+            floor=protocol.floor,
         ),
         model=_model_spec(resolved),
         attack=_plugin_spec(component.name, attack),
@@ -78,7 +79,7 @@ def plan(request: Request) -> Plan:
         surrogate=protocol.surrogate,
         explain=protocol.explain,
         heatmap=protocol.heatmap,
-        metrics=tuple(_specify("metrics", metric) for metric in protocol.metrics),
+        metrics=tuple(_metric_spec(metric) for metric in protocol.metrics),
         primary_metric=protocol.primary_metric,
         samples=_samples_spec(request, protocol),
         seed=protocol.seed,
@@ -124,6 +125,11 @@ def _model_spec(resolved: Resolved) -> ModelSpec:
 
 def _specify(kind: registry.Kind, component: Component) -> PluginSpec:
     return _plugin_spec(component.name, registry.instantiate(kind, component))
+
+
+def _metric_spec(component: Component) -> MetricSpec:
+    metric: Metric = registry.instantiate("metrics", component)
+    return MetricSpec(**_plugin_spec(component.name, metric).model_dump(), higher_is=metric.higher_is)
 
 
 def _plugin_spec(name: str, plugin: Any) -> PluginSpec:

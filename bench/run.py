@@ -88,8 +88,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
         tables.append(rows)
     environment = describe(bench.device, batch_size, started, shards.seconds)
     table = pd.concat(tables, ignore_index=True)
-    robust = bench.metrics[bench.primary].higher_is != "less-robust"
-    found = checks.flags(plan.spec, table, None if floor is None else floor.rows(), higher_is_robust=robust)
+    found = checks.flags(plan.spec, table, None if floor is None else floor.rows())
     stored = _file(plan, execution.store, table, found, environment)
     shards.forget_rows()
     return stored

@@ -154,7 +154,7 @@ def _check_place(run: StoredRun) -> str:
 def _check_protocol(run: StoredRun) -> str:
     recorded = run.record.spec.protocol
     protocol: Protocol = registry.load("protocols", recorded.key)
-    if (protocol.sha256, protocol.rankable) != (recorded.sha256, recorded.rankable):
+    if (protocol.sha256, protocol.rankable, protocol.floor) != (recorded.sha256, recorded.rankable, recorded.floor):
         raise IntegrityError(
             f"expected {recorded.key} with the sha256 {protocol.sha256[:12]}…, got a record of "
             f"{recorded.sha256[:12]}…; a protocol never changes: restore its file, or run anew"

@@ -62,6 +62,7 @@ def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) 
             "version": 1,
             "sha256": sha256_of(protocol.encode()),
             "rankable": "smoke" not in protocol,
+            "floor": "random-noise",
         },
         "model": {
             "name": entry.name,
@@ -79,7 +80,13 @@ def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) 
         "explain": "predicted-class",
         "heatmap": "sum-of-abs",
         "metrics": [
-            {"name": name, "version": 1, "params": {"k": K} if name.startswith("topk") else {}} for name in METRICS
+            {
+                "name": name,
+                "version": 1,
+                "params": {"k": K} if name.startswith("topk") else {},
+                "higher_is": "less-robust" if name.endswith("shift") else "more-robust",
+            }
+            for name in METRICS
         ],
         "primary_metric": "kendall",
         "samples": {"sha256": sha256_of(b"samples"), "count": 40, "of": 40},

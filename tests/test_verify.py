@@ -18,7 +18,7 @@ from bench.core.entry import MeasuredAccuracy, ModelEntry
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.files import sha256_of
 from bench.core.protocol import Protocol
-from bench.core.records import ROW_COLUMNS, Environment, PluginSpec, ProtocolSpec, RunRecord, SamplesSpec, Summary
+from bench.core.records import ROW_COLUMNS, Environment, MetricSpec, ProtocolSpec, RunRecord, SamplesSpec, Summary
 from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.summary import summarise
@@ -144,10 +144,10 @@ class Filed:
 @pytest.fixture
 def filed(tmp_path: Path) -> Filed:
     protocol: Protocol = registry.load("protocols", "cifar10-smoke-v1")
-    recorded = protocol.model_dump(include={"name", "version", "rankable"}) | {"sha256": protocol.sha256}
+    recorded = protocol.model_dump(include={"name", "version", "rankable", "floor"}) | {"sha256": protocol.sha256}
     spec = run_spec(
         model_entry(),
-        metrics=(plugin("kendall"), plugin("accuracy")),
+        metrics=(metric("kendall"), metric("accuracy")),
         samples=SamplesSpec(sha256=protocol.samples.sha256, count=3, of=20),
     ).model_copy(update={"protocol": ProtocolSpec.model_validate(recorded)})
     table = pd.DataFrame({name: np.zeros(3) for name in ROW_COLUMNS})
@@ -176,8 +176,8 @@ def filed(tmp_path: Path) -> Filed:
     return Filed(root, Store(root).write(record, content, b"png"), table)
 
 
-def plugin(name: str) -> PluginSpec:
-    return PluginSpec(name=name, version=1, params={})
+def metric(name: str) -> MetricSpec:
+    return MetricSpec(name=name, version=1, params={}, higher_is="more-robust")
 
 
 def failures(root: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.core.protocol import Knowledge, ThreatModel
+from bench.core.protocol import Direction, Knowledge, ThreatModel
 from bench.core.rng import Rng, SampleRng
 
 HeatmapLoss = Callable[..., Tensor]
@@ -156,7 +156,7 @@ class Metric(ABC):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]]
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]]
+    higher_is: ClassVar[Direction]
 
     @abstractmethod
     def __call__(self, pair: Pair) -> Tensor:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from bench.core.files import canonical_json, sha256_of
 
 Knowledge = Literal["white-box", "black-box", "none"]
+Direction = Literal["more-robust", "less-robust", "neutral"]
+"""What a higher value of a metric means."""
+
 HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=80)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json, sha256_of
-from bench.core.protocol import HeatmapRule, Name, Sha256, Strict, Surrogate, ThreatModel
+from bench.core.protocol import Direction, HeatmapRule, Name, Sha256, Strict, Surrogate, ThreatModel
 
 SCHEMA = 1
 ROW_COLUMNS = (
@@ -45,6 +45,12 @@ class PluginSpec(Strict):
     params: dict[str, Any]
 
 
+class MetricSpec(PluginSpec):
+    """A metric, and how to read it."""
+
+    higher_is: Direction
+
+
 class ModelSpec(Strict):
     """Which network, to the byte."""
 
@@ -63,6 +69,7 @@ class ProtocolSpec(Strict):
     version: int
     sha256: Sha256
     rankable: bool
+    floor: Name = Field(description="the attack without knowledge that every other attack must beat")
 
     @property
     def key(self) -> str:
@@ -91,7 +98,7 @@ class RunSpec(Strict):
     surrogate: Surrogate
     explain: Literal["predicted-class", "true-class"]
     heatmap: HeatmapRule
-    metrics: tuple[PluginSpec, ...]
+    metrics: tuple[MetricSpec, ...]
     primary_metric: Name
     samples: SamplesSpec
     seed: int
@@ -102,6 +109,11 @@ class RunSpec(Strict):
     def run_id(self) -> str:
         """Hash of the whole spec."""
         return self._hash(frozenset())
+
+    @property
+    def primary(self) -> MetricSpec:
+        """The metric that attacks minimise and that ranks."""
+        return next(metric for metric in self.metrics if metric.name == self.primary_metric)
 
     @property
     def attack_id(self) -> str:

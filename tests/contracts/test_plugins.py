@@ -12,7 +12,7 @@ from pydantic import RootModel, ValidationError
 
 from bench import plan, registry
 from bench.core.protocol import Surrogate, ThreatModel
-from bench.core.records import ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from tests.contracts.parameters import example, others, parameters
 
 KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
@@ -94,7 +94,7 @@ def run_spec(kind: registry.Kind, part: PluginSpec) -> RunSpec:
     place = {kind: part}
     return RunSpec(
         engine=1,
-        protocol=ProtocolSpec(name="p", version=1, sha256=SHA, rankable=False),
+        protocol=ProtocolSpec(name="p", version=1, sha256=SHA, rankable=False, floor="some"),
         model=ModelSpec(
             name="m",
             reference="hub:m",
@@ -110,7 +110,7 @@ def run_spec(kind: registry.Kind, part: PluginSpec) -> RunSpec:
         surrogate=Surrogate(beta=50.0),
         explain="predicted-class",
         heatmap="sum-of-abs",
-        metrics=(place.get("metrics", some),),
+        metrics=(MetricSpec(**place.get("metrics", some).model_dump(), higher_is="neutral"),),
         primary_metric="some",
         samples=SamplesSpec(sha256=SHA, count=1, of=1),
         seed=0,
