@@ -206,6 +206,16 @@ def build(results: Path, out: Path) -> None:
     )
 
 
+@leaderboard.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.option("--protocol", metavar="NAME", help="Only this protocol's.")
+def table(results: Path, protocol: str | None) -> None:
+    """Print the boards of RESULTS as Markdown tables."""
+    from leaderboard.markdown import tables
+
+    click.echo(tables(results, protocol), nl=False)
+
+
 @bench.command()
 @DATA
 @JSON

@@ -1,0 +1,68 @@
+"""A board as a Markdown table, for a README or a paper's repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.core.entry import MeasuredAccuracy
+from bench.core.errors import UsageError
+from bench.core.records import Summary
+from bench.core.store import StoredRun
+from leaderboard.board import Board, Standing, boards, summary_of
+from leaderboard.rows import read_runs
+
+
+def tables(results: Path, protocol: str | None = None) -> str:
+    """Return one Markdown table per protocol of a results folder, or that of one; the most robust model first.
+
+    Raises:
+        UsageError: if there is no record, or none of the protocol.
+        IntegrityError: if a record is damaged.
+    """
+    found = {board.protocol.key: board for board in boards(read_runs(results))}
+    if protocol is not None and protocol not in found:
+        raise UsageError(
+            f"expected records of {protocol} in {results}, got {', '.join(found)}; make one with `bench run`"
+        )
+    chosen = found.values() if protocol is None else [found[protocol]]
+    return "\n\n".join(_table(board) for board in chosen) + "\n"
+
+
+def _table(board: Board) -> str:
+    heads = ["model", "training", "clean", "PGD-40"]
+    heads += [f"{metric} under {attack}" for attack in board.attacks for metric in board.metrics]
+    heads += ["n", "infeasible"]
+    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2)]
+    lines += [_row(board, standing) for standing in board.standings]
+    samples = {(run.record.samples, run.record.spec.samples.of) for s in board.standings for run in s.runs.values()}
+    counts = ", ".join(f"{count} of {total}" for count, total in sorted(samples))
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"`{board.protocol.key}`, {counts} samples; mean [95 % bootstrap interval] over the correct ones\n\n{body}"
+
+
+def _row(board: Board, standing: Standing) -> list[str]:
+    entry, runs = standing.entry, standing.runs
+    cells = [f"`{entry.name}`", _plain(entry.training.method), *_accuracies(entry.accuracy)]
+    cells += [_interval(_summary(runs.get(attack), metric)) for attack in board.attacks for metric in board.metrics]
+    strongest = runs[standing.strongest].record if standing.strongest is not None else None
+    return [*cells, str(strongest.correct) if strongest else "", str(strongest.infeasible) if strongest else ""]
+
+
+def _summary(run: StoredRun | None, metric: str) -> Summary | None:
+    return None if run is None else summary_of(run, metric)
+
+
+def _accuracies(measured: MeasuredAccuracy | None) -> list[str]:
+    values = (None, None) if measured is None else (measured.clean, measured.pgd40)
+    return ["" if value is None else f"{100 * value:.2f} %" for value in values]
+
+
+def _interval(summary: Summary | None) -> str:
+    if summary is None or summary.mean is None:
+        return ""
+    return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"
+
+
+def _plain(text: str) -> str:
+    """Keep a submitter's text from closing its cell or starting markup."""
+    return "".join(c if c.isalnum() or c in " .,-+" else " " for c in text)
