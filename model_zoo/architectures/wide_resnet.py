@@ -11,6 +11,14 @@ VERSION = 1
 """Part of a run's identity: raised when the same weights would give other logits."""
 
 
+class Add(nn.Module):
+    """A sum as a module, so that layer-wise relevance propagation can split relevance between its terms."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two tensors of one shape to their sum."""
+        return a + b
+
+
 class Block(nn.Module):
     """Pre-activation residual block; each activation is a module of its own, so that it can be swapped or hooked."""
 
@@ -21,16 +29,19 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.act2 = nn.ReLU()
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = nn.Dropout(dropout) if dropout else None
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs or stride > 1 else None
+        self.add = Add()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        y: Tensor = self.act1(self.norm1(x))
+        y = self.act1(self.norm1(x))
         skip = x if self.shortcut is None else self.shortcut(y)
         y = self.act2(self.norm2(self.conv1(y)))
-        summed: Tensor = skip + self.conv2(self.dropout(y))
+        if self.dropout is not None:
+            y = self.dropout(y)
+        summed: Tensor = self.add(skip, self.conv2(y))
         return summed
 
 

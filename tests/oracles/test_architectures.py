@@ -1,0 +1,41 @@
+"""Architectures under the methods that fail silently when a module is reused or a sum is hidden."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from captum.attr import LRP, DeepLift
+from captum.attr._utils.lrp_rules import EpsilonRule
+from torch import Tensor
+
+from bench.core.rng import Rng
+from model_zoo.architectures.wide_resnet import Add
+from model_zoo.build import classifier, freeze
+from tests.tiny import tiny_network
+
+LABELS = torch.tensor([1, 7])
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand((2, 3, 32, 32), generator=Rng(0).generator()).requires_grad_()
+
+
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
+def test_deeplift_is_complete(images: Tensor) -> None:
+    model = freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
+    _, gap = DeepLift(model).attribute(images, torch.zeros_like(images), target=LABELS, return_convergence_delta=True)
+    with torch.no_grad():
+        rise = (model(images) - model(torch.zeros_like(images))).gather(1, LABELS.unsqueeze(1))
+    assert gap.abs().max() < 1e-4 * rise.abs().max()
+
+
+def test_relevance_is_conserved_where_nothing_has_a_bias(images: Tensor) -> None:
+    """A network fresh from initialisation has no bias anywhere, so the relevance of the pixels sums to the logit."""
+    network = freeze(tiny_network())
+    for module in network.modules():
+        if isinstance(module, Add):
+            module.rule = EpsilonRule()
+    relevance = LRP(network).attribute(images, target=LABELS)
+    logits = network(images).gather(1, LABELS.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), logits, rtol=1e-3, atol=1e-5)
