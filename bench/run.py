@@ -67,6 +67,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     """
     if (finished := execution.store.find(plan.spec)) is not None:
         return finished
+    execution.store.prepare(plan.spec)
     bench, samples, started = set_up(plan, execution.device), _samples(plan), datetime.now(UTC)
     check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
     batch_size = execution.batch_size or (1 if bench.device.type == "cpu" else 64)

@@ -77,6 +77,16 @@ class Store:
         path = self.path(spec)
         return read_run(path) if path.exists() else None
 
+    def prepare(self, spec: RunSpec) -> None:
+        """Make the folder of a run and try to write there, before hours are spent on it.
+
+        Raises:
+            EnvironmentFault: if it cannot be written.
+        """
+        probe = self.path(spec).with_suffix(".probe")
+        write_atomic(probe, b"")
+        probe.unlink()
+
     def write(self, record: RunRecord, rows: bytes, showcase: bytes | None) -> StoredRun:
         """File a finished run: rows and images first, the record last, so that a record is never alone."""
         run = StoredRun(record, self.path(record.spec))
