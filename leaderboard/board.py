@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bench.core.entry import ModelEntry
-from bench.core.records import ProtocolSpec, RunRecord, RunSpec, Summary
+from bench.core.records import MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
 from bench.core.store import StoredRun
-
-FLOOR = "random-noise"
-"""The attack without knowledge: what every other attack must beat."""
 
 COMPANIONS = ("topk-intersection", "kendall")
 """Shown beside the primary metric: the first of these that is not the primary metric itself."""
+
+
+SHORTFALL_FLAGS = ("partial", "off-protocol")
+"""Flags that remarks tell already, so that the board does not repeat them."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,59 @@ class Standing:
     remarks: tuple[str, ...]
     rank: int | None = None
 
+    def summary(self, attack: str | None, metric: str) -> Summary | None:
+        """Return a metric's mean under an attack, if that was run."""
+        run = self.runs.get(attack) if attack is not None else None
+        return None if run is None else summary_of(run, metric)
+
+    def floor(self, metric: str) -> Summary | None:
+        """Return a metric's mean under the protocol's floor, if that was run."""
+        return self.summary(next(iter(self.runs.values())).record.spec.protocol.floor, metric)
+
+    @property
+    def flags(self) -> dict[str, list[str]]:
+        """The runs' caveats, each with the attacks that raised it."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for attack, run in sorted(self.runs.items()):
+            for flag in run.record.flags:
+                if flag.name not in SHORTFALL_FLAGS:
+                    found[flag.name].append(attack)
+        return dict(found)
+
 
 @dataclass(frozen=True)
 class Board:
-    """One protocol's table."""
+    """One protocol's table.
+
+    Where not one run is fit to be ranked, `excused` says what the best of them lack: they are ordered, but not ranked.
+    """
 
     spec: RunSpec
     engine: int
     attacks: tuple[str, ...]
     metrics: tuple[str, ...]
     standings: tuple[Standing, ...]
+    excused: tuple[str, ...] = ()
 
     @property
     def protocol(self) -> ProtocolSpec:
         """The protocol that the board is about."""
         return self.spec.protocol
+
+    @property
+    def floor(self) -> str:
+        """The attack without knowledge: what every other attack must beat."""
+        return self.protocol.floor
+
+    @property
+    def ranks(self) -> bool:
+        """Whether any model has a rank."""
+        return any(standing.rank is not None for standing in self.standings)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some of the models cannot be compared with the others."""
+        return any(standing.remarks for standing in self.standings)
 
 
 def boards(runs: Iterable[StoredRun]) -> list[Board]:
@@ -58,6 +98,11 @@ def boards(runs: Iterable[StoredRun]) -> list[Board]:
 def summary_of(run: StoredRun, metric: str) -> Summary | None:
     """Return a run's mean over the images that its model classifies correctly, which is what boards show."""
     return run.record.summaries.get("correct", {}).get(metric)
+
+
+def robustness(metric: MetricSpec, value: float) -> float:
+    """Return a metric's value with the sign that makes more robust larger."""
+    return -value if metric.higher_is == "less-robust" else value
 
 
 def shortfalls(record: RunRecord, engine: int) -> list[str]:
@@ -85,62 +130,74 @@ def _board(runs: list[StoredRun]) -> Board:
         by_model[run.record.entry.name].append(run)
     chosen = {name: _one_run_per_attack(members, engine) for name, members in by_model.items()}
     shown = [run for of_model in chosen.values() for run in of_model.values()]
-    comparable = [run for run in shown if not shortfalls(run.record, engine)]
-    required = {run.record.spec.attack.name for run in comparable}
-    spec = max(comparable or shown, key=lambda run: run.record.run_id).record.spec
-    standings = [_standing(of_model, spec.primary_metric, required, engine) for of_model in chosen.values()]
-    attacks = sorted({run.record.spec.attack.name for run in shown}, key=lambda name: (name == FLOOR, name))
+    best = max(shown, key=lambda run: _fitness(run, engine))
+    excused = shortfalls(best.record, engine)
+    required = {run.record.spec.attack.name for run in shown if shortfalls(run.record, engine) == excused}
+    spec = best.record.spec
+    standings = [_standing(of_model, spec, _Terms(engine, excused, required)) for of_model in chosen.values()]
+    attacks = sorted(
+        {run.record.spec.attack.name for run in shown}, key=lambda name: (name == spec.protocol.floor, name)
+    )
     companion = next(name for name in COMPANIONS if name != spec.primary_metric)
     known = {metric.name for metric in spec.metrics}
     metrics = [spec.primary_metric, *([companion] if companion in known else [])]
-    return Board(spec, engine, tuple(attacks), tuple(metrics), tuple(_ranked(standings, spec.protocol.rankable)))
+    ordered = _ranked(standings, spec.primary, spec.protocol.rankable and not excused)
+    return Board(spec, engine, tuple(attacks), tuple(metrics), tuple(ordered), tuple(excused))
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What a model's runs must be to be compared."""
+
+    engine: int
+    excused: list[str]
+    required: set[str]
+
+
+def _fitness(run: StoredRun, engine: int) -> tuple[object, ...]:
+    record = run.record
+    lacking = -len(shortfalls(record, engine))
+    return lacking, record.spec.engine, record.spec.samples.count, record.environment.started, record.run_id
 
 
 def _one_run_per_attack(runs: list[StoredRun], engine: int) -> dict[str, StoredRun]:
     weights = newest_weights(runs)
-
-    def preference(run: StoredRun) -> tuple[object, ...]:
-        record = run.record
-        shorter = -len(shortfalls(record, engine))
-        return shorter, record.spec.engine, record.spec.samples.count, record.environment.started, record.run_id
-
-    chosen: dict[str, StoredRun] = {}
-    for run in sorted((run for run in runs if run.record.spec.model.weights_sha256 == weights), key=preference):
-        chosen[run.record.spec.attack.name] = run
-    return chosen
+    candidates = [run for run in runs if run.record.spec.model.weights_sha256 == weights]
+    by_fitness = sorted(candidates, key=lambda run: _fitness(run, engine))
+    return {run.record.spec.attack.name: run for run in by_fitness}
 
 
-def _standing(runs: dict[str, StoredRun], metric: str, required: set[str], engine: int) -> Standing:
+def _standing(runs: dict[str, StoredRun], spec: RunSpec, terms: _Terms) -> Standing:
     newest = max(runs.values(), key=lambda run: (run.record.environment.started, run.record.run_id)).record
     means = {
         attack: summary.mean
         for attack, run in sorted(runs.items())
-        if (summary := summary_of(run, metric)) is not None and summary.mean is not None
+        if (summary := summary_of(run, spec.primary_metric)) is not None and summary.mean is not None
     }
-    strongest = min(means, key=lambda attack: means[attack], default=None)
-    remarks = [
-        f"{attack}: {reason}" for attack, run in sorted(runs.items()) for reason in shortfalls(run.record, engine)
-    ]
-    remarks += [f"{attack}: not run" for attack in sorted(required - set(runs))]
-    remarks += [f"{attack}: {metric} undefined" for attack in sorted(set(runs) - set(means))]
+    strongest = min(means, key=lambda attack: robustness(spec.primary, means[attack]), default=None)
+    remarks = []
+    for attack, run in sorted(runs.items()):
+        if (lacking := shortfalls(run.record, terms.engine)) != terms.excused:
+            remarks += [f"{attack}: {reason}" for reason in lacking]
+    remarks += [f"{attack}: not run" for attack in sorted(terms.required - set(runs))]
+    remarks += [f"{attack}: {spec.primary_metric} undefined" for attack in sorted(set(runs) - set(means))]
     return Standing(
         entry=newest.entry,
         weights_sha256=newest.spec.model.weights_sha256,
         runs=runs,
         strongest=strongest,
-        score=None if strongest is None else summary_of(runs[strongest], metric),
+        score=None if strongest is None else summary_of(runs[strongest], spec.primary_metric),
         remarks=tuple(remarks),
     )
 
 
-def _ranked(standings: list[Standing], rankable: bool) -> list[Standing]:
-    """Order by the mean under the strongest attack, most robust first; what cannot be compared follows, unranked.
-
-    Every primary metric is a similarity (attacks seek its minimum), so a larger mean is a more robust model.
-    """
+def _ranked(standings: list[Standing], primary: MetricSpec, rankable: bool) -> list[Standing]:
+    """Order by the mean under the strongest attack, most robust first; what cannot be compared follows, unranked."""
 
     def score(standing: Standing) -> float:
-        return -1e9 if standing.score is None or standing.score.mean is None else standing.score.mean
+        if standing.score is None or standing.score.mean is None:
+            return -math.inf
+        return robustness(primary, standing.score.mean)
 
     ordered = sorted(standings, key=lambda s: (bool(s.remarks), -score(s), s.entry.name))
     if not rankable:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import pages
-from leaderboard.board import FLOOR, Board, Standing, boards, newest_weights, shortfalls
+from leaderboard.board import Board, Standing, boards, newest_weights, shortfalls
 from leaderboard.exhibit import find_exhibit
 from leaderboard.export import board_data
 from leaderboard.rows import read_rows, read_runs, summary_table, to_csv
@@ -65,9 +65,7 @@ def _model(runs: list[StoredRun], made: list[Board], models: set[str], site: Sta
     for board in made:
         of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
         views = [_run_view(run, board, site) for run in of_board]
-        views.sort(
-            key=lambda view: (not view.on_board, view.record.spec.attack.name == FLOOR, view.record.spec.attack.name)
-        )
+        views.sort(key=lambda view: (not view.on_board, view.is_floor, view.record.spec.attack.name))
         if views:
             groups.append((board, views))
     return pages.model_page(newest.record.entry, groups, models)
@@ -86,7 +84,7 @@ def _run_view(run: StoredRun, board: Board, site: Staging) -> pages.RunView:
         run=run,
         shortfalls=tuple(shortfalls(record, board.engine)),
         on_board=standing.runs.get(record.spec.attack.name) == run,
-        floor=standing.runs.get(FLOOR) if record.spec.attack.name != FLOOR else None,
+        floor=standing.runs.get(board.floor) if record.spec.attack.name != board.floor else None,
         strips=drawn,
     )
 

@@ -13,9 +13,9 @@ import jinja2
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json
 from bench.core.flags import MEANINGS
-from bench.core.records import PluginSpec, RunRecord, Summary
+from bench.core.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
-from leaderboard.board import FLOOR, Board, summary_of
+from leaderboard.board import Board
 from leaderboard.exhibit import Exhibit
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS
 from leaderboard.strips import Strip
@@ -23,9 +23,6 @@ from leaderboard.strips import Strip
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 )
-SHORTFALL_FLAGS = ("partial", "off-protocol")
-"""Flags that a standing's remarks tell already, so that the board does not repeat them."""
-
 DASH = "\N{EN DASH}"
 FOLDER = Path(__file__).parent
 
@@ -44,6 +41,11 @@ class RunView:
     def record(self) -> RunRecord:
         """The run's record."""
         return self.run.record
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether the run's attack is the protocol's floor."""
+        return self.record.spec.attack.name == self.record.spec.protocol.floor
 
     @property
     def short_id(self) -> str:
@@ -87,14 +89,14 @@ def command(record: RunRecord) -> str:
     return shlex.join(words)
 
 
-def _axes(board: Board) -> dict[str, tuple[float, float]]:
-    """Return, per metric that a board shows, the ends of its axis."""
-    runs = [run for standing in board.standings for run in standing.runs.values()]
-    found = {metric: [summary_of(run, metric) for run in runs] for metric in board.metrics}
-    return {metric: _axis([s for s in summaries if s is not None]) for metric, summaries in found.items()}
+def _axis(board: Board) -> tuple[float, float]:
+    """Return the ends of the axis of a board's bars."""
+    primary = board.spec.primary_metric
+    found = [standing.summary(attack, primary) for standing in board.standings for attack in standing.runs]
+    return _axis_of([summary for summary in found if summary is not None])
 
 
-def _axis(summaries: list[Summary]) -> tuple[float, float]:
+def _axis_of(summaries: list[Summary]) -> tuple[float, float]:
     """Return the ends of an axis: [0, 1], widened to what is there."""
     lows = [s.low for s in summaries if s.low is not None]
     highs = [s.high for s in summaries if s.high is not None]
@@ -108,7 +110,7 @@ def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, floa
 
     def place(value: float) -> str:
         share = (value - axis[0]) / (axis[1] - axis[0])
-        return f"{2 + 96 * min(1.0, max(0.0, share)):.2f}"
+        return f"{2 + 96 * min(1.0, max(0.0, share)):.4g}"
 
     tick = None if floor is None or floor.mean is None else place(floor.mean)
     low, mean, high = place(summary.low), place(summary.mean), place(summary.high)
@@ -121,6 +123,11 @@ def _number(value: float | None, digits: int = 3) -> str:
         return DASH
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _direction(metric: MetricSpec) -> str:
+    """Return the order of sorting that puts the most robust first."""
+    return "ascending" if metric.higher_is == "less-robust" else "descending"
 
 
 def _percent(value: float | None) -> str:
@@ -161,13 +168,11 @@ def _environment() -> jinja2.Environment:
     }
     environment.tests |= {"web_link": _is_web_link}
     environment.globals |= {
-        "FLOOR": FLOOR,
         "MEANINGS": MEANINGS,
-        "SHORTFALL_FLAGS": SHORTFALL_FLAGS,
         "axis": _axis,
+        "axis_of": _axis_of,
         "bar": _bar,
         "command": command,
-        "axes": _axes,
-        "summary_of": summary_of,
+        "direction": _direction,
     }
     return environment

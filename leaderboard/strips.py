@@ -11,9 +11,10 @@ import pandas as pd
 
 from bench.core.errors import IntegrityError
 from bench.core.files import sha256_of
-from bench.core.records import RunRecord
+from bench.core.records import MetricSpec, RunRecord
 from bench.core.store import StoredRun
 from leaderboard import tiles as draw
+from leaderboard.board import robustness
 from leaderboard.tiles import Pixels
 
 SAID_IN_WORDS = {"accuracy", "prediction-kept"}
@@ -48,7 +49,7 @@ class Strip:
 
 
 def strips(run: StoredRun, rows: pd.DataFrame) -> list[Strip]:
-    """Return a run's strips, the most damaged explanation (lowest primary metric) first.
+    """Return a run's strips, the most damaged explanation first.
 
     Raises:
         IntegrityError: if the showcase is damaged, or is not what the record says.
@@ -61,7 +62,7 @@ def strips(run: StoredRun, rows: pd.DataFrame) -> list[Strip]:
         raise IntegrityError(f"expected a row of sample {unknown[0]} in {run.rows_path}, got none; restore it")
     cut = zip(run.record.showcase, draw.cut(content, run), strict=True)
     made = [_strip(run.record, pixels, by_id[sample]) for sample, pixels in cut]
-    return sorted(made, key=lambda strip: _damage(strip.numbers[run.record.spec.primary_metric]))
+    return sorted(made, key=lambda strip: _left(run.record.spec.primary, strip))
 
 
 def class_name(record: RunRecord, label: int) -> str:
@@ -69,8 +70,10 @@ def class_name(record: RunRecord, label: int) -> str:
     return record.classes[label] if 0 <= label < len(record.classes) else f"class {label}"
 
 
-def _damage(primary: float | None) -> float:
-    return math.inf if primary is None else primary
+def _left(primary: MetricSpec, strip: Strip) -> float:
+    """Return how much of an explanation the attack left; an undefined number sorts last."""
+    value = strip.numbers[primary.name]
+    return math.inf if value is None else robustness(primary, value)
 
 
 def _strip(record: RunRecord, pixels: dict[str, Pixels], row: dict[str, Any]) -> Strip:

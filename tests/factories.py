@@ -54,7 +54,7 @@ def model_entry(name: str = "art-wrn28", **changes: Any) -> ModelEntry:
 
 def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) -> RunSpec:
     """A spec; `changes` replace top-level fields."""
-    protocol = changes.pop("protocol", "cifar10-linf8")
+    protocol, floor = changes.pop("protocol", "cifar10-linf8"), changes.pop("protocol_floor", "random-noise")
     fields: dict[str, Any] = {
         "engine": 1,
         "protocol": {
@@ -62,7 +62,7 @@ def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) 
             "version": 1,
             "sha256": sha256_of(protocol.encode()),
             "rankable": "smoke" not in protocol,
-            "floor": "random-noise",
+            "floor": floor,
         },
         "model": {
             "name": entry.name,

@@ -2,42 +2,40 @@
 (function () {
   "use strict";
 
-  function key(row, column) {
+  function key(row, column, isText) {
     var cell = row.cells[column];
-    var raw = (cell && cell.getAttribute("data-sort-value")) || "";
-    if (raw === "") return null;
-    var number = Number(raw);
-    return isNaN(number) ? raw : number;
+    var text = (cell.querySelector("a") || cell).textContent.trim();
+    if (text === "" || text.charAt(0) === "–") return null;
+    if (isText) return text.toLowerCase();
+    var number = parseFloat(text.replace("−", "-"));
+    return isNaN(number) ? null : number;
   }
 
-  function compare(a, b) {
-    if (typeof a === "number" && typeof b === "number") return a - b;
-    return String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0;
-  }
-
-  function sort(table, header) {
-    var next = header.getAttribute("aria-sort");
-    next = next ? (next === "ascending" ? "descending" : "ascending") : header.getAttribute("data-first");
-    var sign = next === "ascending" ? 1 : -1;
-    var column = Number(header.getAttribute("data-column"));
+  function sort(table, header, direction) {
+    var sign = direction === "ascending" ? 1 : -1;
     var body = table.tBodies[0];
-    Array.prototype.slice.call(body.rows)
-      .map(function (row, index) { return { row: row, index: index, key: key(row, column) }; })
+    var isText = header.hasAttribute("data-text");
+    table.rowsAsBuilt
+      .map(function (row, index) { return { row: row, index: index, key: key(row, header.cellIndex, isText) }; })
       .sort(function (a, b) {
         if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.index - b.index;
-        return sign * compare(a.key, b.key) || a.index - b.index;
+        return sign * ((a.key > b.key) - (a.key < b.key)) || a.index - b.index;
       })
       .forEach(function (item) { body.appendChild(item.row); });
     table.querySelectorAll("th[aria-sort]").forEach(function (other) { other.removeAttribute("aria-sort"); });
-    header.setAttribute("aria-sort", next);
+    header.setAttribute("aria-sort", direction);
   }
 
   function makeSortable(table) {
-    table.querySelectorAll("th[data-column]").forEach(function (header) {
+    table.rowsAsBuilt = Array.prototype.slice.call(table.tBodies[0].rows);
+    table.querySelectorAll("th[data-first]").forEach(function (header) {
       var button = document.createElement("button");
       button.type = "button";
       while (header.firstChild) button.appendChild(header.firstChild);
-      button.addEventListener("click", function () { sort(table, header); });
+      button.addEventListener("click", function () {
+        var now = header.getAttribute("aria-sort");
+        sort(table, header, now ? (now === "ascending" ? "descending" : "ascending") : header.getAttribute("data-first"));
+      });
       header.appendChild(button);
     });
   }
