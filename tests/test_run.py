@@ -52,17 +52,16 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     images = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test").images
     content: dict[str, Any] = smoke.model_dump(mode="json", exclude_none=True)
     content |= {
-        "name": "short",
-        "shard_size": 2,
         "attribution": {"name": "integrated-gradients", "params": {"nodes": 4}},
     }
     content["search_attribution"] = {"name": "integrated-gradients", "params": {"nodes": 2}}
     content["samples"] |= {"indices": list(range(COUNT)), "showcase": [0, 3], "sha256": checksum(images[:COUNT])}
     content["attacks"][0]["params"] |= {"steps": 2}
     content["attacks"][1]["params"] |= {"draws": 2}
-    protocol = folder / "short-v1.toml"
-    protocol.write_text(tomli_w.dumps(content))
-    return {"model": f"file:{entry}", "protocol": str(protocol)}
+    for name, shard_size in (("short", 2), ("one-shard", COUNT)):
+        written = content | {"name": name, "shard_size": shard_size}
+        (folder / f"{name}-v1.toml").write_text(tomli_w.dumps(written))
+    return {"model": f"file:{entry}", "protocol": str(folder / "short-v1.toml")}
 
 
 def planned(words: dict[str, str], attack: str = "ifia-topk", **changes: Any) -> Plan:
@@ -107,12 +106,14 @@ def test_a_finished_run_is_found_again_without_computing(words: dict[str, str], 
     assert watcher.total == 0, "nothing should have been started"
 
 
-@pytest.mark.parametrize("batch_size", [2, 7])
-def test_batch_size_changes_no_bit_on_a_cpu(
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_neither_batch_size_nor_shard_size_changes_a_bit_on_a_cpu(
     words: dict[str, str], undisturbed: StoredRun, tmp_path: Path, batch_size: int
 ) -> None:
-    pd.testing.assert_frame_equal(completed(words, tmp_path, batch_size=batch_size).rows(), undisturbed.rows())
-    assert completed(words, tmp_path).record.rows_sha256 == undisturbed.record.rows_sha256
+    in_one_shard = words | {"protocol": words["protocol"].replace("short", "one-shard")}
+    other = completed(in_one_shard, tmp_path, batch_size=batch_size)
+    pd.testing.assert_frame_equal(other.rows(), undisturbed.rows(), check_exact=True)
+    assert other.record.rows_sha256 == undisturbed.record.rows_sha256
 
 
 @pytest.mark.parametrize("images", [1, 3])
