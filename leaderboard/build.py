@@ -14,7 +14,7 @@ from leaderboard.exhibit import find_exhibit
 from leaderboard.export import board_data
 from leaderboard.rows import read_rows, read_runs, summary_table, to_csv
 from leaderboard.site import Staging, staged
-from leaderboard.strips import strips
+from leaderboard.strips import draw_sprite, sprite_name, strips
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,8 @@ def _run_view(run: StoredRun, board: Board, site: Staging) -> pages.RunView:
     rows = read_rows(run)
     site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(rows))
     drawn = strips(run, rows)
-    for strip in drawn:
-        for tile in strip.tiles:
-            site.add(f"images/{tile.file}", tile.content)
+    if (sprite := draw_sprite(run)) is not None:
+        site.add(f"images/{sprite_name(run)}", sprite)
     return pages.RunView(
         run=run,
         shortfalls=tuple(shortfalls(record, board.engine)),

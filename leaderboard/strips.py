@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from bench.core.errors import IntegrityError
-from bench.core.files import sha256_of
 from bench.core.records import MetricSpec, RunRecord
 from bench.core.store import StoredRun
 from leaderboard import tiles as draw
@@ -20,21 +18,21 @@ from leaderboard.tiles import Pixels
 SAID_IN_WORDS = {"accuracy", "prediction-kept"}
 """Metrics that a strip's captions tell already."""
 
+ORDER = ("original", "heatmap-before", "perturbed", "heatmap-after", "perturbation", "marks")
+"""How a strip is read."""
+
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a strip. Equal pictures share one file: its name is its content's checksum."""
+    """One picture of a strip: a box of the run's sprite."""
 
-    kind: Literal["pixels", "marks"]
+    picture: str
     title: str
     caption: str
     alt: str
-    content: bytes = field(repr=False)
-
-    @cached_property
-    def file(self) -> str:
-        """Name of the picture's file."""
-        return f"{sha256_of(self.content)[:20]}.png"
+    file: str
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -48,21 +46,37 @@ class Strip:
     tiles: tuple[Tile, ...]
 
 
+def sprite_name(run: StoredRun) -> str:
+    """Return the name of the file that holds all pictures of a run."""
+    return f"{run.record.run_id[:12]}.png"
+
+
+def draw_sprite(run: StoredRun) -> bytes | None:
+    """Return the PNG of a run's pictures; None where it kept no showcase.
+
+    Raises:
+        IntegrityError: if the showcase is damaged, or is not what the record says.
+    """
+    content = run.showcase()
+    return None if content is None else draw.sprite(draw.cut(content, run))
+
+
 def strips(run: StoredRun, rows: pd.DataFrame) -> list[Strip]:
     """Return a run's strips, the most damaged explanation first.
 
     Raises:
         IntegrityError: if the showcase is damaged, or is not what the record says.
     """
-    content = run.showcase()
+    content, record = run.showcase(), run.record
     if content is None:
         return []
-    by_id = {row["sample_id"]: {str(name): value for name, value in row.items()} for row in rows.to_dict("records")}
-    if unknown := [sample for sample in run.record.showcase if sample not in by_id]:
+    shown = rows[rows["sample_id"].isin(record.showcase)].to_dict("records")
+    by_id = {row["sample_id"]: {str(name): value for name, value in row.items()} for row in shown}
+    if unknown := [sample for sample in record.showcase if sample not in by_id]:
         raise IntegrityError(f"expected a row of sample {unknown[0]} in {run.rows_path}, got none; restore it")
-    cut = zip(run.record.showcase, draw.cut(content, run), strict=True)
-    made = [_strip(run.record, pixels, by_id[sample]) for sample, pixels in cut]
-    return sorted(made, key=lambda strip: _left(run.record.spec.primary, strip))
+    tiles = draw.cut(content, run)
+    made = [_strip(run, tiles, index, by_id[sample]) for index, sample in enumerate(record.showcase)]
+    return sorted(made, key=lambda strip: _left(record.spec.primary, strip))
 
 
 def class_name(record: RunRecord, label: int) -> str:
@@ -76,70 +90,61 @@ def _left(primary: MetricSpec, strip: Strip) -> float:
     return math.inf if value is None else robustness(primary, value)
 
 
-def _strip(record: RunRecord, pixels: dict[str, Pixels], row: dict[str, Any]) -> Strip:
+def _strip(run: StoredRun, tiles: dict[str, Pixels], index: int, row: dict[str, Any]) -> Strip:
+    record, place = run.record, draw.layout(tiles)
     label = class_name(record, row["label"])
     numbers = {m.name: _number(row[m.name]) for m in record.spec.metrics if m.name not in SAID_IN_WORDS}
-    tiles = (*_image_tiles(record, label, pixels, row), *_heatmap_tiles(label, pixels, numbers))
-    original, perturbed, change, before, after, marks = tiles
-    shown = (original, before, perturbed, after, change, marks)
-    return Strip(row["sample_id"], label, tuple(_remarks(record, row)), numbers, shown)
+    words = _image_words(record, label, row) | _heatmap_words(label, draw.counts(tiles["top-k"][index]), numbers)
+    pictures = tuple(Tile(name, *words[name], sprite_name(run), place.box(index, name), place.size) for name in ORDER)
+    return Strip(row["sample_id"], label, tuple(_remarks(record, row)), numbers, pictures)
 
 
-def _image_tiles(record: RunRecord, label: str, pixels: dict[str, Pixels], row: dict[str, Any]) -> list[Tile]:
+Words = dict[str, tuple[str, str, str]]
+"""Title, caption and text alternative by picture."""
+
+
+def _image_words(record: RunRecord, label: str, row: dict[str, Any]) -> Words:
     before = f"{class_name(record, row['predicted_before'])} ({row['confidence_before']:.0%})"
     after = f"{class_name(record, row['predicted_after'])} ({row['confidence_after']:.0%})"
     attack, moved = record.spec.attack.name, f"{row['linf'] * 255:.1f}/255"
-    return [
-        Tile(
-            "pixels",
+    return {
+        "original": (
             "Original",
             f"seen as {before}",
             f"Original image of class {label}, predicted {before}.",
-            draw.png(pixels["before"]),
         ),
-        Tile(
-            "pixels",
+        "perturbed": (
             "Perturbed",
             f"seen as {after}, L∞\N{NO-BREAK SPACE}{moved}",
             f"The image after {attack}, predicted {after}; largest change of a pixel value {moved}.",
-            draw.png(pixels["after"]),
         ),
-        Tile(
-            "pixels",
+        "perturbation": (
             f"Perturbation \N{MULTIPLICATION SIGN}{draw.MAGNIFICATION}",
             "about grey, 8-bit",
             f"The perturbation magnified {draw.MAGNIFICATION} times about grey.",
-            draw.magnified_perturbation(pixels["before"], pixels["after"]),
         ),
-    ]
+    }
 
 
-def _heatmap_tiles(label: str, pixels: dict[str, Pixels], numbers: dict[str, float | None]) -> list[Tile]:
-    counts = draw.counts(pixels["top-k"])
+def _heatmap_words(label: str, counts: dict[str, int], numbers: dict[str, float | None]) -> Words:
     k, tally = counts["kept"] + counts["lost"], ", ".join(f"{count} {mark}" for mark, count in counts.items())
-    return [
-        Tile(
-            "pixels",
+    return {
+        "heatmap-before": (
             "Heatmap before",
             "what the model looks at",
             f"Heatmap of the original image of class {label}.",
-            draw.heatmap(pixels["heatmap-before"]),
         ),
-        Tile(
-            "pixels",
+        "heatmap-after": (
             "Heatmap after",
             "same colour scale",
             f"Heatmap of the perturbed image, on the same scale; {_in_words(numbers)}.",
-            draw.heatmap(pixels["heatmap-after"]),
         ),
-        Tile(
-            "marks",
+        "marks": (
             f"Top {k} pixels",
             tally,
             f"The {k} most important pixels before and after: {tally}.",
-            draw.marks(pixels["top-k"], pixels["before"]),
         ),
-    ]
+    }
 
 
 def _remarks(record: RunRecord, row: dict[str, Any]) -> list[str]:

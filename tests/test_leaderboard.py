@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from html.parser import HTMLParser
@@ -21,6 +20,7 @@ from bench.core.store import Store
 from leaderboard import pages, tiles
 from leaderboard.board import boards
 from leaderboard.build import build
+from leaderboard.colormap import INFERNO
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS, read_rows
 from leaderboard.strips import strips
 from tests.factories import K, model_entry, run_spec, store_run
@@ -112,7 +112,7 @@ def test_every_reference_leads_to_a_file_of_the_site(site: Path) -> None:
 def test_pages_load_nothing_from_elsewhere_and_run_no_inline_code(site: Path) -> None:
     for path in site.rglob("*.html"):
         page = Page(path)
-        loaded = [*page.values("src"), *page.values("href", "link")]
+        loaded = [*page.values("src"), *page.values("href", "link", "image")]
         assert loaded
         assert not any(urlsplit(url).scheme or url.startswith("//") for url in loaded)
         assert "http" not in (site / "static/style.css").read_text() + (site / "static/board.js").read_text()
@@ -243,7 +243,8 @@ def test_hostile_fields_leave_the_pages_intact(tmp_path: Path) -> None:
         page = Page(path)
         assert [Path(src).name for src in page.values("src", "script")] == ["board.js"]
         assert not page.values("onerror")
-        assert all(Path(src).suffix == ".png" for src in page.values("src", "img"))
+        assert not page.values("src", "img")
+        assert all(Path(src).suffix == ".png" for src in page.values("href", "image"))
     text = Page(tmp_path / "site/models/art-wrn28.html").text
     assert HOSTILE in text
     assert long in text
@@ -283,8 +284,8 @@ def test_strips_count_order_and_describe(results: Path) -> None:
 
 
 def test_marks_differ_in_shape_and_the_perturbation_is_magnified() -> None:
-    codes = np.array([[list(TOP_K_CODES.values())]], dtype=np.uint8).reshape(2, 2, 1).repeat(3, axis=2)
-    drawn = decode(tiles.marks(codes, np.zeros((2, 2, 3), np.uint8)))
+    codes = np.array(list(TOP_K_CODES.values()), dtype=np.uint8).reshape(1, 2, 2, 1).repeat(3, axis=3)
+    (drawn,) = tiles.marks(codes, np.zeros((1, 2, 2, 3), np.uint8))
     half = drawn.shape[0] // 2
     shapes = {
         mark: (drawn[y : y + half, x : x + half] == tiles.MARK_COLORS[mark]).all(-1)
@@ -294,17 +295,26 @@ def test_marks_differ_in_shape_and_the_perturbation_is_magnified() -> None:
     assert all(shape.any() for shape in shapes.values())
     assert not (drawn[:half, :half] > 120).any()
     before = np.full((2, 2, 3), 100, np.uint8)
-    assert (decode(tiles.magnified_perturbation(before, before + 8)) == 208).all()
-    assert (decode(tiles.magnified_perturbation(before, before - 20)) == 0).all()
+    assert (tiles.magnified_perturbation(before, before + 8) == 208).all()
+    assert (tiles.magnified_perturbation(before, before - 20) == 0).all()
 
 
-def decode(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+def test_every_box_of_the_sprite_holds_its_picture(results: Path, site: Path) -> None:
+    run = next(run for run in Store(results).runs() if run.record.showcase)
+    made = strips(run, read_rows(run))
+    sheet = np.asarray(Image.open(site / "images" / made[0].tiles[0].file))
+    assert sheet.shape[:2] == made[0].tiles[0].size[::-1]
+    for strip in made:
+        index = int(strip.sample_id.rsplit("/", 1)[1])
+        shown = {tile.picture: sheet[y : y + h, x : x + w] for tile in strip.tiles for x, y, w, h in [tile.box]}
+        assert (shown["original"] == IMAGES[index]).all()
+        assert (shown["perturbation"] == tiles.magnified_perturbation(shown["original"], shown["perturbed"])).all()
+        kept = (shown["marks"] == tiles.MARK_COLORS["kept"]).all(-1).sum()
+        assert kept / 49 == int(strip.tiles[-1].caption.split(" ")[0])
 
 
 def test_the_colour_map_grows_in_lightness() -> None:
-    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    lightness = decode(tiles.heatmap(ramp)).reshape(256, 3) @ (0.2126, 0.7152, 0.0722)
+    lightness = INFERNO.astype(float) @ (0.2126, 0.7152, 0.0722)
     assert (np.diff(lightness) > -0.5).all()
     assert lightness[-1] - lightness[0] > 200
 
