@@ -1,7 +1,8 @@
 """Attributions that average input gradients over nodes, and their exact pullback.
 
 A(x) = m * sum_s w_s g(x_s) with x_s = scale_s x + shift_s and m = x - baseline, or 1. Then
-d<A(x), c>/dx = c * sum_s w_s g(x_s) [if m depends on x] + sum_s w_s scale_s H(x_s)(c * m):
+d<A(x), c>/dx = c * sum_s w_s g(x_s) [if m depends on x] + sum_s w_s scale_s H(x_s)(c * m)
+(with a baseline per node, m_s under the sums):
 one Hessian-vector product per node, whose forward and first backward pass the value has already paid for.
 """
 
@@ -28,7 +29,7 @@ class Nodes(NamedTuple):
     scales: Tensor
     """(T,) dx_s/dx."""
     factor: Tensor | None
-    """(N, C, H, W) m = x - baseline; None stands for m = 1."""
+    """(N, C, H, W) m = x - baseline, or (N, T, C, H, W) with a baseline per node; None stands for m = 1."""
 
 
 class NodeMethod(AttributionMethod):
@@ -51,8 +52,7 @@ class NodeMethod(AttributionMethod):
     def _attribute(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> Tensor:
         nodes = self.place(images, rng)
         points = nodes.points if nodes.points.requires_grad else nodes.points.detach().requires_grad_()
-        average = _average(_gradients(model, points, labels, create_graph=images.requires_grad), nodes.weights)
-        return average if nodes.factor is None else nodes.factor * average
+        return _weigh(_gradients(model, points, labels, create_graph=images.requires_grad), nodes)
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
         """Return the attribution and its exact pullback by Hessian-vector products at the nodes."""
@@ -69,14 +69,16 @@ class NodeMethod(AttributionMethod):
         points = nodes.points.detach().requires_grad_()
         gradients = _gradients(model, points, labels, create_graph=True)
         average = _average(gradients.detach(), nodes.weights)
-        attribution = average if nodes.factor is None else nodes.factor * average
+        attribution = _weigh(gradients.detach(), nodes)
 
         def pullback(cotangent: Tensor) -> Tensor:
             direct = torch.zeros_like(images) if nodes.factor is None else cotangent * average
             if not gradients.requires_grad:
                 return direct
-            vector = cotangent if nodes.factor is None else cotangent * nodes.factor
-            along = nodes.weights.view(1, -1, 1, 1, 1) * vector.unsqueeze(1)
+            vector = (
+                cotangent.unsqueeze(1) if nodes.factor is None else cotangent.unsqueeze(1) * _per_node(nodes.factor)
+            )
+            along = nodes.weights.view(1, -1, 1, 1, 1) * vector
             (curved,) = torch.autograd.grad(gradients, points, along.expand_as(gradients), allow_unused=True)
             return direct if curved is None else direct + _average(curved, nodes.scales)
 
@@ -90,6 +92,18 @@ def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph
     explained = logits.gather(1, labels.repeat_interleave(nodes).unsqueeze(1))
     (gradients,) = torch.autograd.grad(explained.sum(), points, create_graph=create_graph)
     return gradients.view(count, nodes, *points.shape[2:])
+
+
+def _weigh(gradients: Tensor, nodes: Nodes) -> Tensor:
+    """(N, T, C, H, W) gradients at the nodes to the (N, C, H, W) attribution."""
+    if nodes.factor is not None and nodes.factor.dim() > 4:
+        return _average(nodes.factor * gradients, nodes.weights)
+    average = _average(gradients, nodes.weights)
+    return average if nodes.factor is None else nodes.factor * average
+
+
+def _per_node(factor: Tensor) -> Tensor:
+    return factor if factor.dim() > 4 else factor.unsqueeze(1)
 
 
 def _average(values: Tensor, weights: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from bench.attributions._completeness import gap_to_black
 from bench.attributions._nodes import NodeMethod, Nodes
 from bench.core.rng import SampleRng
 
@@ -44,14 +45,7 @@ class IntegratedGradients(NodeMethod):
 
     def completeness_gap(self, model: nn.Module, images: Tensor, labels: Tensor, attribution: Tensor) -> Tensor:
         """(N,) |sum of A - (z_y(x) - z_y(black))|, in logits."""
-        with torch.no_grad():
-            rise = torch.stack(
-                [
-                    (model(torch.stack([image, torch.zeros_like(image)]))[:, label] * image.new_tensor([1, -1])).sum()
-                    for image, label in zip(images, labels, strict=True)
-                ]
-            )
-        return (attribution.sum((1, 2, 3)) - rise).abs()
+        return gap_to_black(model, images, labels, attribution)
 
 
 @lru_cache(maxsize=32)

@@ -33,6 +33,8 @@ class AttributionMethod(ABC):
     """
 
     version: ClassVar[int] = 1
+    differentiable: ClassVar[bool] = True
+    """Whether it can be linearized; if not, it is attacked by transfer and without gradients only."""
 
     @property
     def nodes_per_image(self) -> int:

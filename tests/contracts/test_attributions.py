@@ -11,13 +11,20 @@ from torch import Tensor, nn
 
 from bench import registry
 from bench.core.contracts import AttributionMethod
+from bench.core.errors import BenchError
 from bench.core.rng import SampleRng
 from tests.contracts.conftest import instance
 
 Explain = Callable[..., Tensor]
 
 
-@pytest.fixture(params=registry.names("attributions"))
+NAMES = registry.names("attributions")
+DIFFERENTIABLE = [name for name in NAMES if registry.load("attributions", name).differentiable]
+OPAQUE = sorted({*NAMES} - {*DIFFERENTIABLE})
+differentiable = pytest.mark.parametrize("method", DIFFERENTIABLE, indirect=True)
+
+
+@pytest.fixture(params=NAMES)
 def method(request: pytest.FixtureRequest) -> AttributionMethod:
     made = instance("attributions", request.param)
     assert isinstance(made, AttributionMethod)
@@ -67,6 +74,17 @@ def test_the_explained_class_matters(
     assert (own - next_class).flatten(1).abs().amax(1).gt(0).all()
 
 
+@pytest.mark.parametrize("method", OPAQUE, indirect=True)
+def test_a_method_without_a_way_back_says_so(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    with pytest.raises(BenchError, match="expected a differentiable attribution"):
+        method.linearize(network, images, labels, rng=rng)
+    with pytest.raises(BenchError, match="attack it by transfer"):
+        method.attribute(network, images, labels, rng=rng, create_graph=True)
+
+
+@differentiable
 def test_linearize_with_a_graph_and_without_agree_on_the_value(
     method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
 ) -> None:
@@ -79,6 +97,7 @@ def test_linearize_with_a_graph_and_without_agree_on_the_value(
     torch.testing.assert_close(graph.detach(), attribution)
 
 
+@differentiable
 def test_the_pullback_is_double_backward(
     method: AttributionMethod, smooth64: nn.Module, images64: Tensor, labels: Tensor, rng: SampleRng, cotangent: Tensor
 ) -> None:
@@ -91,6 +110,7 @@ def test_the_pullback_is_double_backward(
     torch.testing.assert_close(pulled, truth, rtol=1e-9, atol=1e-12 * float(truth.abs().max()))
 
 
+@differentiable
 def test_the_pullback_is_the_finite_difference_of_the_value(
     method: AttributionMethod, smooth64: nn.Module, images64: Tensor, labels: Tensor, rng: SampleRng, cotangent: Tensor
 ) -> None:
@@ -104,6 +124,7 @@ def test_the_pullback_is_the_finite_difference_of_the_value(
     torch.testing.assert_close((pulled * direction).sum((1, 2, 3)), difference, rtol=1e-6, atol=1e-8)
 
 
+@differentiable
 def test_the_pullback_is_linear_per_image_and_can_be_asked_twice(
     method: AttributionMethod, smooth64: nn.Module, images64: Tensor, labels: Tensor, rng: SampleRng, cotangent: Tensor
 ) -> None:

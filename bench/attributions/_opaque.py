@@ -1,0 +1,64 @@
+"""Attributions that replace the network's backward pass by rules of their own: values without a way back."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.chunks import image_slices
+from bench.core.contracts import AttributionMethod, Linearization
+from bench.core.errors import BenchError
+from bench.core.rng import SampleRng
+
+
+class OpaqueMethod(AttributionMethod):
+    """A subclass explains images; nobody differentiates what it says."""
+
+    differentiable: ClassVar[bool] = False
+
+    @abstractmethod
+    def explain(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """(N, C, H, W) attribution of logit `labels`; the images already ask for gradients."""
+
+    def attribute(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        rng: SampleRng,  # noqa: ARG002
+        create_graph: bool = False,
+    ) -> Tensor:
+        """(N, C, H, W) signed attribution of logit `labels` at `images`.
+
+        Raises:
+            BenchError: if a graph is asked for.
+        """
+        if create_graph:
+            raise self._no_way_back()
+        parts = []
+        for part in image_slices(len(images), self.nodes_per_image, images.device):
+            leaf = images[part].detach().clone().requires_grad_()
+            with warnings.catch_warnings():
+                # Captum announces the hooks that it sets and removes.
+                warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks", category=UserWarning)
+                parts.append(self.explain(model, leaf, labels[part]).detach())
+        return torch.cat(parts)
+
+    def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:  # noqa: ARG002
+        """Refuse.
+
+        Raises:
+            BenchError: always.
+        """
+        raise self._no_way_back()
+
+    def _no_way_back(self) -> BenchError:
+        return BenchError(
+            f"expected a differentiable attribution, got {type(self).__name__}, whose backward rules have no "
+            "derivative; attack it by transfer from a method of the gradient family, or without gradients"
+        )

@@ -1,0 +1,81 @@
+"""Grad-CAM: the last feature maps, weighted by their mean gradients, enlarged to the image."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from bench.core.chunks import image_slices
+from bench.core.contracts import AttributionMethod
+from bench.core.errors import UsageError
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradCam(AttributionMethod):
+    """ReLU(sum over k of a_k F_k), a_k = mean over positions of dz_y/dF_k, enlarged bilinearly.
+
+    F is the last output of a module, in the order of the forward pass, that has channels and more than one position:
+    what a global pooling or the first linear layer takes in. Every channel of A holds the same map over C, so that the
+    heatmap is the map itself.
+
+    Source:
+        Selvaraju et al. 2017.
+        Differs: nothing. The map has few positions and many exact zeros: expect ties in ranks.
+    """
+
+    version: ClassVar[int] = 1
+
+    def attribute(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        rng: SampleRng,  # noqa: ARG002
+        create_graph: bool = False,
+    ) -> Tensor:
+        """(N, C, H, W) non-negative attribution of logit `labels` at `images`; with a graph if asked.
+
+        Raises:
+            UsageError: if no module of the network has feature maps.
+        """
+        if create_graph:
+            return _enlarged_map(model, images, labels, create_graph=True)
+        parts = []
+        for part in image_slices(len(images), self.nodes_per_image, images.device):
+            leaf = images[part].detach().requires_grad_()
+            parts.append(_enlarged_map(model, leaf, labels[part], create_graph=False).detach())
+        return torch.cat(parts)
+
+
+def _enlarged_map(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
+    logits, features = _last_features(model, images)
+    explained = logits.gather(1, labels.unsqueeze(1)).sum()
+    (gradients,) = torch.autograd.grad(explained, features, create_graph=create_graph)
+    weighted = (gradients.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).relu()
+    enlarged = F.interpolate(weighted, size=tuple(images.shape[2:]), mode="bilinear", align_corners=False)
+    return (enlarged / images.shape[1]).expand_as(images).contiguous()
+
+
+def _last_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, K) logits and the (N, k, h, w) features before space is given up."""
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
+        if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
+            found[:] = [output]
+
+    handles = [module.register_forward_hook(keep) for module in model.modules()]
+    try:
+        logits = model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found:
+        raise UsageError("expected a network with feature maps of more than one position, got none; not for grad-cam")
+    return logits, found[0]

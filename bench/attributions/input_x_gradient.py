@@ -1,0 +1,33 @@
+"""Gradient of the explained logit times the image."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.attributions._nodes import NodeMethod, Nodes
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputXGradient(NodeMethod):
+    """A(x) = x * dz_y/dx, with x in [0, 1]: integrated gradients from black with one right-Riemann node.
+
+    Source:
+        Shrikumar et al. 2016 ("gradient * input"); attacked by Dombrowski et al. 2019.
+        Differs: x in pixel units, where black gets nothing; codes on images in [-1, 1] leave grey at zero.
+    """
+
+    version: ClassVar[int] = 1
+
+    @property
+    def nodes_per_image(self) -> int:
+        """One: the image itself."""
+        return 1
+
+    def place(self, images: Tensor, rng: SampleRng) -> Nodes:  # noqa: ARG002
+        """Return each (C, H, W) image as its own node, and as the factor of its gradient."""
+        one = images.new_ones(1)
+        return Nodes(images.unsqueeze(1), one, one, images)

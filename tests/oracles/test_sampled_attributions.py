@@ -1,0 +1,108 @@
+"""The gradient family beyond one straight line: against captum, plain loops, and what noise must not change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from captum.attr import InputXGradient as CaptumInputXGradient
+from torch import Tensor, nn
+
+from bench.attributions.grad_shap import GradShap
+from bench.attributions.gradient import Gradient
+from bench.attributions.input_x_gradient import InputXGradient
+from bench.attributions.integrated_gradients import IntegratedGradients
+from bench.attributions.smoothgrad import Smoothgrad
+from bench.core.rng import Rng, SampleRng
+from model_zoo.build import classifier, freeze
+from tests.tiny import tiny_network
+
+RNG = SampleRng(Rng(0), ("a", "b", "c"))
+LABELS = torch.tensor([1, 7, 4])
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))).double()
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return RNG.fork("images").uniform((3, 16, 16), 0.0, 1.0).double()
+
+
+@pytest.fixture(scope="module")
+def linear() -> nn.Module:
+    return freeze(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10))).double()
+
+
+def gradient_at(model: nn.Module, points: Tensor) -> Tensor:
+    return Gradient().attribute(model, points, LABELS, rng=RNG)
+
+
+def test_input_x_gradient_is_captums(model: nn.Module, images: Tensor) -> None:
+    captums = CaptumInputXGradient(model).attribute(images.clone().requires_grad_(), target=LABELS)
+    torch.testing.assert_close(InputXGradient().attribute(model, images, LABELS, rng=RNG), captums)
+
+
+def test_input_x_gradient_is_one_right_riemann_node(model: nn.Module, images: Tensor) -> None:
+    one_node = IntegratedGradients(nodes=1, rule="right-riemann").attribute(model, images, LABELS, rng=RNG)
+    assert torch.equal(InputXGradient().attribute(model, images, LABELS, rng=RNG), one_node)
+
+
+def test_smoothgrad_is_the_mean_of_gradients_at_noisy_copies(model: nn.Module, images: Tensor) -> None:
+    draws = [RNG.fork("smoothgrad", s).normal((3, 16, 16)).double() for s in range(6)]
+    slow = torch.stack([gradient_at(model, images + 0.2 * n) for n in draws]).mean(0)
+    torch.testing.assert_close(Smoothgrad(nodes=6, sigma=0.2).attribute(model, images, LABELS, rng=RNG), slow)
+    assert torch.stack(draws).std() == pytest.approx(1, abs=0.05)
+
+
+def test_smoothgrad_tends_to_the_gradient_and_spreads_with_sigma(model: nn.Module, images: Tensor) -> None:
+    plain = gradient_at(model, images)
+    away = [
+        (Smoothgrad(nodes=4, sigma=sigma).attribute(model, images, LABELS, rng=RNG) - plain).norm()
+        for sigma in (1e-9, 0.05, 0.2)
+    ]
+    assert away[0] < 1e-6 * plain.norm()
+    assert away[0] < away[1] < away[2]
+
+
+def test_noise_belongs_to_the_sample_and_is_the_same_at_every_look(model: nn.Module, images: Tensor) -> None:
+    for method in (Smoothgrad(nodes=3), GradShap(nodes=3)):
+        first = method.attribute(model, images, LABELS, rng=RNG)
+        same_image = images[:1].expand(3, -1, -1, -1)
+        others = method.attribute(model, same_image, LABELS[:1].expand(3), rng=RNG)
+        assert torch.equal(others[0], first[0])
+        assert not torch.equal(others[1], others[0])
+        assert not torch.equal(method.attribute(model, images, LABELS, rng=RNG.fork("other")), first)
+
+
+def test_grad_shap_is_the_mean_over_its_baselines(model: nn.Module, images: Tensor) -> None:
+    method = GradShap(nodes=5)
+    baselines = method.baselines(images, RNG)
+    slow = torch.zeros_like(images)
+    for s in range(5):
+        rise = images - baselines[:, s]
+        slow += rise * gradient_at(model, baselines[:, s] + (s + 0.5) / 5 * rise) / 5
+    torch.testing.assert_close(method.attribute(model, images, LABELS, rng=RNG), slow)
+    assert baselines.shape == (3, 5, 3, 1, 1)
+    assert baselines.ge(0).all()
+    assert baselines.le(1).all()
+
+
+def test_grad_shap_of_a_linear_model_is_weight_times_the_way_from_the_mean_baseline(
+    linear: nn.Module, images: Tensor
+) -> None:
+    method, weight = GradShap(nodes=7), linear[1].weight[LABELS].view_as(images)
+    rise = images - method.baselines(images, RNG).mean(1)
+    torch.testing.assert_close(method.attribute(linear, images, LABELS, rng=RNG), rise * weight)
+    cotangent = torch.randn(images.shape, generator=Rng(1).generator(), dtype=torch.float64)
+    torch.testing.assert_close(method.pullback(linear, images, LABELS, cotangent, rng=RNG), cotangent * weight)
+
+
+def test_grad_shap_adds_up_to_the_mean_rise_over_baselines(model: nn.Module, images: Tensor) -> None:
+    method = GradShap(nodes=400)
+    attribution = method.attribute(model, images[:1], LABELS[:1], rng=RNG.select([0]))
+    baselines = method.baselines(images[:1], RNG.select([0]))[0].expand(-1, -1, 16, 16)
+    with torch.no_grad():
+        rises = (model(images[:1]) - model(baselines))[:, LABELS[0]]
+    assert attribution.sum() == pytest.approx(rises.mean().item(), abs=4 * rises.std().item() / 400**0.5)
