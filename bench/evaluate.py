@@ -73,10 +73,9 @@ def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) ->
         ModelOutputError: if the model or the attack answers with NaN or infinity.
     """
     parts = []
-    for start in range(0, len(samples.ids), batch_size):
-        part = slice(start, start + batch_size)
-        parts.append(_attack_batch(bench, Samples(samples.ids[part], samples.images[part], samples.labels[part])))
-        tick(len(samples.ids[part]))
+    for batch in samples.split(batch_size):
+        parts.append(_attack_batch(bench, batch))
+        tick(len(batch.ids))
     return Attacked(*(torch.cat([getattr(p, name) for p in parts]) for name in Attacked.__dataclass_fields__))
 
 

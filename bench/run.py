@@ -71,7 +71,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     bench, samples, started = set_up(plan, execution.device), _samples(plan), datetime.now(UTC)
     check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
     batch_size = execution.batch_size or (1 if bench.device.type == "cpu" else 64)
-    parts, shards = _split(samples, plan.protocol.shard_size), Shards(plan.spec, execution.work)
+    parts, shards = samples.split(plan.protocol.shard_size), Shards(plan.spec, execution.work)
     done = shards.count_done([len(part.ids) for part in parts])
     observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", len(samples.ids), done)
     tables = []
@@ -123,15 +123,10 @@ def set_up(plan: Plan, device_name: str) -> Bench:
 def _samples(plan: Plan) -> Samples:
     wanted = plan.protocol.samples
     dataset: Dataset = registry.instantiate("datasets", Component(name=wanted.source))
-    samples = load_samples(wanted, dataset).first(plan.spec.samples.count)
+    samples = load_samples(wanted, dataset).part(slice(plan.spec.samples.count))
     if plan.spec.precision == "float64":
         return samples._replace(images=samples.images.double())
     return samples
-
-
-def _split(samples: Samples, size: int) -> list[Samples]:
-    parts = [slice(start, start + size) for start in range(0, len(samples.ids), size)]
-    return [Samples(samples.ids[part], samples.images[part], samples.labels[part]) for part in parts]
 
 
 def _showcase(plan: Plan) -> frozenset[str]:

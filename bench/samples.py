@@ -23,9 +23,13 @@ class Samples(NamedTuple):
     images: Tensor
     labels: Tensor
 
-    def first(self, count: int) -> Samples:
-        """Return the first `count` of them."""
-        return Samples(self.ids[:count], self.images[:count], self.labels[:count])
+    def part(self, chosen: slice) -> Samples:
+        """Return some of them."""
+        return Samples(self.ids[chosen], self.images[chosen], self.labels[chosen])
+
+    def split(self, size: int) -> list[Samples]:
+        """Return them in parts of `size`, the last one perhaps smaller."""
+        return [self.part(slice(start, start + size)) for start in range(0, len(self.ids), size)]
 
 
 def load_samples(sample_set: SampleSet, dataset: Dataset) -> Samples:

@@ -45,7 +45,7 @@ def test_images_come_in_the_order_of_the_indices_as_floats_in_0_1() -> None:
     assert samples.labels.tolist() == [1, 5]
     assert samples.images.dtype == torch.float32
     np.testing.assert_array_equal(samples.images[0].flatten(), np.arange(48, 60, dtype=np.float32) / np.float32(255))
-    first = samples.first(1)
+    first = samples.part(slice(1))
     assert (first.ids, len(first.images), first.labels.tolist()) == (("tiles/test/4",), 1, [1])
 
 
