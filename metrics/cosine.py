@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn import functional as F
 
 from bench.core.contracts import Metric, Pair
+from metrics._sums import largest_to_one, sum_by_halves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +28,6 @@ class Cosine(Metric):
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where an attribution is zero everywhere or not finite somewhere."""
-        before, after = _largest_to_one(pair.before.attribution), _largest_to_one(pair.after.attribution)
-        lengths = (_sum_by_halves(before * before) * _sum_by_halves(after * after)).sqrt()
-        return (_sum_by_halves(before * after) / lengths).clamp(-1, 1)
-
-
-def _largest_to_one(attribution: Tensor) -> Tensor:
-    # Squares of very small numbers would vanish; of an attribution that is zero everywhere this makes NaN.
-    flat = attribution.flatten(1).double()
-    return flat / flat.abs().amax(1, keepdim=True)
-
-
-def _sum_by_halves(values: Tensor) -> Tensor:
-    # (N, n) to (N,). The order of additions, hence the last bit, hangs on n alone: not on N, threads or the device.
-    while values.shape[1] > 1:
-        half = (values.shape[1] + 1) // 2
-        values = values[:, :half] + F.pad(values[:, half:], (0, values.shape[1] % 2))
-    return values.squeeze(1)
+        before, after = largest_to_one(pair.before.attribution), largest_to_one(pair.after.attribution)
+        lengths = (sum_by_halves(before * before) * sum_by_halves(after * after)).sqrt()
+        return (sum_by_halves(before * after) / lengths).clamp(-1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.core.errors import UsageError
@@ -36,6 +37,12 @@ def top_k_mask(heatmap: Tensor, k: int) -> Tensor:
     order = torch.sort(flat, dim=1, descending=True, stable=True).indices[:, :k]
     mask = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, order, True)
     return mask.view_as(heatmap)
+
+
+def dilate(mask: Tensor, window: int) -> Tensor:
+    """(N, H, W) bool: the pixels at most `window` rows and columns away from one of the mask; nothing wraps around."""
+    grown: Tensor = F.max_pool2d(mask.float().unsqueeze(1), 2 * window + 1, stride=1, padding=window)
+    return grown.squeeze(1) > 0
 
 
 def mass_center(heatmap: Tensor) -> Tensor:

@@ -13,11 +13,20 @@ from torch import Tensor
 from bench.core.contracts import Metric, Pair, View
 from bench.core.errors import UsageError
 from metrics.accuracy import Accuracy
+from metrics.confidence_change import ConfidenceChange
 from metrics.cosine import Cosine
+from metrics.cosine_abs import CosineAbs
+from metrics.entropy import Entropy
+from metrics.gini import Gini
 from metrics.kendall import Kendall
+from metrics.l2_distance import L2Distance
+from metrics.lens_precision import LensPrecision
+from metrics.lens_recall import LensRecall
 from metrics.mass_center_shift import MassCenterShift
+from metrics.pearson import Pearson
 from metrics.prediction_kept import PredictionKept
 from metrics.spearman import Spearman
+from metrics.ssim import Ssim
 from metrics.topk_intersection import TopkIntersection
 from metrics.topk_intersection_corrected import TopkIntersectionCorrected
 
@@ -27,9 +36,26 @@ HEATMAP_METRICS: tuple[Metric, ...] = (
     Kendall(),
     Spearman(),
     MassCenterShift(),
+    LensRecall(k=7),
+    LensPrecision(k=7),
+    Pearson(),
+    CosineAbs(),
+    L2Distance(),
+    Ssim(),
+    Entropy(),
+    Gini(),
 )
-METRICS: tuple[Metric, ...] = (*HEATMAP_METRICS, Cosine(), PredictionKept(), Accuracy())
-RANK_METRICS: tuple[Metric, ...] = (Kendall(), Spearman(), TopkIntersection(k=7), TopkIntersectionCorrected(k=7))
+METRICS: tuple[Metric, ...] = (*HEATMAP_METRICS, Cosine(), PredictionKept(), Accuracy(), ConfidenceChange())
+RANK_METRICS: tuple[Metric, ...] = (
+    Kendall(),
+    Spearman(),
+    TopkIntersection(k=7),
+    TopkIntersectionCorrected(k=7),
+    LensRecall(k=7),
+    LensPrecision(k=7),
+)
+ONE_SIDED = (Accuracy, Entropy, Gini, ConfidenceChange, LensRecall, LensPrecision)
+"""Metrics that see before and after differently."""
 
 
 def name_of(metric: Metric) -> str:
@@ -177,8 +203,12 @@ def test_an_unchanged_sample_has_the_best_value(metric: Metric, dtype: torch.dty
     pair = random_pair(count=40, dtype=dtype)
     value = metric(Pair(pair.before, pair.before, pair.labels))
     low, high = metric.bounds
-    if metric.higher_is == "neutral":
+    if isinstance(metric, Accuracy):
         assert identical(value, metric(pair))
+    elif isinstance(metric, ConfidenceChange):
+        assert value.tolist() == [0] * 40
+    elif metric.higher_is == "neutral":
+        assert identical(value, metric(Pair(pair.after, pair.before, pair.labels)))
     else:
         assert value.tolist() == [high if metric.higher_is == "more-robust" else low] * 40
 
@@ -201,7 +231,7 @@ def test_the_bounds_of_top_k_and_rank_metrics_are_reached_by_reversal() -> None:
     assert TopkIntersection(k=8)(pair).item() == 0
 
 
-@pytest.mark.parametrize("metric", [m for m in METRICS if name_of(m) != "Accuracy"], ids=name_of)
+@pytest.mark.parametrize("metric", [m for m in METRICS if not isinstance(m, ONE_SIDED)], ids=name_of)
 def test_symmetric_metrics_are_symmetric_to_the_last_bit(metric: Metric) -> None:
     pair = random_pair()
     assert identical(metric(pair), metric(swapped(pair)))
@@ -268,7 +298,8 @@ def test_nan_in_gives_nan_out_for_that_sample_only(metric: Metric, side: str) ->
     view = getattr(pair, side)
     view.attribution[2, 0, 3, 3] = view.heatmap[2, 3, 3] = view.logits[2, 1] = math.nan
     value = metric(pair)
-    sees_it = not (name_of(metric) == "Accuracy" and side == "after")
+    unseen = {"Accuracy": "after", "Entropy": "before", "Gini": "before"}
+    sees_it = unseen.get(name_of(metric)) != side
     assert value.isnan().tolist() == [sees_it and row == 2 for row in range(9)]
     assert identical(value[3:], clean[3:])
 

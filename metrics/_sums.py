@@ -1,0 +1,36 @@
+"""Sums over pixels whose last bit hangs on the number of pixels alone, and what metrics build of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sum_by_halves(values: Tensor) -> Tensor:
+    """(N, n) to (N,). The order of additions, hence the last bit, hangs on n alone: not on N, threads or the device."""
+    while values.shape[1] > 1:
+        half = (values.shape[1] + 1) // 2
+        values = values[:, :half] + F.pad(values[:, half:], (0, values.shape[1] % 2))
+    return values.squeeze(1)
+
+
+def largest_to_one(values: Tensor) -> Tensor:
+    """(N, ...) to (N, n) float64, the largest size of each row 1; NaN where a row is zero everywhere or not finite."""
+    # Squares of very small numbers would vanish; of values that are zero everywhere this makes NaN.
+    flat = values.flatten(1).double()
+    return flat / flat.abs().amax(1, keepdim=True)
+
+
+def sum_to_one(heatmaps: Tensor) -> Tensor:
+    """(N, H, W) to (N, H * W) float64: shares of each map's summed sizes; NaN where a map is zero or not finite."""
+    sizes = largest_to_one(heatmaps).abs()
+    return sizes / sum_by_halves(sizes).unsqueeze(1)
+
+
+def centered(heatmaps: Tensor) -> Tensor:
+    """(N, H, W) to (N, H * W) float64, mean 0, largest size 1; NaN where a map is constant or not finite."""
+    flat = largest_to_one(heatmaps)
+    constant = flat.amax(1) == flat.amin(1)
+    mean = sum_by_halves(flat).unsqueeze(1) / flat.shape[1]
+    return largest_to_one((flat - mean).masked_fill(constant.unsqueeze(1), torch.nan))

@@ -1,0 +1,34 @@
+"""Entropy of the heatmap after the attack, as a share of the largest possible one."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._sums import sum_by_halves, sum_to_one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entropy(Metric):
+    """-sum p log p / log(number of pixels), p the heatmap's absolute values as shares of their sum.
+
+    1 for a constant map, 0 for a single pixel. Neutral: it says how spread a map is, not how far it moved.
+
+    Source:
+        Bhatt, Weller, Moura 2020 (complexity).
+        Differs: divided by the logarithm of the number of pixels, so that image sizes compare.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [0, 1]; NaN where the heatmap is zero everywhere or not finite somewhere."""
+        shares = sum_to_one(pair.after.heatmap)
+        return (-sum_by_halves(torch.special.xlogy(shares, shares)) / math.log(shares.shape[1])).clamp(0, 1)

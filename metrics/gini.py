@@ -1,0 +1,35 @@
+"""Gini index of the heatmap after the attack: 0 for a constant map, near 1 for a single pixel."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._sums import sum_by_halves, sum_to_one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gini(Metric):
+    """1 - 2 sum_i p_(i) (n - i + 1/2) / n, p_(1) <= .. <= p_(n) the pixels' shares of the summed absolute values.
+
+    Neutral: it says how sparse a map is, not how far it moved. Adversarial training makes maps sparser.
+
+    Source:
+        Hurley, Rickard 2009; for attributions Chalasani et al. 2020.
+        Differs: nothing.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [0, 1); NaN where the heatmap is zero everywhere or not finite somewhere."""
+        shares = sum_to_one(pair.after.heatmap).sort(1).values
+        pixels = shares.shape[1]
+        from_top = pixels - torch.arange(pixels, dtype=shares.dtype, device=shares.device) - 0.5
+        return (1 - 2 * sum_by_halves(shares * from_top) / pixels).clamp(0, 1)

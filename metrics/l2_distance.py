@@ -1,0 +1,34 @@
+"""Euclidean distance of the heatmaps, each scaled to mean 1, per pixel."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._sums import sum_by_halves, sum_to_one
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2Distance(Metric):
+    """sqrt(mean over pixels of (I - I')^2), each heatmap divided by the mean of its absolute values.
+
+    A root-mean-square in units of the mean pixel, so that image sizes compare; unrelated half-normal maps are near 1.
+
+    Source:
+        Dombrowski et al. 2019 (MSE of maps of sum 1).
+        Differs: maps of mean 1 rather than sum 1, and the root of the mean.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "less-robust"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64; NaN where a heatmap is zero everywhere or not finite somewhere."""
+        before, after = sum_to_one(pair.before.heatmap), sum_to_one(pair.after.heatmap)
+        pixels = before.shape[1]
+        return (sum_by_halves((after - before).square()) * pixels).sqrt()

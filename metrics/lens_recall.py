@@ -1,0 +1,39 @@
+"""Locality-sensitive top-k: how much of the attacked top lies in windows around the clean top."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from bench.core.heatmap import dilate, top_k_mask
+from metrics._undefined import nan_where_nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class LensRecall(Metric):
+    """|N_w(S) and S'| / k: the share of the pixels on top after the attack that lie near the clean top.
+
+    S and S' are the k largest pixels, N_w the pixels at most w rows and columns away. With w = 0 it is top-k
+    intersection; unrelated maps reach more than k/N.
+
+    Source:
+        Kamath et al. 2024 (LENS). Reference code: ksandeshk/LENS.
+        Differs: the reference's windows wrap around at row ends and leave out pixel 0; here they end at the border.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+
+    k: int = Field(default=100, ge=1)
+    window: int = Field(default=1, ge=0)
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [0, 1]; NaN where a heatmap holds a NaN."""
+        before, after = top_k_mask(pair.before.heatmap, self.k), top_k_mask(pair.after.heatmap, self.k)
+        shared = dilate(before, self.window) & after
+        return nan_where_nan(shared.flatten(1).sum(1), pair.before.heatmap, pair.after.heatmap) / self.k

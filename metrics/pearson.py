@@ -1,0 +1,31 @@
+"""Pearson correlation of the heatmaps before and after."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._sums import centered, sum_by_halves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pearson(Metric):
+    """Covariance over the product of standard deviations, over all pixels.
+
+    Source:
+        Pearson 1895; used by Dombrowski et al. 2019 (PCC) and Ivankay et al. 2021.
+        Differs: nothing; NaN (not 0) where a heatmap is constant.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or not finite somewhere."""
+        before, after = centered(pair.before.heatmap), centered(pair.after.heatmap)
+        lengths = (sum_by_halves(before * before) * sum_by_halves(after * after)).sqrt()
+        return (sum_by_halves(before * after) / lengths).clamp(-1, 1)
