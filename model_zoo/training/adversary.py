@@ -1,4 +1,4 @@
-"""Projected gradient descent on the prediction: the adversary inside trainings and of the accuracy measurements."""
+"""Projected gradient ascent in a ball: the adversaries inside trainings and of the accuracy measurements."""
 
 from __future__ import annotations
 
@@ -8,6 +8,63 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bench.core.norms import l2
+from bench.core.rng import Rng
+
+Fast = Callable[[], AbstractContextManager[object]]
+Gain = Callable[[Tensor], Tensor]
+"""(N, C, H, W) images to a scalar that an adversary wants to see grow, a sum over images."""
+
+
+def prediction_gain(model: nn.Module, labels: Tensor, fast: Fast = nullcontext) -> Gain:
+    """Return the summed cross-entropy of images as a gain; `fast` is the context of the network pass."""
+
+    def gain(images: Tensor) -> Tensor:
+        with fast():
+            logits = model(images)
+        return F.cross_entropy(logits.float(), labels, reduction="sum")
+
+    return gain
+
+
+def linf_ascent(gain: Gain, images: Tensor, *, start: Tensor, epsilon: float, step_size: float, steps: int) -> Tensor:
+    """Raise a gain in the L-infinity ball, by signed gradient steps from `images + start`.
+
+    Args:
+        gain: what shall grow.
+        images: (N, C, H, W) float32 in [0, 1].
+        start: (N, C, H, W) first perturbation, in pixel units.
+        epsilon: radius of the ball, in pixel units.
+        step_size: in pixel units.
+        steps: number of gradient steps.
+    Returns:
+        (N, C, H, W) float32 in the ball and in [0, 1]: the last iterate.
+    """
+    low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+    perturbed = (images + start).clamp(low, high)
+    for _ in range(steps):
+        at, gradient = _gradient(gain, perturbed)
+        perturbed = (at + step_size * gradient.sign()).clamp(low, high)
+    return perturbed
+
+
+def l2_ascent(gain: Gain, images: Tensor, *, start: Tensor, epsilon: float, step_size: float, steps: int) -> Tensor:
+    """Raise a gain in the Euclidean ball, by gradient steps of length `step_size` from `images + start`.
+
+    Args and result are those of `linf_ascent`; an iterate is projected on the ball, then clipped to [0, 1].
+    """
+
+    def project(moved: Tensor) -> Tensor:
+        factor = (epsilon / l2(images, moved).clamp(min=1e-12)).clamp(max=1).view(-1, 1, 1, 1)
+        return (images + factor * (moved - images)).clamp(0, 1)
+
+    perturbed = project(images + start)
+    for _ in range(steps):
+        at, gradient = _gradient(gain, perturbed)
+        length = l2(torch.zeros_like(gradient), gradient).clamp(min=1e-12).view(-1, 1, 1, 1)
+        perturbed = project(at + step_size * gradient / length)
+    return perturbed
 
 
 def linf_pgd(
@@ -19,9 +76,9 @@ def linf_pgd(
     epsilon: float,
     step_size: float,
     steps: int,
-    fast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    fast: Fast = nullcontext,
 ) -> Tensor:
-    """Maximise the cross-entropy in the L-infinity ball, by signed gradient steps from `images + start`.
+    """Maximise the cross-entropy in the L-infinity ball: `linf_ascent` on the prediction.
 
     Args:
         model: (N, C, H, W) to (N, K) logits, in the mode in which it shall be attacked.
@@ -37,12 +94,25 @@ def linf_pgd(
     Source:
         Madry et al. 2018. Differs: nothing.
     """
-    low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
-    perturbed = (images + start).clamp(low, high)
-    for _ in range(steps):
-        leaf = perturbed.detach().requires_grad_()
-        with fast():
-            logits = model(leaf)
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits.float(), labels, reduction="sum"), leaf)
-        perturbed = (leaf.detach() + step_size * gradient.sign()).clamp(low, high)
-    return perturbed
+    gain = prediction_gain(model, labels, fast)
+    return linf_ascent(gain, images, start=start, epsilon=epsilon, step_size=step_size, steps=steps)
+
+
+def linf_start(images: Tensor, epsilon: float, rng: Rng) -> Tensor:
+    """(N, C, H, W) noise, uniform in the L-infinity ball of radius `epsilon`."""
+    return (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images) * epsilon
+
+
+def l2_start(images: Tensor, epsilon: float, rng: Rng) -> Tensor:
+    """(N, C, H, W) noise, uniform in the Euclidean ball of radius `epsilon`."""
+    generator, size = rng.fork("start").generator(), images[0].numel()
+    direction = torch.randn(images.shape, generator=generator)
+    radius = epsilon * torch.rand(len(images), generator=generator) ** (1 / size)
+    length = l2(torch.zeros_like(direction), direction)
+    return (direction * (radius / length).view(-1, 1, 1, 1)).to(images)
+
+
+def _gradient(gain: Gain, images: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(gain(leaf), leaf)
+    return leaf.detach(), gradient

@@ -47,14 +47,21 @@ class Art(Objective):
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar loss of (N, C, H, W) images in [0, 1]."""
+        perturbed, triplet = self.attribution_term(student, images, labels, rng)
+        with student.fast():
+            logits = student.model(perturbed)
+        return F.cross_entropy(logits.float(), labels) + triplet
+
+    def attribution_term(
+        self, student: Student, images: Tensor, labels: Tensor, rng: Rng
+    ) -> tuple[Tensor, Tensor | float]:
+        """(N, C, H, W) images that the search found, and the weighted mean triplet loss of clean and found ones."""
         smooth = student.smooth(self.beta)
         with evaluating(student.model), evaluating(smooth):
             perturbed = self.search(student, images, labels, rng)
             both = torch.cat([images, perturbed])
             triplet = self.weight * paired_triplet(smooth, both, labels.repeat(2)).mean() if self.weight else 0.0
-        with student.fast():
-            logits = student.model(perturbed)
-        return F.cross_entropy(logits.float(), labels) + triplet
+        return perturbed, triplet
 
     def search(self, student: Student, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
         """(N, C, H, W): images in the ball for which the triplet is violated most."""

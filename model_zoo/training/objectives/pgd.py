@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -13,7 +12,7 @@ from torch import Tensor
 from bench.core.contracts import Objective, Student
 from bench.core.protocol import PixelFraction
 from bench.core.rng import Rng
-from model_zoo.training.adversary import linf_pgd
+from model_zoo.training.adversary import linf_pgd, linf_start
 from model_zoo.training.modes import evaluating
 
 
@@ -35,13 +34,12 @@ class Pgd(Objective):
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""
         epsilon = float(self.epsilon)
-        start = (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images) * epsilon
         with evaluating(student.model):
             perturbed = linf_pgd(
                 student.model,
                 images,
                 labels,
-                start=start,
+                start=linf_start(images, epsilon, rng),
                 epsilon=epsilon,
                 step_size=float(self.step_size),
                 steps=self.steps,

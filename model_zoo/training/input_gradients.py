@@ -1,0 +1,79 @@
+"""Losses of input gradients, and their exact parameter gradient in bounded memory: the pullback's counterpart.
+
+With G_t = grad_x s(x_t) at M points and a loss l(G), the cotangents c_t = dl/dG_t give
+dl/dtheta = sum_t d<G_t, c_t>/dtheta, so that points can pass through the network in chunks without a common graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.core.chunks import NODES_IN_FLIGHT
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""(M, K) logits and (M,) labels to the (M,) numbers whose input gradients count."""
+
+
+def true_logit(logits: Tensor, labels: Tensor) -> Tensor:
+    """(M,) logits of the labels."""
+    return logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """(M,) cross-entropies."""
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def input_gradients(
+    model: nn.Module, points: Tensor, labels: Tensor, score: Score, *, create_graph: bool = False
+) -> Tensor:
+    """(M, C, H, W): the gradient of each point's score; with a graph back to the points and the weights if asked."""
+    points = points if points.requires_grad else points.detach().requires_grad_()
+    (gradients,) = torch.autograd.grad(score(model(points), labels).sum(), points, create_graph=create_graph)
+    return gradients
+
+
+def loss_of_input_gradients(
+    model: nn.Module,
+    points: Tensor,
+    labels: Tensor,
+    score: Score,
+    loss: Callable[[Tensor], Tensor],
+    *,
+    chunk: int = NODES_IN_FLIGHT,
+) -> Tensor:
+    """Return loss(G), where G are the input gradients of the score at `points`, ready for `backward`.
+
+    Args:
+        model: (M, C, H, W) to (M, K) logits; in eval mode, so that a point's gradient is its own.
+        points: (M, C, H, W). Constants: nothing flows back to them.
+        labels: (M,) int64.
+        score: the number whose input gradients count.
+        loss: (M, C, H, W) gradients to a scalar.
+        chunk: how many points pass through the network at once; more points cost one more gradient each.
+    Returns:
+        Scalar whose gradient with respect to the parameters of `model` is exact.
+    """
+    if len(points) <= chunk:
+        return loss(input_gradients(model, points.detach(), labels, score, create_graph=True))
+    slices = [slice(first, first + chunk) for first in range(0, len(points), chunk)]
+    gradients = torch.cat([input_gradients(model, points[s].detach(), labels[s], score) for s in slices])
+    value = loss(gradients.requires_grad_())
+    (cotangents,) = torch.autograd.grad(value, gradients)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    totals = [torch.zeros_like(p) for p in parameters]
+    for s in slices:
+        part = input_gradients(model, points[s].detach(), labels[s], score, create_graph=True)
+        terms = torch.autograd.grad(part, parameters, cotangents[s], allow_unused=True)
+        totals = [total if term is None else total + term for total, term in zip(totals, terms, strict=True)]
+    return _with_gradient(value.detach(), parameters, totals)
+
+
+def _with_gradient(value: Tensor, parameters: list[nn.Parameter], gradients: list[Tensor]) -> Tensor:
+    """Return `value` as a function of the parameters that has the given gradient."""
+    linear = torch.stack([(p * g).sum() for p, g in zip(parameters, gradients, strict=True)]).sum()
+    return value + (linear - linear.detach())

@@ -1,0 +1,89 @@
+"""What IG-Norm and IG-SUM-Norm share: the size of the loss's integrated gradients from an image to its neighbour."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from bench.core.contracts import Objective, Student
+from bench.core.protocol import PixelFraction
+from bench.core.rng import Rng
+from model_zoo.training.adversary import Gain, linf_ascent, linf_start
+from model_zoo.training.input_gradients import cross_entropy, input_gradients, loss_of_input_gradients
+from model_zoo.training.modes import evaluating
+
+
+@dataclass(frozen=True, kw_only=True)
+class IgObjective(Objective):
+    """Cross-entropy plus `weight` times R, the L1 norm of the cross-entropy's integrated gradients from x to x'.
+
+    R = sum over pixels of |(x' - x) * 1/m sum_i grad CE(x + i/m (x' - x))|, i = 1 ... m: right Riemann, `nodes` points;
+    the search for x' makes do with `search_nodes`.
+    """
+
+    epsilon: PixelFraction = Field(default="8/255", validate_default=True)
+    step_size: PixelFraction = Field(default="2/255", validate_default=True)
+    steps: int = Field(default=7, ge=1)
+    nodes: int = Field(default=50, ge=1)
+    search_nodes: int = Field(default=5, ge=1)
+    weight: float = Field(default=1.0, ge=0)
+
+    @abstractmethod
+    def gain(self, student: Student, images: Tensor, labels: Tensor) -> Gain:
+        """Return what the search for x' maximises."""
+
+    @abstractmethod
+    def classified(self, images: Tensor, perturbed: Tensor) -> Tensor:
+        """(N, C, H, W): which of x and x' the cross-entropy is of."""
+
+    def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
+        """Scalar mean loss of (N, C, H, W) images in [0, 1]."""
+        with evaluating(student.model):
+            perturbed = self.search(student, images, labels, rng)
+            penalty = norm_for_weights(student.model, images, perturbed, labels, self.nodes) / len(images)
+        with student.fast():
+            logits = student.model(self.classified(images, perturbed))
+        return F.cross_entropy(logits.float(), labels) + self.weight * penalty
+
+    def search(self, student: Student, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
+        """(N, C, H, W): x' in the ball, by signed ascent on the gain from a random start."""
+        epsilon = float(self.epsilon)
+        return linf_ascent(
+            self.gain(student, images, labels),
+            images,
+            start=linf_start(images, epsilon, rng),
+            epsilon=epsilon,
+            step_size=float(self.step_size),
+            steps=self.steps,
+        )
+
+
+def norm_for_search(model: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, nodes: int) -> Tensor:
+    """Return R, summed over N images, with a graph back to `perturbed`: path and factor both follow it."""
+    points, truth = _path(images, perturbed, labels, nodes)
+    gradients = input_gradients(model, points, truth, cross_entropy, create_graph=True)
+    return _norm(gradients, perturbed - images)
+
+
+def norm_for_weights(model: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, nodes: int) -> Tensor:
+    """Return R, summed over N images, whose gradient with respect to the weights is exact."""
+    points, truth = _path(images, perturbed, labels, nodes)
+    difference = (perturbed - images).detach()
+    return loss_of_input_gradients(model, points, truth, cross_entropy, lambda g: _norm(g, difference))
+
+
+def _path(images: Tensor, perturbed: Tensor, labels: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+    """(N * nodes, C, H, W) points, image by image, and their (N * nodes,) labels."""
+    shares = torch.arange(1, nodes + 1, device=images.device).to(images).view(1, -1, 1, 1, 1) / nodes
+    points = images.unsqueeze(1) + shares * (perturbed - images).unsqueeze(1)
+    return points.flatten(0, 1), labels.repeat_interleave(nodes)
+
+
+def _norm(gradients: Tensor, difference: Tensor) -> Tensor:
+    average = gradients.view(len(difference), -1, *difference.shape[1:]).mean(1)
+    return (difference * average).abs().sum()
