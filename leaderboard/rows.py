@@ -6,8 +6,11 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from pyarrow.csv import write_csv
 
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.records import ROW_COLUMNS, Summary
@@ -103,17 +106,19 @@ def read_rows(run: StoredRun) -> pd.DataFrame:
             f"expected {record.samples} samples, {record.correct} of them correct, in {run.rows_path}, got {counts[0]} "
             f"({counts[1]} distinct), {counts[2]} of them correct; restore it"
         )
+    correct = rows["correct"].to_numpy(bool)
     for sample_set in SAMPLE_SETS:
-        chosen = rows[rows["correct"].astype(bool)] if sample_set == "correct" else rows
+        chosen = correct if sample_set == "correct" else np.ones_like(correct)
         for name, summary in record.summaries.get(sample_set, {}).items():
-            _check_mean(run, f"{name} ({sample_set})", summary, chosen.get(name))
+            if name not in rows:
+                raise IntegrityError(f"expected a column for {name} in {run.rows_path}, got none; restore it")
+            _check_mean(run, f"{name} ({sample_set})", summary, rows[name].to_numpy(np.float64)[chosen])
     return rows
 
 
-def _check_mean(run: StoredRun, what: str, summary: Summary, values: pd.Series[float] | None) -> None:
-    if values is None:
-        raise IntegrityError(f"expected a column for {what} in {run.rows_path}, got none; restore it")
-    actual = float(values.mean())
+def _check_mean(run: StoredRun, what: str, summary: Summary, values: npt.NDArray[np.float64]) -> None:
+    defined = values[~np.isnan(values)]
+    actual = float(defined.mean()) if len(defined) else math.nan
     stated = math.nan if summary.mean is None else summary.mean
     if not (math.isnan(actual) and math.isnan(stated)) and not math.isclose(actual, stated, rel_tol=1e-5, abs_tol=1e-6):
         raise IntegrityError(
@@ -154,5 +159,8 @@ def _line(run: StoredRun, sample_set: str, metric: str, summary: Summary) -> dic
 
 
 def to_csv(table: pd.DataFrame) -> bytes:
-    """Return the one CSV text of a table: UTF-8, line feeds, every float in its shortest exact form."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    """Return the one CSV text of a table: UTF-8, line feeds, text in quotes, every float in its shortest exact form."""
+    sink = pa.BufferOutputStream()
+    write_csv(pa.Table.from_pandas(table, preserve_index=False, nthreads=1), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

@@ -129,7 +129,8 @@ def marks(top_k: Pixels, before: Pixels) -> Pixels:
         here = _enlarged(codes == TOP_K_CODES[mark], cell) & np.tile(shape, codes.shape[1:])
         canvas[here] = _GREYS + index
     palette = np.vstack([np.repeat(_SHADES[:, None], 3, axis=1), list(MARK_COLORS.values())]).astype(np.uint8)
-    return palette[canvas]
+    drawn: Pixels = palette[canvas]
+    return drawn
 
 
 def _shapes(cell: int) -> dict[str, npt.NDArray[np.bool_]]:

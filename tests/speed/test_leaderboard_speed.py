@@ -1,0 +1,49 @@
+"""How a large board is built: `pytest tests/speed/test_leaderboard_speed.py --benchmark-enable` takes minutes."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leaderboard.build import build
+from tests.factories import model_entry, store_run
+
+ATTACKS = 12
+LARGE, SMALL = 500, 12
+"""Models of the long form, and of the form that runs with all tests: it bounds the bytes of a row."""
+
+PAGE, SECONDS, MEMORY = 1_000_000, 60, 2_000_000_000
+"""Bytes of the board's page, time and memory of the build: what a board of the large size may take."""
+
+
+@pytest.fixture
+def models(benchmark: Any) -> int:
+    return SMALL if benchmark.disabled else LARGE
+
+
+@pytest.fixture
+def results(models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        for index in range(models):
+            entry = model_entry(f"model-{index:03d}-of-a-usual-length", title="A network with a title of usual length")
+            for number in range(ATTACKS):
+                attack = f"attack-{number:02d}" if number else "random-noise"
+                robustness = 0.3 + 0.5 * index / models + 0.3 * (not number)
+                store_run(tmp_path / "results", entry, attack, robustness=robustness)
+    return tmp_path / "results"
+
+
+def test_a_board_of_any_size_stays_light(benchmark: Any, models: int, results: Path, tmp_path: Path) -> None:
+    report = benchmark.pedantic(build, args=(results, tmp_path / "site"), rounds=1)
+    assert (report.models, report.runs) == (models, models * ATTACKS)
+    page = (tmp_path / "site/index.html").read_bytes()
+    rows = page[page.index(b"<tbody>") : page.index(b"</tbody>")]
+    assert len(page) + len(rows) * (LARGE / models - 1) < PAGE
+    if not benchmark.disabled:
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < MEMORY
+        assert benchmark.stats["max"] < SECONDS
