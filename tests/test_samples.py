@@ -16,7 +16,7 @@ from bench.core.contracts import Dataset, Split
 from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
 from bench.core.protocol import SampleSet
 from bench.core.rng import Rng
-from bench.data import foolbox_cifar10
+from bench.data import _sources
 from bench.data.cifar10 import Cifar10
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.samples import checksum, draw_stratified, load_samples
@@ -139,7 +139,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     for index in range(20):
         Image.new("RGB", (32, 32), (index, 2 * index, 0)).save(folder / f"cifar10_{index:02d}_{index % 10}.png")
-    monkeypatch.setattr(foolbox_cifar10, "distribution", lambda name: Elsewhere(tmp_path))
+    monkeypatch.setattr(_sources, "distribution", lambda name: Elsewhere(tmp_path))
     return folder
 
 
@@ -168,8 +168,8 @@ def test_a_damaged_image_is_an_integrity_error(size: tuple[int, int] | None, whe
 
 def test_without_the_distribution_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
-        raise foolbox_cifar10.PackageNotFoundError(name)
+        raise _sources.PackageNotFoundError(name)
 
-    monkeypatch.setattr(foolbox_cifar10, "distribution", missing)
+    monkeypatch.setattr(_sources, "distribution", missing)
     with pytest.raises(EnvironmentFault, match="pip install foolbox"):
         FoolboxCifar10().load("test")

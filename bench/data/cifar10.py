@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 
 from bench.core.contracts import Dataset, Split
-from bench.core.errors import EnvironmentFault
 from bench.core.folders import data_folder
+from bench.data._sources import open_or_download
+
+FOLDER = "cifar-10-batches-py"
 
 
 class Cifar10(Dataset):
@@ -32,7 +33,7 @@ class Cifar10(Dataset):
 
     def is_stored(self) -> bool:
         """Return whether the batches lie in the data folder, so that `load` needs no network."""
-        return (data_folder() / "cifar-10-batches-py").is_dir()
+        return (data_folder() / FOLDER).is_dir()
 
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images of a split, in the order of the official files.
@@ -43,22 +44,10 @@ class Cifar10(Dataset):
         from bench.core.vision import datasets
 
         root, train = data_folder(), split == "train"
-        try:
-            stored = datasets.CIFAR10(str(root), train=train)
-        except RuntimeError:
-            stored = _download(root, train)
+        stored = open_or_download(
+            lambda download: datasets.CIFAR10(str(root), train=train, download=download),
+            "the CIFAR-10 python batches",
+            root / FOLDER,
+        )
         images = torch.from_numpy(stored.data).permute(0, 3, 1, 2).contiguous()
         return Split(images, torch.tensor(stored.targets))
-
-
-def _download(root: Path, train: bool):  # type: ignore[no-untyped-def]
-    from bench.core.vision import datasets
-
-    try:
-        return datasets.CIFAR10(str(root), train=train, download=True)
-    except (OSError, RuntimeError) as error:
-        raise EnvironmentFault(
-            f"expected the CIFAR-10 python batches, undamaged, in {root / 'cifar-10-batches-py'}, and could not "
-            f"download them ({error}); unpack cifar-10-python.tar.gz into {root}, or name the folder that holds "
-            "cifar-10-batches-py with --data or BENCH_DATA"
-        ) from error

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-import torch
-from PIL import Image
-
 from bench.core.contracts import Dataset, Split
-from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
+from bench.core.errors import UsageError
+from bench.data._sources import has_wheel, wheel_images
 from bench.data.cifar10 import Cifar10
-
-COUNT = 20
 
 
 class FoolboxCifar10(Dataset):
@@ -34,10 +27,7 @@ class FoolboxCifar10(Dataset):
 
     def is_stored(self) -> bool:
         """Return whether the foolbox distribution is installed."""
-        try:
-            return _one_file(0).exists()
-        except EnvironmentFault:
-            return False
+        return has_wheel("cifar10")
 
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return the 20 images.
@@ -49,32 +39,4 @@ class FoolboxCifar10(Dataset):
         """
         if split != "test":
             raise UsageError(f"expected the split 'test' of foolbox-cifar10, got {split!r}; train on cifar10")
-        files = [_one_file(index) for index in range(COUNT)]
-        images = np.stack([_pixels(path) for path in files])
-        labels = [int(path.stem.rsplit("_", 1)[1]) for path in files]
-        return Split(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.tensor(labels))
-
-
-def _one_file(index: int) -> Path:
-    try:
-        folder = Path(str(distribution("foolbox").locate_file("foolbox/data")))
-    except PackageNotFoundError as error:
-        raise EnvironmentFault("expected the package foolbox, got none; pip install foolbox") from error
-    found = sorted(folder.glob(f"cifar10_{index:02d}_[0-9].png"))
-    if len(found) != 1:
-        raise EnvironmentFault(
-            f"expected one file cifar10_{index:02d}_<label>.png in {folder}, got {len(found)}; "
-            "reinstall foolbox from its wheel: pip install --force-reinstall --no-deps foolbox"
-        )
-    return found[0]
-
-
-def _pixels(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
-    except OSError as error:
-        raise IntegrityError(f"expected a PNG in {path}, got: {error}; reinstall foolbox") from error
-    if pixels.shape != (32, 32, 3):
-        raise IntegrityError(f"expected 32x32 pixels in {path}, got {pixels.shape[:2]}; reinstall foolbox")
-    return pixels
+        return wheel_images("cifar10", (3, 32, 32))

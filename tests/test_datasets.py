@@ -1,0 +1,162 @@
+"""Image sets: the real ones where they are stored, their official formats in small, and what is said when they lack."""
+
+from __future__ import annotations
+
+import bz2
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.core import vision
+from bench.core.contracts import Dataset
+from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
+from bench.data.cifar10 import Cifar10
+from bench.data.foolbox_mnist import FoolboxMnist
+from bench.data.gtsrb import Gtsrb
+from bench.data.mnist import FILES, Mnist
+from bench.data.usps import Usps
+
+SIZES = {Cifar10: (50000, 10000), Mnist: (60000, 10000), Usps: (7291, 2007), Gtsrb: (39209, 12630)}
+SHAPES = {Cifar10: (3, 32, 32), Mnist: (1, 28, 28), Usps: (1, 16, 16), Gtsrb: (3, 32, 32)}
+ARCHIVES = {Usps: "usps", Gtsrb: "gtsrb32"}
+
+
+def stored(kind: type[Dataset]) -> Dataset:
+    dataset = kind()
+    if not dataset.is_stored():
+        pytest.skip(f"{kind.__name__} is not in the data folder")
+    return dataset
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", [Mnist, Usps, Gtsrb])
+def test_a_stored_set_has_the_official_size_every_class_and_its_normalisation(kind: type[Dataset]) -> None:
+    dataset = stored(kind)
+    train, test = dataset.load("train"), dataset.load("test")
+    assert (len(train.labels), len(test.labels)) == SIZES[kind]
+    assert train.images.shape[1:] == test.images.shape[1:] == SHAPES[kind]
+    assert train.images.dtype == torch.uint8
+    assert train.labels.dtype == torch.int64
+    assert train.labels.unique().tolist() == test.labels.unique().tolist() == list(range(len(kind.classes)))
+    pixels = train.images[::3].float() / 255
+    torch.testing.assert_close(pixels.mean((0, 2, 3)), torch.tensor(kind.mean), atol=0.005, rtol=0)
+    torch.testing.assert_close(pixels.std((0, 2, 3)), torch.tensor(kind.std), atol=0.005, rtol=0)
+
+
+def test_the_mnist_images_of_the_wheel_are_the_first_twenty_of_the_test_split() -> None:
+    wheel = FoolboxMnist().load("test")
+    assert wheel.images.shape == (20, 1, 28, 28)
+    assert wheel.labels.tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9, 0, 6, 9, 0, 1, 5, 9, 7, 3, 4]
+    official = stored(Mnist).load("test")
+    assert torch.equal(wheel.images, official.images[:20])
+    assert torch.equal(wheel.labels, official.labels[:20])
+
+
+def test_the_wheel_has_no_training_images_of_mnist() -> None:
+    assert FoolboxMnist().is_stored()
+    with pytest.raises(UsageError, match="train on mnist"):
+        FoolboxMnist().load("train")
+
+
+@pytest.mark.parametrize("kind", [Cifar10, Mnist, Usps, Gtsrb])
+def test_a_set_that_is_nowhere_says_where_it_is_looked_for(
+    kind: type[Dataset], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, download: bool, **__: object) -> None:
+        raise RuntimeError("no network" if download else "not found")
+
+    monkeypatch.setattr(vision.datasets, kind.__name__.upper(), offline)
+    assert not kind().is_stored()
+    with pytest.raises(EnvironmentFault, match=r"could not download it \(no network\).*BENCH_DATA") as caught:
+        kind().load("test")
+    assert str(folder) in str(caught.value)
+
+
+def test_a_damaged_mnist_file_is_an_integrity_error(folder: Path) -> None:
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for files in FILES.values():
+        for name, _ in files:
+            (raw / name).write_bytes(bytes(100))
+    with pytest.raises(IntegrityError, match=r"t10k-images-idx3-ubyte.*delete it"):
+        Mnist().load("test")
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_is_read_channels_first(kind: type[Dataset], folder: Path) -> None:
+    images = small_images(kind)
+    save(folder, kind, images=images, labels=np.array([3, 1]))
+    assert kind().is_stored()
+    split = kind().load("train")
+    assert split.labels.tolist() == [3, 1]
+    assert split.images[1, -1, 2, 5] == images[1, 2, 5, -1]
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+@pytest.mark.parametrize("damage", ["text", "cut", "empty", "no labels", "other size", "floats", "fewer labels"])
+def test_a_damaged_archive_is_an_integrity_error(kind: type[Dataset], damage: str, folder: Path) -> None:
+    images, labels = small_images(kind), np.array([3, 1])
+    if damage == "no labels":
+        save(folder, kind, images=images)
+    elif damage == "other size":
+        save(folder, kind, images=images[:, :5], labels=labels)
+    elif damage == "floats":
+        save(folder, kind, images=images / 255, labels=labels)
+    elif damage == "fewer labels":
+        save(folder, kind, images=images, labels=labels[:1])
+    else:
+        save(folder, kind, images=images, labels=labels)
+        path = folder / ARCHIVES[kind] / "test.npz"
+        content = path.read_bytes()
+        path.write_bytes({"text": b"no archive", "cut": content[: len(content) // 2], "empty": b""}[damage])
+    with pytest.raises(IntegrityError, match=r"test\.npz.*restore the file"):
+        kind().load("test")
+
+
+def small_images(kind: type[Dataset]) -> np.ndarray:
+    channels, height, width = SHAPES[kind]
+    return np.random.default_rng(0).integers(0, 256, (2, height, width, channels), dtype=np.uint8)
+
+
+def save(folder: Path, kind: type[Dataset], **arrays: np.ndarray) -> None:
+    (folder / ARCHIVES[kind]).mkdir()
+    for split in ("train", "test"):
+        np.savez(folder / ARCHIVES[kind] / f"{split}.npz", **arrays)
+
+
+def test_the_official_usps_files_are_read_where_there_is_no_archive(folder: Path) -> None:
+    values = np.linspace(-1, 1, 256)
+    line = "5 " + " ".join(f"{i + 1}:{v:.6f}" for i, v in enumerate(values))
+    for name in ("usps.bz2", "usps.t.bz2"):
+        (folder / name).write_bytes(bz2.compress(f"{line}\n{line}\n".encode()))
+    assert Usps().is_stored()
+    images, labels = Usps().load("test")
+    assert labels.tolist() == [4, 4]
+    assert images.shape == (2, 1, 16, 16)
+    assert images[0].flatten()[[0, 255]].tolist() == [0, 255]
+    assert (images[0].flatten().diff().int() >= 0).all()
+
+
+def test_the_official_gtsrb_images_are_read_where_there_is_no_archive(folder: Path) -> None:
+    training, final = (folder / "gtsrb" / "GTSRB" / name for name in ("Training", "Final_Test"))
+    (final / "Images").mkdir(parents=True)
+    for label, color in enumerate([(10, 20, 30), (40, 50, 60)]):
+        (training / f"{label:05d}").mkdir(parents=True)
+        Image.new("RGB", (50, 44), color).save(training / f"{label:05d}" / "00000_00000.ppm")
+        Image.new("RGB", (30, 31), color).save(final / "Images" / f"{label:05d}.ppm")
+    (folder / "gtsrb" / "GT-final_test.csv").write_text("Filename;ClassId\n00001.ppm;7\n00000.ppm;3\n")
+    assert Gtsrb().is_stored()
+    train, test = Gtsrb().load("train"), Gtsrb().load("test")
+    assert train.labels.tolist() == [0, 1]
+    assert test.labels.tolist() == [7, 3]
+    assert test.images.shape == (2, 3, 32, 32)
+    assert train.images[0, :, 4, 9].tolist() == [10, 20, 30]
+    assert test.images[0, :, 4, 9].tolist() == [40, 50, 60]
