@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -40,8 +41,15 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @pytest.fixture
-def normalized() -> Tensor:
-    return torch.randn((2, 3, 32, 32), generator=Rng(1).generator())
+def normalized(request: pytest.FixtureRequest) -> Tensor:
+    return torch.randn((2, *image_shape(request.node.callspec.params["model"])), generator=Rng(1).generator())
+
+
+def image_shape(name: str) -> tuple[int, int, int]:
+    """(C, H, W) that an architecture takes: its parameters `channels` and `side`, if it has them."""
+    defaults = {p.name: p.default for p in inspect.signature(registry.load("architectures", name)).parameters.values()}
+    given = {"channels": 3, "side": 32} | defaults | smallest_use(name).params
+    return given["channels"], given["side"], given["side"]
 
 
 class Operators(TorchDispatchMode):
