@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from bench.core.entry import ModelEntry
 from bench.core.records import MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
 from bench.core.store import StoredRun
+from leaderboard.statistics import Pairs
 
 COMPANIONS = ("topk-intersection", "kendall")
 """Shown beside the primary metric: the first of these that is not the primary metric itself."""
@@ -30,6 +31,8 @@ class Standing:
     score: Summary | None
     remarks: tuple[str, ...]
     rank: int | None = None
+    rank_interval: tuple[int, int] | None = None
+    group: int | None = None
 
     def summary(self, attack: str | None, metric: str) -> Summary | None:
         """Return a metric's mean under an attack, if that was run."""
@@ -56,6 +59,7 @@ class Board:
     """One protocol's table.
 
     Where not one run is fit to be ranked, `excused` says what the best of them lack: they are ordered, but not ranked.
+    `common` counts the images that all compared models classify correctly, on which `pairs` compares them.
     """
 
     spec: RunSpec
@@ -64,6 +68,8 @@ class Board:
     metrics: tuple[str, ...]
     standings: tuple[Standing, ...]
     excused: tuple[str, ...] = ()
+    common: int | None = None
+    pairs: Pairs | None = None
 
     @property
     def protocol(self) -> ProtocolSpec:

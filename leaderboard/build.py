@@ -10,8 +10,9 @@ from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import pages
 from leaderboard.board import Board, Standing, boards, newest_weights, shortfalls
+from leaderboard.certainty import with_certainty
 from leaderboard.exhibit import find_exhibit
-from leaderboard.export import board_data
+from leaderboard.export import board_data, pairs_table, standings_table
 from leaderboard.rows import read_rows, read_runs, summary_table, to_csv
 from leaderboard.site import Staging, staged
 from leaderboard.strips import draw_sprite, sprite_name, strips
@@ -39,7 +40,7 @@ def build(results: Path, out: Path) -> BuildReport:
         EnvironmentFault: if `out` cannot be written.
     """
     runs = read_runs(results)
-    made = boards(runs)
+    made = [with_certainty(board, read_rows) for board in boards(runs)]
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
@@ -51,6 +52,8 @@ def build(results: Path, out: Path) -> BuildReport:
         site.add("index.html", pages.index_page(made, find_exhibit(made)))
         site.add("about.html", pages.about_page(made))
         site.add("data/leaderboard.csv", to_csv(summary_table(runs)))
+        site.add("data/standings.csv", to_csv(standings_table(made)))
+        site.add("data/pairs.csv", to_csv(pairs_table(made)))
         site.add("data/leaderboard.json", canonical_json(board_data(made, runs)) + "\n")
     return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
 

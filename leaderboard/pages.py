@@ -15,8 +15,9 @@ from bench.core.files import canonical_json
 from bench.core.flags import MEANINGS
 from bench.core.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
-from leaderboard.board import Board
+from leaderboard.board import Board, Standing
 from leaderboard.exhibit import Exhibit
+from leaderboard.export import PAIR_COLUMNS, STANDING_COLUMNS
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS
 from leaderboard.strips import Strip
 
@@ -65,7 +66,13 @@ def model_page(entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], mod
 
 def about_page(boards: list[Board]) -> str:
     """Return the page that says how a number is made."""
-    return _render("about.html", root="", boards=boards, run_columns=RUN_COLUMNS, sample_columns=SAMPLE_COLUMNS)
+    tables = {
+        "data/standings.csv": STANDING_COLUMNS,
+        "data/pairs.csv": PAIR_COLUMNS,
+        "data/leaderboard.csv": RUN_COLUMNS,
+        "data/rows/<run>.csv": SAMPLE_COLUMNS,
+    }
+    return _render("about.html", root="", boards=boards, tables=tables)
 
 
 def command(record: RunRecord) -> str:
@@ -125,6 +132,18 @@ def _number(value: float | None, digits: int = 3) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
+def _rank(standing: Standing) -> str:
+    """Write a rank as the interval that it may be, such as 1–2."""
+    low, high = standing.rank_interval or (standing.rank, standing.rank)
+    if low is None:
+        return DASH
+    return str(low) if low == high else f"{low}{DASH}{high}"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else _number(value)
+
+
 def _direction(metric: MetricSpec) -> str:
     """Return the order of sorting that puts the most robust first."""
     return "ascending" if metric.higher_is == "less-robust" else "descending"
@@ -162,7 +181,9 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "number": _number,
+        "p_value": _p_value,
         "percent": _percent,
+        "rank": _rank,
         "plugin": _plugin,
         "capitalize_first": _capitalize_first,
     }

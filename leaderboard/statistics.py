@@ -25,6 +25,13 @@ class Differences(NamedTuple):
     p_holm: Floats
 
 
+class Pairs(NamedTuple):
+    """The differences of named models."""
+
+    models: tuple[str, ...]
+    differences: Differences
+
+
 def rank_intervals(values: Floats) -> Integers:
     """Return, per model, the 2.5 and 97.5 percentiles of its rank over resamples of the images.
 

@@ -15,8 +15,9 @@
     var sign = direction === "ascending" ? 1 : -1;
     var body = table.tBodies[0];
     var isText = header.hasAttribute("data-text");
+    var asBuilt = header.hasAttribute("data-as-built");
     table.rowsAsBuilt
-      .map(function (row, index) { return { row: row, index: index, key: key(row, header.cellIndex, isText) }; })
+      .map(function (row, index) { return { row: row, index: index, key: asBuilt ? index : key(row, header.cellIndex, isText) }; })
       .sort(function (a, b) {
         if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.index - b.index;
         return sign * ((a.key > b.key) - (a.key < b.key)) || a.index - b.index;
