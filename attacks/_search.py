@@ -1,8 +1,9 @@
-"""What iterative attacks share: the memory of the best iterate, random starts, and the signed-gradient ascent."""
+"""What iterative attacks share: the memory of the best iterate, random starts, the ascent, and its step rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,37 +38,114 @@ def uniform_start(images: Tensor, threat: ThreatModel, rng: SampleRng) -> Tensor
     return project(images, images + noise, threat)
 
 
-def ascend(
+StepRule = Callable[[int, Tensor, Tensor], Tensor]
+"""From the number of a step, the current images and the gradient there to the next images, before projection."""
+
+Objective = Callable[[View], tuple[HeatmapLoss, tuple[Tensor, ...]]]
+"""From what the clean images show to the loss to increase and its per-sample targets."""
+
+
+class Search(NamedTuple):
+    """How an ascent goes."""
+
+    restarts: int
+    steps: int
+    """Per restart."""
+    rule: Callable[[], StepRule]
+    """Makes a step rule for a restart; a rule may remember earlier steps."""
+
+
+def climb(
     victim: Victim,
     images: Tensor,
     labels: Tensor,
-    loss: Callable[[View], tuple[HeatmapLoss, tuple[Tensor, ...]]],
+    objective: Objective,
     *,
     threat: ThreatModel,
     rng: SampleRng,
-    schedule: tuple[int, int, float],
+    search: Search,
 ) -> Tensor:
-    """Ghorbani's template: signed gradient steps on a heatmap loss, the best allowed iterate wins.
+    """Ghorbani's template: gradient steps on a heatmap loss from random starts, the best allowed iterate wins.
 
     Args:
         victim: the attacked network.
         images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) int64, the explained classes.
-        loss: from what the clean images show, the loss to increase and its per-sample targets.
+        objective: what to increase.
         threat: where iterates must stay.
         rng: streams of the samples.
-        schedule: restarts, steps per restart, step size in pixel units.
+        search: restarts, steps and step rule.
     Returns:
         (N, C, H, W) the best iterate of all restarts.
     """
-    restarts, steps, step_size = schedule
     before = victim.observe(images, labels)
-    heatmap_loss, targets = loss(before)
+    loss, targets = objective(before)
     best = BestIterate(images)
-    for restart in range(restarts):
-        current = uniform_start(images, threat, rng.fork("start", restart))
-        for _ in range(steps):
-            gradient = victim.loss_gradient(current, labels, heatmap_loss, *targets)
-            current = project(images, current + step_size * gradient.sign(), threat)
+    for restart in range(search.restarts):
+        current, step = uniform_start(images, threat, rng.fork("start", restart)), search.rule()
+        for number in range(search.steps):
+            gradient = victim.loss_gradient(current, labels, loss, *targets)
+            current = project(images, step(number, current, gradient), threat)
             best.update(current, victim.similarity(before, victim.observe(current, labels)))
     return best.images
+
+
+def ascend(
+    victim: Victim,
+    images: Tensor,
+    labels: Tensor,
+    loss: Objective,
+    *,
+    threat: ThreatModel,
+    rng: SampleRng,
+    schedule: tuple[int, int, float],
+) -> Tensor:
+    """Climb by signed steps of one size; `schedule` holds restarts, steps per restart, step size in pixel units."""
+    restarts, steps, step_size = schedule
+    search = Search(restarts, steps, lambda: signed_steps(step_size))
+    return climb(victim, images, labels, loss, threat=threat, rng=rng, search=search)
+
+
+def signed_steps(step_size: float) -> StepRule:
+    """Move every pixel value by `step_size` along its gradient's sign."""
+    return lambda number, current, gradient: current + step_size * gradient.sign()  # noqa: ARG005
+
+
+def momentum_steps(sizes: Sequence[float], decay: float) -> StepRule:
+    """Move by `sizes[number]` along the sign of v <- decay v + g / mean|g| (Dong et al. 2018)."""
+    velocity: Tensor | None = None
+
+    def step(number: int, current: Tensor, gradient: Tensor) -> Tensor:
+        nonlocal velocity
+        direction = per_mean_size(gradient)
+        velocity = direction if velocity is None else decay * velocity + direction
+        return current + sizes[number] * velocity.sign()
+
+    return step
+
+
+def adam_steps(learning_rate: float) -> StepRule:
+    """Kingma and Ba's Adam with its default moments, on gradients of mean size 1."""
+    first = second = torch.zeros(())
+
+    def step(number: int, current: Tensor, gradient: Tensor) -> Tensor:
+        nonlocal first, second
+        direction = per_mean_size(gradient)
+        first = 0.9 * first.to(direction) + 0.1 * direction
+        second = 0.999 * second.to(direction) + 0.001 * direction.square()
+        mean, square = first / (1 - 0.9 ** (number + 1)), second / (1 - 0.999 ** (number + 1))
+        return current + learning_rate * mean / (square.sqrt() + 1e-8)
+
+    return step
+
+
+def falling_sizes(first: float, last: float, steps: int) -> list[float]:
+    """Return step sizes that fall from `first` to `last` by a constant difference."""
+    return [first + (last - first) * number / max(1, steps - 1) for number in range(steps)]
+
+
+def per_mean_size(gradient: Tensor) -> Tensor:
+    """(N, C, H, W) to the same shape, each image's mean absolute value 1; zeros stay zeros."""
+    # Axis by axis, so that the last bit is the same for one image as for many.
+    size = gradient.abs().mean(3, keepdim=True).mean(2, keepdim=True).mean(1, keepdim=True)
+    return gradient / torch.where(size == 0, torch.ones_like(size), size)

@@ -1,0 +1,45 @@
+"""A clipped random walk, the best of its iterates: a floor that needs no knowledge."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from attacks._search import BestIterate
+from bench.core.contracts import Attack, Victim
+from bench.core.norms import project
+from bench.core.protocol import Knowledge, PixelFraction, ThreatModel
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWalk(Attack):
+    """x <- project(x + step_size sign(n)), n ~ N(0, I) fresh at every step; the best iterate of all restarts.
+
+    Source:
+        The random-sign control of Ghorbani, Abid, Zou 2019. Reference code: amiratag/InterpretationFragility.
+        Differs: nothing; `random-noise` draws independent perturbations of full size instead, a stronger floor.
+    """
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge] = "none"
+    source: ClassVar[str] = "Ghorbani, Abid, Zou 2019 (control)"
+
+    steps: int = Field(default=50, ge=1)
+    step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
+    restarts: int = Field(default=1, ge=1)
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
+        before, shape = victim.observe(images, labels), tuple(images.shape[1:])
+        best = BestIterate(images)
+        for restart in range(self.restarts):
+            current = images
+            for step in range(self.steps):
+                noise = rng.fork("walk", restart, step).normal(shape).to(images).sign()
+                current = project(images, current + float(self.step_size) * noise, threat)
+                best.update(current, victim.similarity(before, victim.observe(current, labels)))
+        return best.images

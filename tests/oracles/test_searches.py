@@ -1,0 +1,253 @@
+"""What attacks climb: each raises its own loss, the published search is a plain loop, step rules are their formulas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attacks import _losses, _search
+from attacks.correlation import Correlation
+from attacks.cosine import Cosine
+from attacks.ifia_mass_center import IfiaMassCenter
+from attacks.ifia_target import IfiaTarget, emptiest_corner
+from attacks.ifia_topk import IfiaTopk, mass_outside
+from attacks.ifia_topk_momentum import IfiaTopkMomentum
+from attacks.lens_topk import LensTopk
+from attacks.nes import Nes
+from attacks.random_walk import RandomWalk
+from attacks.target_map import TargetMap, closeness, frame
+from bench.attributions.gradient import Gradient
+from bench.attributions.integrated_gradients import IntegratedGradients
+from bench.core.contracts import Attack, AttributionMethod, Metric, Pair, View
+from bench.core.heatmap import dilate, mass_center, normalize, top_k_mask
+from bench.core.protocol import ThreatModel
+from bench.core.rng import Rng, SampleRng
+from bench.victim import Explainer, WhiteBoxVictim
+from metrics.kendall import Kendall
+from metrics.pearson import Pearson
+from model_zoo.build import classifier, freeze
+from model_zoo.surrogate import smooth_copy
+from tests.tiny import tiny_network
+
+RNG = SampleRng(Rng(0), ("a", "b"))
+LABELS = torch.tensor([1, 7])
+SIDE, K = 16, 20
+FREE = ThreatModel(norm="linf", epsilon="8/255", keep_prediction=False)
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return RNG.fork("images").uniform((3, SIDE, SIDE), 0.1, 0.9)
+
+
+class OwnLoss(Metric):
+    """Minus an attack's loss as the metric it selects by, so that the best iterate is the one it climbed to."""
+
+    bounds = (-float("inf"), float("inf"))
+    higher_is = "more-robust"
+
+    def __init__(self, loss: Any, target: Any) -> None:
+        self.loss, self.target = loss, target
+
+    def __call__(self, pair: Pair) -> Tensor:
+        return -self.loss(pair.after.heatmap, self.target(pair.before.heatmap)).double()
+
+
+def victim_of(model: nn.Module, primary: Metric, knowledge: Any = "white-box", **changes: Any) -> WhiteBoxVictim:
+    method: AttributionMethod = changes.pop("method", Gradient())
+    smooth = changes.pop("smooth", None) or smooth_copy(model, 20.0)
+    return WhiteBoxVictim(
+        model=changes.pop("model", model),
+        smooth=smooth,
+        explainer=Explainer(method, "sum-of-abs"),
+        primary=primary,
+        threat=FREE,
+        knowledge=knowledge,
+        rng=RNG.fork("attribution"),
+    )
+
+
+LOSSES: list[tuple[Attack, Any, Any]] = [
+    (IfiaTopk(steps=8, k=K), mass_outside, lambda h: top_k_mask(h, K)),
+    (IfiaTopkMomentum(steps=8, k=K), mass_outside, lambda h: top_k_mask(h, K)),
+    (LensTopk(steps=8, k=5), mass_outside, lambda h: dilate(top_k_mask(h, 5), 1)),
+    (IfiaMassCenter(steps=8), _losses.center_distance, _losses.center_of),
+    (IfiaTarget(steps=8), _losses.mass_inside, emptiest_corner),
+    (Cosine(steps=8), _losses.cosine_distance, lambda h: h),
+    (Correlation(steps=8), _losses.correlation_distance, lambda h: h),
+    (TargetMap(steps=8), closeness, frame),
+]
+
+
+@pytest.mark.parametrize(("attack", "loss", "target"), LOSSES, ids=[type(a).__name__ for a, _, _ in LOSSES])
+def test_an_attack_raises_its_own_loss_above_what_noise_reaches(
+    model: nn.Module, images: Tensor, attack: Attack, loss: Any, target: Any
+) -> None:
+    smooth = smooth_copy(model, 20.0)
+    own = OwnLoss(loss, target)
+
+    def reached(attack: Attack) -> Tensor:
+        # The smooth network plays the real one, so that search and judge see the same maps.
+        victim = victim_of(smooth, own, attack.knowledge, smooth=smooth)
+        before = victim.observe(images, LABELS)
+        attacked = attack.perturb(victim, images, LABELS, threat=FREE, rng=RNG)
+        return -victim.similarity(before, victim.observe(attacked, LABELS))
+
+    assert (reached(attack) > reached(RandomWalk(steps=30, step_size="4/255"))).all()
+
+
+def test_the_black_box_search_climbs_the_map_distance(model: nn.Module, images: Tensor) -> None:
+    own = OwnLoss(_losses.cosine_distance, lambda h: h)
+
+    def reached(attack: Attack) -> Tensor:
+        victim = victim_of(model, own, attack.knowledge)
+        before = victim.observe(images, LABELS)
+        attacked = attack.perturb(victim, images, LABELS, threat=FREE, rng=RNG)
+        return -victim.similarity(before, victim.observe(attacked, LABELS))
+
+    found = reached(Nes(steps=10, draws=20, step_size="2/255"))
+    assert (found > reached(RandomWalk(steps=10, step_size="2/255"))).all()
+
+
+@pytest.mark.parametrize("method", [Gradient(), IntegratedGradients(nodes=3)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_the_top_k_attack_is_the_plain_loop_to_the_last_bit(
+    model: nn.Module, images: Tensor, method: AttributionMethod, restarts: int
+) -> None:
+    steps, size, epsilon = 4, 1 / 255, 8 / 255
+    threat = ThreatModel(norm="linf", epsilon="8/255")
+    labels = model(images).argmax(1)
+    victim = victim_of(model, Kendall(), method=method)
+    attack = IfiaTopk(steps=steps, step_size="1/255", restarts=restarts, k=K)
+    attacked = attack.perturb(victim, images, labels, threat=threat, rng=RNG)
+
+    look = victim_of(model, Kendall(), method=method)
+    before = look.observe(images, labels)
+    mask = top_k_mask(before.heatmap, K)
+    best, lowest = images.clone(), torch.full((2,), torch.inf, dtype=torch.float64)
+    low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+    for restart in range(restarts):
+        noise = RNG.fork("start", restart).uniform((3, SIDE, SIDE), -epsilon, epsilon)
+        current = (images + noise).clamp(low, high)
+        for _ in range(steps):
+            gradient = look.loss_gradient(current, labels, mass_outside, mask)
+            current = (current + size * gradient.sign()).clamp(low, high)
+            similarity = look.similarity(before, look.observe(current, labels))
+            for i in range(2):
+                if similarity[i] < lowest[i] or torch.isinf(lowest[i]):
+                    best[i], lowest[i] = current[i], similarity[i]
+    assert torch.equal(attacked, best)
+    assert not torch.equal(attacked, images)
+
+
+def test_momentum_without_memory_and_with_equal_sizes_is_signed_steps() -> None:
+    draw = Rng(3).generator()
+    current, first, second = (torch.randn(2, 3, 4, 4, generator=draw) for _ in range(3))
+    plain, forgetful = _search.signed_steps(0.1), _search.momentum_steps([0.1, 0.1], 0.0)
+    for number, gradient in enumerate((first, second)):
+        assert torch.equal(forgetful(number, current, gradient), plain(number, current, gradient))
+
+
+def test_momentum_remembers_directions_not_sizes() -> None:
+    draw = Rng(3).generator()
+    current, first, second = (torch.randn(2, 3, 4, 4, generator=draw) for _ in range(3))
+    step = _search.momentum_steps([0.3, 0.1], 0.5)
+    moved = step(0, current, 1e6 * first)
+    torch.testing.assert_close(moved, current + 0.3 * first.sign())
+    size = [g.abs().mean((1, 2, 3), keepdim=True) for g in (first, second)]
+    expected = current + 0.1 * (0.5 * first / size[0] + second / size[1]).sign()
+    torch.testing.assert_close(step(1, current, 1e-6 * second), expected)
+
+
+def test_adam_is_torchs() -> None:
+    draw = Rng(4).generator()
+    current = torch.randn(1, 3, 4, 4, generator=draw)
+    leaf = current.clone().requires_grad_()
+    torchs, step = torch.optim.Adam([leaf], lr=0.05, maximize=True), _search.adam_steps(0.05)
+    for number in range(4):
+        gradient = torch.randn(1, 3, 4, 4, generator=draw)
+        leaf.grad = gradient / gradient.abs().mean()
+        torchs.step()
+        current = step(number, current, gradient)
+    torch.testing.assert_close(current, leaf.detach())
+
+
+def test_sizes_fall_from_first_to_last() -> None:
+    assert _search.falling_sizes(4, 1, 4) == [4, 3, 2, 1]
+    assert _search.falling_sizes(4, 1, 1) == [4]
+
+
+def test_a_rule_is_made_anew_for_each_restart(model: nn.Module, images: Tensor) -> None:
+    made: list[int] = []
+
+    def rule() -> _search.StepRule:
+        made.append(1)
+        return _search.signed_steps(1 / 255)
+
+    victim = victim_of(model, Kendall())
+    search = _search.Search(3, 2, rule)
+    _search.climb(
+        victim, images, LABELS, lambda before: (mass_outside, (top_k_mask(before.heatmap, K),)),
+        threat=FREE, rng=RNG, search=search,
+    )  # fmt: skip
+    assert len(made) == 3
+
+
+def maps(seed: int) -> Tensor:
+    return torch.rand((4, 10, 14), generator=Rng(seed).generator()) ** 2
+
+
+def test_losses_on_maps_are_their_formulas() -> None:
+    first, second = maps(0), maps(1)
+    cosine = F.cosine_similarity(first.flatten(1), second.flatten(1))
+    torch.testing.assert_close(_losses.cosine_distance(first, second), 1 - cosine)
+    sides = [View(m, m, m, m) for m in (first, second)]
+    pearson = Pearson()(Pair(sides[0], sides[1], torch.zeros(4))).float()
+    torch.testing.assert_close(_losses.correlation_distance(first, second), 1 - pearson)
+    torch.testing.assert_close(_losses.center_of(first), mass_center(first))
+    distance = (mass_center(first) - mass_center(second)).square().sum(1)
+    torch.testing.assert_close(_losses.center_distance(first, mass_center(second)), distance)
+    mask = top_k_mask(second, 9)
+    assert torch.equal(_losses.mass_inside(first, mask), -mass_outside(first, mask))
+
+
+@pytest.mark.parametrize(
+    "loss", [_losses.cosine_distance, _losses.correlation_distance, _losses.mass_inside, closeness, mass_outside]
+)
+def test_losses_and_their_gradients_are_finite_on_maps_of_zeros(loss: Any) -> None:
+    for heatmap, reference in (
+        (torch.zeros(1, 5, 5), torch.ones(1, 5, 5)),
+        (torch.ones(1, 5, 5), torch.zeros(1, 5, 5)),
+    ):
+        leaf = heatmap.clone().requires_grad_()
+        value = loss(leaf, reference)
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        assert torch.isfinite(value).all()
+        assert torch.isfinite(gradient).all()
+
+
+def test_the_target_region_is_the_emptiest_corner() -> None:
+    heatmap = torch.ones(2, 6, 8)
+    heatmap[0, 4, 1] = heatmap[1, 0, 7] = 0.0
+    region = emptiest_corner(heatmap)
+    expected = torch.zeros(2, 6, 8, dtype=torch.bool)
+    expected[0, 3:, :4] = expected[1, :3, 4:] = True
+    assert torch.equal(region, expected)
+
+
+def test_the_target_map_is_a_frame_of_mean_one() -> None:
+    target = frame(torch.rand(2, 32, 32))
+    assert (target[:, 5:27, 5:27] == 0).all()
+    assert (target[:, 4] == target[0, 0, 0]).all()
+    assert (target[:, :, 27] == target[0, 0, 0]).all()
+    torch.testing.assert_close(target, normalize(target))
+    torch.testing.assert_close(target.mean((1, 2)), torch.ones(2))
