@@ -22,7 +22,7 @@ BUDGETS = ("steps", "draws")
 @pytest.fixture(params=registry.names("attacks"))
 def attack(request: pytest.FixtureRequest) -> Attack:
     plugin = registry.load("attacks", request.param)
-    params = example(plugin) | {name: 6 for name in BUDGETS if name in parameters(plugin)}
+    params = example(plugin) | {name: 3 for name in BUDGETS if name in parameters(plugin)}
     made: Attack = registry.instantiate("attacks", Component(name=request.param, params=params))
     return made
 
