@@ -62,7 +62,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: 
     facts = TrainingFacts(
         recipe=recipe.name,
         method=recipe.objective.name,
-        epochs=recipe.epochs,
+        epochs=round(training.step / training.per_epoch, 2),
         seed=recipe.seed,
         hardware=hardware(),
         seconds=round(seconds, 1),

@@ -20,9 +20,11 @@ from bench.core.rng import Rng
 from model_zoo.build import classifier
 from model_zoo.training import loop
 from model_zoo.training.adversary import linf_pgd
+from model_zoo.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from model_zoo.training.data import augment, fingerprint, hold_out
 from model_zoo.training.measure import accuracy, correct, robust_correct
 from model_zoo.training.recipe import Augmentation, Recipe, Schedule
+from tests.tiny import tiny_network
 
 CPU = torch.device("cpu")
 OBJECTIVES = {
@@ -30,6 +32,13 @@ OBJECTIVES = {
     "pgd": {"epsilon": "8/255", "step_size": "4/255", "steps": 2},
     "art": {"steps": 1, "top_k": 20},
 }
+IDENTITIES = {
+    "natural-wrn28-1": "5ee81b155ab31f8c5a080c20b0aa1cf912f5a31de5766b5f156b4c94e637dd9b",
+    "pgd-wrn28-1": "fd62f1bab48bdda60fd03872dbfc91e9c3eb743fe3b63614da1de439cfbf8c95",
+}
+"""Of recipes whose weights or checkpoints exist."""
+SIDES = {"mnist": (1, 28), "usps": (1, 16)}
+"""Channels and side of the datasets that have not 3 and 32."""
 
 
 def random_split(count: int, classes: int = 3, side: int = 8) -> Split:
@@ -208,6 +217,93 @@ def test_a_damaged_checkpoint_is_an_integrity_error(checkpoint: Path, damage: Ca
         training(recipe(epochs=0.5)).resume(checkpoint)
 
 
+def test_a_checkpoint_of_another_parent_is_refused(tmp_path: Path) -> None:
+    def child(seed: int) -> loop.Training:
+        network = tiny_network(seed, num_classes=3)
+        model = classifier(network, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+        data = loop.partition(random_split(34), recipe())
+        return loop.begin(recipe(), model, data, made(recipe()), CPU, parent=True)
+
+    path = tmp_path / "checkpoint.safetensors"
+    child(0).save(path)
+    child(0).resume(path)
+    with pytest.raises(UsageError, match="expected a checkpoint of this parent"):
+        child(1).resume(path)
+    with pytest.raises(UsageError, match="expected a checkpoint of this parent"):
+        training(recipe()).resume(path)
+
+
+def test_a_checkpoint_that_does_not_name_its_parent_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    training(recipe()).save(path)
+    tensors, state = read_checkpoint(path)
+    del state["parent"]
+    write_checkpoint(path, Checkpoint(tensors, state))
+    training(recipe()).resume(path)
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_the_identity_of_a_used_recipe_never_changes(name: str) -> None:
+    assert registry.load("recipes", name).identity == IDENTITIES[name]
+
+
+def test_fewer_images_than_a_batch_are_refused() -> None:
+    training(recipe(batch_size=24))
+    with pytest.raises(UsageError, match=r"one batch of 25 training images, got 24 images; lower"):
+        training(recipe(batch_size=25))
+
+
+def test_a_class_too_small_to_hold_out_from_is_refused() -> None:
+    labels = torch.tensor([0] * 20 + [1] * 4 + [2] * 20)
+    split = Split(random_split(44).images, labels)
+    hold_out(split, 9, Rng(0))
+    with pytest.raises(UsageError, match=r"more than 4 images of class 1, .* got 4; lower the recipe's validation"):
+        hold_out(split, 12, Rng(0))
+    with pytest.raises(UsageError, match=r"of class 1, .* got 0"):
+        hold_out(Split(split.images[:40], labels[labels != 1]), 10, Rng(0))
+
+
+class Scripted(loop.Training):
+    """A training whose epochs end with the accuracies of a script."""
+
+    script: tuple[float, ...] = ()
+
+    def _end_epoch(self, loss: float) -> None:
+        super()._end_epoch(loss)
+        value = self.script[len(self.history) - 1]
+        self.history[-1] |= {"accuracy": value, "pgd_accuracy": value}
+
+
+@pytest.mark.parametrize(
+    ("validation", "script", "epochs"),
+    [
+        ({"stop_at_accuracy": 0.6}, (0.3, 0.5, 0.6, 0.7), 3),
+        ({"stop_at_accuracy": 0.6}, (0.3, 0.5, 0.5, 0.5), 4),
+        ({"stop_at_collapse": True}, (0.1, 0.3, 0.15, 0.4), 4),
+        ({"stop_at_collapse": True}, (0.1, 0.3, 0.14, 0.4), 3),
+        ({}, (0.9, 0.1, 0.9, 0.0), 4),
+    ],
+)
+def test_a_training_ends_where_its_recipe_says_also_after_a_resume(
+    validation: dict[str, object], script: tuple[float, ...], epochs: int, tmp_path: Path
+) -> None:
+    wanted = recipe(epochs=4, validation={"images": 10, "pgd_images": 4} | validation)
+    watched = training(wanted)
+    watched.__class__, watched.script = Scripted, script
+    weights = watched.run(tmp_path, quiet)
+    assert watched.step == epochs * watched.per_epoch
+    resumed = training(wanted)
+    resumed.resume(tmp_path / "checkpoint.safetensors")
+    same_tensors(resumed.run(tmp_path, quiet), weights)
+    assert resumed.step == watched.step
+
+
+@pytest.mark.parametrize("wish", [{"stop_at_collapse": True}, {"select": "pgd_accuracy"}])
+def test_what_pgd_accuracy_decides_needs_images_for_it(wish: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected pgd_images above 0"):
+        recipe(validation={"images": 10} | wish)
+
+
 def test_a_loss_that_is_not_finite_stops_the_training_by_name(tmp_path: Path) -> None:
     with pytest.raises(ModelOutputError, match=r"expected a finite training loss, got (nan|inf) at step"):
         training(recipe(schedule={"peak": 1e30})).run(tmp_path, quiet)
@@ -366,15 +462,46 @@ def test_robust_correct_reports_progress_to_the_end(trained: nn.Module, floats: 
     assert seen[-1][0] == seen[-1][1]
 
 
-def test_every_recipe_names_things_that_exist() -> None:
-    for name in registry.names("recipes"):
-        wanted: Recipe = registry.load("recipes", name)
-        registry.instantiate("objectives", wanted.objective)
-        build = registry.load("architectures", wanted.architecture.name)
-        with torch.device("meta"):
-            build(10, **wanted.architecture.params)
-        assert wanted.dataset in registry.names("datasets")
-        assert wanted.parent is None or wanted.parent in registry.names("models")
+@pytest.mark.parametrize("name", registry.names("recipes"))
+def test_a_recipe_names_things_that_exist_and_fit(name: str) -> None:
+    wanted: Recipe = registry.load("recipes", name)
+    made_here = {registry.load("recipes", other).model for other in registry.names("recipes")}
+    assert wanted.parent is None or wanted.parent in {*registry.names("models"), *made_here}
+    dataset = registry.load("datasets", wanted.dataset)
+    with torch.device("meta"):
+        network = registry.load("architectures", wanted.architecture.name)(
+            len(dataset.classes), **wanted.architecture.params
+        )
+        assert network(torch.empty(2, *shape_of(wanted.dataset))).shape == (2, len(dataset.classes))
+
+
+@pytest.mark.parametrize("name", registry.names("recipes"))
+def test_a_recipe_makes_a_step(name: str, tmp_path: Path) -> None:
+    """With its own objective, schedule and precision; a wide network stands in as its smallest sister."""
+    wanted: Recipe = registry.load("recipes", name)
+    dataset = registry.load("datasets", wanted.dataset)
+    channels, side, _ = shape_of(wanted.dataset)
+    count = 2 * len(dataset.classes)
+    images = torch.randint(256, (count, channels, side, side), generator=Rng(0).generator(), dtype=torch.uint8)
+    small = {"depth": 10, "width": 1} if wanted.architecture.name == "wide-resnet" else {}
+    network = registry.load("architectures", wanted.architecture.name)(
+        len(dataset.classes), **(wanted.architecture.params | small)
+    )
+    validation = wanted.validation.model_copy(update={"images": 10, "pgd_images": min(2, wanted.validation.pgd_images)})
+    brief = wanted.model_copy(update={"batch_size": 2, "epochs": 0.01, "validation": validation})
+    data = loop.partition(Split(images, torch.arange(count) % len(dataset.classes)), brief)
+    model = classifier(network, dataset.mean, dataset.std)
+    once = loop.begin(brief, model, data, made(wanted), CPU, parent=False)
+    before = {name: weight.clone() for name, weight in once.network.state_dict().items()}
+    after = once.run(tmp_path, quiet)
+    assert once.steps == 1
+    assert all(torch.isfinite(weight).all() for weight in after.values())
+    assert [name for name in before if not torch.equal(before[name], after[name])]
+
+
+def shape_of(dataset: str) -> tuple[int, int, int]:
+    channels, side = SIDES.get(dataset, (3, 32))
+    return channels, side, side
 
 
 def test_components_of_protocols_and_entries_exist() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the file in one stroke, with a checksum of everything in it."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
     text = json.dumps(checkpoint.state)
-    write_atomic(path, save_tensors(tensors, {"state": text, "sha256": _checksum(tensors, text)}))
+    write_atomic(path, save_tensors(tensors, {"state": text, "sha256": checksum(tensors, text)}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -48,12 +49,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         text, promised = header["__metadata__"]["state"], header["__metadata__"]["sha256"]
     except (SafetensorError, KeyError, ValueError) as error:
         raise IntegrityError(f"expected a checkpoint in {path}, got {error!r}; delete it to start anew") from None
-    if _checksum(tensors, text) != promised:
+    if checksum(tensors, text) != promised:
         raise IntegrityError(f"expected a checkpoint in {path}, got one with damaged bytes; delete it to start anew")
     return Checkpoint(tensors, json.loads(text))
 
 
-def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+def checksum(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """Return the SHA-256 of a text and of named tensors on the CPU."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         digest.update(name.encode())

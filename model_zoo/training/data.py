@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.core.contracts import Split
+from bench.core.errors import UsageError
 from bench.core.rng import Rng
 from model_zoo.training.recipe import Augmentation
 
@@ -22,10 +23,21 @@ class Partition(NamedTuple):
 
 
 def hold_out(split: Split, count: int, rng: Rng) -> Partition:
-    """Set `count` images aside, equally many of each class (the first classes take the remainder)."""
+    """Set `count` images aside, equally many of each class (the first classes take the remainder).
+
+    Raises:
+        UsageError: if a class has no image left to train with.
+    """
     order = torch.randperm(len(split.labels), generator=rng.generator())
-    classes = int(split.labels.max()) + 1
+    sizes = torch.bincount(split.labels).tolist()
+    classes = len(sizes)
     wanted = [count // classes + (c < count % classes) for c in range(classes)]
+    for label, (have, needed) in enumerate(zip(sizes, wanted, strict=True)):
+        if have <= needed:
+            raise UsageError(
+                f"expected more than {needed} images of class {label}, as {count} of {classes} classes are held out, "
+                f"got {have}; lower the recipe's validation.images"
+            )
     shuffled = split.labels[order]
     rank = torch.empty_like(shuffled)
     for c in range(classes):

@@ -22,7 +22,7 @@ from bench.core.errors import ModelOutputError, UsageError
 from bench.core.files import write_atomic
 from bench.core.rng import Rng
 from model_zoo.surrogate import smooth_copy
-from model_zoo.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
 from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
 from model_zoo.training.measure import accuracy, robust_correct
 from model_zoo.training.recipe import Recipe, Schedule
@@ -62,6 +62,8 @@ class Training:
     data: Partition
     objective: Objective
     device: torch.device
+    parent: str | None = None
+    """Checksum of the parent's weights."""
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
@@ -84,6 +86,11 @@ class Training:
         self.rng = Rng(self.recipe.seed).fork("training")
         self._started = time.monotonic()
         self.per_epoch = len(self.data.train.labels) // self.recipe.batch_size
+        if not self.per_epoch:
+            raise UsageError(
+                f"expected at least one batch of {self.recipe.batch_size} training images, got "
+                f"{len(self.data.train.labels)} images; lower the recipe's batch_size"
+            )
         self.steps = max(1, round(self.recipe.epochs * self.per_epoch))
         smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
         self.student = Student(self.model, smooth, self._fast)
@@ -97,7 +104,7 @@ class Training:
         """Train to the end, with a checkpoint in `folder` at least every minute, and return the chosen weights."""
         saved = self._started = time.monotonic()
         first = self.step
-        while self.step < self.steps:
+        while self.step < self.steps and not self._is_over():
             self.losses.append(self._one_step())
             self.step += 1
             ends_epoch = self.step % self.per_epoch == 0 or self.step == self.steps
@@ -173,6 +180,16 @@ class Training:
         if score > self.best_score:
             self.best, self.best_score = self._weights(), score
 
+    def _is_over(self) -> bool:
+        """Whether the last epoch reached what the recipe stops at."""
+        wanted = self.recipe.validation
+        if not self.history:
+            return False
+        if wanted.stop_at_accuracy is not None and self.history[-1]["accuracy"] >= wanted.stop_at_accuracy:
+            return True
+        under_attack = [row["pgd_accuracy"] for row in self.history] if wanted.stop_at_collapse else [0.0]
+        return under_attack[-1] < max(under_attack) / 2
+
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
@@ -188,6 +205,7 @@ class Training:
         return {
             "recipe": self.recipe.identity,
             "data": fingerprint(self.data.train),
+            "parent": self.parent,
         }
 
     def save(self, path: Path) -> None:
@@ -209,16 +227,17 @@ class Training:
         write_checkpoint(path, Checkpoint(tensors, state))
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint of the same recipe and data.
+        """Continue from a checkpoint of the same recipe, data and parent.
 
         Raises:
             IntegrityError: if the file is no checkpoint, or is damaged.
-            UsageError: if it belongs to another recipe or other data.
+            UsageError: if it belongs to another recipe, other data or another parent.
         """
         checkpoint = read_checkpoint(path)
         tensors, state = checkpoint
+        known = {"parent": self.parent} | state  # checkpoints of the first version do not name the parent
         for key, value in self.identity().items():
-            if state[key] != value:
+            if known[key] != value:
                 raise UsageError(f"expected a checkpoint of this {key}, got another in {path}; choose another --out")
         self.network.load_state_dict(checkpoint.part("model."))
         for name, momentum in checkpoint.part("momentum.").items():
@@ -249,7 +268,8 @@ def begin(
     """Return a training at its first step; without a parent's weights the network is initialised here."""
     if not parent:
         initialize(model, Rng(recipe.seed).fork("initialization"))
-    return Training(recipe, copy.deepcopy(model), data, objective, device)
+    start = checksum(model.state_dict()) if parent else None
+    return Training(recipe, copy.deepcopy(model), data, objective, device, parent=start)
 
 
 def partition(split: Split, recipe: Recipe) -> Partition:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.core.files import canonical_json, sha256_of
 from bench.core.protocol import Component, Name, PixelFraction, Strict
@@ -34,6 +34,18 @@ class Validation(Strict):
     step_size: PixelFraction = Field(default="2/255", validate_default=True)
     pgd_images: int = Field(default=0, ge=0, description="of them, attacked by 10 steps of PGD; 0: none")
     select: Literal["last", "accuracy", "pgd_accuracy"] = "last"
+    stop_at_accuracy: float | None = Field(
+        default=None, gt=0, lt=1, description="held-out accuracy at which the training ends, so that it underfits"
+    )
+    stop_at_collapse: bool = Field(
+        default=False, description="end where the PGD accuracy falls below half of its best: catastrophic overfitting"
+    )
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if (self.stop_at_collapse or self.select == "pgd_accuracy") and not self.pgd_images:
+            raise ValueError("expected pgd_images above 0, as the PGD accuracy decides, got 0")
+        return self
 
 
 class Recipe(Strict):
