@@ -1,69 +1,199 @@
-/* Sorting and copying, added to pages that are complete without them. */
+/* Sorting, filtering, choosing columns and copying, added to pages that are complete without them. */
 (function () {
   "use strict";
 
-  function key(row, column, isText) {
-    var cell = row.cells[column];
-    var text = (cell.querySelector("a") || cell).textContent.trim();
-    if (text === "" || text.charAt(0) === "–") return null;
-    if (isText) return text.toLowerCase();
-    var number = parseFloat(text.replace("−", "-"));
+  function list(nodes) { return Array.prototype.slice.call(nodes); }
+
+  function make(tag, properties, children) {
+    var node = document.createElement(tag);
+    Object.keys(properties || {}).forEach(function (name) {
+      if (name in node) node[name] = properties[name];
+      else node.setAttribute(name, properties[name]);
+    });
+    (children || []).forEach(function (child) { node.append(child); });
+    return node;
+  }
+
+  // ---- sorting -------------------------------------------------------------------------------------------------
+
+  function text(row, column) { return row.cells[column].textContent.trim().replace(/\s+/g, " "); }
+
+  function sortKey(row, index, header) {
+    if (header.hasAttribute("data-as-built")) return index;
+    var link = row.cells[header.cellIndex].querySelector("a");
+    var value = link ? link.textContent : text(row, header.cellIndex);
+    if (value === "" || value.charAt(0) === "–") return null;
+    if (header.hasAttribute("data-text")) return value.toLowerCase();
+    var number = parseFloat(value.replace("−", "-"));
     return isNaN(number) ? null : number;
   }
 
-  function sort(table, header, direction) {
+  function sort(board, header, direction) {
     var sign = direction === "ascending" ? 1 : -1;
-    var body = table.tBodies[0];
-    var isText = header.hasAttribute("data-text");
-    var asBuilt = header.hasAttribute("data-as-built");
-    table.rowsAsBuilt
-      .map(function (row, index) { return { row: row, index: index, key: asBuilt ? index : key(row, header.cellIndex, isText) }; })
+    var sorted = board.rows
+      .map(function (row, index) { return { row: row, index: index, key: sortKey(row, index, header) }; })
       .sort(function (a, b) {
         if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.index - b.index;
         return sign * ((a.key > b.key) - (a.key < b.key)) || a.index - b.index;
-      })
-      .forEach(function (item) { body.appendChild(item.row); });
-    table.querySelectorAll("th[aria-sort]").forEach(function (other) { other.removeAttribute("aria-sort"); });
+      });
+    board.body.append.apply(board.body, sorted.map(function (item) { return item.row; }));
+    board.headers.forEach(function (other) { other.removeAttribute("aria-sort"); });
     header.setAttribute("aria-sort", direction);
   }
 
-  function makeSortable(table) {
-    table.rowsAsBuilt = Array.prototype.slice.call(table.tBodies[0].rows);
-    table.querySelectorAll("th[data-first]").forEach(function (header) {
-      var button = document.createElement("button");
-      button.type = "button";
-      while (header.firstChild) button.appendChild(header.firstChild);
+  function name(header) { return header.getAttribute("data-name"); }
+
+  function makeSortable(board) {
+    board.headers.forEach(function (header) {
+      if (!header.hasAttribute("data-first")) return;
+      var button = make("button", { type: "button" }, list(header.childNodes));
       button.addEventListener("click", function () {
         var now = header.getAttribute("aria-sort");
-        sort(table, header, now ? (now === "ascending" ? "descending" : "ascending") : header.getAttribute("data-first"));
+        var next = now ? (now === "ascending" ? "descending" : "ascending") : header.getAttribute("data-first");
+        sort(board, header, next);
+        board.state.sort = name(header);
+        board.state.order = next;
+        remember(board);
       });
-      header.appendChild(button);
+      header.append(button);
     });
   }
+
+  // ---- filters and columns: each is an entry of the state, and the state is in the address ------------------------
+
+  function flags(row) { return list(row.querySelectorAll("[data-flag]")).map(function (chip) { return chip.getAttribute("data-flag"); }); }
+
+  function filtersOf(board) {
+    var filters = board.headers.filter(function (header) { return header.hasAttribute("data-filter"); }).map(function (header) {
+      return { name: name(header), of: function (row) { return [text(row, header.cellIndex)]; } };
+    });
+    filters.push({ name: "Flag", of: function (row) { var found = flags(row); return found.length ? found : ["none"]; } });
+    return filters.filter(function (filter) {
+      var values = {};
+      board.rows.forEach(function (row) { filter.of(row).forEach(function (value) { values[value] = true; }); });
+      filter.values = Object.keys(values).sort();
+      return filter.values.length > 1;
+    });
+  }
+
+  function apply(board) {
+    var words = (board.state.search || "").toLowerCase().split(/\s+/);
+    var shown = 0;
+    board.rows.forEach(function (row, index) {
+      var fits = words.every(function (word) { return board.texts[index].indexOf(word) >= 0; })
+        && board.filters.every(function (filter) { var wanted = board.state[filter.name]; return !wanted || filter.of(row).indexOf(wanted) >= 0; });
+      row.hidden = !fits;
+      shown += fits;
+    });
+    board.status.textContent = shown === board.rows.length ? shown + " models" : shown + " of " + board.rows.length + " models";
+    var hidden = (board.state.hide || "").split("~");
+    board.headers.forEach(function (header) {
+      var hide = hidden.indexOf(name(header)) >= 0;
+      if (hide === header.hidden) return;
+      header.hidden = hide;
+      board.rows.forEach(function (row) { row.cells[header.cellIndex].hidden = hide; });
+    });
+  }
+
+  function remember(board) {
+    var query = new URLSearchParams(location.search);
+    Array.from(query.keys()).filter(function (key) { return key.indexOf(board.id + ".") === 0; }).forEach(function (key) { query.delete(key); });
+    Object.keys(board.state).forEach(function (key) { if (board.state[key]) query.set(board.id + "." + key, board.state[key]); });
+    var search = query.toString();
+    history.replaceState(null, "", location.pathname + (search ? "?" + search : "") + location.hash);
+  }
+
+  function recall(board) {
+    new URLSearchParams(location.search).forEach(function (value, key) {
+      if (key.indexOf(board.id + ".") === 0) board.state[key.slice(board.id.length + 1)] = value;
+    });
+  }
+
+  function changed(board, key, value) {
+    board.state[key] = value;
+    apply(board);
+    remember(board);
+  }
+
+  function searchField(board) {
+    var input = make("input", { type: "search", value: board.state.search || "", placeholder: "name, training, …" });
+    input.addEventListener("input", function () { changed(board, "search", input.value.trim()); });
+    return make("label", {}, ["Search ", input]);
+  }
+
+  function choice(board, filter) {
+    var options = ["all"].concat(filter.values).map(function (value, index) {
+      return make("option", { value: index ? value : "", textContent: value });
+    });
+    var select = make("select", {}, options);
+    select.value = board.state[filter.name] || "";
+    select.addEventListener("change", function () { changed(board, filter.name, select.value); });
+    return make("label", {}, [filter.name + " ", select]);
+  }
+
+  function columnChooser(board) {
+    var boxes = board.headers.filter(function (header) { return !header.classList.contains("pinned"); }).map(function (header) {
+      var box = make("input", { type: "checkbox", checked: !header.hidden, value: name(header) });
+      return { box: box, label: make("label", {}, [box, " " + name(header)]) };
+    });
+    boxes.forEach(function (item) {
+      item.box.addEventListener("change", function () {
+        changed(board, "hide", boxes.filter(function (other) { return !other.box.checked; }).map(function (other) { return other.box.value; }).join("~"));
+      });
+    });
+    return make("details", { className: "columns" }, [
+      make("summary", { textContent: "Columns" }),
+      make("fieldset", {}, [make("legend", { className: "hidden", textContent: "Columns to show" })].concat(boxes.map(function (item) { return item.label; })))
+    ]);
+  }
+
+  function makeBoard(table) {
+    var board = {
+      id: table.getAttribute("data-board"), state: {}, body: table.tBodies[0],
+      rows: list(table.tBodies[0].rows), headers: list(table.tHead.rows[0].cells)
+    };
+    board.texts = board.rows.map(function (row) { return row.textContent.toLowerCase(); });
+    board.filters = filtersOf(board);
+    board.status = make("p", { className: "status" });
+    board.status.setAttribute("role", "status");
+    recall(board);
+    makeSortable(board);
+    var sorted = board.headers.filter(function (header) { return name(header) === board.state.sort && header.hasAttribute("data-first"); })[0];
+    if (sorted) sort(board, sorted, board.state.order === "ascending" ? "ascending" : "descending");
+    apply(board);
+    var reset = make("button", { type: "button", className: "quiet button", textContent: "Reset" });
+    reset.addEventListener("click", function () {
+      board.state = {};
+      remember(board);
+      location.reload();
+    });
+    var controls = [searchField(board)].concat(board.filters.map(function (filter) { return choice(board, filter); }), [columnChooser(board), reset, board.status]);
+    var toolbar = make("div", { className: "controls" }, controls);
+    toolbar.setAttribute("role", "group");
+    toolbar.setAttribute("aria-label", "Search, filters and columns of " + board.id);
+    table.parentNode.before(toolbar);
+  }
+
+  // ---- copying, and links into closed parts -----------------------------------------------------------------------
 
   function makeCopyable(block) {
-    var button = document.createElement("button");
-    button.type = "button";
-    button.className = "copy";
-    button.textContent = "Copy";
+    var button = make("button", { type: "button", className: "copy", textContent: "Copy" });
     button.addEventListener("click", function () {
-      var text = block.textContent.trim();
       function done() { button.textContent = "Copied"; }
       function select() { window.getSelection().selectAllChildren(block); button.textContent = "Selected"; }
-      if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, select);
+      if (navigator.clipboard) navigator.clipboard.writeText(block.textContent.trim()).then(done, select);
       else select();
     });
-    block.parentNode.insertBefore(button, block);
+    block.before(button);
   }
 
-  document.querySelectorAll("table.sortable").forEach(makeSortable);
-  document.querySelectorAll(".copyable").forEach(makeCopyable);
-
-  // A link to something inside a closed <details> opens it.
   function reveal() {
     var target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     for (var node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
   }
+
+  list(document.querySelectorAll("table.sortable")).forEach(makeBoard);
+  list(document.querySelectorAll(".copyable")).forEach(makeCopyable);
   window.addEventListener("hashchange", reveal);
   reveal();
 })();

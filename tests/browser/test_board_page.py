@@ -1,0 +1,106 @@
+"""The board's page in a browser, opened from disk: sorting, searching, filtering, columns, and views to share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.core.records import Flag
+from leaderboard.build import build
+from tests.browser.chromium import visit
+from tests.factories import model_entry, store_run
+
+ROBUSTNESS = {"natural-wrn28": 0.2, "pgd-wrn28": 0.5, "art-wrn28": 0.8, "new-wrn28": 0.9}
+IMAGES = [np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)]
+BOARD = "cifar10-linf8-v1"
+SCRIPT = """
+function button(text) {
+  return Array.from(document.querySelectorAll("button")).find(function (b) { return b.textContent.startsWith(text); });
+}
+function set(selector, value, kind) {
+  var node = document.querySelector(selector);
+  node.value = value;
+  node.dispatchEvent(new Event(kind));
+}
+function names() {
+  return Array.from(document.querySelectorAll(".sortable tbody tr")).filter(function (row) { return !row.hidden; })
+    .map(function (row) { return row.querySelector("th a").textContent; });
+}
+function sorted() {
+  var heads = Array.from(document.querySelectorAll("[aria-sort]"));
+  return heads.map(function (head) { return head.textContent + " " + head.ariaSort; });
+}
+function told() { return [document.querySelector("[role=status]").textContent, location.search]; }
+function widths() {
+  return Array.from(document.querySelectorAll(".sortable > * > tr")).map(function (row) {
+    return Array.from(row.cells).filter(function (cell) { return cell.offsetWidth; }).length;
+  });
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("browser")
+    for index, (name, robustness) in enumerate(ROBUSTNESS.items()):
+        entry = model_entry(name, accuracy={"images": 10, "clean": 0.9 - 0.1 * index, "pgd40": None})
+        flags = (Flag(name="infeasible-share", detail="so"),) if name.startswith("pgd") else ()
+        store_run(root / "results", entry, robustness=robustness, showcase=IMAGES, flags=flags)
+        if not name.startswith("new"):
+            store_run(root / "results", entry, "random-noise", robustness=robustness + 0.1)
+    build(root / "results", root / "site")
+    return root / "site"
+
+
+def test_sorting_by_clicks(site: Path) -> None:
+    script = """var seen = [[names(), sorted()]];
+      ["Clean", "Clean", "random-noise", "random-noise", "Rank"].forEach(function (head) {
+        button(head).click();
+        seen.push([names(), sorted()]);
+      });
+      return seen;"""
+    built, descending, ascending, noise, noise_turned, back = visit(site, SCRIPT + script)
+    assert built == [["art-wrn28", "pgd-wrn28", "natural-wrn28", "new-wrn28"], ["Rank ascending"]]
+    assert descending == [["natural-wrn28", "pgd-wrn28", "art-wrn28", "new-wrn28"], ["Cleanaccuracy descending"]]
+    assert ascending == [["new-wrn28", "art-wrn28", "pgd-wrn28", "natural-wrn28"], ["Cleanaccuracy ascending"]]
+    assert noise[0] == ["art-wrn28", "pgd-wrn28", "natural-wrn28", "new-wrn28"]
+    assert noise_turned[0] == ["natural-wrn28", "pgd-wrn28", "art-wrn28", "new-wrn28"], "what is undefined stays last"
+    assert back == built
+
+
+def test_searching_and_filtering_write_the_address_and_say_how_many_are_left(site: Path) -> None:
+    script = """set("[type=search]", "ART wide", "input");
+      var searched = [names(), told()];
+      set("[type=search]", "", "input");
+      set("select:has([value=infeasible-share])", "infeasible-share", "change");
+      return [searched, [names(), told()]];"""
+    assert visit(site, SCRIPT + script) == [
+        [["art-wrn28"], ["1 of 4 models", f"?{BOARD}.search=ART+wide"]],
+        [["pgd-wrn28"], ["1 of 4 models", f"?{BOARD}.Flag=infeasible-share"]],
+    ]
+
+
+def test_an_address_restores_its_view(site: Path) -> None:
+    query = {"search": "wrn28", "Flag": "none", "sort": "Clean accuracy", "order": "descending", "hide": "Rank~Added"}
+    script = """var before = [names(), widths()];
+      Array.from(document.querySelectorAll(".columns input:not(:checked)")).forEach(function (box) { box.click(); });
+      return [before, [names(), widths()], told()[1]];"""
+    seen = visit(site, SCRIPT + script, query={f"{BOARD}.{key}": value for key, value in query.items()})
+    (names, widths), (names_again, all_widths), address = seen
+    assert names == names_again == ["natural-wrn28", "art-wrn28", "new-wrn28"]
+    assert {width for width in widths if width} == {max(all_widths) - 2}
+    assert "hide" not in address
+
+
+def test_a_hostile_address_changes_nothing(site: Path) -> None:
+    query = {f"{BOARD}.{key}": "<img src=x onerror=alert(1)>" for key in ("sort", "order", "hide", "constructor")}
+    assert len(visit(site, SCRIPT + "return names();", query=query)) == 4
+
+
+@pytest.mark.parametrize("page", ["index.html", "about.html", "models/art-wrn28.html"])
+def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Path, page: str) -> None:
+    script = """return [document.documentElement.scrollWidth <= window.innerWidth,
+      performance.getEntriesByType("resource").every(function (entry) { return entry.name.startsWith("file:"); })];"""
+    assert visit(site, script, page=page, width=500) == [True, True]
