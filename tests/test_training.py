@@ -477,7 +477,7 @@ def test_a_recipe_names_things_that_exist_and_fit(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("recipes"))
 def test_a_recipe_makes_a_step(name: str, tmp_path: Path) -> None:
-    """With its own objective, schedule and precision; a wide network stands in as its smallest sister."""
+    """With its own objective and precision, at its highest learning rate; a wide network as its smallest sister."""
     wanted: Recipe = registry.load("recipes", name)
     dataset = registry.load("datasets", wanted.dataset)
     channels, side, _ = shape_of(wanted.dataset)
@@ -488,15 +488,16 @@ def test_a_recipe_makes_a_step(name: str, tmp_path: Path) -> None:
         len(dataset.classes), **(wanted.architecture.params | small)
     )
     validation = wanted.validation.model_copy(update={"images": 10, "pgd_images": min(2, wanted.validation.pgd_images)})
-    brief = wanted.model_copy(update={"batch_size": 2, "epochs": 0.01, "validation": validation})
+    changes = {"batch_size": 2, "epochs": 0.01, "validation": validation}
+    brief = wanted.model_copy(update=changes | {"schedule": wanted.schedule.model_copy(update={"warmup": 0.0})})
     data = loop.partition(Split(images, torch.arange(count) % len(dataset.classes)), brief)
     model = classifier(network, dataset.mean, dataset.std)
     once = loop.begin(brief, model, data, made(wanted), CPU, parent=False)
-    before = {name: weight.clone() for name, weight in once.network.state_dict().items()}
+    before = once.network.state_dict()["head.weight"].clone()
     after = once.run(tmp_path, quiet)
     assert once.steps == 1
     assert all(torch.isfinite(weight).all() for weight in after.values())
-    assert [name for name in before if not torch.equal(before[name], after[name])]
+    assert not torch.equal(after["head.weight"], before)
 
 
 def shape_of(dataset: str) -> tuple[int, int, int]:
