@@ -87,6 +87,11 @@ class Board:
         return any(standing.rank is not None for standing in self.standings)
 
     @property
+    def compared(self) -> tuple[Standing, ...]:
+        """The models that can be compared with each other."""
+        return tuple(s for s in self.standings if not s.remarks and s.score is not None)
+
+    @property
     def mixed(self) -> bool:
         """Whether some of the models cannot be compared with the others."""
         return any(standing.remarks for standing in self.standings)

@@ -13,6 +13,7 @@ from leaderboard.board import Board, Standing, boards, newest_weights, shortfall
 from leaderboard.certainty import with_certainty
 from leaderboard.exhibit import find_exhibit
 from leaderboard.export import board_data, pairs_table, standings_table
+from leaderboard.plots import distribution
 from leaderboard.rows import read_rows, read_runs, summary_table, to_csv
 from leaderboard.site import Staging, staged
 from leaderboard.strips import draw_sprite, sprite_name, strips
@@ -50,6 +51,8 @@ def build(results: Path, out: Path) -> BuildReport:
         for name, of_model in sorted(by_model.items()):
             site.add(f"models/{name}.html", _model(of_model, made, set(by_model), site))
         site.add("index.html", pages.index_page(made, find_exhibit(made)))
+        for board in made:
+            site.add(f"plots/{board.protocol.key}.html", pages.plots_page(board, distribution(board, read_rows)))
         site.add("about.html", pages.about_page(made))
         site.add("data/leaderboard.csv", to_csv(summary_table(runs)))
         site.add("data/standings.csv", to_csv(standings_table(made)))

@@ -20,7 +20,7 @@ def with_certainty(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame])
 
     Every model counts with its values under its own strongest attack. Models that cannot be compared stay out.
     """
-    compared = [s for s in board.standings if not s.remarks and s.strongest is not None]
+    compared = board.compared
     if len(compared) < 2:
         return board
     columns = [_values(board, standing, read_rows) for standing in compared]

@@ -18,6 +18,7 @@ from bench.core.store import StoredRun
 from leaderboard.board import Board, Standing
 from leaderboard.exhibit import Exhibit
 from leaderboard.export import PAIR_COLUMNS, STANDING_COLUMNS
+from leaderboard.plots import Axis, Curves, Interval, axis, heat, ranks, scatter, scores
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS
 from leaderboard.strips import Strip
 
@@ -62,6 +63,18 @@ def index_page(boards: list[Board], exhibit: Exhibit | None) -> str:
 def model_page(entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str]) -> str:
     """Return a model's page: its entry, and its runs by protocol."""
     return _render("model.html", root="../", entry=entry, groups=groups, models=models)
+
+
+def plots_page(board: Board, curves: Curves | None) -> str:
+    """Return the page of a board's plots."""
+    drawn = {
+        "scatter": scatter(board),
+        "scores": scores(board),
+        "ranks": ranks(board),
+        "curves": curves,
+        "heat": heat(board),
+    }
+    return _render("plots.html", root="../", board=board, **drawn)
 
 
 def about_page(boards: list[Board]) -> str:
@@ -132,6 +145,10 @@ def _number(value: float | None, digits: int = 3) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
+def _axis_around(rows: list[Interval]) -> Axis:
+    return axis([value for row in rows for value in (row.low, row.high)], 200, 720)
+
+
 def _rank(standing: Standing) -> str:
     """Write a rank as the interval that it may be, such as 1–2."""
     low, high = standing.rank_interval or (standing.rank, standing.rank)
@@ -191,6 +208,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "MEANINGS": MEANINGS,
         "axis": _axis,
+        "axis_around": _axis_around,
         "axis_of": _axis_of,
         "bar": _bar,
         "command": command,
