@@ -128,7 +128,7 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
     explained = _explained(bench, predict(bench.model, before_images), samples.labels)
     before = bench.judge.view(bench.model, before_images, explained, rng)
     after = bench.judge.view(bench.model, after_images, explained, rng)
-    pair = Pair(before, after, labels)
+    pair = Pair(before, after, labels, attacked.feasible.to(bench.device))
     confidence = [view.logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1) for view in (before, after)]
     predicted = [view.logits.argmax(1) for view in (before, after)]
     gaps = [_gap(bench, view, explained) for view in (before, after)]

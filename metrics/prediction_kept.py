@@ -1,4 +1,4 @@
-"""Whether the predicted class stays the same."""
+"""Whether the attack left the predicted class as it was."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from metrics._undefined import nan_where_nan
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionKept(Metric):
-    """1 if the class predicted after is the class predicted before, else 0, whatever the label.
+    """1 if the attack's image is predicted as the clean one is, else 0, whatever the label.
 
-    Where the protocol keeps predictions it is 1 by construction; elsewhere it tells how many attributions were compared
-    across a change of class.
+    Where the protocol keeps predictions, 0 marks an image that the judge put back because its class had changed;
+    elsewhere, an attribution that was compared across a change of class.
 
     Source:
         The constraint of Ghorbani, Abid, Zou 2019, reported as a number.
         Differs: nothing.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64, 0 or 1; NaN where a logit is NaN."""
         before, after = pair.before.logits, pair.after.logits
-        return nan_where_nan(before.argmax(1) == after.argmax(1), before, after)
+        kept = before.argmax(1) == after.argmax(1)
+        return nan_where_nan(kept if pair.feasible is None else kept & pair.feasible, before, after)

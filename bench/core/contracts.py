@@ -99,6 +99,9 @@ class Pair:
     after: View
     labels: Tensor
     """(N,) true classes."""
+    feasible: Tensor | None = None
+    """(N,) bool, False where the attack's image changed a class that had to stay, so that `after` is the clean image;
+    None where nothing was undone."""
 
 
 class Cost(NamedTuple):

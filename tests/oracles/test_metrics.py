@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,6 +193,8 @@ def test_accuracy_and_prediction_kept_compare_classes() -> None:
     after = torch.tensor([[3.0, 1.0], [0.0, 1.0], [0.0, 9.0], [5.0, 1.0]])
     blank = torch.zeros(4, 1, 2, 2)
     pair = Pair(view_of(blank, before), view_of(blank, after), torch.tensor([0, 1, 1, 0]))
+    put_back = replace(pair, feasible=torch.tensor([False, True, True, True]))
+    assert PredictionKept()(put_back).tolist() == [0, 0, 1, 0]
     assert Accuracy()(pair).tolist() == [1, 0, 1, 0]
     assert PredictionKept()(pair).tolist() == [1, 0, 1, 0]
     assert Accuracy()(swapped(pair)).tolist() == [1, 1, 1, 1]
