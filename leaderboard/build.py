@@ -8,9 +8,10 @@ from pathlib import Path
 
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
-from leaderboard import pages
+from leaderboard import latex, pages
 from leaderboard.board import Board, Standing, boards, newest_weights, shortfalls
 from leaderboard.certainty import with_certainty
+from leaderboard.comparison import comparisons, page_name
 from leaderboard.exhibit import find_exhibit
 from leaderboard.export import board_data, pairs_table, standings_table
 from leaderboard.plots import distribution
@@ -50,13 +51,21 @@ def build(results: Path, out: Path) -> BuildReport:
             site.add(f"static/{file.name}", file.read_bytes())
         for name, of_model in sorted(by_model.items()):
             site.add(f"models/{name}.html", _model(of_model, made, set(by_model), site))
-        site.add("index.html", pages.index_page(made, find_exhibit(made)))
+        compared = set()
         for board in made:
-            site.add(f"plots/{board.protocol.key}.html", pages.plots_page(board, distribution(board, read_rows)))
+            key = board.protocol.key
+            site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read_rows)))
+            site.add(f"data/{key}.tex", latex.table(board))
+            for pair in comparisons(board, read_rows):
+                name = f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}"
+                site.add(name, pages.compare_page(board, pair))
+                compared.add(name)
+        site.add("index.html", pages.index_page(made, find_exhibit(made), compared))
         site.add("about.html", pages.about_page(made))
         site.add("data/leaderboard.csv", to_csv(summary_table(runs)))
         site.add("data/standings.csv", to_csv(standings_table(made)))
         site.add("data/pairs.csv", to_csv(pairs_table(made)))
+        site.add("data/models.bib", latex.bibliography(made))
         site.add("data/leaderboard.json", canonical_json(board_data(made, runs)) + "\n")
     return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
 

@@ -16,6 +16,7 @@ from bench.core.flags import MEANINGS
 from bench.core.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
 from leaderboard.board import Board, Standing
+from leaderboard.comparison import Comparison, page_name
 from leaderboard.exhibit import Exhibit
 from leaderboard.export import PAIR_COLUMNS, STANDING_COLUMNS
 from leaderboard.plots import Axis, Curves, Interval, axis, heat, ranks, scatter, scores
@@ -55,9 +56,9 @@ class RunView:
         return self.record.run_id[:12]
 
 
-def index_page(boards: list[Board], exhibit: Exhibit | None) -> str:
-    """Return the page of all boards."""
-    return _render("index.html", root="", boards=boards, exhibit=exhibit)
+def index_page(boards: list[Board], exhibit: Exhibit | None, compared: set[str]) -> str:
+    """Return the page of all boards; `compared` names the pages that compare two models."""
+    return _render("index.html", root="", boards=boards, exhibit=exhibit, compared=compared)
 
 
 def model_page(entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str]) -> str:
@@ -75,6 +76,11 @@ def plots_page(board: Board, curves: Curves | None) -> str:
         "heat": heat(board),
     }
     return _render("plots.html", root="../", board=board, **drawn)
+
+
+def compare_page(board: Board, pair: Comparison) -> str:
+    """Return the page that compares two models of a board."""
+    return _render("compare.html", root="../../", board=board, pair=pair)
 
 
 def about_page(boards: list[Board]) -> str:
@@ -213,5 +219,6 @@ def _environment() -> jinja2.Environment:
         "bar": _bar,
         "command": command,
         "direction": _direction,
+        "page_name": page_name,
     }
     return environment

@@ -43,9 +43,7 @@ def rank_intervals(values: Floats) -> Integers:
         Goldstein and Spiegelhalter 1996, bootstrap intervals of ranks.
         Differs: nothing; every resample draws the same images for all models, which is what makes it paired.
     """
-    n = len(values)
-    weights = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means = weights @ values / n
+    means = _resampled_means(values)
     ordered = np.sort(-means, axis=1)
     ranks = np.stack([1 + np.searchsorted(row, -mean) for row, mean in zip(ordered, means, strict=True)])
     ends = (
@@ -53,6 +51,19 @@ def rank_intervals(values: Floats) -> Integers:
         np.quantile(ranks, 1 - LEVEL / 2, axis=0, method="higher"),
     )
     return np.stack(ends, axis=1).astype(np.int64)
+
+
+def bootstrap_interval(values: Floats) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles of the mean of (N,) values over resamples of them."""
+    low, high = np.quantile(_resampled_means(values), [LEVEL / 2, 1 - LEVEL / 2])
+    return float(low), float(high)
+
+
+def _resampled_means(values: Floats) -> Floats:
+    n = len(values)
+    weights = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    means: Floats = weights @ values / n
+    return means
 
 
 def differences(values: Floats) -> Differences:

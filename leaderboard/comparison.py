@@ -1,0 +1,114 @@
+"""Two models, image by image: how far and how surely they differ, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from bench.core.store import StoredRun
+from leaderboard.board import Board, Standing, robustness
+from leaderboard.plots import Axis
+from leaderboard.statistics import bootstrap_interval
+from leaderboard.strips import Strip, class_name, strips
+
+MODELS = 8
+"""Models of a board, from its top, whose pairs have a page each."""
+
+EXTREMES = 5
+"""Images in each list of largest differences."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image under the strongest attack of either model: values of the primary metric, and how they differ."""
+
+    sample_id: str
+    label: str
+    first: float
+    second: float
+    gain: float
+    """By how much the first model is more robust on it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the images that both classify correctly, the one that is higher on the board first."""
+
+    first: Standing
+    second: Standing
+    images: tuple[Image, ...]
+    """From the image on which the first model leads most to the one on which the second does."""
+    interval: tuple[float, float]
+    strips: tuple[tuple[Image, Strip, Strip], ...]
+    """The showcase images of both, the largest difference first."""
+
+    @property
+    def mean(self) -> float:
+        """Mean gain of the first model."""
+        return float(np.mean([image.gain for image in self.images]))
+
+    @property
+    def wins(self) -> tuple[int, int]:
+        """On how many images each model is the more robust one."""
+        return sum(i.gain > 0 for i in self.images), sum(i.gain < 0 for i in self.images)
+
+    @property
+    def extremes(self) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
+        """The images on which either model leads most."""
+        ahead, behind = self.images[:EXTREMES], self.images[: -EXTREMES - 1 : -1]
+        return tuple(i for i in ahead if i.gain > 0), tuple(i for i in behind if i.gain < 0)
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Axes of one scale for the values under either model."""
+        values = [value for image in self.images for value in (image.first, image.second)]
+        low, high = min(values), max(values)
+        air = 0.04 * (high - low) or 0.5
+        return Axis(low - air, high + air, 56, 372), Axis(low - air, high + air, 330, 14)
+
+    @property
+    def cloud(self) -> str:
+        """The `d` of a path with a dot per image."""
+        x, y = self.axes
+        return "".join(f"M{x.at(i.first):g} {y.at(i.second):g}h0" for i in self.images)
+
+
+def page_name(first: str, second: str) -> str:
+    """Return the name of the page that compares two models."""
+    return f"{first}--{second}.html"
+
+
+def comparisons(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> list[Comparison]:
+    """Return the pairs of the first models of a board that have an image in common."""
+    shown = [(s, s.runs[str(s.strongest)]) for s in board.compared[:MODELS]]
+    rows = {s.entry.name: read_rows(run) for s, run in shown}
+    drawn = {s.entry.name: {strip.sample_id: strip for strip in strips(run, rows[s.entry.name])} for s, run in shown}
+    found = []
+    for (first, run), (second, _) in combinations(shown, 2):
+        sides = [rows[standing.entry.name] for standing in (first, second)]
+        images = _images(run, *sides)
+        if images:
+            pictures = [drawn[standing.entry.name] for standing in (first, second)]
+            both = [i for i in images if all(i.sample_id in side for side in pictures)]
+            both.sort(key=lambda image: -abs(image.gain))
+            shown_twice = tuple((i, pictures[0][i.sample_id], pictures[1][i.sample_id]) for i in both)
+            interval = bootstrap_interval(np.array([image.gain for image in images]))
+            found.append(Comparison(first, second, tuple(images), interval, shown_twice))
+    return found
+
+
+def _images(run: StoredRun, first: pd.DataFrame, second: pd.DataFrame) -> list[Image]:
+    spec = run.record.spec
+    metric = spec.primary_metric
+    columns = ["sample_id", "label", metric]
+    sides = [side.loc[side["correct"].astype(bool), columns].dropna() for side in (first, second)]
+    merged = sides[0].merge(sides[1][["sample_id", metric]], on="sample_id", suffixes=("_first", "_second"))
+    images = [
+        Image(str(name), class_name(run.record, int(label)), a, b, robustness(spec.primary, a - b))
+        for name, label, a, b in merged.itertuples(index=False)
+    ]
+    return sorted(images, key=lambda image: (-image.gain, image.sample_id))

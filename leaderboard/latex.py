@@ -1,0 +1,64 @@
+"""A board for papers: a LaTeX table, and the BibTeX of its models."""
+
+from __future__ import annotations
+
+from bench.core.records import Summary
+from leaderboard.board import Board, Standing
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def table(board: Board) -> str:
+    """Return a board as a `tabular` that needs the package booktabs."""
+    attacks = board.attacks
+    heads = ["rank", "model", "training", "clean", "worst case", *attacks]
+    lines = [" & ".join(map(escaped, heads)) + r" \\", r"\midrule"]
+    lines += [" & ".join(_cells(board, standing)) + r" \\" for standing in board.standings]
+    note = (
+        f"% {board.protocol.key}: mean {board.spec.primary_metric} over the images that each model classifies "
+        "correctly, with 95 % bootstrap intervals\n"
+    )
+    columns = "rll" + "r" * (2 + len(attacks))
+    body = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", *lines, r"\bottomrule", r"\end{tabular}"]
+    return note + "\n".join(body) + "\n"
+
+
+def bibliography(boards: list[Board]) -> str:
+    """Return the citations of all models on the boards, each once, in the order of the models' names."""
+    entries = {s.entry.name: s.entry.citation.strip() for board in boards for s in board.standings}
+    return "\n\n".join(dict.fromkeys(text for _, text in sorted(entries.items()) if text)) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return text as LaTeX prints it, on one line."""
+    return "".join(_SPECIAL.get(character, character) for character in " ".join(text.split()))
+
+
+def _cells(board: Board, standing: Standing) -> list[str]:
+    low, high = standing.rank_interval or (standing.rank, standing.rank)
+    rank = "--" if low is None else str(low) if low == high else f"{low}--{high}"
+    accuracy = standing.entry.accuracy
+    means = [_mean(standing.summary(attack, board.spec.primary_metric)) for attack in board.attacks]
+    return [
+        rank,
+        escaped(standing.entry.name),
+        escaped(standing.entry.training.method),
+        "--" if accuracy is None else f"{100 * accuracy.clean:.1f}",
+        _interval(standing.score),
+        *means,
+    ]
+
+
+def _mean(summary: Summary | None) -> str:
+    return "--" if summary is None or summary.mean is None else f"${summary.mean:.3f}$"
+
+
+def _interval(summary: Summary | None) -> str:
+    if summary is None or summary.mean is None:
+        return "--"
+    return f"${summary.mean:.3f}$ [${summary.low:.3f}$, ${summary.high:.3f}$]"
