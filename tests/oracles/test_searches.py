@@ -18,6 +18,7 @@ from attacks.ifia_topk import IfiaTopk, mass_outside
 from attacks.ifia_topk_momentum import IfiaTopkMomentum
 from attacks.lens_topk import LensTopk
 from attacks.nes import Nes
+from attacks.random_noise import RandomNoise
 from attacks.random_walk import RandomWalk
 from attacks.target_map import TargetMap, closeness, frame
 from bench.attributions.gradient import Gradient
@@ -114,8 +115,20 @@ def test_the_black_box_search_climbs_the_map_distance(model: nn.Module, images: 
         attacked = attack.perturb(victim, images, LABELS, threat=FREE, rng=RNG)
         return -victim.similarity(before, victim.observe(attacked, LABELS))
 
-    found = reached(Nes(steps=10, draws=20, step_size="2/255"))
-    assert (found > reached(RandomWalk(steps=10, step_size="2/255"))).all()
+    found = reached(Nes(steps=10, draws=20))
+    assert (found > reached(RandomNoise(draws=30))).all()
+
+
+def test_the_black_box_search_ignores_pairs_that_change_the_class(model: nn.Module, images: Tensor) -> None:
+    class NeverKept(WhiteBoxVictim):
+        def similarity(self, before: View, after: View) -> Tensor:
+            return torch.full((len(after.images),), torch.inf, dtype=torch.float64)
+
+    victim = victim_of(model, Kendall(), "black-box")
+    blind = NeverKept(**{name: value for name, value in vars(victim).items() if not name.startswith("_")})
+    attacked = Nes(steps=2, draws=2).perturb(blind, images, LABELS, threat=FREE, rng=RNG)
+    start = _search.uniform_start(images, FREE, RNG.fork("start", 0))
+    assert torch.equal(attacked, start)
 
 
 @pytest.mark.parametrize("method", [Gradient(), IntegratedGradients(nodes=3)], ids=lambda m: type(m).__name__)
