@@ -6,9 +6,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import latex, pages
+from leaderboard.attack import Cost, campaigns, cost
 from leaderboard.board import Board, Standing, boards, newest_weights, shortfalls
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
@@ -49,17 +51,13 @@ def build(results: Path, out: Path) -> BuildReport:
     with staged(out) as site:
         for file in sorted((pages.FOLDER / "static").iterdir()):
             site.add(f"static/{file.name}", file.read_bytes())
+        costs: dict[str, Cost] = {}
         for name, of_model in sorted(by_model.items()):
-            site.add(f"models/{name}.html", _model(of_model, made, set(by_model), site))
-        compared = set()
-        for board in made:
-            key = board.protocol.key
-            site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read_rows)))
-            site.add(f"data/{key}.tex", latex.table(board))
-            for pair in comparisons(board, read_rows):
-                name = f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}"
-                site.add(name, pages.compare_page(board, pair))
-                compared.add(name)
+            groups = _views(of_model, made, site, costs)
+            site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
+        for attack in sorted({attack for board in made for attack in board.attacks}):
+            site.add(f"attacks/{attack}.html", pages.attack_page(attack, campaigns(attack, made, costs)))
+        compared = {name for board in made for name in _plots_and_pairs(board, site)}
         site.add("index.html", pages.index_page(made, find_exhibit(made), compared))
         site.add("about.html", pages.about_page(made))
         site.add("data/leaderboard.csv", to_csv(summary_table(runs)))
@@ -70,26 +68,47 @@ def build(results: Path, out: Path) -> BuildReport:
     return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
 
 
-def _model(runs: list[StoredRun], made: list[Board], models: set[str], site: Staging) -> str:
+def _plots_and_pairs(board: Board, site: Staging) -> list[str]:
+    """Add a board's plots, its LaTeX table and its pairs of models; return the names of the pairs' pages."""
+    key = board.protocol.key
+    site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read_rows)))
+    site.add(f"data/{key}.tex", latex.table(board))
+    names = []
+    for pair in comparisons(board, read_rows):
+        names.append(f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}")
+        site.add(names[-1], pages.compare_page(board, pair))
+    return names
+
+
+def _newest(runs: list[StoredRun]) -> ModelEntry:
+    """Return a model's newest entry."""
     weights = newest_weights(runs)
     newest = max(
         (run for run in runs if run.record.spec.model.weights_sha256 == weights),
         key=lambda run: (run.record.environment.started, run.record.run_id),
     )
+    return newest.record.entry
+
+
+def _views(
+    runs: list[StoredRun], made: list[Board], site: Staging, costs: dict[str, Cost]
+) -> list[tuple[Board, list[pages.RunView]]]:
+    """Return a model's runs by board, as its page shows them; their files go to the site, their costs to `costs`."""
     groups = []
     for board in made:
         of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
-        views = [_run_view(run, board, site) for run in of_board]
+        views = [_run_view(run, board, site, costs) for run in of_board]
         views.sort(key=lambda view: (not view.on_board, view.is_floor, view.record.spec.attack.name))
         if views:
             groups.append((board, views))
-    return pages.model_page(newest.record.entry, groups, models)
+    return groups
 
 
-def _run_view(run: StoredRun, board: Board, site: Staging) -> pages.RunView:
+def _run_view(run: StoredRun, board: Board, site: Staging, costs: dict[str, Cost]) -> pages.RunView:
     record = run.record
     standing = _standing(board, record.entry.name)
     rows = read_rows(run)
+    costs[record.run_id] = cost(record, rows)
     site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(rows))
     drawn = strips(run, rows)
     if (sprite := draw_sprite(run)) is not None:

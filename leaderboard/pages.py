@@ -15,6 +15,7 @@ from bench.core.files import canonical_json
 from bench.core.flags import MEANINGS
 from bench.core.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
+from leaderboard.attack import Campaign
 from leaderboard.board import Board, Standing
 from leaderboard.comparison import Comparison, page_name
 from leaderboard.exhibit import Exhibit
@@ -81,6 +82,11 @@ def plots_page(board: Board, curves: Curves | None) -> str:
 def compare_page(board: Board, pair: Comparison) -> str:
     """Return the page that compares two models of a board."""
     return _render("compare.html", root="../../", board=board, pair=pair)
+
+
+def attack_page(attack: str, campaigns: list[Campaign]) -> str:
+    """Return the page of an attack."""
+    return _render("attack.html", root="../", attack=attack, campaigns=campaigns)
 
 
 def about_page(boards: list[Board]) -> str:

@@ -393,3 +393,20 @@ def test_the_command_names_the_parameters_of_an_attack_off_the_protocol(tmp_path
 def test_the_pages_explain_every_flag(site: Path) -> None:
     text = Page(site / "about.html").text
     assert all(name in text and meaning.remedy in text for name, meaning in MEANINGS.items())
+
+
+def test_an_attack_s_page_tells_what_it_cost_and_found(results: Path, site: Path) -> None:
+    page = Page(site / "attacks/ifia-topk.html")
+    board = boards(Store(results).runs())[0]
+    for standing in board.standings:
+        run = standing.runs["ifia-topk"]
+        assert f"run-{run.record.run_id[:12]}" in "".join(page.values("href", "a"))
+        found, floor = standing.summary("ifia-topk", "kendall"), standing.floor("kendall")
+        assert found is not None
+        assert f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]" in page.text
+        if floor is not None and floor.mean is not None and found.mean is not None:
+            assert f"{floor.mean - found.mean:.3f}" in page.text
+    seconds = run.record.environment.seconds / run.record.samples
+    assert f"{seconds:.2f}" in page.text
+    assert "Strongest attack of3 of 3 models" in page.text
+    assert "Beyond the floor" not in Page(site / "attacks/random-noise.html").text
