@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 
 from bench.core import vision
 from bench.core.contracts import Dataset
@@ -17,6 +18,7 @@ from bench.data.cifar10 import Cifar10
 from bench.data.foolbox_mnist import FoolboxMnist
 from bench.data.gtsrb import Gtsrb
 from bench.data.mnist import FILES, Mnist
+from bench.data.svhn import Svhn
 from bench.data.usps import Usps
 
 SIZES = {Cifar10: (50000, 10000), Mnist: (60000, 10000), Usps: (7291, 2007), Gtsrb: (39209, 12630)}
@@ -66,7 +68,7 @@ def test_the_wheel_has_no_training_images_of_mnist() -> None:
         FoolboxMnist().load("train")
 
 
-@pytest.mark.parametrize("kind", [Cifar10, Mnist, Usps, Gtsrb])
+@pytest.mark.parametrize("kind", [Cifar10, Mnist, Usps, Gtsrb, Svhn])
 def test_a_set_that_is_nowhere_says_where_it_is_looked_for(
     kind: type[Dataset], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,3 +162,18 @@ def test_the_official_gtsrb_images_are_read_where_there_is_no_archive(folder: Pa
     assert test.images.shape == (2, 3, 32, 32)
     assert train.images[0, :, 4, 9].tolist() == [10, 20, 30]
     assert test.images[0, :, 4, 9].tolist() == [40, 50, 60]
+
+
+def test_svhn_is_read_as_torchvision_gives_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official files: (H, W, C, N) images and labels 1 to 10, where 10 stands for the digit 0."""
+    images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 2), dtype=np.uint8)
+    (folder / "svhn").mkdir()
+    for split in ("train", "test"):
+        savemat(folder / "svhn" / f"{split}_32x32.mat", {"X": images, "y": np.array([[10], [3]])})
+    monkeypatch.setattr(vision.datasets.SVHN, "_check_integrity", lambda _: True)
+    assert Svhn().is_stored()
+    split = Svhn().load("test")
+    assert split.labels.tolist() == [0, 3]
+    assert split.labels.dtype == torch.int64
+    assert split.images.shape == (2, 3, 32, 32)
+    assert split.images[1, 2, 7, 9] == images[7, 9, 2, 1]
