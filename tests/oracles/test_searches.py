@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attacks import _losses, _search
 from attacks.correlation import Correlation
+from attacks.correlation_momentum import CorrelationMomentum
 from attacks.cosine import Cosine
 from attacks.ifia_mass_center import IfiaMassCenter
 from attacks.ifia_target import IfiaTarget, emptiest_corner
@@ -85,6 +86,7 @@ LOSSES: list[tuple[Attack, Any, Any]] = [
     (IfiaTarget(steps=8), _losses.mass_inside, emptiest_corner),
     (Cosine(steps=8), _losses.cosine_distance, lambda h: h),
     (Correlation(steps=8), _losses.correlation_distance, lambda h: h),
+    (CorrelationMomentum(steps=8), _losses.correlation_distance, lambda h: h),
     (TargetMap(steps=8), closeness, frame),
 ]
 

@@ -1,0 +1,49 @@
+"""The dense correlation attack with the stronger search: momentum on the gradient, and steps that fall in size."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from attacks._losses import correlation_distance
+from attacks._search import Search, climb, falling_sizes, momentum_steps
+from bench.core.contracts import Attack, Victim
+from bench.core.protocol import Knowledge, PixelFraction, ThreatModel
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelationMomentum(Attack):
+    """Increase the loss of `correlation` along the sign of v <- decay v + g / mean|g|, in steps of falling size.
+
+    Source:
+        Ivankay et al. 2021 (dense loss); Dong et al. 2018 (momentum).
+        Differs: the step size falls, by a constant difference. Otherwise as `correlation`, at the same cost.
+    """
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge] = "white-box"
+    source: ClassVar[str] = "Ivankay et al. 2021; Dong et al. 2018"
+
+    steps: int = Field(default=50, ge=1)
+    first_step: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+    last_step: PixelFraction = Field(default="1/1020", validate_default=True, gt=0)
+    decay: float = Field(default=0.75, ge=0, lt=1)
+    restarts: int = Field(default=1, ge=1)
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
+        sizes = falling_sizes(float(self.first_step), float(self.last_step), self.steps)
+        search = Search(self.restarts, self.steps, lambda: momentum_steps(sizes, self.decay))
+        return climb(
+            victim,
+            images,
+            labels,
+            lambda before: (correlation_distance, (before.heatmap,)),
+            threat=threat,
+            rng=rng,
+            search=search,
+        )
