@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from bench.core.entry import ModelEntry
 from bench.core.records import MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
@@ -85,6 +86,11 @@ class Board:
     def ranks(self) -> bool:
         """Whether any model has a rank."""
         return any(standing.rank is not None for standing in self.standings)
+
+    @cached_property
+    def by_name(self) -> dict[str, Standing]:
+        """The models by their names."""
+        return {standing.entry.name: standing for standing in self.standings}
 
     @property
     def compared(self) -> tuple[Standing, ...]:

@@ -11,13 +11,13 @@ from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import latex, pages
 from leaderboard.attack import Cost, campaigns, cost
-from leaderboard.board import Board, Standing, boards, newest_weights, shortfalls
+from leaderboard.board import Board, boards, newest_weights, shortfalls
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
 from leaderboard.exhibit import find_exhibit
 from leaderboard.export import board_data, pairs_table, standings_table
 from leaderboard.plots import distribution
-from leaderboard.rows import read_rows, read_runs, summary_table, to_csv
+from leaderboard.rows import checked_rows, read_rows, read_runs, read_table, summary_table, to_csv
 from leaderboard.site import Staging, staged
 from leaderboard.strips import draw_sprite, sprite_name, strips
 
@@ -106,10 +106,11 @@ def _views(
 
 def _run_view(run: StoredRun, board: Board, site: Staging, costs: dict[str, Cost]) -> pages.RunView:
     record = run.record
-    standing = _standing(board, record.entry.name)
-    rows = read_rows(run)
+    standing = board.by_name[record.entry.name]
+    table = read_table(run)
+    rows = checked_rows(run, table)
     costs[record.run_id] = cost(record, rows)
-    site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(rows))
+    site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(table))
     drawn = strips(run, rows)
     if (sprite := draw_sprite(run)) is not None:
         site.add(f"images/{sprite_name(run)}", sprite)
@@ -120,7 +121,3 @@ def _run_view(run: StoredRun, board: Board, site: Staging, costs: dict[str, Cost
         floor=standing.runs.get(board.floor) if record.spec.attack.name != board.floor else None,
         strips=drawn,
     )
-
-
-def _standing(board: Board, model: str) -> Standing:
-    return next(standing for standing in board.standings if standing.entry.name == model)

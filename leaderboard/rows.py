@@ -92,10 +92,28 @@ def read_rows(run: StoredRun) -> pd.DataFrame:
     Raises:
         IntegrityError: if the rows are damaged, or are not what the record sums up.
     """
+    return checked_rows(run, read_table(run))
+
+
+def read_table(run: StoredRun) -> pa.Table:
+    """Return the rows of a run as they are stored.
+
+    Raises:
+        IntegrityError: if they are damaged.
+    """
     try:
-        rows = run.rows()
+        return run.table()
     except pa.ArrowInvalid as error:
         raise IntegrityError(f"expected parquet in {run.rows_path}, got: {error}; restore it") from error
+
+
+def checked_rows(run: StoredRun, table: pa.Table) -> pd.DataFrame:
+    """Return the rows in a table, checked against their record.
+
+    Raises:
+        IntegrityError: if they are not what the record sums up.
+    """
+    rows: pd.DataFrame = table.to_pandas(use_threads=False)
     record = run.record
     missing = {*ROW_COLUMNS, *(metric.name for metric in record.spec.metrics)} - set(rows.columns)
     if missing:
@@ -158,9 +176,11 @@ def _line(run: StoredRun, sample_set: str, metric: str, summary: Summary) -> dic
     }
 
 
-def to_csv(table: pd.DataFrame) -> bytes:
+def to_csv(table: pa.Table | pd.DataFrame) -> bytes:
     """Return the one CSV text of a table: UTF-8, line feeds, text in quotes, every float in its shortest exact form."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False, nthreads=1)
     sink = pa.BufferOutputStream()
-    write_csv(pa.Table.from_pandas(table, preserve_index=False, nthreads=1), sink)
+    write_csv(table, sink)
     content: bytes = sink.getvalue().to_pybytes()
     return content

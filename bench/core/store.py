@@ -38,9 +38,13 @@ class StoredRun(NamedTuple):
         Raises:
             IntegrityError: if the file is missing or is not the one that the record describes.
         """
-        content = pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))
-        rows: pd.DataFrame = pq.read_table(content).to_pandas()
+        rows: pd.DataFrame = self.table().to_pandas(use_threads=False)
         return rows
+
+    def table(self) -> pa.Table:
+        """Read the rows as they are stored, checked as `rows` checks them."""
+        content = pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))
+        return pq.ParquetFile(content).read(use_threads=False)
 
     def showcase(self) -> bytes | None:
         """Read the showcase PNG, checked as the rows are; None where the record has none."""
