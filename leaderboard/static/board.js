@@ -85,7 +85,8 @@
       row.hidden = !fits;
       shown += fits;
     });
-    board.status.textContent = shown === board.rows.length ? shown + " models" : shown + " of " + board.rows.length + " models";
+    var total = board.rows.length + (board.rows.length === 1 ? " model" : " models");
+    board.status.textContent = shown === board.rows.length ? total : shown + " of " + total;
     var hidden = (board.state.hide || "").split("~");
     board.headers.forEach(function (header) {
       var hide = hidden.indexOf(name(header)) >= 0;

@@ -99,7 +99,17 @@ def test_a_hostile_address_changes_nothing(site: Path) -> None:
     assert len(visit(site, SCRIPT + "return names();", query=query)) == 4
 
 
-@pytest.mark.parametrize("page", ["index.html", "about.html", "models/art-wrn28.html"])
+PAGES = [
+    "index.html",
+    "about.html",
+    "models/art-wrn28.html",
+    "attacks/ifia-topk.html",
+    f"plots/{BOARD}.html",
+    f"compare/{BOARD}/art-wrn28--pgd-wrn28.html",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Path, page: str) -> None:
     script = """return [document.documentElement.scrollWidth <= window.innerWidth,
       performance.getEntriesByType("resource").every(function (entry) { return entry.name.startsWith("file:"); })];"""
