@@ -236,8 +236,9 @@ def test_hostile_fields_leave_the_pages_intact(tmp_path: Path) -> None:
         entry,
         flags=(Flag(name="odd", detail=HOSTILE + long),),
         record_changes={"classes": (HOSTILE,) * 10},
-        showcase=IMAGES[:1],
+        showcase=IMAGES,
     )
+    store_run(tmp_path / "results", model_entry("other"), robustness=0.4, showcase=IMAGES)
     build(tmp_path / "results", tmp_path / "site")
     for path in (tmp_path / "site").rglob("*.html"):
         page = Page(path)
@@ -248,6 +249,7 @@ def test_hostile_fields_leave_the_pages_intact(tmp_path: Path) -> None:
     text = Page(tmp_path / "site/models/art-wrn28.html").text
     assert HOSTILE in text
     assert long in text
+    assert HOSTILE in Page(tmp_path / "site/compare/cifar10-linf8-v1/art-wrn28--other.html").text
 
 
 def test_a_link_is_a_web_link_or_no_link(tmp_path: Path) -> None:
@@ -388,6 +390,12 @@ def test_the_command_names_the_parameters_of_an_attack_off_the_protocol(tmp_path
     attack = {"name": "ifia-topk", "version": 1, "params": {"step_size": "1/255", "steps": 7}}
     run = store_run(tmp_path, spec_changes={"attack": attack, "on_protocol": False})
     assert pages.command(run.record).endswith("--set step_size=1/255 --set steps=7")
+
+
+def test_a_model_s_page_says_where_the_model_stands(site: Path) -> None:
+    text = " ".join(Page(site / "models/natural-wrn28.html").text.split())
+    assert re.search(r"Rank 2 of 2, tie group 2; kendall 0\.\d+ \[.*\] under ifia-topk, its strongest attack", text)
+    assert "Not ranked: random-noise: not run." in Page(site / "models/pgd-wrn28.html").text
 
 
 def test_the_pages_explain_every_flag(site: Path) -> None:
