@@ -1,4 +1,4 @@
-"""One image under every model's strongest attack: the board's opening picture."""
+"""One image under the strongest attack of each of a board's first models: the opening picture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from leaderboard.board import Board
 from leaderboard.rows import read_rows
 from leaderboard.strips import Strip, strips
+
+MODELS = 6
+"""Models of a board, from its top, that the picture shows at most."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One image, and what became of it under each model, in the order of the board."""
+    """One image, and what became of it under the first models, in the order of the board."""
 
     protocol: str
     sample_id: str
@@ -30,7 +33,7 @@ class Exhibit:
 
 
 def find_exhibit(boards: list[Board]) -> Exhibit | None:
-    """Return the first showcase image that every model with a showcase classifies correctly and no attack had to spare.
+    """Return the first showcase image that the first models all classify correctly and no attack had to spare.
 
     It comes from the first board that has one; the rule, not a person, picks it.
     """
@@ -38,13 +41,13 @@ def find_exhibit(boards: list[Board]) -> Exhibit | None:
 
 
 def _of_board(board: Board) -> Exhibit | None:
-    shown = [(s.entry.name, s.runs[s.strongest]) for s in board.standings if s.strongest is not None]
+    strongest = [(s.entry.name, s.runs[s.strongest]) for s in board.standings if s.strongest is not None]
+    shown = [(name, run) for name, run in strongest if run.record.showcase][:MODELS]
     by_model = [
         (model, run.record.spec.attack.name, {strip.sample_id: strip for strip in strips(run, read_rows(run))})
         for model, run in shown
-        if run.record.showcase
     ]
-    candidates = next((run.record.showcase for _, run in shown if run.record.showcase), ())
+    candidates = shown[0][1].record.showcase if shown else ()
     for sample in candidates:
         pieces = tuple(Piece(model, attack, found[sample]) for model, attack, found in by_model if sample in found)
         if len(pieces) == len(by_model) and not any(piece.strip.remarks for piece in pieces):

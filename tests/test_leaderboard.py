@@ -21,6 +21,7 @@ from leaderboard import pages, tiles
 from leaderboard.board import boards
 from leaderboard.build import build
 from leaderboard.colormap import INFERNO
+from leaderboard.exhibit import MODELS, find_exhibit
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS, read_rows
 from leaderboard.strips import strips
 from tests.factories import K, model_entry, run_spec, store_run
@@ -283,6 +284,17 @@ def test_strips_count_order_and_describe(results: Path) -> None:
         assert strip.label in strip.tiles[0].alt
     infeasible = next(strip for strip in made if strip.sample_id == "cifar10/test/1")
     assert any("infeasible" in remark for remark in infeasible.remarks)
+
+
+def test_the_exhibit_shows_one_image_under_the_first_models_of_the_board(tmp_path: Path) -> None:
+    for number in range(MODELS + 1):
+        store_run(tmp_path, model_entry(f"model-{number}"), robustness=number / 10, showcase=IMAGES)
+    (board,) = boards(Store(tmp_path).runs())
+    exhibit = find_exhibit([board])
+    assert exhibit is not None
+    assert [piece.model for piece in exhibit.pieces] == [s.entry.name for s in board.standings][:MODELS]
+    assert {piece.strip.sample_id for piece in exhibit.pieces} == {exhibit.sample_id}
+    assert exhibit.sample_id != "cifar10/test/1", "an attack had to spare it"
 
 
 def test_marks_differ_in_shape_and_the_perturbation_is_magnified() -> None:

@@ -2,6 +2,8 @@
 (function () {
   "use strict";
 
+  var MOST = 100; // rows that are shown before somebody asks for all: a browser lays out more too slowly to sort
+
   function list(nodes) { return Array.prototype.slice.call(nodes); }
 
   function make(tag, properties, children) {
@@ -37,6 +39,7 @@
         return sign * ((a.key > b.key) - (a.key < b.key)) || a.index - b.index;
       });
     board.body.append.apply(board.body, sorted.map(function (item) { return item.row; }));
+    board.order = sorted.map(function (item) { return item.row; });
     board.headers.forEach(function (other) { other.removeAttribute("aria-sort"); });
     header.setAttribute("aria-sort", direction);
   }
@@ -52,8 +55,7 @@
         var next = now ? (now === "ascending" ? "descending" : "ascending") : header.getAttribute("data-first");
         sort(board, header, next);
         board.state.sort = name(header);
-        board.state.order = next;
-        remember(board);
+        changed(board, "order", next);
       });
       header.append(button);
     });
@@ -78,15 +80,17 @@
 
   function apply(board) {
     var words = (board.state.search || "").toLowerCase().split(/\s+/);
-    var shown = 0;
-    board.rows.forEach(function (row, index) {
-      var fits = words.every(function (word) { return board.texts[index].indexOf(word) >= 0; })
+    var found = board.order.filter(function (row) {
+      return words.every(function (word) { return row.words.indexOf(word) >= 0; })
         && board.filters.every(function (filter) { var wanted = board.state[filter.name]; return !wanted || filter.of(row).indexOf(wanted) >= 0; });
-      row.hidden = !fits;
-      shown += fits;
     });
+    var shown = board.state.rows === "all" ? found : found.slice(0, MOST);
+    board.rows.forEach(function (row) { row.hidden = true; });
+    shown.forEach(function (row) { row.hidden = false; });
+    board.more.hidden = shown.length === found.length;
+    board.more.textContent = "Show all " + found.length;
     var total = board.rows.length + (board.rows.length === 1 ? " model" : " models");
-    board.status.textContent = shown === board.rows.length ? total : shown + " of " + total;
+    board.status.textContent = (shown.length === board.rows.length ? "" : shown.length + " of ") + total;
     var hidden = (board.state.hide || "").split("~");
     board.headers.forEach(function (header) {
       var hide = hidden.indexOf(name(header)) >= 0;
@@ -153,7 +157,13 @@
       id: table.getAttribute("data-board"), state: {}, body: table.tBodies[0],
       rows: list(table.tBodies[0].rows), headers: list(table.tHead.rows[0].cells)
     };
-    board.texts = board.rows.map(function (row) { return row.textContent.toLowerCase(); });
+    board.order = board.rows;
+    board.rows.forEach(function (row) { row.words = row.textContent.toLowerCase(); });
+    board.more = make("button", { type: "button", className: "quiet button" });
+    board.more.addEventListener("click", function () {
+      changed(board, "rows", "all");
+      table.parentNode.focus();
+    });
     board.filters = filtersOf(board);
     board.status = make("p", { className: "status" });
     board.status.setAttribute("role", "status");
@@ -168,7 +178,7 @@
       remember(board);
       location.reload();
     });
-    var controls = [searchField(board)].concat(board.filters.map(function (filter) { return choice(board, filter); }), [columnChooser(board), reset, board.status]);
+    var controls = [searchField(board)].concat(board.filters.map(function (filter) { return choice(board, filter); }), [columnChooser(board), reset, board.more, board.status]);
     var toolbar = make("div", { className: "controls" }, controls);
     toolbar.setAttribute("role", "group");
     toolbar.setAttribute("aria-label", "Search, filters and columns of " + board.id);

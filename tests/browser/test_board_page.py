@@ -109,6 +109,25 @@ PAGES = [
 ]
 
 
+def test_a_long_board_shows_its_head_until_asked_for_all_and_searches_all(tmp_path: Path) -> None:
+    for number in range(103):
+        store_run(tmp_path / "results", model_entry(f"model-{number:03d}"), robustness=number / 150)
+    build(tmp_path / "results", tmp_path / "site")
+    script = """var head = [names().length, told()[0]];
+      button("Rank").click();
+      var tail = names();
+      set("[type=search]", "model-10", "input");
+      var searched = names().length;
+      set("[type=search]", "", "input");
+      button("Show all").click();
+      return [head, tail.length, tail[0] < tail[50], searched, names().length, told(), button("Show all").hidden];"""
+    seen = visit(tmp_path / "site", SCRIPT + script)
+    assert seen[:5] == [[100, "100 of 103 models"], 100, True, 3, 103]
+    assert seen[5][0] == "103 models"
+    assert f"{BOARD}.rows=all" in seen[5][1]
+    assert seen[6]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Path, page: str) -> None:
     script = """return [document.documentElement.scrollWidth <= window.innerWidth,

@@ -8,12 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from leaderboard.build import build
 from tests.factories import model_entry, store_run
 
 ATTACKS = 12
+IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in range(5)]
+"""Shown for one attack of each model."""
+
 LARGE, SMALL = 500, 12
 """Models of the long form, and of the form that runs with all tests: it bounds the bytes of a row."""
 
@@ -34,8 +38,9 @@ def results(models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
             entry = model_entry(f"model-{index:03d}-of-a-usual-length", title="A network with a title of usual length")
             for number in range(ATTACKS):
                 attack = f"attack-{number:02d}" if number else "random-noise"
-                robustness = 0.3 + 0.5 * index / models + 0.3 * (not number)
-                store_run(tmp_path / "results", entry, attack, robustness=robustness)
+                robustness = 0.3 + 0.5 * index / models + 0.3 * (not number) - 0.1 * (number == 1)
+                showcase = IMAGES if number == 1 else None
+                store_run(tmp_path / "results", entry, attack, robustness=robustness, showcase=showcase)
     return tmp_path / "results"
 
 
