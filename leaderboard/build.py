@@ -14,7 +14,7 @@ from leaderboard.attack import Cost, campaigns, cost
 from leaderboard.board import Board, boards, newest_weights, shortfalls
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
-from leaderboard.exhibit import find_exhibit
+from leaderboard.exhibit import find_exhibit, gallery
 from leaderboard.export import board_data, pairs_table, standings_table
 from leaderboard.plots import distribution
 from leaderboard.rows import checked_rows, read_rows, read_runs, read_table, summary_table, to_csv
@@ -57,8 +57,8 @@ def build(results: Path, out: Path) -> BuildReport:
             site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(f"attacks/{attack}.html", pages.attack_page(attack, campaigns(attack, made, costs)))
-        compared = {name for board in made for name in _plots_and_pairs(board, site)}
-        site.add("index.html", pages.index_page(made, find_exhibit(made), compared))
+        extra = {name for board in made for name in _extra_pages(board, site)}
+        site.add("index.html", pages.index_page(made, find_exhibit(made), extra))
         site.add("about.html", pages.about_page(made))
         site.add("data/leaderboard.csv", to_csv(summary_table(runs)))
         site.add("data/standings.csv", to_csv(standings_table(made)))
@@ -68,12 +68,15 @@ def build(results: Path, out: Path) -> BuildReport:
     return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
 
 
-def _plots_and_pairs(board: Board, site: Staging) -> list[str]:
-    """Add a board's plots, its LaTeX table and its pairs of models; return the names of the pairs' pages."""
+def _extra_pages(board: Board, site: Staging) -> list[str]:
+    """Add a board's plots, its LaTeX table, its images and its pairs; return the names of the latter two's pages."""
     key = board.protocol.key
     site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read_rows)))
     site.add(f"data/{key}.tex", latex.table(board))
     names = []
+    if images := gallery(board):
+        names.append(f"images/{key}.html")
+        site.add(names[-1], pages.gallery_page(board, images))
     for pair in comparisons(board, read_rows):
         names.append(f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}")
         site.add(names[-1], pages.compare_page(board, pair))

@@ -1,10 +1,12 @@
-"""One image under the strongest attack of each of a board's first models: the opening picture."""
+"""The showcase images under the strongest attack of each of a board's first models."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from leaderboard.board import Board
+from bench.core.store import StoredRun
+from leaderboard.board import Board, robustness
 from leaderboard.rows import read_rows
 from leaderboard.strips import Strip, strips
 
@@ -37,19 +39,41 @@ def find_exhibit(boards: list[Board]) -> Exhibit | None:
 
     It comes from the first board that has one; the rule, not a person, picks it.
     """
-    return next((exhibit for board in boards if (exhibit := _of_board(board)) is not None), None)
-
-
-def _of_board(board: Board) -> Exhibit | None:
-    strongest = [(s.entry.name, s.runs[s.strongest]) for s in board.standings if s.strongest is not None]
-    shown = [(name, run) for name, run in strongest if run.record.showcase][:MODELS]
-    by_model = [
-        (model, run.record.spec.attack.name, {strip.sample_id: strip for strip in strips(run, read_rows(run))})
-        for model, run in shown
-    ]
-    candidates = shown[0][1].record.showcase if shown else ()
-    for sample in candidates:
-        pieces = tuple(Piece(model, attack, found[sample]) for model, attack, found in by_model if sample in found)
-        if len(pieces) == len(by_model) and not any(piece.strip.remarks for piece in pieces):
-            return Exhibit(board.protocol.key, sample, pieces[0].strip.label, board.spec.primary_metric, pieces)
+    for board in boards:
+        for exhibit in _exhibits(board):
+            if len(exhibit.pieces) == len(_shown(board)) and not any(p.strip.remarks for p in exhibit.pieces):
+                return exhibit
     return None
+
+
+def gallery(board: Board) -> list[Exhibit]:
+    """Return every showcase image of a board's first models, the most damaged on average first."""
+    return sorted(_exhibits(board), key=lambda exhibit: _left(board, exhibit))
+
+
+def _exhibits(board: Board) -> list[Exhibit]:
+    """Return the showcase images in the order of the first model's record."""
+    shown = _shown(board)
+    drawn = [{strip.sample_id: strip for strip in strips(run, read_rows(run))} for run in shown.values()]
+    found = []
+    for sample in next((run.record.showcase for run in shown.values()), ()):
+        pieces = [
+            Piece(model, run.record.spec.attack.name, by_id[sample])
+            for (model, run), by_id in zip(shown.items(), drawn, strict=True)
+            if sample in by_id
+        ]
+        label = pieces[0].strip.label
+        found.append(Exhibit(board.protocol.key, sample, label, board.spec.primary_metric, tuple(pieces)))
+    return found
+
+
+def _shown(board: Board) -> dict[str, StoredRun]:
+    strongest = [(s.entry.name, s.runs[s.strongest]) for s in board.standings if s.strongest is not None]
+    return dict([(name, run) for name, run in strongest if run.record.showcase][:MODELS])
+
+
+def _left(board: Board, exhibit: Exhibit) -> float:
+    """Return how much of the heatmaps the attacks left on average; where that is undefined, the image comes last."""
+    values = [piece.strip.numbers[exhibit.primary_metric] for piece in exhibit.pieces]
+    known = [robustness(board.spec.primary, value) for value in values if value is not None]
+    return sum(known) / len(known) if known else math.inf

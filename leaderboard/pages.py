@@ -57,9 +57,9 @@ class RunView:
         return self.record.run_id[:12]
 
 
-def index_page(boards: list[Board], exhibit: Exhibit | None, compared: set[str]) -> str:
-    """Return the page of all boards; `compared` names the pages that compare two models."""
-    return _render("index.html", root="", boards=boards, exhibit=exhibit, compared=compared)
+def index_page(boards: list[Board], exhibit: Exhibit | None, made: set[str]) -> str:
+    """Return the page of all boards; `made` names the pages of pairs and images that there are."""
+    return _render("index.html", root="", boards=boards, exhibit=exhibit, made=made)
 
 
 def model_page(entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str]) -> str:
@@ -82,6 +82,11 @@ def plots_page(board: Board, curves: Curves | None) -> str:
 def compare_page(board: Board, pair: Comparison) -> str:
     """Return the page that compares two models of a board."""
     return _render("compare.html", root="../../", board=board, pair=pair)
+
+
+def gallery_page(board: Board, gallery: list[Exhibit]) -> str:
+    """Return the page of a board's showcase images."""
+    return _render("gallery.html", root="../", board=board, gallery=gallery)
 
 
 def attack_page(attack: str, campaigns: list[Campaign]) -> str:

@@ -21,7 +21,7 @@ from leaderboard import pages, tiles
 from leaderboard.board import boards
 from leaderboard.build import build
 from leaderboard.colormap import INFERNO
-from leaderboard.exhibit import MODELS, find_exhibit
+from leaderboard.exhibit import MODELS, find_exhibit, gallery
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS, read_rows
 from leaderboard.strips import strips
 from tests.factories import K, model_entry, run_spec, store_run
@@ -295,6 +295,11 @@ def test_the_exhibit_shows_one_image_under_the_first_models_of_the_board(tmp_pat
     assert [piece.model for piece in exhibit.pieces] == [s.entry.name for s in board.standings][:MODELS]
     assert {piece.strip.sample_id for piece in exhibit.pieces} == {exhibit.sample_id}
     assert exhibit.sample_id != "cifar10/test/1", "an attack had to spare it"
+    shown = gallery(board)
+    assert {image.sample_id for image in shown} == {f"cifar10/test/{index}" for index in range(len(IMAGES))}
+    means = [np.mean([piece.strip.numbers["kendall"] for piece in image.pieces]) for image in shown[:-1]]
+    assert means == sorted(means)
+    assert shown[-1].sample_id == "cifar10/test/0", "its metric is undefined"
 
 
 def test_marks_differ_in_shape_and_the_perturbation_is_magnified() -> None:

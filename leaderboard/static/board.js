@@ -116,7 +116,7 @@
 
   function changed(board, key, value) {
     board.state[key] = value;
-    apply(board);
+    if (board.rows) apply(board);
     remember(board);
   }
 
@@ -185,6 +185,24 @@
     table.parentNode.before(toolbar);
   }
 
+  // ---- images of one class ----------------------------------------------------------------------------------------
+
+  function makeFilterable(container) {
+    var items = list(container.querySelectorAll("[data-class]"));
+    var label = container.getAttribute("data-label");
+    var filter = { name: label, of: function (item) { return [item.getAttribute("data-class")]; } };
+    filter.values = Array.from(new Set(items.map(function (item) { return filter.of(item)[0]; }))).sort();
+    var state = { id: "images", state: {}, filters: [filter] };
+    recall(state);
+    function show() {
+      items.forEach(function (item) { item.hidden = Boolean(state.state[label]) && filter.of(item)[0] !== state.state[label]; });
+    }
+    var control = choice(state, filter);
+    control.querySelector("select").addEventListener("change", show);
+    container.before(make("div", { className: "controls" }, [control]));
+    show();
+  }
+
   // ---- copying, and links into closed parts -----------------------------------------------------------------------
 
   function makeCopyable(block) {
@@ -204,6 +222,7 @@
   }
 
   list(document.querySelectorAll("table.sortable")).forEach(makeBoard);
+  list(document.querySelectorAll(".filterable")).forEach(makeFilterable);
   list(document.querySelectorAll(".copyable")).forEach(makeCopyable);
   window.addEventListener("hashchange", reveal);
   reveal();

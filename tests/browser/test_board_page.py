@@ -13,7 +13,7 @@ from tests.browser.chromium import visit
 from tests.factories import model_entry, store_run
 
 ROBUSTNESS = {"natural-wrn28": 0.2, "pgd-wrn28": 0.5, "art-wrn28": 0.8, "new-wrn28": 0.9}
-IMAGES = [np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)]
+IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in range(2)]
 BOARD = "cifar10-linf8-v1"
 SCRIPT = """
 function button(text) {
@@ -105,6 +105,7 @@ PAGES = [
     "models/art-wrn28.html",
     "attacks/ifia-topk.html",
     f"plots/{BOARD}.html",
+    f"images/{BOARD}.html",
     f"compare/{BOARD}/art-wrn28--pgd-wrn28.html",
 ]
 
@@ -126,6 +127,16 @@ def test_a_long_board_shows_its_head_until_asked_for_all_and_searches_all(tmp_pa
     assert seen[5][0] == "103 models"
     assert f"{BOARD}.rows=all" in seen[5][1]
     assert seen[6]
+
+
+def test_images_of_one_class(site: Path) -> None:
+    shown = """function shown() {
+      var items = Array.from(document.querySelectorAll("[data-class]:not([hidden])"));
+      return items.map(function (item) { return item.getAttribute("data-class"); });
+    }"""
+    script = 'var all = shown(); set("select", "automobile", "change"); return [all.sort(), shown(), location.search];'
+    found = visit(site, SCRIPT + shown + script, page=f"images/{BOARD}.html")
+    assert found == [["airplane", "automobile"], ["automobile"], "?images.Class=automobile"]
 
 
 @pytest.mark.parametrize("page", PAGES)
