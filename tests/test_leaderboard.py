@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -123,6 +124,28 @@ def test_pages_load_nothing_from_elsewhere_and_run_no_inline_code(site: Path) ->
         assert not page.values("style")
         assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
         assert all("src" in attrs for tag, attrs in page.tags if tag == "script")
+
+
+def test_pages_tell_screen_readers_what_eyes_see(site: Path) -> None:
+    kinds = {path.parent.name for path in site.rglob("*.html")}
+    assert kinds >= {"models", "attacks", "plots", "images", "site", "cifar10-linf8-v1"}
+    for path in site.rglob("*.html"):
+        page = Page(path)
+        ids, tags = page.values("id"), [tag for tag, _ in page.tags]
+        assert len(set(ids)) == len(ids), f"{path} names two things alike"
+        assert tags.count("table") == tags.count("caption")
+        assert tags.count("h1") == 1
+        levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h[1-6]", tag)]
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), f"{path} skips a heading"
+        for tag, attributes in page.tags:
+            if tag == "th":
+                assert attributes["scope"] in {"col", "row", "colgroup"}
+            if tag == "svg":
+                spoken = attributes.get("role") == "img" and attributes["aria-label"].strip()
+                assert spoken or attributes.get("aria-hidden") == "true", f"a drawing of {path} is silent"
+            if "tabindex" in attributes:
+                assert attributes["role"] == "region"
+                assert attributes["aria-label"]
 
 
 def test_the_board_ranks_by_the_worst_case_and_marks_what_it_cannot_compare(results: Path) -> None:
