@@ -12,6 +12,7 @@ from bench.core.store import Store
 from leaderboard.board import Board, boards
 from leaderboard.build import build
 from leaderboard.certainty import with_certainty
+from leaderboard.comparison import comparisons
 from leaderboard.pages import DASH
 from leaderboard.rows import read_rows
 from tests.factories import model_entry, store_run
@@ -70,6 +71,20 @@ def test_too_few_images_in_common_say_nothing(tmp_path: Path) -> None:
     assert [s.rank_interval for s in board.standings] == [None, None]
     build(tmp_path / "results", tmp_path / "site")
     assert f"only {board.common} images" in (tmp_path / "site/index.html").read_text()
+
+
+def test_where_lower_is_more_robust_the_sign_is_turned(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        store_run(tmp_path, model_entry(name), spec_changes=SPEC | {"primary_metric": "mass-center-shift"})
+    board = certain(tmp_path)
+    first, second = (read_rows(s.runs["ifia-topk"]).set_index("sample_id") for s in board.standings)
+    assert first[first["correct"]]["mass-center-shift"].mean() < second[second["correct"]]["mass-center-shift"].mean()
+    both = first["correct"] & second["correct"]
+    shift = (first["mass-center-shift"] - second["mass-center-shift"])[both].mean()
+    assert board.pairs is not None
+    assert board.pairs.differences.mean[0, 1] == pytest.approx(-shift)
+    (pair,) = comparisons(board, read_rows)
+    assert pair.mean == pytest.approx(-shift)
 
 
 def test_tables_and_page_say_the_same(results: Path, tmp_path: Path) -> None:
