@@ -134,9 +134,15 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
     return {
         "documentation": inspect.getdoc(loaded) or "",
         "version": getattr(loaded, "version", None),
-        "parameters": {p.name: str(p).partition(": ")[2] for p in parameters},
+        "parameters": {p.name: _typed(p) for p in parameters},
         "file": f"{loaded.__module__}.{loaded.__qualname__}",
     }
+
+
+def _typed(parameter: inspect.Parameter) -> str:
+    annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))
+    required = parameter.default is inspect.Parameter.empty
+    return annotation if required else f"{annotation} = {parameter.default!r}"
 
 
 @cache
