@@ -123,7 +123,7 @@ class RunSpec(Strict):
     def _hash(self, without: frozenset[str]) -> str:
         content = self.model_dump(mode="json", exclude=set(without))
         if without:
-            content["steering"] = [m.model_dump(mode="json") for m in self.metrics if m.name == self.primary_metric]
+            content["selected_by"] = [m.model_dump(mode="json") for m in self.metrics if m.name == self.primary_metric]
             content["samples"] = self.samples.sha256
         return sha256_of(canonical_json(content).encode())
 
