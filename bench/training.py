@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tomli_w
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench import registry
 from bench.core.contracts import Dataset, Objective, Split
@@ -78,22 +78,28 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: 
 def measure(
     entry: ModelEntry, weights: Path, test: Split, device: torch.device, progress: Progress
 ) -> MeasuredAccuracy:
-    """Measure clean and PGD-40 accuracy of exported weights on a whole test set."""
+    """Measure clean and PGD-40 accuracy of exported weights on a whole test set, at the radius of its literature."""
     model = build(entry, registry.load("architectures", entry.architecture.name), weights, device=device)
+    epsilon = registry.load("datasets", entry.dataset).epsilon
     images = to_float(test.images)
     clean = correct(model, images, test.labels, device=device)
     robust = robust_correct(
         model,
         images,
         test.labels,
-        epsilon=8 / 255,
-        step_size=2 / 255,
+        epsilon=float(epsilon),
+        step_size=float(epsilon) / 4,
         steps=40,
         rng=Rng(0).fork("pgd40"),
         device=device,
+        fast=partial(torch.autocast, device.type, torch.bfloat16),
         progress=lambda done, total: progress("PGD-40 on the test set", done, total),
     )
-    return MeasuredAccuracy(images=len(images), clean=float(clean.double().mean()), pgd40=float(robust.double().mean()))
+    return MeasuredAccuracy(images=len(images), clean=_share(clean), pgd40=_share(robust), epsilon=epsilon)
+
+
+def _share(answers: Tensor) -> float:
+    return float(answers.double().mean())
 
 
 def write_entry(entry: ModelEntry, folder: Path) -> Path:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -182,6 +183,8 @@ class Dataset(ABC):
     classes: ClassVar[tuple[str, ...]]
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]
+    epsilon: ClassVar[Fraction] = Fraction(8, 255)
+    """The L-infinity radius, in pixel units, at which the literature of this set measures robust accuracy."""
 
     @abstractmethod
     def load(self, split: Literal["train", "test"]) -> Split:

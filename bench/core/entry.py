@@ -64,7 +64,8 @@ class MeasuredAccuracy(Strict):
 
     images: int = Field(ge=1)
     clean: Share
-    pgd40: Share | None = Field(default=None, description="L-infinity 8/255, 40 steps of 2/255, random start")
+    pgd40: Share | None = Field(default=None, description="L-infinity PGD of 40 steps of epsilon / 4, random start")
+    epsilon: PixelFraction = Field(default="8/255", validate_default=True, description="radius of that PGD")
 
 
 class ModelEntry(Strict):

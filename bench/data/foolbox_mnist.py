@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import ClassVar, Literal
 
 from bench.core.contracts import Dataset, Split
@@ -23,6 +24,7 @@ class FoolboxMnist(Dataset):
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = Mnist.classes
     mean: ClassVar[tuple[float, ...]] = Mnist.mean
+    epsilon: ClassVar[Fraction] = Fraction(3, 10)
     std: ClassVar[tuple[float, ...]] = Mnist.std
 
     def is_stored(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -41,6 +42,7 @@ class Mnist(Dataset):
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     mean: ClassVar[tuple[float, ...]] = (0.1307,)
+    epsilon: ClassVar[Fraction] = Fraction(3, 10)
     std: ClassVar[tuple[float, ...]] = (0.3081,)
 
     def is_stored(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -27,6 +28,7 @@ class Usps(Dataset):
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     mean: ClassVar[tuple[float, ...]] = (0.2539,)
+    epsilon: ClassVar[Fraction] = Fraction(3, 10)
     std: ClassVar[tuple[float, ...]] = (0.3842,)
 
     def is_stored(self) -> bool:

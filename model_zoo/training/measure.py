@@ -50,6 +50,7 @@ def robust_correct(
     """Which images keep their label at every iterate of PGD from a random start.
 
     An image leaves the search as soon as one iterate is misclassified: the count is at most that of the last iterate.
+    Gradients may come from fast passes; that an image is misclassified is confirmed in full precision.
 
     Args:
         model: (N, C, H, W) to (N, K) logits, in eval mode.
@@ -60,7 +61,7 @@ def robust_correct(
         steps: number of gradient steps.
         rng: stream of the random starts.
         device: where to compute.
-        fast: context for the network passes.
+        fast: context for the passes of the search.
         progress: called with the images done and the images in all.
     Returns:
         (N,) bool.
@@ -68,7 +69,7 @@ def robust_correct(
         Madry et al. 2018; PGD-40 of Singh et al. 2020.
         Differs: success at any iterate counts, not only at the last.
     """
-    robust = correct(model, images, labels, device=device, fast=fast)
+    robust = correct(model, images, labels, device=device)
     alive = robust.nonzero().flatten()
     noise = torch.rand(images.shape, generator=rng.generator()) * 2 - 1
     low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
@@ -80,7 +81,10 @@ def robust_correct(
             with fast():
                 logits = model(leaf).float()
             truth = labels[part].to(device)
-            survivors.append(part[(logits.argmax(1) == truth).cpu()])
+            stands = (logits.argmax(1) == truth).cpu()
+            if len(suspects := part[~stands]):
+                stands[~stands] = correct(model, perturbed[suspects], labels[suspects], device=device)
+            survivors.append(part[stands])
             if step < steps:
                 (gradient,) = torch.autograd.grad(F.cross_entropy(logits, truth, reduction="sum"), leaf)
                 moved = perturbed[part] + step_size * gradient.sign().cpu()
