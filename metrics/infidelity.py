@@ -51,9 +51,15 @@ class Infidelity(Metric):
     draws: int = Field(default=50, ge=1)
     rescale: bool = True
     """Whether A is first multiplied by the factor that fits best: methods have different units."""
+    relative: bool = False
+    """Whether the error is divided by the mean squared change of the logit: networks have different scales. Then 1 is
+    what predicting no change would score."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64; NaN where the attribution is not finite, or rescaled and nothing is ever predicted by it."""
+        """(N,) float64; NaN where the attribution is not finite somewhere.
+
+        Also where A is rescaled and never predicts a change, and where the error is relative and nothing changes.
+        """
         probe, view = probe_of(self, pair), view_of(pair, self.of)
         attribution, logit = view.attribution.double(), explained(view.logits, probe)
         predicted, fallen = [], []
@@ -65,7 +71,8 @@ class Infidelity(Metric):
         if self.rescale:
             said = said / said.abs().amax(1, keepdim=True)
             said = said * (sum_by_halves(said * seen) / sum_by_halves(said * said)).unsqueeze(1)
-        return sum_by_halves((said - seen).square()) / self.draws
+        error, change = sum_by_halves((said - seen).square()), sum_by_halves(seen.square())
+        return error / (change if self.relative else self.draws)
 
     def _perturb(self, images: Tensor, rng: SampleRng) -> _Perturbed:
         if self.perturbation == "square":

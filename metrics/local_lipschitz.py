@@ -21,8 +21,8 @@ class LocalLipschitz(StabilityMetric):
     Source:
         Alvarez-Melis, Jaakkola 2018.
         Differs: divided by |A(x)|, so that networks with other logit scales compare; x' is drawn uniformly from a cube
-        cut to [0, 1], where the paper searches it by Bayesian optimisation. NaN where x' is x,
-        as where the attack's image was put back.
+        cut to [0, 1], where the paper searches it by Bayesian optimisation. NaN where x' is x: an image
+        that was put back has no distance.
     """
 
     version: ClassVar[int] = 1

@@ -122,8 +122,10 @@ def test_an_attack_that_moved_nothing(name: str) -> None:
 
 
 def test_a_zero_map_predicts_nothing_and_may_say_so() -> None:
-    metric = registry.instantiate("metrics", Component(name="infidelity", params={"rescale": False}))
-    assert metric(pair_of("zero")).tolist() == [0, 0]
+    for relative, outcome in ((False, 0.0), (True, NAN)):
+        params = {"rescale": False, "relative": relative}
+        metric = registry.instantiate("metrics", Component(name="infidelity", params=params))
+        assert metric(pair_of("zero")).tolist() == pytest.approx([outcome] * 2, nan_ok=True)
 
 
 def test_a_plain_image_has_no_contrast_to_align_with() -> None:
