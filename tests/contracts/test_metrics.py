@@ -202,3 +202,31 @@ def test_a_metric_of_one_side_sees_that_side_only(name: str, judge: Judge, befor
     assert identical(here(pair), there(swapped))
     assert identical(here(pair), here(judge.pair(before, before)))
     assert not identical(here(pair), there(pair))
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_the_network_is_shown_images_only(name: str, judge: Judge, before: View) -> None:
+    shown: list[Tensor] = []
+
+    class Watching(JudgeProbe):
+        def logits(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return super().logits(images)
+
+        def attribute(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return super().attribute(images)
+
+        def gradient(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return super().gradient(images)
+
+    stark = replace(before, images=before.images.round())
+    pair = judge.pair(stark, stark)
+    instance(name)(replace(pair, probe=Watching(**vars(pair.probe))))
+    assert shown
+    for images in shown:
+        assert images.shape == stark.images.shape
+        assert images.dtype == stark.images.dtype
+        assert images.ge(0).all()
+        assert images.le(1).all()
