@@ -18,7 +18,7 @@ from bench.core.records import ROW_COLUMNS
 from bench.core.rng import Rng, SampleRng
 from bench.samples import Samples
 from bench.showcase import encode, tiles
-from bench.victim import Explainer, WhiteBoxVictim, predict
+from bench.victim import Explainer, JudgeProbe, WhiteBoxVictim, predict
 
 ENGINE = 1
 """Part of every run's identity: raised when a change of this module or of the victim can change a number."""
@@ -128,7 +128,8 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
     explained = _explained(bench, predict(bench.model, before_images), samples.labels)
     before = bench.judge.view(bench.model, before_images, explained, rng)
     after = bench.judge.view(bench.model, after_images, explained, rng)
-    pair = Pair(before, after, labels, attacked.feasible.to(bench.device))
+    probe = JudgeProbe(bench.model, bench.judge.method, explained, rng, _metric_rng(bench, samples.ids))
+    pair = Pair(before, after, labels, attacked.feasible.to(bench.device), probe)
     confidence = [view.logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1) for view in (before, after)]
     predicted = [view.logits.argmax(1) for view in (before, after)]
     gaps = [_gap(bench, view, explained) for view in (before, after)]
@@ -166,6 +167,11 @@ def _attack_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
 
 def _attribution_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
     return SampleRng(bench.rng.fork("attribution"), ids)
+
+
+def _metric_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
+    # Without the attack's name: what a metric finds out about the clean image is the same under every attack.
+    return SampleRng(Rng(bench.rng.seed).fork("metrics"), ids)
 
 
 def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:

@@ -50,6 +50,7 @@ def plan(request: Request) -> Plan:
         IntegrityError, NetworkError: if the model's weights cannot be had as promised.
     """
     protocol: Protocol = registry.load("protocols", request.protocol)
+    _check_primary(protocol)
     component = _attack_component(request, protocol)
     attack: Attack = registry.instantiate("attacks", component)
     if attack.knowledge == "white-box" and protocol.threat.knowledge != "white-box":
@@ -87,6 +88,15 @@ def plan(request: Request) -> Plan:
         on_protocol=component in protocol.attacks,
     )
     return Plan(spec, protocol, resolved, attack)
+
+
+def _check_primary(protocol: Protocol) -> None:
+    primary = registry.load("metrics", protocol.primary_metric)
+    if primary.asks_model:
+        raise UsageError(
+            f"expected a primary metric that compares two heatmaps alone under {protocol.key}, got "
+            f"{protocol.primary_metric}, which asks the network anew; choose another: attacks select by it at each step"
+        )
 
 
 def _attack_component(request: Request, protocol: Protocol) -> Component:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.chunks import image_slices
-from bench.core.contracts import AttributionMethod, Cost, HeatmapLoss, Metric, Pair, Victim, View
+from bench.core.contracts import AttributionMethod, Cost, HeatmapLoss, Metric, Pair, Probe, Victim, View
 from bench.core.errors import BenchError, ModelOutputError
 from bench.core.heatmap import reduce
 from bench.core.protocol import HeatmapRule, Knowledge, ThreatModel
@@ -45,6 +45,35 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
             "expected finite logits from the model, got NaN or infinity; check weights and normalisation"
         )
     return logits
+
+
+@dataclass(frozen=True, eq=False)
+class JudgeProbe(Probe):
+    """The judged network and the judge's attribution, bound to the samples of a pair."""
+
+    model: nn.Module
+    method: AttributionMethod
+    labels: Tensor
+    attribution_rng: SampleRng
+    """The streams by which the pair's own attributions were made, so that equal images have equal attributions."""
+    rng: SampleRng
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, K) logits."""
+        return predict(self.model, images)
+
+    def attribute(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) the judge's attribution of the explained logits."""
+        return self.method.attribute(self.model, images, self.labels, rng=self.attribution_rng)
+
+    def gradient(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) gradient of the explained logits."""
+        parts = []
+        for part in image_slices(len(images), 1, images.device):
+            leaf = images[part].detach().requires_grad_()
+            explained = self.model(leaf).gather(1, self.labels[part].unsqueeze(1))
+            parts.append(torch.autograd.grad(explained.sum(), leaf)[0])
+        return torch.cat(parts)
 
 
 @dataclass

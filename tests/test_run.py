@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,42 @@ def test_neither_batch_size_nor_shard_size_changes_a_bit_on_a_cpu(
     other = completed(in_one_shard, tmp_path, batch_size=batch_size)
     pd.testing.assert_frame_equal(other.rows(), undisturbed.rows(), check_exact=True)
     assert other.record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+def with_metrics(words: dict[str, str], folder: Path, metrics: dict[str, Any], **changes: Any) -> dict[str, str]:
+    """The short protocol with other metrics than its own beside kendall."""
+    content = tomllib.loads(Path(words["protocol"]).read_text())
+    kept = [metric for metric in content["metrics"] if metric["name"] == "kendall"]
+    content |= {"metrics": kept + [{"name": name, "params": params} for name, params in metrics.items()]} | changes
+    (folder / "short-v1.toml").write_text(tomli_w.dumps(content))
+    return words | {"protocol": str(folder / "short-v1.toml")}
+
+
+def test_what_metrics_ask_the_network_hangs_on_the_sample_alone(words: dict[str, str], tmp_path: Path) -> None:
+    few: dict[str, Any] = {"draws": 2}
+    asking = {"max-sensitivity": few, "infidelity": few, "deletion": {"steps": 2}, "completeness-gap": {}}
+    moved = {"local-lipschitz": {"neighbours": "attacked"}, "input-gradient-alignment": {"of": "after"}}
+    tables = {}
+    for shard_size, batch_size, attack in ((2, 1, "ifia-topk"), (COUNT, 7, "ifia-topk"), (2, 1, "random-noise")):
+        folder = tmp_path / f"{shard_size}-{attack}"
+        folder.mkdir()
+        changed = with_metrics(words, folder, asking | moved, shard_size=shard_size)
+        tables[shard_size, attack] = completed(changed, folder, batch_size=batch_size, attack=attack).rows()
+    rows, other_shards, other_attack = tables.values()
+    pd.testing.assert_frame_equal(rows, other_shards, check_exact=True)
+    pd.testing.assert_frame_equal(rows[list(asking)], other_attack[list(asking)], check_exact=True)
+    apart = rows["feasible"] & other_attack["feasible"]
+    assert apart.any()
+    assert (rows[list(moved)] != other_attack[list(moved)])[apart].all(axis=None)
+    assert rows[[*asking, *moved]][apart].notna().all(axis=None)
+    assert rows["local-lipschitz"][~rows["feasible"]].isna().all(), "an image that was put back has no distance"
+    assert rows["completeness-gap"].to_numpy() == pytest.approx(rows["completeness_gap_before"], abs=1e-5)
+
+
+def test_attacks_cannot_select_by_a_metric_that_asks_the_network(words: dict[str, str], tmp_path: Path) -> None:
+    changed = with_metrics(words, tmp_path, {"max-sensitivity": {}}, primary_metric="max-sensitivity")
+    with pytest.raises(UsageError, match="got max-sensitivity, which asks the network anew; choose another"):
+        planned(changed)
 
 
 @pytest.mark.parametrize("images", [1, 3])
