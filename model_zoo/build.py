@@ -130,14 +130,15 @@ def export_weights(network: nn.Module, path: Path) -> Weights:
                 "lower its learning rate"
             )
         tensors[name] = half
-    return write_weights(tensors, path)
-
-
-def write_weights(tensors: Mapping[str, Tensor], path: Path) -> Weights:
-    """Write contiguous tensors as safetensors; return what the model's entry must say of the file."""
-    content = save_tensors(dict(sorted(tensors.items())))
+    content, weights = pack(tensors, path.name)
     write_atomic(path, content)
-    return Weights(file=path.name, sha256=sha256_of(content), size=len(content))
+    return weights
+
+
+def pack(tensors: Mapping[str, Tensor], file: str) -> tuple[bytes, Weights]:
+    """Return contiguous tensors as the bytes of a safetensors file, and what the model's entry must say of it."""
+    content = save_tensors(dict(sorted(tensors.items())))
+    return content, Weights(file=file, sha256=sha256_of(content), size=len(content))
 
 
 @torch.no_grad()

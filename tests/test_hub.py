@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from bench.core.entry import ModelEntry
 from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UnknownNameError, UsageError
 from bench.core.files import sha256_of
+from bench.plan import Request, plan
 from bench.submission.publish import write_folder
 from model_zoo import hub
 from model_zoo.architectures import wide_resnet
@@ -202,6 +204,23 @@ def test_a_pickle_under_the_name_of_safetensors_is_named(toml: Path, content: di
 def test_other_forms_of_a_published_reference_are_refused(reference: str) -> None:
     with pytest.raises(UsageError, match="hub:ORG/REPO@COMMIT"):
         hub.resolve(reference, no_entries)
+
+
+def test_the_commit_of_a_published_model_is_part_of_a_runs_identity(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = {}
+    for commit in (COMMIT, COMMIT[::-1]):
+        snapshot = tmp_path / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        write_entry(tmp_path, content).rename(snapshot / "entry.toml")
+        shutil.copy(tmp_path / "tiny.safetensors", snapshot)
+        monkeypatch.setattr(hub, "_download", lambda _repo, file, _revision, folder=snapshot: folder / file)
+        planned = plan(Request(model="hub:a/b", attack="random-noise", protocol="cifar10-smoke-v1"))
+        specs[commit] = planned.spec
+        assert planned.spec.model.reference == f"hub:a/b@{commit}"
+        assert planned.model.entry.weights.revision == commit
+    assert len({spec.run_id for spec in specs.values()}) == 2
 
 
 # The real client of the Hub, against a server on this machine.

@@ -62,6 +62,7 @@ def test_the_commands_of_the_readme_make_a_row(home: Path, tmp_path_factory: pyt
         "BENCH_DATA": str(home / "no-data"),
         "PYTHONPATH": str(ROOT),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
         [sys.executable, "-c", program, lines], cwd=home, env=environment, capture_output=True, text=True, check=False

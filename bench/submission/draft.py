@@ -15,11 +15,11 @@ from bench import registry
 from bench.core.contracts import Dataset
 from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import UsageError
-from bench.core.files import sha256_of_file
+from bench.core.files import sha256_of_file, write_atomic
 from bench.core.protocol import Name
 from bench.core.toml import explain
 from bench.training import write_entry
-from model_zoo.build import write_weights
+from model_zoo.build import pack
 from model_zoo.foreign import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
 
 
@@ -61,8 +61,8 @@ class Converted(NamedTuple):
     normalisation: str
 
 
-def draft(answers: Answers, weights: Weights, folder: Path) -> Path:
-    """Write the entry of a model whose weights lie in `folder`, and return its path.
+def draft(answers: Answers, weights: Weights) -> ModelEntry:
+    """Return the entry of a model.
 
     Raises:
         UsageError: if an answer is not what an entry may hold.
@@ -87,7 +87,7 @@ def draft(answers: Answers, weights: Weights, folder: Path) -> Path:
         "added": datetime.now(UTC).date(),
     }
     try:
-        return write_entry(ModelEntry.model_validate(content), folder)
+        return ModelEntry.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"the entry of {answers.name!r}: {explain(error)}") from None
 
@@ -129,9 +129,10 @@ def convert(source: Path, answers: Answers, folder: Path, *, table: str | None =
     mean, std, where = _choose(answers, carried)
     if not report.complete:
         return Converted(None, checkpoint, report, params, where)
-    weights = write_weights(placed, folder / f"{answers.name}.safetensors")
-    full = replace(answers, params=params, mean=mean, std=std)
-    return Converted(draft(full, weights, folder), checkpoint, report, params, where)
+    content, weights = pack(placed, f"{answers.name}.safetensors")
+    entry = draft(replace(answers, params=params, mean=mean, std=std), weights)
+    write_atomic(folder / weights.file, content)
+    return Converted(write_entry(entry, folder), checkpoint, report, params, where)
 
 
 def _choose(answers: Answers, carried: Normalisation | None) -> tuple[Sequence[float], Sequence[float], str]:
