@@ -61,12 +61,15 @@ def build(entry: ModelEntry, build_network: BuildNetwork, weights_path: Path, *,
         IntegrityError: if the file does not hold exactly this network's finite tensors.
     """
     try:
+        with torch.device("meta"):  # no memory yet: a stranger's entry may name any network, its file is what is there
+            sketch = build_network(entry.num_classes, **entry.architecture.params)
+        tensors = read_weights(weights_path, sketch.state_dict(), sha256=entry.weights.sha256)
         network = build_network(entry.num_classes, **entry.architecture.params)
-    except (TypeError, ValueError, RuntimeError, MemoryError) as error:  # the last two: a network beyond all memory
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
+        reason = (str(error) or type(error).__name__).split("\n")[0]
         raise UsageError(
-            f"entry {entry.name}: architecture {entry.architecture.name}: {error}; mend the entry"
+            f"entry {entry.name}: architecture {entry.architecture.name}: {reason}; mend the entry"
         ) from error
-    tensors = read_weights(weights_path, network.state_dict(), sha256=entry.weights.sha256)
     network.load_state_dict(tensors, strict=True)
     model = classifier(network, entry.mean, entry.std)
     return freeze(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -172,26 +172,24 @@ class Client:
 
     hub: Hub
     home: Path
-    settings: dict[str, str] = field(default_factory=dict)
 
-    def environment(self, *, offline: bool = False, token: str = "") -> dict[str, str]:
+    def environment(self, *, offline: bool = False) -> dict[str, str]:
         """Return the variables under which the client knows only this Hub."""
         known = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-        return known | self.settings | {
+        return known | {
             "HF_ENDPOINT": f"http://127.0.0.1:{self.hub.server_port}",
             "HF_HOME": str(self.home),
             "HF_HUB_OFFLINE": str(int(offline)),
-            "HF_TOKEN": token,
             "HF_HUB_ETAG_TIMEOUT": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "no_proxy": "127.0.0.1",
         }  # fmt: skip
 
-    def run(self, program: str, *arguments: str, offline: bool = False, token: str = "") -> list[str]:
+    def run(self, program: str, *arguments: str, offline: bool = False) -> list[str]:
         """Run Python code and return the lines that it prints."""
         command = [sys.executable, "-c", program, *arguments]
-        environment = self.environment(offline=offline, token=token)
+        environment = self.environment(offline=offline)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
