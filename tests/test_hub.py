@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -383,13 +384,13 @@ def test_published_entries_that_are_not_to_be_trusted_are_refused(server: Hub, a
 
 
 UPLOAD = """
-import os, sys
+import json, os, sys
 from pathlib import Path
 from bench.core.errors import BenchError
 from bench.submission.publish import upload
-for os.environ["HF_TOKEN"] in sys.argv[2:]:
+for os.environ["HF_TOKEN"] in sys.argv[3:]:
     try:
-        print(upload(Path(sys.argv[1]), "owner/uploaded"))
+        print(upload(Path(sys.argv[1]), json.loads(sys.argv[2]), "owner/uploaded"))
     except BenchError as error:
         print(error.exit_code, error)
 """
@@ -399,9 +400,10 @@ def test_what_is_uploaded_can_be_resolved(server: Hub, client: Client, ask: Ask,
     content = tiny_content(tmp_path)
     folder = tmp_path / "hub"
     entry = ModelEntry.model_validate(content)
-    write_folder(entry, tmp_path / "tiny.safetensors", [], "owner/uploaded", folder)
+    names = write_folder(entry, tmp_path / "tiny.safetensors", [], "owner/uploaded", folder)
+    (folder / "private.txt").write_text("not to be uploaded")
     server.token_needed = "secret"
-    refused, commit = client.run(UPLOAD, str(folder), "wrong", "secret")
+    refused, commit = client.run(UPLOAD, str(folder), json.dumps(names), "wrong", "secret")
     assert refused.startswith("4 expected to upload")
     assert "log in" in refused
     assert commit == COMMIT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from bench.submission.draft import Answers
 
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+DATA = click.option(
+    "--data",
+    type=click.Path(),
+    expose_value=False,
+    callback=lambda _context, _option, folder: os.environ.update({"BENCH_DATA": folder} if folder else {}),
+    help="Folder of public image sets (or BENCH_DATA).",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 ANSWERS: tuple[Callable[[Any], Any], ...] = (
     click.option("--name", help="Name of the model; default: the file's."),
@@ -85,6 +93,7 @@ def convert(checkpoint: Path, table: str | None, out: Path | None, **given: Any)
 @submit.command()
 @click.argument("entry", metavar="ENTRY")
 @click.option("--protocol", metavar="NAME", help="Ask about this protocol's samples.")
+@DATA
 @DEVICE
 @JSON
 def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
@@ -119,6 +128,7 @@ def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for what is published; default beside the entry.")
 @click.option("--dry-run", is_flag=True, help="Write every file, upload none.")
+@DATA
 @DEVICE
 def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: bool, device: str) -> None:
     """Check the model, upload it to the Hub with a card of its numbers, and write the pull request's text."""
@@ -140,7 +150,7 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
         terminal.show_check_table(checks)
         sys.exit(max(answer.exit_code for answer in failed))
     found = resolve(reference, partial(registry.load, "models"))
-    target = out or Path(entry).parent / "published"
+    target = out or Path(reference.removeprefix("file:")).parent / "published"
     done = complete(found.entry, found.path, checks, repo=repo, results=results, out=target, dry_run=dry_run)
     terminal.show_text(done.pull_request.read_text(encoding="utf-8"))
     uploaded = (

@@ -47,18 +47,21 @@ def check_repo(repo: str) -> None:
         raise UsageError(f"expected a repository as ORG/NAME, got {repo!r}; correct --repo")
 
 
-def write_folder(entry: ModelEntry, weights: Path, records: Sequence[RunRecord], repo: str, folder: Path) -> None:
-    """Write what the repository shall hold: entry, weights, card, results. Equal inputs give equal bytes."""
+def write_folder(
+    entry: ModelEntry, weights: Path, records: Sequence[RunRecord], repo: str, folder: Path
+) -> tuple[str, ...]:
+    """Write what the repository shall hold: entry, weights, card, results; return the files' names in the folder."""
     verify_weights(weights, entry.weights)
-    texts = {
-        ENTRY_FILE: entry_toml(entry, repo=None, commit=None),
-        "README.md": card(entry, records, repo),
-        EVAL_RESULTS: eval_results_file(entry, records),
+    content = {
+        ENTRY_FILE: entry_toml(entry, repo=None, commit=None).encode(),
+        "README.md": card(entry, records, repo).encode(),
+        entry.weights.file: weights.read_bytes(),
     }
-    for name, text in texts.items():
-        if text is not None:
-            write_atomic(folder / name, text.encode())
-    write_atomic(folder / entry.weights.file, weights.read_bytes())
+    if (results := eval_results_file(entry, records)) is not None:
+        content[EVAL_RESULTS] = results.encode()
+    for name, body in content.items():
+        write_atomic(folder / name, body)
+    return tuple(content)
 
 
 def entry_toml(entry: ModelEntry, *, repo: str | None, commit: str | None) -> str:
@@ -69,8 +72,8 @@ def entry_toml(entry: ModelEntry, *, repo: str | None, commit: str | None) -> st
     return tomli_w.dumps({**content, "added": entry.added}, multiline_strings=False)
 
 
-def upload(folder: Path, repo: str) -> str:
-    """Create the repository if need be, upload the folder in one commit, and return that commit.
+def upload(folder: Path, names: Sequence[str], repo: str) -> str:
+    """Create the repository if need be, upload these files of the folder in one commit, and return that commit.
 
     Raises:
         NetworkError: if the Hub cannot be reached, or does not let us.
@@ -78,10 +81,9 @@ def upload(folder: Path, repo: str) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     try:
         api.create_repo(repo, exist_ok=True)
-        additions = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
+        additions = [CommitOperationAdd(name, folder / name) for name in names]
         commit = api.create_commit(repo, additions, commit_message="Publish the model with attribution-bench").oid
     except Exception as error:  # the client's errors have no common root
         raise translate(f"to upload {folder} to {repo}", error) from error
@@ -120,8 +122,8 @@ def publish(
     check_repo(repo)
     records = records_of(entry, results)
     folder = out / "hub"
-    write_folder(entry, weights, records, repo, folder)
-    commit = None if dry_run else upload(folder, repo)
+    names = write_folder(entry, weights, records, repo, folder)
+    commit = None if dry_run else upload(folder, names, repo)
     text = pull_request(entry, checks, records, repo, commit)
     write_atomic(out / PULL_REQUEST, text.encode())
     if commit is not None:
