@@ -22,6 +22,7 @@ from bench.core.entry import ModelEntry
 from bench.core.files import sha256_of_file
 from bench.core.text import printable
 from bench.core.toml import parse_toml
+from bench.data.cifar10 import Cifar10
 from bench.submission import checks
 from bench.submission.card import escaped, fenced
 from bench.submission.publish import pull_request, records_of, write_folder
@@ -153,6 +154,14 @@ def test_a_normalisation_that_the_network_was_not_trained_with_is_found() -> Non
     assert "20 of 20 right" in checks._check_contract(subject(Brightness(), 0.0, 1.0))
     with pytest.raises(checks.IntegrityError, match="20 of 20 right for images without any normalisation"):
         checks._check_contract(subject(Brightness(), 0.5, 0.2))
+
+    class Usual(Brightness):
+        def forward(self, images: Tensor) -> Tensor:
+            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (Cifar10.mean, Cifar10.std))
+            return super().forward(images * std + mean)
+
+    with pytest.raises(checks.IntegrityError, match="20 of 20 right for images with the data set's own"):
+        checks._check_contract(subject(Usual(), 0.0, 1.0))
 
 
 def test_infinite_logits_are_found() -> None:

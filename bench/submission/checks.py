@@ -176,12 +176,15 @@ def _check_contract(subject: Subject) -> str:
     """Whether the model is at its best on pixels in [0, 1], and not on another form of them."""
     from scipy.stats import binomtest
 
-    entry = subject.entry
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (entry.mean, entry.std))
+    entry, dataset = subject.entry, registry.load("datasets", subject.entry.dataset)
+    mean, std, usual_mean, usual_std = (
+        torch.tensor(v).view(1, -1, 1, 1) for v in (entry.mean, entry.std, dataset.mean, dataset.std)
+    )
     forms = {
         "pixels in 0 to 255": subject.images * 255,
         "images that are normalised already": (subject.images - mean) / std,
         "images without any normalisation": subject.images * std + mean,
+        "images with the data set's own normalisation": (subject.images - usual_mean) / usual_std * std + mean,
     }
     own = subject.right(subject.images)
     for form, images in forms.items():
