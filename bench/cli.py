@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bench import registry, terminal
+from bench.commands.submit import submit
 from bench.core.errors import BenchError, UsageError
 from bench.core.folders import cache_folder
 
@@ -41,7 +42,9 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--model", required=True, metavar="hub:NAME", help="A registered model, or file:ENTRY.toml.")
+@click.option(
+    "--model", required=True, metavar="hub:NAME", help="A registered model, hub:ORG/REPO[@COMMIT], or file:ENTRY.toml."
+)
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all of the protocol's.")
 @click.option("--protocol", default=DEFAULT_PROTOCOL, show_default=True, metavar="NAME")
 @click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the run is not ranked.")
@@ -76,7 +79,7 @@ def run(
 
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
-    overrides = _parameters(params)
+    overrides = read_parameters(params)
     requests = [
         Request(
             model=model,
@@ -227,6 +230,9 @@ def doctor(data: Path | None, as_json: bool) -> None:
         terminal.show_findings(findings)
 
 
+bench.add_command(submit)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with its code; errors are one sentence on stderr."""
     try:
@@ -248,7 +254,7 @@ def _use_data(folder: Path | None) -> None:
         os.environ["BENCH_DATA"] = str(folder)
 
 
-def _parameters(words: tuple[str, ...]) -> dict[str, Any]:
+def read_parameters(words: tuple[str, ...]) -> dict[str, Any]:
     """Read KEY=VALUE words; values are JSON where they can be, else text."""
     parameters: dict[str, Any] = {}
     for word in words:
