@@ -39,7 +39,7 @@ class Execution:
     """Folder of unfinished work: finished shards wait there until their run is complete."""
     device: str = "auto"
     batch_size: int | None = None
-    """Images that an attack sees at once; by default one on a CPU, 64 on a GPU."""
+    """Images that an attack sees at once; by default 16 on a CPU, 64 on a GPU."""
 
 
 class Observer(Interface):
@@ -70,7 +70,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     execution.store.prepare(plan.spec)
     bench, samples, started = set_up(plan, execution.device), _samples(plan), datetime.now(UTC)
     check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
-    batch_size = execution.batch_size or (1 if bench.device.type == "cpu" else 64)
+    batch_size = execution.batch_size or (16 if bench.device.type == "cpu" else 64)
     parts, shards = samples.split(plan.protocol.shard_size), Shards(plan.spec, execution.work)
     done = shards.count_done([len(part.ids) for part in parts])
     observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", len(samples.ids), done)

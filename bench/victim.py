@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import image_slices
+from bench.core.chunks import forward
 from bench.core.contracts import AttributionMethod, Cost, HeatmapLoss, Metric, Pair, Probe, Victim, View
 from bench.core.errors import BenchError, ModelOutputError
 from bench.core.heatmap import reduce
@@ -35,7 +35,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ModelOutputError: if the model answers with anything but finite (N, K) numbers.
     """
-    logits = torch.cat([model(images[part]) for part in image_slices(len(images), 1, images.device)])
+    logits = forward(model, images)
     if logits.dim() != 2 or len(logits) != len(images):
         raise ModelOutputError(
             f"expected (N, K) logits from the model, got the shape {tuple(logits.shape)}; return one row per image"
@@ -68,12 +68,10 @@ class JudgeProbe(Probe):
 
     def gradient(self, images: Tensor) -> Tensor:
         """(N, C, H, W) gradient of the explained logits."""
-        parts = []
-        for part in image_slices(len(images), 1, images.device):
-            leaf = images[part].detach().requires_grad_()
-            explained = self.model(leaf).gather(1, self.labels[part].unsqueeze(1))
-            parts.append(torch.autograd.grad(explained.sum(), leaf)[0])
-        return torch.cat(parts)
+        leaf = images.detach().requires_grad_()
+        explained = forward(self.model, leaf).gather(1, self.labels.unsqueeze(1))
+        (gradient,) = torch.autograd.grad(explained.sum(), leaf)
+        return gradient
 
 
 @dataclass
@@ -118,7 +116,7 @@ class WhiteBoxVictim(Victim):
             )
         self._count(gradient=2 * self.explainer.method.nodes_per_image)
         parts = []
-        for part in image_slices(len(images), self.explainer.method.nodes_per_image, images.device):
+        for part in self.explainer.method.slices(len(images), images.device):
             linear = self.explainer.method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
             cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
             parts.append(linear.pullback(cotangent))

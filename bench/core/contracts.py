@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bench.core.chunks import image_slices
 from bench.core.protocol import Direction, Knowledge, ThreatModel
 from bench.core.rng import Rng, SampleRng
 
@@ -41,6 +42,10 @@ class AttributionMethod(ABC):
     def nodes_per_image(self) -> int:
         """How many images pass through the network to explain one."""
         return 1
+
+    def slices(self, count: int, device: torch.device) -> Iterator[slice]:
+        """Yield slices that cover `count` images: which of them pass through the network together."""
+        return image_slices(count, self.nodes_per_image, device)
 
     @abstractmethod
     def attribute(
