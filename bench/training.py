@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import tomli_w
 import torch
 from torch import Tensor, nn
 
@@ -16,12 +15,11 @@ from bench import registry
 from bench.core.contracts import Dataset, Objective, Split
 from bench.core.entry import MeasuredAccuracy, ModelEntry, TrainingFacts, Weights
 from bench.core.errors import UsageError
-from bench.core.files import write_atomic
 from bench.core.machine import hardware, pick_device
 from bench.core.protocol import Component
 from bench.core.rng import Rng
 from model_zoo.build import build, classifier, export_weights, read_weights
-from model_zoo.hub import resolve
+from model_zoo.hub import resolve, write_entry
 from model_zoo.training.data import fingerprint, to_float
 from model_zoo.training.loop import Progress, begin, partition
 from model_zoo.training.measure import correct, robust_correct
@@ -100,14 +98,6 @@ def measure(
 
 def _share(answers: Tensor) -> float:
     return float(answers.double().mean())
-
-
-def write_entry(entry: ModelEntry, folder: Path) -> Path:
-    """Write an entry as TOML into a folder and return its path."""
-    path = folder / f"{entry.name}.toml"
-    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
-    return path
 
 
 def _network(recipe: Recipe, num_classes: int) -> nn.Module:
