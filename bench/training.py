@@ -21,7 +21,7 @@ from bench.core.rng import Rng
 from model_zoo.build import build, classifier, export_weights, read_weights
 from model_zoo.hub import resolve, write_entry
 from model_zoo.training.data import fingerprint, to_float
-from model_zoo.training.loop import Progress, begin, partition
+from model_zoo.training.loop import Progress, begin, initialize, partition
 from model_zoo.training.measure import correct, robust_correct
 from model_zoo.training.recipe import Recipe
 
@@ -107,9 +107,23 @@ def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     except (TypeError, ValueError) as error:
         raise UsageError(f"recipe {recipe.name}: architecture {recipe.architecture.name}: {error}") from error
     if recipe.parent is not None:
-        parent = resolve(f"hub:{recipe.parent}", partial(registry.load, "models"))
-        network.load_state_dict(read_weights(parent.path, network.state_dict()))
+        _start_from(recipe.parent, network, num_classes, recipe)
     return network
+
+
+def _start_from(parent: str, network: nn.Module, num_classes: int, recipe: Recipe) -> None:
+    """Give a network its parent's weights; where the parent tells other classes apart, the last layer stays new."""
+    reference = parent if ":" in parent else f"hub:{parent}"
+    found = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+    own = network.state_dict()
+    if found.entry.num_classes == num_classes:
+        network.load_state_dict(read_weights(found.path, own))
+        return
+    initialize(network, Rng(recipe.seed).fork("initialization"))
+    build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
+    theirs = build_network(found.entry.num_classes, **recipe.architecture.params).state_dict()
+    weights = read_weights(found.path, theirs)
+    network.load_state_dict({name: w for name, w in weights.items() if w.shape == own[name].shape}, strict=False)
 
 
 def _entry(recipe: Recipe, dataset: Dataset, weights: Weights, facts: TrainingFacts) -> ModelEntry:

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bench.core.protocol import Component, Name, PixelFraction, Sha256, Strict
+from bench.core.protocol import Component, ModelName, Name, PixelFraction, Sha256, Strict
 
 
 def _plain_file_name(value: str) -> str:
@@ -86,7 +86,7 @@ class ModelEntry(Strict):
     source: Link = ""
     license: Annotated[str, Field(min_length=1, max_length=100)]
     citation: Text = ""
-    parent: Name | None = None
+    parent: ModelName | None = None
     added: date
 
     @model_validator(mode="after")

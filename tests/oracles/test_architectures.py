@@ -6,11 +6,14 @@ import pytest
 import torch
 from captum.attr import LRP, DeepLift
 from captum.attr._utils.lrp_rules import EpsilonRule
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.core.rng import Rng
+from bench.core.vision import models
+from model_zoo.architectures import resnet50
 from model_zoo.architectures.wide_resnet import Add
 from model_zoo.build import classifier, freeze
+from model_zoo.training.loop import initialize
 from tests.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7])
@@ -39,3 +42,16 @@ def test_relevance_is_conserved_where_nothing_has_a_bias(images: Tensor) -> None
     relevance = LRP(network).attribute(images, target=LABELS)
     logits = network(images).gather(1, LABELS.unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(relevance.sum((1, 2, 3)), logits, rtol=1e-3, atol=1e-5)
+
+
+def test_resnet50_is_torchvisions_with_its_weights() -> None:
+    theirs = models.resnet50(weights=None, num_classes=7)
+    initialize(theirs, Rng(1))
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=Rng(2).generator())
+    ours = resnet50.build(7)
+    ours.load_state_dict(theirs.state_dict())
+    pixels = torch.rand((2, 3, 64, 64), generator=Rng(3).generator())
+    with torch.no_grad():
+        assert torch.equal(ours.eval()(pixels), theirs.eval()(pixels))
