@@ -41,7 +41,12 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--model", required=True, metavar="hub:NAME", help="A registered model, or file:ENTRY.toml.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="hub:NAME",
+    help="A registered model, file:ENTRY.toml, or ZOO:NAME, which another library loads (bench list zoos).",
+)
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all of the protocol's.")
 @click.option("--protocol", default=DEFAULT_PROTOCOL, show_default=True, metavar="NAME")
 @click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the run is not ranked.")

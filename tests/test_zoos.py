@@ -240,6 +240,20 @@ def test_a_network_whose_weights_do_not_tell_all_is_refused(timm: FakeTimm, cach
     assert not list(cache.rglob("*.toml"))
 
 
+def test_a_network_of_which_the_untrained_one_is_another_is_refused(timm: FakeTimm, cache: Path) -> None:
+    def wrapped() -> nn.Module:
+        network = nn.Sequential(trained())
+        network.num_classes = 10
+        return network
+
+    timm.make = wrapped
+    with pytest.raises(
+        IntegrityError, match=r"expected the 4 tensors of this architecture .* got 4 missing: conv\.bias"
+    ):
+        found("timm:cifar10/small")
+    assert not list(cache.rglob("*.toml"))
+
+
 @pytest.mark.parametrize("name", ["Standard", "cifar10/L2/Standard"])
 def test_robustbench_loads_by_its_own_loader_and_keeps_its_normalisation(
     robustbench: dict[str, Any], name: str, cache: Path

@@ -57,6 +57,6 @@ class Robustbench(Zoo):
             mean=(0.0, 0.0, 0.0),
             std=(1.0, 1.0, 1.0),
             method=f"robustbench {threat}",
-            license="unknown",
+            license="see RobustBench",
             source="https://robustbench.github.io",
         )

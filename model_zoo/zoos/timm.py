@@ -71,7 +71,7 @@ class Timm(Zoo):
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             method=f"timm {about.get('tag') or 'weights'}",
-            license=about.get("license") or "unknown",
+            license=about.get("license") or "see timm",
             source=about.get("origin_url") or "",
         )
 

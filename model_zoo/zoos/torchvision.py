@@ -50,6 +50,6 @@ class Torchvision(Zoo):
             mean=tuple(seen.mean),
             std=tuple(seen.std),
             method=f"torchvision {chosen}",
-            license="BSD-3-Clause",
+            license="BSD-3-Clause (code); its weights: see torchvision",
             source=weights.meta.get("recipe", ""),
         )
