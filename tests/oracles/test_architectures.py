@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from captum.attr import LRP, DeepLift
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from bench.core.rng import Rng
 from bench.core.vision import models
 from model_zoo.architectures import resnet50
+from model_zoo.architectures.torchvision import build as torchvision_build
 from model_zoo.architectures.wide_resnet import Add
 from model_zoo.build import classifier, freeze
 from model_zoo.training.loop import initialize
@@ -24,9 +27,21 @@ def images() -> Tensor:
     return torch.rand((2, 3, 32, 32), generator=Rng(0).generator()).requires_grad_()
 
 
+def separated_resnet18() -> nn.Module:
+    """torchvision's, whose blocks use one ReLU twice and in place, as a zoo gives it.
+
+    Without its pooling, for whose overlapping windows captum's own rule is not complete.
+    """
+    network = torchvision_build(10, model="resnet18")
+    network.maxpool = nn.Identity()
+    initialize(network, Rng(0))
+    return network
+
+
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
-def test_deeplift_is_complete(images: Tensor) -> None:
-    model = freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
+@pytest.mark.parametrize("make", [tiny_network, separated_resnet18])
+def test_deeplift_is_complete(images: Tensor, make: Callable[[], nn.Module]) -> None:
+    model = freeze(classifier(make(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
     _, gap = DeepLift(model).attribute(images, torch.zeros_like(images), target=LABELS, return_convergence_delta=True)
     with torch.no_grad():
         rise = (model(images) - model(torch.zeros_like(images))).gather(1, LABELS.unsqueeze(1))
