@@ -74,13 +74,11 @@ def run(
     run continues when the same command is given again.
     """
     _use_data(data)
-    from bench.core.machine import keep_freed_memory
     from bench.core.store import Store
     from bench.plan import Request, plan
     from bench.run import Execution
     from bench.run import run as complete
 
-    keep_freed_memory()
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
     overrides = _parameters(params)
@@ -181,10 +179,8 @@ def verify(subjects: tuple[str, ...], every: bool, data: Path | None, device: st
 def train(recipe: str, out: Path | None, resume: bool, data: Path | None, device: str) -> None:
     """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry."""
     _use_data(data)
-    from bench.core.machine import keep_freed_memory
     from bench.training import train as complete
 
-    keep_freed_memory()
     loaded = registry.load("recipes", recipe)
     folder = out or Path("runs") / loaded.name
     with terminal.TrainingProgress(loaded.name) as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.core.errors import UsageError
+from model_zoo.second_order import second_order
 
 SMOOTH = frozenset(
     {"Softplus", "SiLU", "Swish", "GELU", "GELUTanh", "QuickGELU", "Mish", "ELU", "CELU", "Tanh", "Sigmoid"}
@@ -37,8 +39,9 @@ class Softplus(nn.Module):
 def smooth_copy(model: nn.Module, beta: float) -> nn.Module:
     """Return a copy of `model` in which softplus of sharpness `beta` replaces each ReLU module.
 
-    Parameters and buffers are shared with `model`, not copied: training one trains the other. Activations that are
-    smooth already (SiLU, GELU, …) stay.
+    Its second derivatives are those of the plain layers, by cheaper ways (`model_zoo.second_order`). Parameters and
+    buffers are shared with `model`, not copied: training one trains the other. Activations that are smooth already
+    (SiLU, GELU, …) stay.
 
     Args:
         model: a network whose activations are `nn.ReLU` or smooth modules.
@@ -50,19 +53,26 @@ def smooth_copy(model: nn.Module, beta: float) -> nn.Module:
     Source:
         Dombrowski et al. 2019; Ghorbani, Abid, Zou 2019. Differs: nothing.
     """
-    shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
-    smooth = copy.deepcopy(model, shared)
-    replaced = 0
-    for parent in list(smooth.modules()):
-        for name, child in list(parent._modules.items()):  # unlike `named_children`, every name of a shared module
-            if type(child) is nn.ReLU:
-                setattr(parent, name, Softplus(beta))
-                replaced += 1
-    if not replaced and not any(type(module).__name__ in SMOOTH for module in smooth.modules()):
+    if not any(type(module) is nn.ReLU or type(module).__name__ in SMOOTH for module in model.modules()):
         raise ValueError(
             "expected a network with nn.ReLU or smooth modules, got none; a smooth copy needs them as modules"
         )
-    return smooth
+    return _copy(model, lambda layer: Softplus(beta) if type(layer) is nn.ReLU else second_order(layer))
+
+
+def second_order_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of `model`, the same function over the same parameters, with cheap second derivatives."""
+    return _copy(model, second_order)
+
+
+def _copy(model: nn.Module, replace: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
+    shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    copied = copy.deepcopy(model, shared)
+    for parent in list(copied.modules()):
+        for name, child in list(parent._modules.items()):  # unlike `named_children`, every name of a shared module
+            if child is not None and (replacement := replace(child)) is not None:
+                setattr(parent, name, replacement.train(child.training))
+    return copied
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from bench.core.contracts import Objective, Split, Student
 from bench.core.errors import ModelOutputError, UsageError
 from bench.core.files import write_atomic
 from bench.core.rng import Rng
-from model_zoo.surrogate import smooth_copy
+from model_zoo.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
 from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
 from model_zoo.training.measure import accuracy, robust_correct
@@ -93,7 +93,7 @@ class Training:
             )
         self.steps = max(1, round(self.recipe.epochs * self.per_epoch))
         smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
-        self.student = Student(self.model, smooth, self._fast)
+        self.student = Student(self.model, second_order_copy(self.model), smooth, self._fast)
 
     def _fast(self) -> AbstractContextManager[object]:
         if self.recipe.precision == "bfloat16":
