@@ -43,7 +43,11 @@ def bench() -> None:
 
 @bench.command()
 @click.option(
-    "--model", required=True, metavar="hub:NAME", help="A registered model, hub:ORG/REPO[@COMMIT], or file:ENTRY.toml."
+    "--model",
+    required=True,
+    metavar="hub:NAME",
+    help="A registered model, hub:ORG/REPO[@COMMIT], file:ENTRY.toml, or ZOO:NAME, which another library loads "
+    "(bench list zoos).",
 )
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all of the protocol's.")
 @click.option("--protocol", default=DEFAULT_PROTOCOL, show_default=True, metavar="NAME")

@@ -57,7 +57,7 @@ def plan(request: Request) -> Plan:
         raise UsageError(
             f"expected an attack without white-box knowledge under {protocol.key}, got {component.name}; choose another"
         )
-    resolved = resolve(request.model, partial(registry.load, "models"))
+    resolved = resolve(request.model, partial(registry.load, "models"), partial(registry.load, "zoos"))
     if resolved.entry.dataset != protocol.samples.dataset:
         raise UsageError(
             f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "

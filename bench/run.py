@@ -27,7 +27,7 @@ from bench.showcase import sheet
 from bench.summary import summarise
 from bench.victim import Explainer
 from model_zoo.build import build, check_logits
-from model_zoo.surrogate import smooth_copy
+from model_zoo.surrogate import check_activations, smooth_copy
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     execution.store.prepare(plan.spec)
     bench, samples, started = set_up(plan, execution.device), _samples(plan), datetime.now(UTC)
     check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
+    check_activations(bench.smooth, samples.images[:1].to(bench.device))
     batch_size = execution.batch_size or (16 if bench.device.type == "cpu" else 64)
     parts, shards = samples.split(plan.protocol.shard_size), Shards(plan.spec, execution.work)
     done = shards.count_done([len(part.ids) for part in parts])

@@ -7,7 +7,9 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import tomli_w
 
 from bench.core.entry import REPO, ModelEntry, Weights
 from bench.core.errors import (
@@ -18,15 +20,18 @@ from bench.core.errors import (
     UnknownNameError,
     UsageError,
 )
-from bench.core.files import sha256_of_file
+from bench.core.files import sha256_of_file, write_atomic
 from bench.core.toml import parse_toml
+
+if TYPE_CHECKING:
+    from bench.core.contracts import Zoo
 
 EMBEDDED = Path(__file__).parent / "weights"
 ENTRY_FILE = "entry.toml"
 """Name of the entry in a repository on the Hub; its weights lie beside it."""
 
 MAX_ENTRY_BYTES = 1 << 16
-FORMS = "hub:NAME, hub:ORG/REPO[@COMMIT], file:PATH.toml"
+FORMS = "hub:NAME, hub:ORG/REPO[@COMMIT], file:PATH.toml, ZOO:NAME"
 _PUBLISHED = re.compile(rf"({REPO})(?:@([A-Za-z0-9_][\w./-]*))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -39,14 +44,17 @@ class Resolved(NamedTuple):
     path: Path
 
 
-def resolve(reference: str, load_entry: Callable[[str], ModelEntry]) -> Resolved:
+def resolve(
+    reference: str, load_entry: Callable[[str], ModelEntry], load_zoo: Callable[[str], type[Zoo]] | None = None
+) -> Resolved:
     """Find a model, fetch its weights if need be, and verify them before anything reads them.
 
     Args:
         reference: `hub:NAME`, an entry of the registry; `hub:ORG/REPO[@COMMIT]`, what somebody published on the Hub,
-            of which only an entry and safetensors are read, never code; or `file:PATH.toml`, an entry whose weights
-            lie beside it.
+            of which only an entry and safetensors are read, never code; `file:PATH.toml`, an entry whose weights lie
+            beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder.
         load_entry: returns the registry's entry of a name.
+        load_zoo: returns the registry's zoo of a name; None where other libraries are not welcome.
     Returns:
         The entry and the verified file. A published model's reference carries the full commit, whatever branch was
         asked for. The reference of a local entry is kept without its folder, as the same model in another folder is
@@ -68,11 +76,33 @@ def resolve(reference: str, load_entry: Callable[[str], ModelEntry]) -> Resolved
         toml = Path(rest)
         entry = parse_toml(toml, ModelEntry, name=None if toml.name == ENTRY_FILE else toml.stem)
         path, reference = _locate(entry.weights, toml.parent), f"file:{entry.name}.toml"
+    elif load_zoo is not None and rest and scheme not in {"hub", "file"}:
+        from model_zoo.imports import bring_in
+
+        brought = bring_in(scheme, _zoo(reference, scheme, load_zoo), rest)
+        entry, reference, path = brought.entry, brought.reference, brought.path
     else:
         hint = f"write hub:{reference}" if ":" not in reference else f"known forms: {FORMS}"
         raise UsageError(f"expected a model as hub:NAME or file:PATH.toml, got {reference!r}; {hint}")
     verify_weights(path, entry.weights)
     return Resolved(entry, reference, path)
+
+
+def _zoo(reference: str, scheme: str, load_zoo: Callable[[str], type[Zoo]]) -> Zoo:
+    try:
+        return load_zoo(scheme)()
+    except UnknownNameError as error:
+        raise UsageError(
+            f"expected a model as hub:NAME, file:PATH.toml or ZOO:NAME, got {reference!r}; {error}"
+        ) from None
+
+
+def write_entry(entry: ModelEntry, folder: Path) -> Path:
+    """Write an entry as TOML into a folder and return its path."""
+    path = folder / f"{entry.name}.toml"
+    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
+    return path
 
 
 def verify_weights(path: Path, weights: Weights) -> None:

@@ -62,7 +62,7 @@ def _answers(command: Callable[..., Any]) -> Callable[..., Any]:
 def init(weights: Path, **given: Any) -> None:
     """Write the entry of safetensors that already have our names; asks for what no flag says."""
     from bench.submission.draft import describe_weights, draft
-    from bench.training import write_entry
+    from model_zoo.hub import write_entry
 
     described = describe_weights(weights)
     path = write_entry(draft(_collect(weights, given), described), weights.parent)

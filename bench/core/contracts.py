@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from bench.core.chunks import image_slices
-from bench.core.protocol import Direction, Knowledge, ThreatModel
+from bench.core.protocol import Component, Direction, Knowledge, ThreatModel
 from bench.core.rng import Rng, SampleRng
 
 HeatmapLoss = Callable[..., Tensor]
@@ -227,6 +228,39 @@ class Dataset(ABC):
     @abstractmethod
     def is_stored(self) -> bool:
         """Whether the images are on this machine, so that `load` needs no network."""
+
+
+class ZooModel(NamedTuple):
+    """A trained network of another library, and all that an entry says of it but its weights."""
+
+    network: nn.Module
+    """Normalised images to (N, K) logits; in eval mode, as the library's own loader made it."""
+    build: Callable[..., nn.Module]
+    """The same network untrained: `build(num_classes, **architecture.params)`."""
+    architecture: Component
+    dataset: str
+    num_classes: int
+    shape: tuple[int, int, int]
+    """(C, H, W) of its images."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    method: str
+    license: str
+    source: str = ""
+
+
+class Zoo(ABC):
+    """A library of trained networks, reached as `<name of the zoo>:<name in it>`."""
+
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def canonical(self, name: str) -> str:
+        """Return the full name of what `name` stands for, so that one network has one name; no download."""
+
+    @abstractmethod
+    def fetch(self, name: str, downloads: Path) -> ZooModel:
+        """Load the network of a canonical name by the library's own loader, which may unpickle."""
 
 
 class Student(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bench.core.protocol import Component, Name, PixelFraction, Sha256, Strict
+from bench.core.protocol import Component, ModelName, Name, PixelFraction, Sha256, Strict
 from bench.core.text import is_control
 
 _WORD = r"[A-Za-z0-9_][\w.+-]*"
@@ -106,7 +106,7 @@ class ModelEntry(Strict):
     source: Link = ""
     license: Annotated[Line, Field(min_length=1, max_length=100)]
     citation: Text = ""
-    parent: Name | None = None
+    parent: ModelName | None = None
     added: date
 
     @model_validator(mode="after")

@@ -15,6 +15,8 @@ Direction = Literal["more-robust", "less-robust", "neutral"]
 
 HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=80)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$", max_length=160)]
+"""A registered model, or ZOO:NAME, one of another library."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -18,9 +18,9 @@ from bench.core.errors import UsageError
 from bench.core.files import sha256_of_file, write_atomic
 from bench.core.protocol import Name
 from bench.core.toml import explain
-from bench.training import write_entry
 from model_zoo.build import pack
 from model_zoo.foreign import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
+from model_zoo.hub import write_entry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,8 @@ def values(hint: Any, near: Any = None) -> Iterator[Any]:
             yield from () if argument is NoneType else values(argument, near)
     elif hint is bool:
         yield from (True, False)
+    elif hint is str:
+        yield from ("some", "other")
     elif hint in EXAMPLES:
         near = EXAMPLES[hint] if near is None else hint(near)
         yield from (near, near * 2, near / 2 if hint is not int else near - 1, near + 1)
