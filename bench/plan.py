@@ -14,7 +14,7 @@ from bench import registry
 from bench.core.contracts import Attack, Metric
 from bench.core.errors import UsageError
 from bench.core.protocol import Component, Protocol
-from bench.core.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.evaluate import ENGINE
 from model_zoo.hub import Resolved, resolve
 
@@ -40,6 +40,9 @@ class Plan:
     protocol: Protocol
     model: Resolved
     attack: Attack
+    source: Resolved | None = None
+    """The other model that a transferred attack is crafted on."""
+    source_attack: Attack | None = None
 
 
 def plan(request: Request) -> Plan:
@@ -56,11 +59,12 @@ def plan(request: Request) -> Plan:
         raise UsageError(
             f"expected an attack without white-box knowledge under {protocol.key}, got {component.name}; choose another"
         )
-    resolved = resolve(request.model, partial(registry.load, "models"))
-    if resolved.entry.dataset != protocol.samples.dataset:
+    resolved = _resolve(request.model, protocol)
+    source, source_attack = _source(attack, protocol)
+    if (source_attack or attack).aim == "prediction" and protocol.threat.keep_prediction:
         raise UsageError(
-            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "
-            f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
+            f"expected an attack on the explanation under {protocol.key}, which keeps the prediction, got "
+            f"{component.name}; choose a protocol with keep_prediction = false"
         )
     spec = RunSpec(
         engine=ENGINE,
@@ -75,7 +79,7 @@ def plan(request: Request) -> Plan:
         attack=_plugin_spec(component.name, attack),
         threat=protocol.threat,
         attribution=_specify("attributions", protocol.attribution),
-        search_attribution=_specify("attributions", protocol.search_attribution),
+        search_attribution=_specify("attributions", attack.search_attribution or protocol.search_attribution),
         surrogate=protocol.surrogate,
         explain=protocol.explain,
         heatmap=protocol.heatmap,
@@ -85,8 +89,41 @@ def plan(request: Request) -> Plan:
         seed=protocol.seed,
         precision=protocol.precision,
         on_protocol=component in protocol.attacks,
+        crafted_on=_craft_spec(attack, source, source_attack, protocol),
     )
-    return Plan(spec, protocol, resolved, attack)
+    return Plan(spec, protocol, resolved, attack, source, source_attack)
+
+
+def _resolve(reference: str, protocol: Protocol) -> Resolved:
+    resolved = resolve(reference, partial(registry.load, "models"))
+    if resolved.entry.dataset != protocol.samples.dataset:
+        raise UsageError(
+            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "
+            f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
+        )
+    return resolved
+
+
+def _source(attack: Attack, protocol: Protocol) -> tuple[Resolved | None, Attack | None]:
+    """Return the model and the attack that a transferred attack is crafted on."""
+    if (craft := attack.crafted_on) is None:
+        return None, None
+    inner: Attack = registry.instantiate("attacks", craft.attack)
+    if inner.crafted_on is not None:
+        raise UsageError(f"expected an attack that is run on its victim, got {craft.attack.name}; transfer once")
+    return _resolve(craft.model, protocol), inner
+
+
+def _craft_spec(
+    attack: Attack, source: Resolved | None, source_attack: Attack | None, protocol: Protocol
+) -> CraftSpec | None:
+    if attack.crafted_on is None or source is None or source_attack is None:
+        return None
+    return CraftSpec(
+        model=_model_spec(source),
+        attack=_plugin_spec(attack.crafted_on.attack.name, source_attack),
+        search_attribution=_specify("attributions", source_attack.search_attribution or protocol.search_attribution),
+    )
 
 
 def _attack_component(request: Request, protocol: Protocol) -> Component:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from bench.core.chunks import image_slices
-from bench.core.contracts import AttributionMethod, Cost, HeatmapLoss, Metric, Pair, Victim, View
+from bench.core.contracts import (
+    Attack,
+    AttributionLoss,
+    AttributionMethod,
+    Cost,
+    HeatmapLoss,
+    Metric,
+    Pair,
+    PredictionLoss,
+    Victim,
+    View,
+)
 from bench.core.errors import BenchError, ModelOutputError
 from bench.core.heatmap import reduce
 from bench.core.protocol import HeatmapRule, Knowledge, ThreatModel
@@ -47,6 +59,16 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
+@dataclass(frozen=True)
+class StandIn:
+    """Another network than the attacked one, and the attack that makes images on it."""
+
+    model: nn.Module
+    smooth: nn.Module
+    explainer: Explainer
+    attack: Attack
+
+
 @dataclass
 class WhiteBoxVictim(Victim):
     """A network, its smooth copy for gradients, and the rule by which iterates compare; bound to a batch by `rng`."""
@@ -58,6 +80,9 @@ class WhiteBoxVictim(Victim):
     threat: ThreatModel
     knowledge: Knowledge
     rng: SampleRng
+    library: Tensor | None = None
+    """(M, C, H, W) clean images that donors are taken from."""
+    other: StandIn | None = None
     _forward: int = field(default=0, init=False)
     _gradient: int = field(default=0, init=False)
 
@@ -77,16 +102,7 @@ class WhiteBoxVictim(Victim):
         Raises:
             BenchError: if the attack declared itself without knowledge of the network, or the threat model denies it.
         """
-        if self.knowledge != "white-box":
-            raise BenchError(
-                f"expected an attack with white-box knowledge to ask for gradients, got one with {self.knowledge!r}; "
-                "declare knowledge = 'white-box'"
-            )
-        if self.threat.knowledge != "white-box":
-            raise BenchError(
-                f"expected no gradients under a {self.threat.knowledge} threat model, got a white-box attack; "
-                "choose another attack or protocol"
-            )
+        self._need_white_box()
         self._count(gradient=2 * self.explainer.method.nodes_per_image)
         parts = []
         for part in image_slices(len(images), self.explainer.method.nodes_per_image, images.device):
@@ -94,6 +110,60 @@ class WhiteBoxVictim(Victim):
             cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
             parts.append(linear.pullback(cotangent))
         return torch.cat(parts)
+
+    def attribution_gradient(
+        self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
+    ) -> Tensor:
+        """(N, C, H, W): gradient of `loss(images, *attributions, *targets)` through the smooth surrogate."""
+        self._need_white_box()
+        method = self.explainer.method
+        self._count(gradient=2 * len(classes) * method.nodes_per_image)
+        parts = []
+        for part in image_slices(len(images), method.nodes_per_image, images.device):
+            rng = self.rng.select(part)
+            linear = [method.linearize(self.smooth, images[part], labels[part], rng=rng) for labels in classes]
+            leaves = [t.detach().requires_grad_() for t in (images[part], *(each.attribution for each in linear))]
+            value = loss(*leaves, *(target[part] for target in targets))
+            direct, *cotangents = torch.autograd.grad(value.sum(), leaves, materialize_grads=True, allow_unused=True)
+            pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, cotangents, strict=True)]
+            parts.append(sum(pulled, start=direct))
+        return torch.cat(parts)
+
+    def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
+        """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
+        self._need_white_box()
+        self._count(gradient=1)
+        parts = []
+        for part in image_slices(len(images), 1, images.device):
+            leaf = images[part].detach().requires_grad_()
+            with torch.enable_grad():
+                value = loss(self.model(leaf), *(target[part] for target in targets)).sum()
+            parts.append(torch.autograd.grad(value, leaf)[0])
+        return torch.cat(parts)
+
+    def donors(self, count: int) -> Tensor:
+        """(count, C, H, W) of the protocol's images, the same for every sample."""
+        held = 0 if self.library is None else len(self.library)
+        if self.library is None or count > held:
+            raise BenchError(f"expected at most {held} donors, which this evaluation holds, got {count}; ask for fewer")
+        return self.library[:count]
+
+    def stand_in(self) -> tuple[Victim, Attack]:
+        """Give out the network that the attack's `crafted_on` names, and the attack to run there."""
+        if self.other is None:
+            raise BenchError("expected an attack that says what it is crafted on, got none; declare `crafted_on`")
+        threat = self.threat.model_copy(update={"knowledge": "white-box", "max_queries": None})
+        victim = WhiteBoxVictim(
+            model=self.other.model,
+            smooth=self.other.smooth,
+            explainer=self.other.explainer,
+            primary=self.primary,
+            threat=threat,
+            knowledge=self.other.attack.knowledge,
+            rng=self.rng,
+            library=self.library,
+        )
+        return victim, self.other.attack
 
     def similarity(self, before: View, after: View) -> Tensor:
         """(N,) the primary metric, lower for more damage; +inf where an iterate does not count."""
@@ -109,6 +179,18 @@ class WhiteBoxVictim(Victim):
     def cost(self) -> Cost:
         """What was spent on each image so far."""
         return Cost(self._forward, self._gradient)
+
+    def _need_white_box(self) -> None:
+        if self.knowledge != "white-box":
+            raise BenchError(
+                f"expected an attack with white-box knowledge to ask for gradients, got one with {self.knowledge!r}; "
+                "declare knowledge = 'white-box'"
+            )
+        if self.threat.knowledge != "white-box":
+            raise BenchError(
+                f"expected no gradients under a {self.threat.knowledge} threat model, got a white-box attack; "
+                "choose another attack or protocol"
+            )
 
     def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> Tensor:
         leaf = attribution.detach().requires_grad_()

@@ -154,7 +154,9 @@ def test_packages_of_the_machine_and_its_vocabulary_import_nothing() -> None:
 
 def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {d.split(">")[0].split("=")[0].strip().lower().replace("_", "-") for d in project["dependencies"]}
+    extras = [d for name, extra in project["optional-dependencies"].items() if name != "dev" for d in extra]
+    wanted = [*project["dependencies"], *extras]
+    declared = {d.split(">")[0].split("=")[0].strip().lower().replace("_", "-") for d in wanted}
     assert not undeclared(ROOT, declared)
 
 
