@@ -17,13 +17,17 @@ from model_zoo.surrogate import smooth_copy
 from tests.contracts.conftest import SIDE, tiny_classifier
 from tests.contracts.parameters import example, parameters
 
-BUDGETS = ("steps", "draws", "donors", "nodes", "rotations", "shifts")
+BUDGETS = ("steps", "draws", "donors", "nodes")
 """Parameters that only say how long an attack searches: tests are short."""
 
 EXTRAS = {"autoattack": "pyautoattack"}
 """Attacks that need a package of an extra."""
 
-SHORT = {"autoattack": {"parts": ["apgd-ce", "apgd-t"]}}
+SHORT = {
+    "spatial": {"rotations": 2, "shifts": 1},
+    "foolbox-pgd": {"steps": 1},
+    "autoattack": {"parts": ["apgd-ce", "apgd-t"]},
+}
 """Parameters for tests where the budgets do not suffice: Square needs larger images in L2."""
 
 
