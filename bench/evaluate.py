@@ -19,7 +19,7 @@ from bench.core.rng import Rng, SampleRng
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
 from bench.samples import Samples
 from bench.showcase import encode, tiles
-from bench.victim import Explainer, JudgeProbe, WhiteBoxVictim, predict
+from bench.victim import Explainer, JudgeProbe, StandIn, WhiteBoxVictim, predict
 
 ENGINE = 2
 """Part of every run's identity: raised when a change of this module or of the victim can change a number or a flag."""
@@ -47,6 +47,10 @@ class Bench:
     rng: Rng
     device: torch.device
     top_k: int
+    library: Tensor | None = None
+    """(M, C, H, W) clean images that any attack may look at."""
+    other: StandIn | None = None
+    """What a transferred attack is crafted on."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) ->
         ModelOutputError: if the model or the attack answers with NaN or infinity.
     """
     parts = []
-    for batch in samples.split(batch_size):
+    for batch in samples.split(1 if bench.attack.one_by_one else batch_size):
         parts.append(_attack_batch(bench, batch))
         tick(len(batch.ids))
     return Attacked(*(torch.cat([getattr(p, name) for p in parts]) for name in Attacked.__dataclass_fields__))
@@ -99,6 +103,8 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         threat=bench.threat,
         knowledge=bench.attack.knowledge,
         rng=_attribution_rng(bench, samples.ids),
+        library=bench.library,
+        other=bench.other,
     )
     rng = _attack_rng(bench, samples.ids)
     proposal = bench.attack.perturb(victim, images, explained, threat=bench.threat, rng=rng).detach()

@@ -251,3 +251,32 @@ def test_a_results_folder_that_cannot_be_written_says_so(words: dict[str, str], 
     with pytest.raises(EnvironmentFault, match="choose a writable folder"):
         completed(words, tmp_path)
     assert not (tmp_path / "work").exists(), "it must say so before anything is computed"
+
+
+def test_a_transferred_run_names_the_other_network_to_the_byte(words: dict[str, str], tmp_path: Path) -> None:
+    content = tiny_content(tmp_path, "other")
+    params = {"model": f"file:{write_entry(tmp_path, content)}", "params": {"steps": 1}}
+    made = completed(words, tmp_path, attack="transfer", params=params)
+    craft = made.record.spec.crafted_on
+    assert craft is not None
+    assert craft.model.weights_sha256 == content["weights"]["sha256"]
+    assert craft.attack.params["steps"] == 1
+    assert craft.attack.params["k"] == 100, "defaults are part of the identity too"
+    assert (made.rows()["gradient_evaluations"] == 0).all(), "the attacked network was not looked at"
+    assert (made.rows()["linf"] > 0).any()
+    spec = made.record.spec
+    assert spec.model_copy(update={"crafted_on": None}).run_id != spec.run_id
+
+
+def test_an_attack_that_is_transferred_twice_or_aims_at_a_kept_class_is_refused(words: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="transfer once"):
+        planned(words, "transfer", params={"attack": "transfer"})
+    for attack, params in (("pgd", {}), ("transfer", {"attack": "pgd"})):
+        with pytest.raises(UsageError, match="keep_prediction = false"):
+            planned(words, attack, params=params)
+
+
+def test_an_attack_may_bring_its_own_attribution_to_search_with(words: dict[str, str]) -> None:
+    spec = planned(words, "art-legacy", params={"nodes": 3}).spec
+    assert (spec.search_attribution.name, spec.search_attribution.params) == ("art-integrated-gradients", {"nodes": 3})
+    assert planned(words).spec.search_attribution.name == "integrated-gradients"

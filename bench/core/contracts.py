@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,11 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.chunks import image_slices
-from bench.core.protocol import Component, Direction, Knowledge, ThreatModel
+from bench.core.protocol import Aim, Component, Direction, Knowledge, ThreatModel
 from bench.core.rng import Rng, SampleRng
 
 HeatmapLoss = Callable[..., Tensor]
 """(N, H, W) heatmaps and per-sample targets to (N,) losses that an attack wants to see grow."""
+
+PredictionLoss = Callable[..., Tensor]
+"""(N, K) logits and per-sample targets to (N,) losses."""
+
+AttributionLoss = Callable[..., Tensor]
+"""(N, C, H, W) images, as many (N, C, H, W) attributions as classes are explained, and targets to (N,) losses."""
 
 
 class Linearization(NamedTuple):
@@ -38,6 +44,8 @@ class AttributionMethod(ABC):
     version: ClassVar[int] = 1
     differentiable: ClassVar[bool] = True
     """Whether it can be linearized; if not, it is attacked by transfer and without gradients only."""
+    exact_pullback: ClassVar[bool] = True
+    """Whether the pullback is the derivative; False for one that repeats a published mistake on purpose."""
 
     @property
     def nodes_per_image(self) -> int:
@@ -162,6 +170,30 @@ class Victim(ABC):
         """
 
     @abstractmethod
+    def attribution_gradient(
+        self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
+    ) -> Tensor:
+        """(N, C, H, W): gradient of `loss(images, *attributions, *targets)` through the smooth surrogate.
+
+        `classes` are (N,) labels, one tensor for each of the signed attributions that the loss takes.
+        """
+
+    @abstractmethod
+    def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
+        """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
+
+    @abstractmethod
+    def donors(self, count: int) -> Tensor:
+        """(count, C, H, W) clean images of the same data set, the same for every sample: an adversary has some."""
+
+    @abstractmethod
+    def stand_in(self) -> tuple[Victim, Attack]:
+        """Give out the network that the attack's `crafted_on` names, and the attack to run there.
+
+        Looks at the stand-in are not looks at the victim: they are not counted here.
+        """
+
+    @abstractmethod
     def similarity(self, before: View, after: View) -> Tensor:
         """(N,) the protocol's primary metric, signed so that lower is more damage.
 
@@ -174,12 +206,33 @@ class Victim(ABC):
         """What was spent on each image so far."""
 
 
+class CraftedOn(NamedTuple):
+    """Another network, by its reference, and the attack that is run there."""
+
+    model: str
+    attack: Component
+
+
 class Attack(ABC):
     """Proposes perturbed images. It need not project, judge or count: the evaluation does not trust it."""
 
     version: ClassVar[int] = 1
     knowledge: ClassVar[Knowledge]
     source: ClassVar[str]
+    aim: ClassVar[Aim] = "explanation"
+    """What it wants to change; an attack on the prediction makes sense where the class need not stay."""
+    one_by_one: ClassVar[bool] = False
+    """Whether it is given one image at a time: a library's stopping rule would tie a batch, and its cost, together."""
+
+    @property
+    def search_attribution(self) -> Component | None:
+        """The attribution that it searches with, if not the protocol's."""
+        return None
+
+    @property
+    def crafted_on(self) -> CraftedOn | None:
+        """What `victim.stand_in` shall give out: the machine fetches and verifies it before anything runs."""
+        return None
 
     @abstractmethod
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:

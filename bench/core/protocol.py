@@ -10,6 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from bench.core.files import canonical_json, sha256_of
 
 Knowledge = Literal["white-box", "black-box", "none"]
+Aim = Literal["explanation", "prediction"]
+"""What an attack wants to change."""
+
 Direction = Literal["more-robust", "less-robust", "neutral"]
 """What a higher value of a metric means."""
 

@@ -39,6 +39,13 @@ def values(hint: Any, near: Any = None) -> Iterator[Any]:
     elif origin in (Union, UnionType):
         for argument in arguments:
             yield from () if argument is NoneType else values(argument, near)
+    elif hint is str:
+        near = near or "some"
+        yield from (near, f"{near}-other")
+    elif origin is tuple:
+        yield from ([value] for value in values(arguments[0]))
+    elif origin is dict:
+        yield from ({}, {"some": 1})
     elif hint is bool:
         yield from (True, False)
     elif hint is str:
