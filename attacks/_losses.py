@@ -7,6 +7,9 @@ from torch import Tensor
 
 from bench.core.heatmap import normalize
 
+FAINT = 0.01
+"""Share of a map's mean below which pixels count as equally dark."""
+
 
 def mass_inside(heatmap: Tensor, mask: Tensor) -> Tensor:
     """(N,) the mass that the (N, H, W) sum-normalised heatmap has inside the mask."""
@@ -21,6 +24,20 @@ def cosine_distance(heatmap: Tensor, reference: Tensor) -> Tensor:
 def correlation_distance(heatmap: Tensor, reference: Tensor) -> Tensor:
     """(N,) 1 - Pearson correlation of two (N, H, W) maps."""
     return 1 - _cosine(_centered(normalize(heatmap)), _centered(normalize(reference)))
+
+
+def rank_distance(heatmap: Tensor, ranks: Tensor) -> Tensor:
+    """(N,) 1 - Pearson correlation of the logarithm of (N, H, W) maps with (N, H, W) ranks.
+
+    A rank correlation sees the order of pixels only; the logarithm keeps the few largest from drowning the others.
+    """
+    return 1 - _cosine(_centered((normalize(heatmap) + FAINT).log()), _centered(ranks))
+
+
+def order(heatmap: Tensor) -> Tensor:
+    """(N, H, W) the ranks of each map's pixels, 0 for the smallest; equal ones in the order of their places."""
+    ranks = heatmap.flatten(1).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    return ranks.view_as(heatmap).to(heatmap)
 
 
 def center_distance(heatmap: Tensor, center: Tensor) -> Tensor:

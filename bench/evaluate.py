@@ -19,9 +19,10 @@ from bench.core.rng import Rng, SampleRng
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
 from bench.samples import Samples
 from bench.showcase import encode, tiles
+from bench.verdict import worst
 from bench.victim import Explainer, JudgeProbe, StandIn, WhiteBoxVictim, predict
 
-ENGINE = 2
+ENGINE = 3
 """Part of every run's identity: raised when a change of this module or of the victim can change a number or a flag."""
 
 OUTSIDE = 1e-6
@@ -58,15 +59,15 @@ class Attacked:
     """What an attack made of N images, after projection and the prediction check."""
 
     images: Tensor
-    """(N, C, H, W) float32 on the CPU; the clean image where the attack failed."""
+    """(N, M, C, H, W) float32 on the CPU, of each member; the clean image where it failed."""
     feasible: Tensor
-    """(N,) bool: whether the proposal kept the class, where it had to."""
+    """(N, M) bool: whether the proposal kept the class, where it had to."""
     forward: Tensor
     """(N,) int64 forward passes spent."""
     gradient: Tensor
     """(N,) int64 gradient evaluations spent."""
     projected: Tensor
-    """(N,) bool: whether the proposal lay outside the ball or the pixel range."""
+    """(N,) bool: whether a proposal lay outside the ball or the pixel range."""
     vanished: Tensor
     """(N,) float32: share of the attack's gradients that could not guide it; NaN where it asked for none."""
 
@@ -107,24 +108,32 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         other=bench.other,
     )
     rng = _attack_rng(bench, samples.ids)
-    proposal = bench.attack.perturb(victim, images, explained, threat=bench.threat, rng=rng).detach()
-    if proposal.shape != images.shape or not torch.isfinite(proposal).all():
+    proposals = bench.attack.propose(victim, images, explained, threat=bench.threat, rng=rng).detach()
+    expected = (len(bench.attack.members), *images.shape)
+    if proposals.shape != expected or not torch.isfinite(proposals).all():
         raise ModelOutputError(
-            f"expected finite images of shape {tuple(images.shape)} from the attack, got {tuple(proposal.shape)} "
-            "or NaN; mend the attack"
+            f"expected finite images of shape {expected} from the attack, got {tuple(proposals.shape)} or NaN; "
+            "mend the attack"
         )
-    allowed = norms.project(images, proposal.to(images.dtype), bench.threat)
-    kept = predict(bench.model, allowed).argmax(1) == clean.argmax(1)
-    feasible = kept if bench.threat.keep_prediction else torch.ones_like(kept)
+    judged = [_allow(bench, images, clean, proposal.to(images.dtype)) for proposal in proposals]
     count = torch.full((len(images),), 1)
     return Attacked(
-        images=torch.where(feasible.view(-1, 1, 1, 1), allowed, images).cpu(),
-        feasible=feasible.cpu(),
+        images=torch.stack([images for images, _, _ in judged], 1).cpu(),
+        feasible=torch.stack([feasible for _, feasible, _ in judged], 1).cpu(),
         forward=count * victim.cost.forward,
         gradient=count * victim.cost.gradient,
-        projected=(norms.linf(allowed, proposal) > OUTSIDE).cpu(),
+        projected=torch.stack([projected for _, _, projected in judged], 1).any(1).cpu(),
         vanished=victim.vanished,
     )
+
+
+def _allow(bench: Bench, images: Tensor, clean: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, C, H, W) what the threat model lets pass of a proposal, (N,) whether it was feasible and was projected."""
+    allowed = norms.project(images, proposal, bench.threat)
+    kept = predict(bench.model, allowed).argmax(1) == clean.argmax(1)
+    feasible = kept if bench.threat.keep_prediction else torch.ones_like(kept)
+    projected = norms.linf(allowed, proposal) > OUTSIDE
+    return torch.where(feasible.view(-1, 1, 1, 1), allowed, images), feasible, projected
 
 
 def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: frozenset[str]) -> pd.DataFrame:
@@ -136,17 +145,22 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
         attacked: what the attack made of them.
         showcase: ids of samples whose tiles are kept for the pages.
     Returns:
-        N rows: `bench.core.records.ROW_COLUMNS` and `DIAGNOSTIC_COLUMNS`, a column per metric, and `tiles`, a PNG or
-        None.
+        N rows: `bench.core.records.ROW_COLUMNS` and `DIAGNOSTIC_COLUMNS`, a column per metric, `winner` where the
+        attack is a suite, and `tiles`, a PNG or None.
     """
-    before_images, after_images = samples.images.to(bench.device), attacked.images.to(bench.device)
-    labels = samples.labels.to(bench.device)
+    before_images, labels = samples.images.to(bench.device), samples.labels.to(bench.device)
     rng = _attribution_rng(bench, samples.ids)
     explained = _explained(bench, predict(bench.model, before_images), samples.labels)
     before = bench.judge.view(bench.model, before_images, explained, rng)
-    after = bench.judge.view(bench.model, after_images, explained, rng)
     probe = JudgeProbe(bench.model, bench.judge.method, explained, rng, _metric_rng(bench, samples.ids))
-    pair = Pair(before, after, labels, attacked.feasible.to(bench.device), probe)
+    pairs = [
+        Pair(before, bench.judge.view(bench.model, after, explained, rng), labels, feasible, probe)
+        for after, feasible in zip(
+            attacked.images.to(bench.device).unbind(1), attacked.feasible.to(bench.device).unbind(1), strict=True
+        )
+    ]
+    verdict = worst(pairs, bench.metrics, bench.primary)
+    after = verdict.pair.after
     confidence = [view.logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1) for view in (before, after)]
     predicted = [view.logits.argmax(1) for view in (before, after)]
     gaps = [_gap(bench, view, explained) for view in (before, after)]
@@ -158,9 +172,9 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
         "confidence_before": _numpy(confidence[0]),
         "confidence_after": _numpy(confidence[1]),
         "correct": _numpy(predicted[0] == labels),
-        "feasible": _numpy(attacked.feasible),
-        "linf": _numpy(norms.linf(before_images, after_images)),
-        "l2": _numpy(norms.l2(before_images, after_images)),
+        "feasible": _numpy(attacked.feasible.any(1)),
+        "linf": _numpy(norms.linf(before_images, after.images)),
+        "l2": _numpy(norms.l2(before_images, after.images)),
         "gradient_evaluations": _numpy(attacked.gradient),
         "forward_evaluations": _numpy(attacked.forward),
         "seed": [f"{seed:016x}" for seed in _attack_rng(bench, samples.ids).seeds()],
@@ -169,7 +183,9 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
     }
     columns |= _diagnostics(bench, before, explained, attacked, rng)
     assert tuple(columns) == ROW_COLUMNS + DIAGNOSTIC_COLUMNS
-    columns |= {name: _numpy(metric(pair)).astype(np.float64) for name, metric in bench.metrics.items()}
+    columns |= {name: _numpy(values).astype(np.float64) for name, values in verdict.values.items()}
+    if len(pairs) > 1:
+        columns["winner"] = [bench.attack.members[index] for index in verdict.winner.tolist()]
     shown = tiles(before, after, bench.top_k)
     columns["tiles"] = [encode(t) if i in showcase else None for i, t in zip(samples.ids, shown, strict=True)]
     return pd.DataFrame(columns)

@@ -26,6 +26,7 @@ from bench.core.errors import BenchError, ModelOutputError
 from bench.core.heatmap import reduce
 from bench.core.protocol import HeatmapRule, Knowledge, ThreatModel
 from bench.core.rng import SampleRng
+from model_zoo.surrogate import sharpened
 
 GREY_LEVEL = 1 / 255
 VISIBLE = 1e-6
@@ -133,7 +134,9 @@ class WhiteBoxVictim(Victim):
         self._count(forward=1, gradient=self.explainer.method.nodes_per_image)
         return self.explainer.view(self.model, images, labels, self.rng)
 
-    def loss_gradient(self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor) -> Tensor:
+    def loss_gradient(
+        self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor, sharpness: float = 1.0
+    ) -> Tensor:
         """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
 
         Raises:
@@ -141,12 +144,13 @@ class WhiteBoxVictim(Victim):
         """
         self._need_white_box()
         self._count(gradient=2 * self.explainer.method.nodes_per_image)
-        parts, vanished = [], []
-        for part in self.explainer.method.slices(len(images), images.device):
-            linear = self.explainer.method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
-            value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
-            parts.append(linear.pullback(cotangent))
-            vanished.append(_has_vanished(parts[-1], value))
+        method, parts, vanished = self.explainer.method, [], []
+        with sharpened(self.smooth, sharpness):
+            for part in method.slices(len(images), images.device):
+                linear = method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
+                value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
+                parts.append(linear.pullback(cotangent))
+                vanished.append(_has_vanished(parts[-1], value))
         self._asked, self._vanished = self._asked + 1, self._vanished + torch.cat(vanished).float()
         return torch.cat(parts)
 

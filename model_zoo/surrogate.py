@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,6 +68,20 @@ def _copy(model: nn.Module, replace: Callable[[nn.Module], nn.Module | None]) ->
             if child is not None and (replacement := replace(child)) is not None:
                 setattr(parent, name, replacement.train(child.training))
     return copied
+
+
+@contextmanager
+def sharpened(smooth: nn.Module, factor: float) -> Iterator[None]:
+    """Run a block with the sharpness of a smooth copy's softplus times `factor`."""
+    activations = [module for module in smooth.modules() if isinstance(module, Softplus)]
+    before = [activation.beta for activation in activations]
+    for activation in activations:
+        activation.beta *= factor
+    try:
+        yield
+    finally:
+        for activation, beta in zip(activations, before, strict=True):
+            activation.beta = beta
 
 
 @torch.no_grad()

@@ -163,10 +163,13 @@ class Victim(ABC):
         """Logits, attributions and heatmaps of the real network."""
 
     @abstractmethod
-    def loss_gradient(self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor) -> Tensor:
+    def loss_gradient(
+        self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor, sharpness: float = 1.0
+    ) -> Tensor:
         """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
 
-        `targets` are tensors whose first axis is the batch; each image meets its own slice of them.
+        `targets` are tensors whose first axis is the batch; each image meets its own slice of them. `sharpness` is a
+        factor on the protocol's sharpness of the surrogate.
         """
 
     @abstractmethod
@@ -234,9 +237,16 @@ class Attack(ABC):
         """What `victim.stand_in` shall give out: the machine fetches and verifies it before anything runs."""
         return None
 
+    members: ClassVar[tuple[str, ...]] = ("",)
+    """Names of the searches of a suite, each with a proposal of its own; one without a name for a plain attack."""
+
     @abstractmethod
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W) proposals for N images of which the logits `labels` are explained."""
+
+    def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(M, N, C, H, W): a proposal of each of the M members, of which the judge takes the worst for each metric."""
+        return self.perturb(victim, images, labels, threat=threat, rng=rng).unsqueeze(0)
 
 
 class Metric(ABC):

@@ -1,0 +1,144 @@
+"""Ascent with a step size of its own for every image: halved where progress stops, from the best iterate on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attacks._search import BestIterate, Objective, uniform_start
+from bench.core.contracts import Victim, View
+from bench.core.norms import project
+from bench.core.protocol import ThreatModel
+from bench.core.rng import SampleRng
+
+MOMENTUM = 0.75
+"""Weight of the new step against the previous one's direction."""
+
+PROGRESS = 0.75
+"""Share of the steps since the last look that must have been better than the one before."""
+
+SHARPNESS = (0.5, 1.0, 2.0)
+"""Factors on the surrogate's sharpness in the first, second and last third of the steps: from smooth to faithful."""
+
+Score = Callable[[View], Tensor]
+"""From what the real network shows of an iterate to (N,) numbers, lower for more damage."""
+
+
+class Goal(NamedTuple):
+    """What an ascent increases, and by which number of the real network it picks its iterate."""
+
+    objective: Objective
+    score: Callable[[Victim, View], Score]
+    """From the victim and its clean view."""
+
+
+def by_primary(victim: Victim, before: View) -> Score:
+    """Score an iterate by the protocol's primary metric."""
+    return lambda after: victim.similarity(before, after)
+
+
+def by_loss(objective: Objective) -> Callable[[Victim, View], Score]:
+    """Score an iterate by the loss itself, on the real network; +inf where it does not count."""
+
+    def score(victim: Victim, before: View) -> Score:
+        loss, targets = objective(before)
+
+        def of(after: View) -> Tensor:
+            counts = torch.isfinite(victim.similarity(before, after))
+            return torch.where(counts, -loss(after.heatmap, *targets).double(), torch.inf)
+
+        return of
+
+    return score
+
+
+def checkpoints(steps: int) -> Iterator[int]:
+    """Yield the numbers of steps after which the step size is looked at: ever shorter periods, from 22 % of all on."""
+    before, now = 0.0, 0.22
+    while (number := math.ceil(now * steps)) < steps:
+        yield number
+        before, now = now, now + max(now - before - 0.03, 0.06)
+
+
+def adaptive_ascent(
+    victim: Victim,
+    images: Tensor,
+    labels: Tensor,
+    goal: Goal,
+    *,
+    threat: ThreatModel,
+    rng: SampleRng,
+    steps: int,
+) -> Tensor:
+    """Climb from a random start by signed steps with momentum, halving an image's step where it no longer helps.
+
+    The step begins with the radius of the ball. At each checkpoint it is halved, and the search goes back to the best
+    iterate, where fewer than three quarters of the last steps were better than the one before, or where the step was
+    kept last time and the best iterate is still the same.
+
+    Args:
+        victim: the attacked network.
+        images: (N, C, H, W) float32 in [0, 1].
+        labels: (N,) int64, the explained classes.
+        goal: what to increase, and what to pick by.
+        threat: where iterates must stay.
+        rng: streams of the samples.
+        steps: number of gradient steps.
+    Returns:
+        (N, C, H, W) the iterate, of the start and all steps, that scores lowest on the real network.
+    Source:
+        Croce, Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+        attacks", APGD.
+        Differs: progress is measured on the real network, the gradient is the surrogate's, whose sharpness grows; the
+        first step is the radius, not its double.
+    """
+    before = victim.observe(images, labels)
+    loss, targets = goal.objective(before)
+    score = goal.score(victim, before)
+    current = uniform_start(images, threat, rng)
+    previous, best = current, BestIterate(images)
+    value = score(victim.observe(current, labels)).double()
+    best.update(current, value)
+    size = torch.full((len(images),), float(threat.epsilon), device=images.device, dtype=images.dtype)
+    watch, looks = _Watch(best.similarity.clone(), len(images)), set(checkpoints(steps))
+    for number in range(steps):
+        sharpness = SHARPNESS[number * len(SHARPNESS) // steps]
+        gradient = victim.loss_gradient(current, labels, loss, *targets, sharpness=sharpness)
+        stepped = project(images, current + size.view(-1, 1, 1, 1) * gradient.sign(), threat)
+        pushed = current + MOMENTUM * (stepped - current) + (1 - MOMENTUM) * (current - previous)
+        previous, current = current, project(images, pushed if number else stepped, threat)
+        latest = score(victim.observe(current, labels)).double()
+        best.update(current, latest)
+        watch.count(latest < value)
+        value = latest
+        if number + 1 in looks:
+            stuck = watch.stuck(best.similarity)
+            size = torch.where(stuck, size / 2, size)
+            back = stuck.view(-1, 1, 1, 1)
+            current, previous = torch.where(back, best.images, current), torch.where(back, best.images, previous)
+            value = torch.where(stuck, best.similarity, value)
+    return best.images
+
+
+class _Watch:
+    """Per image, how the steps since the last checkpoint went."""
+
+    def __init__(self, best: Tensor, count: int) -> None:
+        self._best, self._steps = best, 0
+        self._better = torch.zeros(count, device=best.device)
+        self._halved = torch.zeros(count, dtype=torch.bool, device=best.device)
+
+    def count(self, better: Tensor) -> None:
+        self._steps += 1
+        self._better += better
+
+    def stuck(self, best: Tensor) -> Tensor:
+        """(N,) bool: whose step must be halved; begins the next period."""
+        stuck = (self._better < PROGRESS * self._steps) | (~self._halved & (best >= self._best))
+        self._best, self._halved, self._steps = best.clone(), stuck, 0
+        self._better = torch.zeros_like(self._better)
+        return stuck

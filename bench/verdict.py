@@ -1,0 +1,68 @@
+"""Of several proposals for the same images, the worst that is allowed, metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair, View
+
+
+class Verdict(NamedTuple):
+    """What is left of N samples after all proposals."""
+
+    winner: Tensor
+    """(N,) int64: which proposal is worst by the primary metric; the first among equals."""
+    pair: Pair
+    """The samples before, and after their winners."""
+    values: dict[str, Tensor]
+    """(N,) of each metric."""
+
+
+def worst(pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str) -> Verdict:
+    """Judge M proposals for N samples.
+
+    For each metric and sample the worst of the proposals counts, as each of them is an attack of its own. Metrics that
+    are neutral, or that question the network anew, are those of the winner.
+
+    Args:
+        pairs: M of them, with the same N samples before.
+        metrics: by name.
+        primary: the name of the metric that decides the winner.
+    """
+    measured = {primary: torch.stack([metrics[primary](pair) for pair in pairs])}
+    winner = _badness(measured[primary], metrics[primary]).argmax(0)
+    pair = _pick(pairs, winner)
+    values = {}
+    for name, metric in metrics.items():
+        if len(pairs) == 1 or metric.asks_model or metric.higher_is == "neutral":
+            values[name] = measured[name][0] if len(pairs) == 1 and name in measured else metric(pair)
+            continue
+        found = measured.get(name)
+        found = torch.stack([metric(each) for each in pairs]) if found is None else found
+        values[name] = found.gather(0, _badness(found, metric).argmax(0, keepdim=True)).squeeze(0)
+    return Verdict(winner, pair, values)
+
+
+def _badness(values: Tensor, metric: Metric) -> Tensor:
+    """(M, N), larger for more damage, -inf where undefined."""
+    signed = values if metric.higher_is == "less-robust" else -values
+    return torch.where(torch.isnan(values), -torch.inf, signed.double())
+
+
+def _pick(pairs: Sequence[Pair], winner: Tensor) -> Pair:
+    """Return the pair whose sample i is that of `pairs[winner[i]]`."""
+    if len(pairs) == 1:
+        return pairs[0]
+    first, sample = pairs[0], torch.arange(len(winner), device=winner.device)
+
+    def chosen(parts: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(parts))[winner, sample]
+
+    views = [pair.after for pair in pairs]
+    after = View(*(chosen([getattr(view, name) for view in views]) for name in View.__dataclass_fields__))
+    feasible = [pair.feasible for pair in pairs if pair.feasible is not None]
+    return Pair(first.before, after, first.labels, chosen(feasible) if feasible else None, first.probe)
