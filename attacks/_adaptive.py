@@ -59,7 +59,7 @@ def by_loss(objective: Objective) -> Callable[[Victim, View], Score]:
 def checkpoints(steps: int) -> Iterator[int]:
     """Yield the numbers of steps after which the step size is looked at: ever shorter periods, from 22 % of all on."""
     before, now = 0.0, 0.22
-    while (number := math.ceil(now * steps)) < steps:
+    while (number := math.ceil(round(now * steps, 9))) < steps:
         yield number
         before, now = now, now + max(now - before - 0.03, 0.06)
 
