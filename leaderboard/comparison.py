@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.store import StoredRun
-from leaderboard.board import Board, Standing, robustness
+from leaderboard.board import Board, Standing, ranking_rows, robustness
 from leaderboard.plots import Axis
 from leaderboard.statistics import bootstrap_interval
 from leaderboard.strips import Strip, class_name, strips
@@ -24,7 +24,7 @@ EXTREMES = 5
 
 @dataclass(frozen=True)
 class Image:
-    """One image under the strongest attack of either model: values of the primary metric, and how they differ."""
+    """One image under the attack that scores either model: values of the primary metric, and how they differ."""
 
     sample_id: str
     label: str
@@ -36,7 +36,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the images that both classify correctly, the one that is higher on the board first."""
+    """Two models on the images that rank, or that both classify correctly; the higher one on the board first."""
 
     first: Standing
     second: Standing
@@ -84,13 +84,13 @@ def page_name(first: str, second: str) -> str:
 
 def comparisons(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> list[Comparison]:
     """Return the pairs of the first models of a board that have an image in common."""
-    shown = [(s, s.runs[str(s.strongest)]) for s in board.compared[:MODELS]]
+    shown = [(s, s.runs[str(s.headline)]) for s in board.compared[:MODELS]]
     rows = {s.entry.name: read_rows(run) for s, run in shown}
     drawn = {s.entry.name: {strip.sample_id: strip for strip in strips(run, rows[s.entry.name])} for s, run in shown}
     found = []
     for (first, run), (second, _) in combinations(shown, 2):
         sides = [rows[standing.entry.name] for standing in (first, second)]
-        images = _images(run, *sides)
+        images = _images(board, run, *sides)
         if images:
             pictures = [drawn[standing.entry.name] for standing in (first, second)]
             both = [i for i in images if all(i.sample_id in side for side in pictures)]
@@ -101,11 +101,11 @@ def comparisons(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) ->
     return found
 
 
-def _images(run: StoredRun, first: pd.DataFrame, second: pd.DataFrame) -> list[Image]:
+def _images(board: Board, run: StoredRun, first: pd.DataFrame, second: pd.DataFrame) -> list[Image]:
     spec = run.record.spec
     metric = spec.primary_metric
     columns = ["sample_id", "label", metric]
-    sides = [side.loc[side["correct"].astype(bool), columns].dropna() for side in (first, second)]
+    sides = [ranking_rows(board, side)[columns].dropna() for side in (first, second)]
     merged = sides[0].merge(sides[1][["sample_id", metric]], on="sample_id", suffixes=("_first", "_second"))
     images = [
         Image(str(name), class_name(run.record, int(label)), a, b, robustness(spec.primary, a - b))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.core.store import StoredRun
-from leaderboard.board import Board, Standing, robustness
+from leaderboard.board import Board, Standing, ranking_rows, robustness
 
 Floats = npt.NDArray[np.float64]
 
@@ -144,11 +144,11 @@ def ranks(board: Board) -> list[Interval]:
 
 
 def distribution(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> Curves | None:
-    """Return, per model, the distribution over images of the primary metric under the strongest attack."""
+    """Return, per model, the distribution over images of the primary metric under the attack that scores."""
     curves: dict[str, Floats] = {}
     for standing in board.compared[:LINES]:
-        rows = read_rows(standing.runs[str(standing.strongest)])
-        values = rows.loc[rows["correct"].astype(bool), board.spec.primary_metric].dropna()
+        rows = ranking_rows(board, read_rows(standing.runs[str(standing.headline)]))
+        values = rows[board.spec.primary_metric].dropna()
         curves[standing.entry.name] = np.quantile(values.to_numpy(float), QUANTILES)
     if not curves:
         return None

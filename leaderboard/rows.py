@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,8 @@ RUN_COLUMNS = {
     "weights_sha256": "checksum of the network's weights",
     "attack": "name of the attack",
     "metric": "name of the metric",
-    "sample_set": "correct: the images that this model classifies correctly before the attack; all: every image",
+    "sample_set": "common: the images that every model of the protocol's reference set classifies correctly; correct: "
+    "those that this model classifies correctly before the attack; all: every image",
     "mean": "mean of the metric over the sample set, empty where no image defines it",
     "low": "lower end of the 95 % percentile-bootstrap interval of the mean",
     "high": "upper end of that interval",
@@ -144,14 +146,18 @@ def _check_mean(run: StoredRun, what: str, summary: Summary, values: npt.NDArray
         )
 
 
-def summary_table(runs: list[StoredRun]) -> pd.DataFrame:
-    """Return one line per run, sample set and metric, with the columns of RUN_COLUMNS."""
-    lines = [
-        _line(run, sample_set, metric, summary)
-        for run in runs
-        for sample_set in SAMPLE_SETS
-        for metric, summary in sorted(run.record.summaries.get(sample_set, {}).items())
-    ]
+def summary_table(runs: list[StoredRun], common: Mapping[str, Mapping[str, Summary]]) -> pd.DataFrame:
+    """Return one line per run, sample set and metric, with the columns of RUN_COLUMNS.
+
+    Args:
+        runs: what was run.
+        common: per run id and metric, the means over the reference set's images, which records do not hold.
+    """
+    lines = []
+    for run in runs:
+        sets: dict[str, Mapping[str, Summary]] = {"common": common.get(run.record.run_id, {}), **run.record.summaries}
+        for sample_set, summaries in sets.items():
+            lines += [_line(run, sample_set, metric, summary) for metric, summary in sorted(summaries.items())]
     return pd.DataFrame(lines, columns=list(RUN_COLUMNS))
 
 
