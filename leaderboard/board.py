@@ -14,7 +14,7 @@ import pandas as pd
 from bench.core.entry import ModelEntry
 from bench.core.records import Confirmation, MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
 from bench.core.store import StoredRun
-from leaderboard.rows import read_rows as rows_of
+from leaderboard.rows import read_values
 from leaderboard.samples import (
     ReadRows,
     Reference,
@@ -172,7 +172,7 @@ class Board:
         return any(standing.remarks for standing in self.standings)
 
 
-def boards(runs: Iterable[StoredRun], read_rows: ReadRows = rows_of) -> list[Board]:
+def boards(runs: Iterable[StoredRun], read_rows: ReadRows = read_values) -> list[Board]:
     """Return one board per protocol, those that rank first; rows are read where a protocol names a reference set."""
     by_protocol: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:

@@ -109,8 +109,6 @@ def _extra_pages(board: Board, runs: list[StoredRun], site: Staging) -> list[str
     for pair in comparisons(board, read_rows):
         names.append(f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}")
         site.add(names[-1], pages.compare_page(board, pair))
-    for standing in board.compared:
-        site.add(f"compare/{key}/{standing.entry.name}.js", model_script(board, standing, read_rows))
     if board.compared:
         site.add(f"compare/{key}/samples.js", samples_script(board, read_rows))
     return names
@@ -150,6 +148,8 @@ def _run_view(run: StoredRun, board: Board, site: Staging, tallies: dict[str, Ta
     drawn = strips(run, rows)
     if (sprite := draw_sprite(run)) is not None:
         site.add(f"images/{sprite_name(run)}", sprite)
+    if standing.headline_run == run and not standing.remarks:
+        site.add(f"compare/{board.protocol.key}/{record.entry.name}.js", model_script(board, run, rows, drawn))
     on_board = standing.runs.get(record.spec.attack.name) == run
     return pages.RunView(
         run=run,

@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
+
 from bench.core.files import canonical_json
-from leaderboard.board import Board, Standing, ranking_rows
+from bench.core.store import StoredRun
+from leaderboard.board import Board, ranking_rows
 from leaderboard.samples import ReadRows
-from leaderboard.strips import class_name, strips
+from leaderboard.strips import Strip, class_name
 
 DIGITS = 5
 """Decimals of the values: what the page shows has three."""
@@ -26,10 +29,8 @@ def samples_script(board: Board, read_rows: ReadRows) -> str:
     return _call("samples", board, {"ids": list(rows["sample_id"]), "classes": classes})
 
 
-def model_script(board: Board, standing: Standing, read_rows: ReadRows) -> str:
+def model_script(board: Board, run: StoredRun, rows: pd.DataFrame, drawn: list[Strip]) -> str:
     """Return the script that holds a model's values on the images that rank, and its showcase under the same attack."""
-    run = standing.runs[str(standing.headline)]
-    rows = read_rows(run)
     ranking = ranking_rows(board, rows)
     values = zip(ranking["sample_id"], ranking[board.spec.primary_metric].tolist(), strict=True)
     shown = [
@@ -39,10 +40,10 @@ def model_script(board: Board, standing: Standing, read_rows: ReadRows) -> str:
             "file": strip.tiles[0].file,
             "size": strip.tiles[0].size,
         }
-        for strip in strips(run, rows)
+        for strip in drawn
     ]
     content = {
-        "model": standing.entry.name,
+        "model": run.record.entry.name,
         "attack": run.record.spec.attack.name,
         "values": {sample: round(value, DIGITS) for sample, value in values if not math.isnan(value)},
         "strips": shown,

@@ -13,6 +13,7 @@ import pandas as pd
 from bench.core.entry import ModelEntry
 from bench.core.records import ProtocolSpec, Summary
 from bench.core.store import StoredRun
+from leaderboard.rows import matrix
 from leaderboard.statistics import bootstrap_intervals
 
 SampleSetName = Literal["common", "correct", "all"]
@@ -80,7 +81,8 @@ def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read_rows: R
 def common_summaries(run: StoredRun, rows: pd.DataFrame, reference: Reference) -> dict[str, Summary]:
     """Return the mean of every metric of a run over the reference set's images, misclassified ones among them."""
     names = [metric.name for metric in run.record.spec.metrics]
-    values = rows.loc[rows["sample_id"].isin(reference.ids), names].to_numpy(np.float64)
+    chosen = [sample in reference.ids for sample in rows["sample_id"].tolist()]
+    values = matrix(rows, names)[chosen]
     known = ~np.isnan(values)
     counts, totals = known.sum(axis=0), np.where(known, values, 0.0).sum(axis=0)
     intervals = bootstrap_intervals(values)

@@ -67,10 +67,10 @@ class StoredRun(NamedTuple):
         rows: pd.DataFrame = self.table().to_pandas(use_threads=False)
         return rows
 
-    def table(self) -> pa.Table:
-        """Read the rows as they are stored, checked as `rows` checks them."""
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """Read the rows as they are stored, checked as `rows` checks them; only some columns, where they are named."""
         content = pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))
-        return pq.ParquetFile(content).read(use_threads=False)
+        return pq.ParquetFile(content).read(columns, use_threads=False)
 
     def showcase(self) -> bytes | None:
         """Read the showcase PNG, checked as the rows are; None where the record has none."""
