@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bench import registry, terminal
+from bench.commands.audit import audit
 from bench.core.errors import BenchError, UsageError
 from bench.core.folders import cache_folder
 
@@ -46,6 +47,8 @@ def bench() -> None:
 @click.option("--protocol", default=DEFAULT_PROTOCOL, show_default=True, metavar="NAME")
 @click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the run is not ranked.")
 @click.option("--set", "params", multiple=True, metavar="KEY=VALUE", help="An attack parameter; the run is not ranked.")
+@click.option("--epsilon", metavar="A/B", help="Another radius than the protocol's; the run is not ranked.")
+@click.option("--beta", type=float, help="Another sharpness of the surrogate; the run is not ranked.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
 @RESULTS
 @DATA
@@ -57,6 +60,8 @@ def run(
     protocol: str,
     limit: int | None,
     params: tuple[str, ...],
+    epsilon: str | None,
+    beta: float | None,
     batch_size: int | None,
     results: Path,
     data: Path | None,
@@ -84,6 +89,8 @@ def run(
             protocol=protocol,
             limit=limit,
             params=overrides if attack != rules.floor or chosen == [rules.floor] else {},
+            epsilon=epsilon,
+            beta=beta,
         )
         for attack in chosen
     ]
@@ -225,6 +232,9 @@ def doctor(data: Path | None, as_json: bool) -> None:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
         terminal.show_findings(findings)
+
+
+bench.add_command(audit)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from bench.core.entry import ModelEntry
 from bench.core.records import MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
 from bench.core.store import StoredRun
 from leaderboard.statistics import Pairs
+from leaderboard.sweeps import Curve, Finding, curves, findings
 
 COMPANIONS = ("topk-intersection", "kendall")
 """Shown beside the primary metric: the first of these that is not the primary metric itself."""
@@ -34,6 +35,9 @@ class Standing:
     rank: int | None = None
     rank_interval: tuple[int, int] | None = None
     group: int | None = None
+    sweeps: tuple[Curve, ...] = ()
+    audit: tuple[Finding, ...] = ()
+    """Flags that comparisons of the model's runs raise, those of its sweeps included."""
 
     def summary(self, attack: str | None, metric: str) -> Summary | None:
         """Return a metric's mean under an attack, if that was run."""
@@ -46,12 +50,14 @@ class Standing:
 
     @property
     def flags(self) -> dict[str, list[str]]:
-        """The runs' caveats, each with the attacks that raised it."""
+        """The caveats of the runs and of the audit, each with the attacks that raised it."""
         found: dict[str, list[str]] = defaultdict(list)
         for attack, run in sorted(self.runs.items()):
             for flag in run.record.flags:
                 if flag.name not in SHORTFALL_FLAGS:
                     found[flag.name].append(attack)
+        for finding in self.audit:
+            found[finding.flag.name].append(finding.attack)
         return dict(found)
 
 
@@ -151,7 +157,8 @@ def _board(runs: list[StoredRun]) -> Board:
     excused = shortfalls(best.record, engine)
     required = {run.record.spec.attack.name for run in shown if shortfalls(run.record, engine) == excused}
     spec = best.record.spec
-    standings = [_standing(of_model, spec, _Terms(engine, excused, required)) for of_model in chosen.values()]
+    terms = _Terms(engine, excused, required)
+    standings = [_audited(_standing(of_model, spec, terms), by_model[name]) for name, of_model in chosen.items()]
     attacks = sorted(
         {run.record.spec.attack.name for run in shown}, key=lambda name: (name == spec.protocol.floor, name)
     )
@@ -178,10 +185,22 @@ def _fitness(run: StoredRun, engine: int) -> tuple[object, ...]:
 
 
 def _one_run_per_attack(runs: list[StoredRun], engine: int) -> dict[str, StoredRun]:
+    """Return a model's fittest runs; those off the protocol stand on a board only where there are no others."""
     weights = newest_weights(runs)
-    candidates = [run for run in runs if run.record.spec.model.weights_sha256 == weights]
-    by_fitness = sorted(candidates, key=lambda run: _fitness(run, engine))
+    candidates = _of_weights(runs, weights)
+    on_protocol = [run for run in candidates if run.record.spec.on_protocol]
+    by_fitness = sorted(on_protocol or candidates, key=lambda run: _fitness(run, engine))
     return {run.record.spec.attack.name: run for run in by_fitness}
+
+
+def _of_weights(runs: list[StoredRun], weights: str) -> list[StoredRun]:
+    return [run for run in runs if run.record.spec.model.weights_sha256 == weights]
+
+
+def _audited(standing: Standing, runs: list[StoredRun]) -> Standing:
+    """Add what all runs of the standing's model, also those that are not on the board, say together."""
+    of_model = _of_weights(runs, standing.weights_sha256)
+    return replace(standing, sweeps=curves(of_model), audit=findings(of_model))
 
 
 def _standing(runs: dict[str, StoredRun], spec: RunSpec, terms: _Terms) -> Standing:

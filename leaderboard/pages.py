@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,10 @@ from leaderboard.board import Board, Standing
 from leaderboard.comparison import Comparison, page_name
 from leaderboard.exhibit import Exhibit
 from leaderboard.export import PAIR_COLUMNS, STANDING_COLUMNS
-from leaderboard.plots import Axis, Curves, Interval, axis, heat, ranks, scatter, scores
+from leaderboard.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS
 from leaderboard.strips import Strip
+from leaderboard.sweeps import KNOBS, Curve
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
@@ -89,6 +91,11 @@ def gallery_page(board: Board, gallery: list[Exhibit]) -> str:
     return _render("gallery.html", root="../", board=board, gallery=gallery)
 
 
+def sweep_drawing(curves: Sequence[Curve]) -> str:
+    """Return the curves of a model's audit as one SVG that needs no style sheet."""
+    return _render("sweeps.svg", panels=[panel(curve) for curve in curves])
+
+
 def attack_page(attack: str, campaigns: list[Campaign]) -> str:
     """Return the page of an attack."""
     return _render("attack.html", root="../", attack=attack, campaigns=campaigns)
@@ -121,6 +128,7 @@ def command(record: RunRecord) -> str:
     if spec.samples.count < spec.samples.of:
         words += ["--limit", str(spec.samples.count)]
     if not spec.on_protocol:
+        words += ["--epsilon", str(spec.threat.epsilon), "--beta", f"{spec.surrogate.beta:g}"]
         for name, value in sorted(spec.attack.params.items()):
             words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
     return shlex.join(words)
@@ -223,6 +231,7 @@ def _environment() -> jinja2.Environment:
     }
     environment.tests |= {"web_link": _is_web_link}
     environment.globals |= {
+        "KNOBS": KNOBS,
         "MEANINGS": MEANINGS,
         "axis": _axis,
         "axis_around": _axis_around,
@@ -231,5 +240,6 @@ def _environment() -> jinja2.Environment:
         "command": command,
         "direction": _direction,
         "page_name": page_name,
+        "panel": panel,
     }
     return environment

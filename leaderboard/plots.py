@@ -12,6 +12,8 @@ import pandas as pd
 
 from bench.core.store import StoredRun
 from leaderboard.board import Board, Standing, robustness
+from leaderboard.sweeps import Curve
+from leaderboard.sweeps import Point as SweepPoint
 
 Floats = npt.NDArray[np.float64]
 
@@ -96,6 +98,21 @@ class Curves:
     """Model, and the `d` of its path."""
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A curve of a sweep; its points stand at equal distances, in the order of their values."""
+
+    curve: Curve
+    y: Axis
+    points: tuple[tuple[float, SweepPoint], ...]
+    """Pixel column, and the run."""
+
+    @property
+    def path(self) -> str:
+        """The `d` of the line through the means."""
+        return "M" + "L".join(f"{x:g} {self.y.at(point.mean):g}" for x, point in self.points)
+
+
 def axis(values: Iterable[float], start: float, end: float) -> Axis:
     """Return an axis that holds the values with some air around them."""
     known = list(values)
@@ -155,6 +172,13 @@ def distribution(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -
     x, y = axis([float(v) for curve in curves.values() for v in curve[[0, -1]]], 56, 620), Axis(0, 1, 330, 14)
     lines = {name: _path(x, y, curve) for name, curve in curves.items()}
     return Curves(x, y, tuple(lines.items()))
+
+
+def panel(curve: Curve) -> Panel:
+    """Return how a sweep is drawn: 360 pixels wide, 200 high."""
+    ends = [end for p in curve.points for end in (p.summary.low, p.mean, p.summary.high) if end is not None]
+    columns = np.linspace(80, 330, len(curve.points)).round(1).tolist()
+    return Panel(curve, axis(ends, 160, 12), tuple(zip(columns, curve.points, strict=True)))
 
 
 def heat(board: Board) -> list[tuple[Standing, list[tuple[str, float | None, int | None]]]]:
