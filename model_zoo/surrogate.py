@@ -30,17 +30,13 @@ def smooth_copy(model: nn.Module, beta: float) -> nn.Module:
     buffers are shared with `model`, not copied: training one trains the other.
 
     Args:
-        model: a network whose activations are `nn.ReLU` modules.
+        model: a network whose activations are `nn.ReLU` modules; one without any is smooth already.
         beta: sharpness of softplus, > 0.
     Returns:
         The smooth network, in the mode (train, eval) of `model`.
-    Raises:
-        ValueError: if `model` holds no `nn.ReLU` module.
     Source:
         Dombrowski et al. 2019; Ghorbani, Abid, Zou 2019. Differs: nothing.
     """
-    if not any(type(module) is nn.ReLU for module in model.modules()):
-        raise ValueError("expected a network with nn.ReLU modules, got none; a smooth copy needs them as modules")
     return _copy(model, lambda layer: Softplus(beta) if type(layer) is nn.ReLU else second_order(layer))
 
 

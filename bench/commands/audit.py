@@ -51,13 +51,11 @@ def audit(
     from bench.audit import Audit
     from bench.audit import audit as complete
     from bench.core.files import write_atomic
-    from bench.core.machine import keep_freed_memory
     from bench.core.store import Store
     from bench.run import Execution
     from leaderboard.pages import sweep_drawing
     from leaderboard.sweeps import curves, findings
 
-    keep_freed_memory()
     execution = Execution(Store(results), cache_folder() / "work", device, showcase=False)
     with terminal.RunProgress() as progress:
         runs = complete(Audit(model, protocol, attack, limit), execution, progress)

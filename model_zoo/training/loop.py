@@ -91,7 +91,7 @@ class Training:
                 f"expected at least one batch of {self.recipe.batch_size} training images, got "
                 f"{len(self.data.train.labels)} images; lower the recipe's batch_size"
             )
-        self.steps = max(1, round(self.recipe.epochs * self.per_epoch))
+        self.steps = max(1, round(self.recipe.epochs * self.per_epoch)) if self.recipe.epochs else 0
         smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
         self.student = Student(self.model, second_order_copy(self.model), smooth, self._fast)
 
