@@ -2,49 +2,144 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from bench.core.flags import INFEASIBLE_SHARE, MEANINGS, UNDEFINED_SHARE
+from bench.core.flags import (
+    COLLAPSED_SHARE,
+    DISAGREEING_SHARE,
+    INFEASIBLE_SHARE,
+    MAP_CONTRAST,
+    SURROGATE_CORRELATION,
+    UNDEFINED_SHARE,
+    VANISHED_SHARE,
+)
 from bench.core.records import Flag, RunSpec
 
 
+class Evidence(NamedTuple):
+    """What a finished run leaves to be judged by."""
+
+    spec: RunSpec
+    rows: pd.DataFrame
+    floor: pd.DataFrame | None
+    """Rows of the floor attack on the same samples; None if there are none or this is the floor itself."""
+
+    @property
+    def primary(self) -> npt.NDArray[np.float64]:
+        """The primary metric, image by image."""
+        return self.rows[self.spec.primary_metric].to_numpy(np.float64)
+
+
+Check = Callable[[Evidence], str | None]
+"""Returns what it found, if the flag is to be raised."""
+
+
 def flags(spec: RunSpec, rows: pd.DataFrame, floor: pd.DataFrame | None) -> tuple[Flag, ...]:
-    """Return the flags that a finished run raises.
+    """Return the flags that a finished run raises; `bench.core.flags.MEANINGS` says what they mean.
 
     Args:
         spec: the run.
         rows: its rows.
         floor: rows of the floor attack on the same samples; None if there are none or this is the floor itself.
     """
-    primary = rows[spec.primary_metric].to_numpy(np.float64)
-    found: list[Flag] = []
-
-    def raise_flag(name: str, detail: str) -> None:
-        assert name in MEANINGS
-        found.append(Flag(name=name, detail=detail))
-
-    if spec.samples.count < spec.samples.of:
-        raise_flag("partial", f"{spec.samples.count} of {spec.samples.of} samples")
-    if not spec.on_protocol:
-        raise_flag("off-protocol", f"{spec.attack.name} with {spec.attack.params}")
-    infeasible = float((~rows["feasible"].to_numpy(bool)).mean())
-    if infeasible > INFEASIBLE_SHARE:
-        raise_flag("infeasible-share", f"{infeasible:.1%} of the samples")
-    undefined = float(np.isnan(primary).mean())
-    if undefined > UNDEFINED_SHARE:
-        raise_flag("undefined-metric", f"{spec.primary_metric} undefined for {undefined:.1%} of the samples")
-    if len(rows) > 1 and undefined < 1 and np.nanmax(primary) == np.nanmin(primary) and (rows["linf"] > 0).any():
-        raise_flag("nothing-moved", f"{spec.primary_metric} is {np.nanmax(primary):g} for every sample")
-    if floor is not None and (gap := _gap_to_floor(spec.primary_metric, rows, floor)) is not None:
-        behind = -gap if spec.primary.higher_is == "less-robust" else gap
-        if behind >= 0:
-            raise_flag("random-beats-attack", f"mean {spec.primary_metric} differs by {gap:+.3f} from random noise's")
-    return tuple(found)
+    evidence = Evidence(spec, rows, floor)
+    found = {name: check(evidence) for name, check in CHECKS.items()}
+    return tuple(Flag(name=name, detail=detail) for name, detail in found.items() if detail is not None)
 
 
-def _gap_to_floor(metric: str, rows: pd.DataFrame, floor: pd.DataFrame) -> float | None:
-    """Return the mean paired difference to the floor over the correctly classified samples."""
-    both = rows[rows["correct"]].merge(floor, on="sample_id", suffixes=("", "_floor"))
-    difference = (both[metric] - both[f"{metric}_floor"]).dropna()
-    return float(difference.mean()) if len(difference) else None
+def _partial(run: Evidence) -> str | None:
+    samples = run.spec.samples
+    return f"{samples.count} of {samples.of} samples" if samples.count < samples.of else None
+
+
+def _off_protocol(run: Evidence) -> str | None:
+    spec = run.spec
+    words = f"{spec.attack.name} with {spec.attack.params}, {spec.threat.norm} {spec.threat.epsilon}"
+    return None if spec.on_protocol else f"{words}, softplus beta {spec.surrogate.beta:g}"
+
+
+def _random_beats_attack(run: Evidence) -> str | None:
+    if run.floor is None:
+        return None
+    metric = run.spec.primary_metric
+    both = run.rows[run.rows["correct"]].merge(run.floor, on="sample_id", suffixes=("", "_floor"))
+    gap = float((both[metric] - both[f"{metric}_floor"]).mean())
+    behind = -gap if run.spec.primary.higher_is == "less-robust" else gap
+    return f"mean {metric} differs by {gap:+.3f} from random noise's" if behind >= 0 else None
+
+
+def _infeasible_share(run: Evidence) -> str | None:
+    return _share(~run.rows["feasible"].to_numpy(bool), INFEASIBLE_SHARE, "of the samples")
+
+
+def _undefined_metric(run: Evidence) -> str | None:
+    return _share(np.isnan(run.primary), UNDEFINED_SHARE, f"of the samples do not define {run.spec.primary_metric}")
+
+
+def _nothing_moved(run: Evidence) -> str | None:
+    known = run.primary[~np.isnan(run.primary)]
+    if len(run.rows) < 2 or not len(known) or known.min() < known.max() or not (run.rows["linf"] > 0).any():
+        return None
+    return f"{run.spec.primary_metric} is {known[0]:g} for every sample"
+
+
+def _vanishing_gradient(run: Evidence) -> str | None:
+    share = float(run.rows["gradient_vanished"].mean())
+    return f"{share:.1%} of the gradients" if share > VANISHED_SHARE else None
+
+
+def _surrogate_differs(run: Evidence) -> str | None:
+    if run.rows["gradient_vanished"].isna().all():  # the attack asked for no gradient, so it never met the surrogate
+        return None
+    other, alike = float((~run.rows["surrogate_agrees"]).mean()), float(run.rows["surrogate_correlation"].mean())
+    if other <= DISAGREEING_SHARE and not alike < SURROGATE_CORRELATION:
+        return None
+    return f"another class for {other:.1%} of the samples, mean correlation of the heatmaps {alike:.3f}"
+
+
+def _constant_map(run: Evidence) -> str | None:
+    return _share(run.rows["map_contrast"].to_numpy() < MAP_CONTRAST, UNDEFINED_SHARE, "of the samples")
+
+
+def _not_repeatable(run: Evidence) -> str | None:
+    return _share(~run.rows["map_repeatable"].to_numpy(bool), 0, "of the samples")
+
+
+def _confidence_collapse(run: Evidence) -> str | None:
+    collapsed = run.rows["confidence_after"] < run.rows["confidence_before"] / 2
+    return _share(collapsed.to_numpy(bool), COLLAPSED_SHARE, "of the samples")
+
+
+def _probabilities(run: Evidence) -> str | None:
+    return "every answer sums to 1" if run.rows["probabilities"].all() else None
+
+
+def _projection_needed(run: Evidence) -> str | None:
+    return _share(run.rows["projected"].to_numpy(bool), 0, "of the proposals")
+
+
+def _share(raised: npt.NDArray[np.bool_], allowed: float, of_what: str) -> str | None:
+    share = float(raised.mean())
+    return f"{share:.1%} {of_what}" if share > allowed else None
+
+
+CHECKS: dict[str, Check] = {
+    "partial": _partial,
+    "off-protocol": _off_protocol,
+    "random-beats-attack": _random_beats_attack,
+    "infeasible-share": _infeasible_share,
+    "undefined-metric": _undefined_metric,
+    "nothing-moved": _nothing_moved,
+    "vanishing-gradient": _vanishing_gradient,
+    "surrogate-differs": _surrogate_differs,
+    "constant-map": _constant_map,
+    "not-repeatable": _not_repeatable,
+    "confidence-collapse": _confidence_collapse,
+    "probabilities": _probabilities,
+    "projection-needed": _projection_needed,
+}

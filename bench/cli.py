@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bench import registry, terminal
+from bench.commands.audit import audit
+from bench.commands.cite import cite
+from bench.commands.compare import compare
+from bench.commands.confirm import confirm
+from bench.commands.export import export
+from bench.commands.validate import validate
 from bench.core.errors import BenchError, UsageError
 from bench.core.folders import cache_folder
 
@@ -46,6 +52,8 @@ def bench() -> None:
 @click.option("--protocol", default=DEFAULT_PROTOCOL, show_default=True, metavar="NAME")
 @click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the run is not ranked.")
 @click.option("--set", "params", multiple=True, metavar="KEY=VALUE", help="An attack parameter; the run is not ranked.")
+@click.option("--epsilon", metavar="A/B", help="Another radius than the protocol's; the run is not ranked.")
+@click.option("--beta", type=float, help="Another sharpness of the surrogate; the run is not ranked.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
 @RESULTS
 @DATA
@@ -57,6 +65,8 @@ def run(
     protocol: str,
     limit: int | None,
     params: tuple[str, ...],
+    epsilon: str | None,
+    beta: float | None,
     batch_size: int | None,
     results: Path,
     data: Path | None,
@@ -69,13 +79,11 @@ def run(
     run continues when the same command is given again.
     """
     _use_data(data)
-    from bench.core.machine import keep_freed_memory
     from bench.core.store import Store
     from bench.plan import Request, plan
     from bench.run import Execution
     from bench.run import run as complete
 
-    keep_freed_memory()
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
     overrides = _parameters(params)
@@ -86,6 +94,8 @@ def run(
             protocol=protocol,
             limit=limit,
             params=overrides if attack != rules.floor or chosen == [rules.floor] else {},
+            epsilon=epsilon,
+            beta=beta,
         )
         for attack in chosen
     ]
@@ -176,10 +186,8 @@ def verify(subjects: tuple[str, ...], every: bool, data: Path | None, device: st
 def train(recipe: str, out: Path | None, resume: bool, data: Path | None, device: str) -> None:
     """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry."""
     _use_data(data)
-    from bench.core.machine import keep_freed_memory
     from bench.training import train as complete
 
-    keep_freed_memory()
     loaded = registry.load("recipes", recipe)
     folder = out or Path("runs") / loaded.name
     with terminal.TrainingProgress(loaded.name) as progress:
@@ -195,11 +203,12 @@ def leaderboard() -> None:
 @leaderboard.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.argument("out", type=click.Path(path_type=Path), default=Path("site"))
-def build(results: Path, out: Path) -> None:
+@click.option("--url", metavar="HTTPS://…/", help="Where the site will be published: for the links of its feed.")
+def build(results: Path, out: Path, url: str | None) -> None:
     """Write the static site of the records in RESULTS to OUT."""
     from leaderboard.build import build as make
 
-    report = make(results, out)
+    report = make(results, out, url)
     click.echo(
         f"{report.files} files from {report.runs} runs of {report.models} models under {report.protocols} protocols; "
         f"open {report.out / 'index.html'}"
@@ -229,6 +238,14 @@ def doctor(data: Path | None, as_json: bool) -> None:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
         terminal.show_findings(findings)
+
+
+bench.add_command(audit)
+bench.add_command(cite)
+bench.add_command(compare)
+bench.add_command(confirm)
+bench.add_command(export)
+bench.add_command(validate)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,8 +13,8 @@ from bench.core.store import Store, StoredRun
 from bench.verify import Check
 
 MEAN_TOLERANCE = 0.01
-"""In the primary metric. A search follows the last bits of its gradients, so other processors end at other images; their
-mean moves far less than this: 1000 images leave the mean uncertain by as much."""
+"""In the primary metric: 1000 images leave the mean uncertain by as much. A search follows the last bits of its
+gradients, so that other processors end at other images of about the same mean."""
 
 
 def confirm(results: Path, again: Path) -> list[Check]:
@@ -54,7 +54,9 @@ def confirmation(first: StoredRun, second: StoredRun) -> Confirmation:
     metric = first.record.spec.primary_metric
     columns = [run.rows().set_index("sample_id")[metric] for run in (first, second)]
     if not columns[0].index.equals(columns[1].index):
-        raise IntegrityError(f"expected the same images in {first.rows_path} and {second.rows_path}, got others; run anew")
+        raise IntegrityError(
+            f"expected the same images in {first.rows_path} and {second.rows_path}, got others; run anew"
+        )
     change = (columns[1] - columns[0]).dropna().to_numpy(np.float64)
     return Confirmation(
         run_id=first.record.run_id,

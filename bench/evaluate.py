@@ -14,14 +14,18 @@ from bench.core import norms
 from bench.core.contracts import Attack, Metric, Pair, View
 from bench.core.errors import ModelOutputError
 from bench.core.protocol import ThreatModel
-from bench.core.records import ROW_COLUMNS
+from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS
 from bench.core.rng import Rng, SampleRng
+from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
 from bench.samples import Samples
 from bench.showcase import encode, tiles
 from bench.victim import Explainer, WhiteBoxVictim, predict
 
-ENGINE = 1
-"""Part of every run's identity: raised when a change of this module or of the victim can change a number."""
+ENGINE = 2
+"""Part of every run's identity: raised when a change of this module or of the victim can change a number or a flag."""
+
+OUTSIDE = 1e-6
+"""Pixel units beyond which an image lies outside the ball, and not on its border with a rounding error."""
 
 Tick = Callable[[int], None]
 """Called with the number of images that were finished."""
@@ -57,6 +61,10 @@ class Attacked:
     """(N,) int64 forward passes spent."""
     gradient: Tensor
     """(N,) int64 gradient evaluations spent."""
+    projected: Tensor
+    """(N,) bool: whether the proposal lay outside the ball or the pixel range."""
+    vanished: Tensor
+    """(N,) float32: share of the attack's gradients that could not guide it; NaN where it asked for none."""
 
 
 def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) -> Attacked:
@@ -108,6 +116,8 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         feasible=feasible.cpu(),
         forward=count * victim.cost.forward,
         gradient=count * victim.cost.gradient,
+        projected=(norms.linf(allowed, proposal) > OUTSIDE).cpu(),
+        vanished=victim.vanished,
     )
 
 
@@ -120,7 +130,8 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
         attacked: what the attack made of them.
         showcase: ids of samples whose tiles are kept for the pages.
     Returns:
-        N rows: `bench.core.records.ROW_COLUMNS`, a column per metric, and `tiles`, a PNG or None.
+        N rows: `bench.core.records.ROW_COLUMNS` and `DIAGNOSTIC_COLUMNS`, a column per metric, and `tiles`, a PNG or
+        None.
     """
     before_images, after_images = samples.images.to(bench.device), attacked.images.to(bench.device)
     labels = samples.labels.to(bench.device)
@@ -149,11 +160,33 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
         "completeness_gap_before": gaps[0],
         "completeness_gap_after": gaps[1],
     }
-    assert tuple(columns) == ROW_COLUMNS
+    columns |= _diagnostics(bench, before, explained, attacked, rng)
+    assert tuple(columns) == ROW_COLUMNS + DIAGNOSTIC_COLUMNS
     columns |= {name: _numpy(metric(pair)).astype(np.float64) for name, metric in bench.metrics.items()}
     shown = tiles(before, after, bench.top_k)
     columns["tiles"] = [encode(t) if i in showcase else None for i, t in zip(samples.ids, shown, strict=True)]
     return pd.DataFrame(columns)
+
+
+def _diagnostics(
+    bench: Bench, before: View, explained: Tensor, attacked: Attacked, rng: SampleRng
+) -> dict[str, np.ndarray]:
+    """Measure on the clean images what the soundness checks need."""
+    again = bench.judge.view(bench.model, before.images, explained, rng)
+    likeness = torch.full((len(explained),), torch.nan)
+    if bench.search.method.differentiable:
+        real, smooth = (bench.search.view(net, before.images, explained, rng) for net in (bench.model, bench.smooth))
+        likeness = correlation(real.heatmap, smooth.heatmap)
+    found = {
+        "projected": attacked.projected,
+        "gradient_vanished": attacked.vanished,
+        "surrogate_agrees": predict(bench.smooth, before.images).argmax(1) == before.logits.argmax(1),
+        "surrogate_correlation": likeness,
+        "map_contrast": contrast(before.heatmap),
+        "map_repeatable": same_maps(before.heatmap, again.heatmap),
+        "probabilities": are_probabilities(before.logits),
+    }
+    return {name: _numpy(values) for name, values in found.items()}
 
 
 def _explained(bench: Bench, logits: Tensor, labels: Tensor) -> Tensor:

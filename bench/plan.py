@@ -6,17 +6,20 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from bench import registry
 from bench.core.contracts import Attack, Metric
 from bench.core.errors import UsageError
-from bench.core.protocol import Component, Protocol
+from bench.core.protocol import Component, Protocol, Strict
 from bench.core.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.toml import explain
 from bench.evaluate import ENGINE
 from model_zoo.hub import Resolved, resolve
+
+Part = TypeVar("Part", bound=Strict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,10 @@ class Request:
     """Only the first so many samples of the protocol."""
     params: Mapping[str, object] | None = None
     """Attack parameters other than the protocol's."""
+    epsilon: str | None = None
+    """Radius other than the protocol's, such as "4/255"."""
+    beta: float | None = None
+    """Sharpness of the surrogate other than the protocol's."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,9 @@ def plan(request: Request) -> Plan:
             f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "
             f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
         )
+    threat = _override(protocol.threat, "epsilon", request.epsilon)
+    surrogate = _override(protocol.surrogate, "beta", request.beta)
+    as_written = (component in protocol.attacks, threat == protocol.threat, surrogate == protocol.surrogate)
     spec = RunSpec(
         engine=ENGINE,
         protocol=ProtocolSpec(
@@ -74,10 +84,10 @@ def plan(request: Request) -> Plan:
         ),
         model=_model_spec(resolved),
         attack=_plugin_spec(component.name, attack),
-        threat=protocol.threat,
+        threat=threat,
         attribution=_specify("attributions", protocol.attribution),
         search_attribution=_specify("attributions", protocol.search_attribution),
-        surrogate=protocol.surrogate,
+        surrogate=surrogate,
         explain=protocol.explain,
         heatmap=protocol.heatmap,
         metrics=tuple(_metric_spec(metric) for metric in protocol.metrics),
@@ -85,7 +95,7 @@ def plan(request: Request) -> Plan:
         samples=_samples_spec(request, protocol),
         seed=protocol.seed,
         precision=protocol.precision,
-        on_protocol=component in protocol.attacks,
+        on_protocol=all(as_written),
     )
     return Plan(spec, protocol, resolved, attack)
 
@@ -94,6 +104,16 @@ def _attack_component(request: Request, protocol: Protocol) -> Component:
     own = {component.name: component for component in protocol.attacks}
     component = own.get(request.attack) or Component(name=request.attack)
     return Component(name=component.name, params={**component.params, **(request.params or {})})
+
+
+def _override(part: Part, key: str, value: object) -> Part:
+    """Return a part of a protocol with one value replaced, if there is one to replace it."""
+    if value is None:
+        return part
+    try:
+        return type(part).model_validate(part.model_dump() | {key: value})
+    except ValidationError as error:
+        raise UsageError(f"--{explain(error)}") from None
 
 
 def _samples_spec(request: Request, protocol: Protocol) -> SamplesSpec:

@@ -40,6 +40,8 @@ class Execution:
     device: str = "auto"
     batch_size: int | None = None
     """Images that an attack sees at once; by default one on a CPU, 64 on a GPU."""
+    showcase: bool = True
+    """Whether images are kept for the pages."""
 
 
 class Observer(Interface):
@@ -84,7 +86,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
         rows = shards.measured(index)
         if rows is None:
             clock = time.monotonic()
-            rows = measure_shard(bench, part, attacked, _showcase(plan))
+            rows = measure_shard(bench, part, attacked, _showcase(plan) if execution.showcase else frozenset())
             shards.keep_measured(index, rows, time.monotonic() - clock)
         tables.append(rows)
     environment = describe(bench.device, batch_size, started, shards.seconds)
@@ -151,6 +153,7 @@ def _file(
         infeasible=int((~rows["feasible"]).sum()),
         flags=flags,
         environment=environment,
+        knowledge=plan.attack.knowledge,
         rows_sha256=sha256_of(content),
         classes=registry.load("datasets", plan.protocol.samples.source).classes,
         showcase=tuple(shown["sample_id"]),

@@ -61,7 +61,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: 
     weights = export_weights(network, folder / f"{recipe.model}.safetensors")
     facts = TrainingFacts(
         recipe=recipe.name,
-        method=recipe.objective.name,
+        method=recipe.objective.name if training.step else "untrained",
         epochs=round(training.step / training.per_epoch, 2),
         seed=recipe.seed,
         hardware=hardware(),
@@ -126,6 +126,7 @@ def _entry(recipe: Recipe, dataset: Dataset, weights: Weights, facts: TrainingFa
     return ModelEntry(
         name=recipe.model,
         title=recipe.title,
+        control=recipe.control,
         architecture=recipe.architecture,
         dataset=recipe.dataset,
         num_classes=len(dataset.classes),

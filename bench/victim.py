@@ -14,6 +14,10 @@ from bench.core.heatmap import reduce
 from bench.core.protocol import HeatmapRule, Knowledge, ThreatModel
 from bench.core.rng import SampleRng
 
+GREY_LEVEL = 1 / 255
+VISIBLE = 1e-6
+"""Relative change that a float32 sum over a heatmap still shows."""
+
 
 @dataclass(frozen=True)
 class Explainer:
@@ -49,7 +53,10 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 @dataclass
 class WhiteBoxVictim(Victim):
-    """A network, its smooth copy for gradients, and the rule by which iterates compare; bound to a batch by `rng`."""
+    """A network, its smooth copy for gradients, and the rule by which iterates compare; bound to a batch by `rng`.
+
+    A gradient that cannot guide a search is remembered: one along which no float32 loss would change visibly.
+    """
 
     model: nn.Module
     smooth: nn.Module
@@ -60,6 +67,8 @@ class WhiteBoxVictim(Victim):
     rng: SampleRng
     _forward: int = field(default=0, init=False)
     _gradient: int = field(default=0, init=False)
+    _asked: int = field(default=0, init=False)
+    _vanished: Tensor | int = field(default=0, init=False)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) logits of the real network."""
@@ -88,11 +97,13 @@ class WhiteBoxVictim(Victim):
                 "choose another attack or protocol"
             )
         self._count(gradient=2 * self.explainer.method.nodes_per_image)
-        parts = []
+        parts, vanished = [], []
         for part in image_slices(len(images), self.explainer.method.nodes_per_image, images.device):
             linear = self.explainer.method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
-            cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
+            value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
             parts.append(linear.pullback(cotangent))
+            vanished.append(_has_vanished(parts[-1], value))
+        self._asked, self._vanished = self._asked + 1, self._vanished + torch.cat(vanished).float()
         return torch.cat(parts)
 
     def similarity(self, before: View, after: View) -> Tensor:
@@ -110,11 +121,19 @@ class WhiteBoxVictim(Victim):
         """What was spent on each image so far."""
         return Cost(self._forward, self._gradient)
 
-    def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> Tensor:
+    @property
+    def vanished(self) -> Tensor:
+        """(N,) float32: the share of each image's gradients that could not guide a search; NaN where none was asked."""
+        if not self._asked:
+            return torch.full((len(self.rng.sample_ids),), torch.nan)
+        return torch.as_tensor(self._vanished).cpu() / self._asked
+
+    def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """(N,) the loss of each image, and (N, C, H, W) its gradient with respect to the attribution."""
         leaf = attribution.detach().requires_grad_()
         value = loss(reduce(leaf, self.explainer.rule), *targets)
         (cotangent,) = torch.autograd.grad(value.sum(), leaf)
-        return cotangent
+        return value.detach(), cotangent
 
     def _count(self, *, forward: int = 0, gradient: int = 0) -> None:
         self._forward += forward
@@ -122,3 +141,9 @@ class WhiteBoxVictim(Victim):
         allowed, spent = self.threat.max_queries, self._forward + self._gradient
         if allowed is not None and spent > allowed:
             raise BenchError(f"expected at most {allowed} queries per image, got {spent}; give the attack fewer steps")
+
+
+def _has_vanished(gradient: Tensor, loss: Tensor) -> Tensor:
+    """(N,) bool: whether a step of one grey level along the gradient would leave a float32 loss as it is, or is NaN."""
+    rise = gradient.abs().sum(3).sum(2).sum(1) * GREY_LEVEL
+    return ~(rise > VISIBLE * loss.abs())

@@ -24,6 +24,7 @@ from leaderboard.samples import (
     reference_of,
 )
 from leaderboard.statistics import Pairs
+from leaderboard.sweeps import Curve, Finding, curves, findings
 
 COMPANIONS = ("topk-intersection", "kendall")
 """Shown beside the primary metric: the first of these that is not the primary metric itself."""
@@ -53,6 +54,9 @@ class Standing:
     group: int | None = None
     common: Mapping[str, Mapping[str, Summary]] = field(default_factory=dict)
     """Per attack and metric, the means over the reference set's images; empty where the board has no such set."""
+    sweeps: tuple[Curve, ...] = ()
+    audit: tuple[Finding, ...] = ()
+    """Flags that comparisons of the model's runs raise, those of its sweeps included."""
 
     def summary(self, attack: str | None, metric: str, sample_set: SampleSetName | None = None) -> Summary | None:
         """Return a metric's mean under an attack, if that was run; by default over the images that rank."""
@@ -103,12 +107,14 @@ class Standing:
 
     @property
     def flags(self) -> dict[str, list[str]]:
-        """The runs' caveats, each with the attacks that raised it."""
+        """The caveats of the runs and of the audit, each with the attacks that raised it."""
         found: dict[str, list[str]] = defaultdict(list)
         for attack, run in sorted(self.runs.items()):
             for flag in run.record.flags:
                 if flag.name not in SHORTFALL_FLAGS:
                     found[flag.name].append(attack)
+        for finding in self.audit:
+            found[finding.flag.name].append(finding.attack)
         return dict(found)
 
 
@@ -237,7 +243,7 @@ def _board(runs: list[StoredRun], read_rows: ReadRows) -> Board:
     spec = best.record.spec
     reference = reference_of(spec.protocol, shown, read_rows)
     terms = _Terms(spec, engine, excused, required, reference)
-    standings = [_standing(of_model, terms, read_rows) for of_model in chosen.values()]
+    standings = [_audited(_standing(of_model, terms, read_rows), by_model[name]) for name, of_model in chosen.items()]
     attacks = sorted(required, key=lambda name: (name != HEADLINE, name == spec.protocol.floor, name))
     companion = next(name for name in COMPANIONS if name != spec.primary_metric)
     known = {metric.name for metric in spec.metrics}
@@ -265,10 +271,22 @@ def _fitness(run: StoredRun, engine: int) -> tuple[object, ...]:
 
 
 def _one_run_per_attack(runs: list[StoredRun], engine: int) -> dict[str, StoredRun]:
+    """Return a model's fittest runs; those off the protocol stand on a board only where there are no others."""
     weights = newest_weights(runs)
-    candidates = [run for run in runs if run.record.spec.model.weights_sha256 == weights]
-    by_fitness = sorted(candidates, key=lambda run: _fitness(run, engine))
+    candidates = _of_weights(runs, weights)
+    on_protocol = [run for run in candidates if run.record.spec.on_protocol]
+    by_fitness = sorted(on_protocol or candidates, key=lambda run: _fitness(run, engine))
     return {run.record.spec.attack.name: run for run in by_fitness}
+
+
+def _of_weights(runs: list[StoredRun], weights: str) -> list[StoredRun]:
+    return [run for run in runs if run.record.spec.model.weights_sha256 == weights]
+
+
+def _audited(standing: Standing, runs: list[StoredRun]) -> Standing:
+    """Add what all runs of the standing's model, also those that are not on the board, say together."""
+    of_model = _of_weights(runs, standing.weights_sha256)
+    return replace(standing, sweeps=curves(of_model), audit=findings(of_model))
 
 
 def _standing(found: dict[str, StoredRun], terms: _Terms, read_rows: ReadRows) -> Standing:

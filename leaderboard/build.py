@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.core.entry import ModelEntry
+from bench.core.errors import UsageError
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import croissant, latex, pages
@@ -22,7 +25,6 @@ from leaderboard.plots import distribution
 from leaderboard.rows import checked_rows, read_rows, read_runs, read_table, summary_table, to_csv
 from leaderboard.site import Staging, staged
 from leaderboard.strips import draw_sprite, sprite_name, strips
-from leaderboard.sweeps import sweeps
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def build(results: Path, out: Path, home: str | None = None) -> BuildReport:
             site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(f"attacks/{attack}.html", pages.attack_page(attack, campaigns(attack, made, tallies)))
-        extra = {name for board in made for name in _extra_pages(board, runs, site)}
+        extra = {name for board in made for name in _extra_pages(board, site)}
         site.add("index.html", pages.index_page(made, find_exhibit(made), extra))
         site.add("compare.html", pages.choice_page(made, extra))
         site.add("about.html", pages.about_page(made))
@@ -72,8 +74,24 @@ def build(results: Path, out: Path, home: str | None = None) -> BuildReport:
     return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
 
 
-def _add_data(made: list[Board], runs: list[StoredRun], site: Staging, home: str | None) -> None:
-    """Add the files that machines read."""
+def exported(results: Path, name: str) -> bytes:
+    """Return a file of the site that is below data/, without building the pages.
+
+    Raises:
+        UsageError: if there is no record, or no such file.
+        IntegrityError: if a record or its rows are damaged.
+    """
+    runs = read_runs(results)
+    made = [with_certainty(board, read_rows) for board in boards(runs)]
+    files = _files(made, runs)
+    if name not in files:
+        raise UsageError(f"expected one of {', '.join(files)}, got {name!r}")
+    content = files[name]()
+    return content.encode() if isinstance(content, str) else content
+
+
+def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], bytes | str]]:
+    """Return, by the name of a file, how it is made."""
     common = {
         run.record.run_id: standing.common[attack]
         for board in made
@@ -81,27 +99,34 @@ def _add_data(made: list[Board], runs: list[StoredRun], site: Staging, home: str
         for attack, run in standing.runs.items()
         if attack in standing.common
     }
-    site.add("data/leaderboard.csv", to_csv(summary_table(runs, common)))
-    site.add("data/standings.csv", to_csv(standings_table(made)))
-    site.add("data/pairs.csv", to_csv(pairs_table(made)))
-    site.add("data/models.bib", latex.bibliography(made))
-    site.add("data/leaderboard.json", canonical_json(board_data(made, runs).model_dump(mode="json")) + "\n")
+    files: dict[str, Callable[[], bytes | str]] = {
+        "leaderboard.csv": lambda: to_csv(summary_table(runs, common)),
+        "standings.csv": lambda: to_csv(standings_table(made)),
+        "pairs.csv": lambda: to_csv(pairs_table(made)),
+        "models.bib": lambda: latex.bibliography(made),
+        "leaderboard.json": lambda: canonical_json(board_data(made, runs).model_dump(mode="json")) + "\n",
+    }
+    return files | {f"{board.protocol.key}.tex": partial(latex.table, board) for board in made}
+
+
+def _add_data(made: list[Board], runs: list[StoredRun], site: Staging, home: str | None) -> None:
+    """Add the files that machines read."""
+    for name, content in _files(made, runs).items():
+        site.add(f"data/{name}", content())
     documents = {"schema": schema(), "datapackage": data_package(runs), "feed": feed(runs, home)}
     for board in made:
         key, table = board.protocol.key, croissant.sample_table(board, runs, read_rows)
-        content = to_csv(table)
-        site.add(f"data/{key}-samples.csv", content)
-        documents[f"{key}-croissant"] = croissant.description(board, table, content, runs)
-        site.add(f"data/{key}.tex", latex.table(board))
+        text = to_csv(table)
+        site.add(f"data/{key}-samples.csv", text)
+        documents[f"{key}-croissant"] = croissant.description(board, table, text, runs)
     for name, document in documents.items():
         site.add(f"data/{name}.json", canonical_json(document) + "\n")
 
 
-def _extra_pages(board: Board, runs: list[StoredRun], site: Staging) -> list[str]:
+def _extra_pages(board: Board, site: Staging) -> list[str]:
     """Add a board's plots, its images and its pairs; return the names of the latter two's pages."""
     key = board.protocol.key
-    drawn = pages.plots_page(board, distribution(board, read_rows), sweeps(board, runs, read_rows))
-    site.add(f"plots/{key}.html", drawn)
+    site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read_rows)))
     names = []
     if images := gallery(board):
         names.append(f"images/{key}.html")

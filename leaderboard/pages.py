@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import jinja2
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json
 from bench.core.flags import MEANINGS
-from bench.core.records import MetricSpec, PluginSpec, RunRecord, RunSpec, Summary
+from bench.core.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
 from leaderboard.attack import Campaign
 from leaderboard.board import Board, Standing
@@ -22,11 +22,11 @@ from leaderboard.comparison import Comparison, page_name
 from leaderboard.croissant import FIELDS
 from leaderboard.exhibit import Exhibit
 from leaderboard.export import SCHEMA, TABLES
-from leaderboard.plots import Axis, Curves, Interval, axis, heat, ranks, scatter, scores
+from leaderboard.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores, sweeps
 from leaderboard.samples import MEANINGS as SETS
 from leaderboard.samples import SampleSetName
 from leaderboard.strips import Strip
-from leaderboard.sweeps import Sweep
+from leaderboard.sweeps import KNOBS, Curve
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
@@ -82,7 +82,7 @@ def model_page(entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], mod
     return _render("model.html", root="../", entry=entry, groups=groups, models=models)
 
 
-def plots_page(board: Board, curves: Curves | None, swept: list[Sweep]) -> str:
+def plots_page(board: Board, curves: Curves | None) -> str:
     """Return the page of a board's plots."""
     drawn = {
         "scatter": scatter(board),
@@ -90,7 +90,7 @@ def plots_page(board: Board, curves: Curves | None, swept: list[Sweep]) -> str:
         "ranks": ranks(board),
         "curves": curves,
         "heat": heat(board),
-        "sweeps": swept,
+        "sweeps": sweeps(board),
     }
     return _render("plots.html", root="../", board=board, **drawn)
 
@@ -114,6 +114,11 @@ def gallery_page(board: Board, gallery: list[Exhibit]) -> str:
     return _render("gallery.html", root="../", board=board, gallery=gallery)
 
 
+def sweep_drawing(curves: Sequence[Curve]) -> str:
+    """Return the curves of a model's audit as one SVG that needs no style sheet."""
+    return _render("sweeps.svg", panels=[panel(curve) for curve in curves])
+
+
 def attack_page(attack: str, campaigns: list[Campaign]) -> str:
     """Return the page of an attack."""
     return _render("attack.html", root="../", attack=attack, campaigns=campaigns)
@@ -126,8 +131,8 @@ def about_page(boards: list[Board]) -> str:
     return _render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
 
 
-def command(record: RunRecord, usual: RunSpec | None = None) -> str:
-    """Return the command that makes a run's numbers again; `usual` is a spec as the protocol has it."""
+def command(record: RunRecord) -> str:
+    """Return the command that makes a run's numbers again."""
     spec = record.spec
     words = [
         "bench",
@@ -142,12 +147,9 @@ def command(record: RunRecord, usual: RunSpec | None = None) -> str:
     if spec.samples.count < spec.samples.of:
         words += ["--limit", str(spec.samples.count)]
     if not spec.on_protocol:
+        words += ["--epsilon", str(spec.threat.epsilon), "--beta", f"{spec.surrogate.beta:g}"]
         for name, value in sorted(spec.attack.params.items()):
             words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
-    if usual is not None and spec.threat.epsilon != usual.threat.epsilon:
-        words += ["--epsilon", str(spec.threat.epsilon)]
-    if usual is not None and spec.surrogate.beta != usual.surrogate.beta:
-        words += ["--beta", f"{spec.surrogate.beta:g}"]
     return shlex.join(words)
 
 
@@ -259,6 +261,7 @@ def _environment() -> jinja2.Environment:
     }
     environment.tests |= {"web_link": _is_web_link}
     environment.globals |= {
+        "KNOBS": KNOBS,
         "MEANINGS": MEANINGS,
         "axis": _axis,
         "axis_around": _axis_around,
@@ -269,5 +272,6 @@ def _environment() -> jinja2.Environment:
         "measured": _measured,
         "direction": _direction,
         "page_name": page_name,
+        "panel": panel,
     }
     return environment

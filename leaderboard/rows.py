@@ -37,7 +37,7 @@ RUN_COLUMNS = {
     "samples_of": "images of the protocol; a run over fewer is not ranked",
     "correct": "images of the run that the model classifies correctly before the attack",
     "infeasible": "images on which the attack found nothing that keeps the prediction",
-    "on_protocol": "whether attack and threat are the protocol's own; other runs are not ranked",
+    "on_protocol": "whether attack, threat and surrogate are the protocol's own; other runs are not ranked",
     "engine": "version of the evaluation; numbers of different engines are not compared",
     "run_id": "checksum of all that may change a number of the run",
 }
@@ -59,6 +59,13 @@ SAMPLE_COLUMNS = {
     "seed": "seed of the image's own random stream",
     "completeness_gap_before": "how far the clean image's attribution is from summing to the logit's change",
     "completeness_gap_after": "the same for the perturbed image",
+    "projected": "whether the attack's image had to be moved into the ball or the pixel range",
+    "gradient_vanished": "share of the attack's gradients that could not guide it, empty where it asked for none",
+    "surrogate_agrees": "whether the smooth surrogate predicts the clean image's class as the network does",
+    "surrogate_correlation": "Pearson correlation of the surrogate's and the network's heatmaps of the clean image",
+    "map_contrast": "standard deviation of the clean image's heatmap over its mean absolute value",
+    "map_repeatable": "whether explaining the clean image twice gives the same heatmap",
+    "probabilities": "whether the model's answer is a distribution over the classes rather than logits",
 }
 """Columns of data/rows/*.csv, and what they mean; one column per metric, by the metric's name, follows."""
 

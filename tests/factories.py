@@ -138,6 +138,13 @@ def rows_of(spec: RunSpec, robustness: float, seed: int) -> pd.DataFrame:
             "seed": np.arange(n) + 7,
             "completeness_gap_before": 0.01,
             "completeness_gap_after": 0.02,
+            "projected": False,
+            "gradient_vanished": 0.0,
+            "surrogate_agrees": True,
+            "surrogate_correlation": 0.99,
+            "map_contrast": 0.9,
+            "map_repeatable": True,
+            "probabilities": False,
             **{metric.name: values[metric.name] for metric in spec.metrics},
         }
     )

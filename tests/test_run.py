@@ -18,7 +18,7 @@ import torch
 from bench import registry
 from bench.core.errors import EnvironmentFault, ModelOutputError, UsageError
 from bench.core.protocol import Component
-from bench.core.records import ROW_COLUMNS, SHOWCASE_TILES
+from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.store import Store, StoredRun
 from bench.plan import Plan, Request, plan
 from bench.run import Execution, run
@@ -81,7 +81,7 @@ def undisturbed(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 def test_a_run_files_a_record_rows_and_a_showcase(undisturbed: StoredRun) -> None:
     record, rows = undisturbed.record, undisturbed.rows()
     assert record.samples == COUNT == len(rows)
-    assert list(rows.columns) == [*ROW_COLUMNS, *(m.name for m in record.spec.metrics)]
+    assert list(rows.columns) == [*ROW_COLUMNS, *DIAGNOSTIC_COLUMNS, *(m.name for m in record.spec.metrics)]
     assert (rows["linf"] <= 8 / 255 + 1e-6).all()
     assert (rows["linf"][rows["feasible"]] > 0).all()
     assert (rows["predicted_before"] == rows["predicted_after"]).all(), (

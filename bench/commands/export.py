@@ -1,4 +1,4 @@
-"""`bench export`: the files that the leaderboard offers for download, without building its pages."""
+"""`bench export`: a file that the leaderboard offers for download, without building its pages."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ from pathlib import Path
 
 import click
 
-TABLES = ("standings", "pairs", "leaderboard")
-FORMATS = ("csv", "json", "latex", "bibtex", "markdown")
-
 
 @click.command()
-@click.argument("table", type=click.Choice(TABLES), default="standings")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
-@click.option("--protocol", metavar="NAME", help="Only this protocol's records.")
+@click.argument("name", metavar="FILE", default="standings.csv")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file in place of stdout.")
-def export(table: str, form: str, protocol: str | None, results: Path, out: Path | None) -> None:
-    """Write a table of RESULTS: the standings of models, their pairs, or the means of every run.
+def export(name: str, results: Path, out: Path | None) -> None:
+    """Write a file of the site's data folder, byte for byte.
 
-    csv holds the table; json the whole board and every record in full; latex, markdown and bibtex the boards for
-    papers. Each is byte for byte the file of the built site.
+    FILE is standings.csv (a line per model), pairs.csv (per pair), leaderboard.csv (per run, sample set and metric),
+    leaderboard.json (everything), models.bib or <protocol>.tex.
     """
     from bench.core.files import write_atomic
     from leaderboard.build import exported
 
-    content = exported(results, table, form, protocol)
+    content = exported(results, name)
     if out is None:
         click.get_binary_stream("stdout").write(content)
     else:

@@ -196,15 +196,18 @@ class Dataset(ABC):
 
 
 class Student(NamedTuple):
-    """A network in training, its smooth copy over the same parameters, and the context of fast first-order passes."""
+    """A network in training, its copies over the same parameters, and the context of fast passes."""
 
     model: nn.Module
+    curved: nn.Module
+    """The same function, for losses of its input gradients."""
     smooth: Callable[[float], nn.Module]
+    """From the sharpness of softplus to the smooth copy."""
     fast: Callable[[], AbstractContextManager[object]]
 
 
 class Objective(ABC):
-    """A training's loss. Second-order terms run outside `student.fast()`."""
+    """A training's loss."""
 
     version: ClassVar[int] = 1
 

@@ -51,7 +51,7 @@ class TrainingFacts(Strict):
 
     recipe: Name | None = None
     method: Annotated[str, Field(max_length=80, description="natural, pgd, art, ...")]
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, ge=0)
     seed: int | None = None
     hardware: Annotated[str, Field(max_length=200)] = ""
     seconds: float | None = Field(default=None, ge=0)
@@ -74,6 +74,7 @@ class ModelEntry(Strict):
 
     name: Name
     title: Annotated[str, Field(max_length=200)]
+    control: bool = Field(default=False, description="whether it shows what a number can hide, and is no contender")
     architecture: Component
     dataset: Name
     num_classes: int = Field(ge=2)

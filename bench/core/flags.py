@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 INFEASIBLE_SHARE = 0.05
 UNDEFINED_SHARE = 0.01
+VANISHED_SHARE = 0.05
+DISAGREEING_SHARE = 0.01
+SURROGATE_CORRELATION = 0.9
+MAP_CONTRAST = 0.01
+COLLAPSED_SHARE = 0.1
 
 
 class Meaning(NamedTuple):
@@ -23,9 +28,9 @@ MEANINGS: dict[str, Meaning] = {
         "run again without --limit; finished samples are kept",
     ),
     "off-protocol": Meaning(
-        "the attack or one of its parameters is not the protocol's",
+        "the attack, one of its parameters, the radius or the surrogate is not the protocol's",
         "the number cannot be compared with the board's",
-        "run again without --set",
+        "run again without --set, --epsilon and --beta",
     ),
     "random-beats-attack": Meaning(
         "the floor attack, which knows nothing, ends lower in the primary metric",
@@ -47,4 +52,75 @@ MEANINGS: dict[str, Meaning] = {
         "a constant-gradient model, or an attack without a gradient: perfect robustness of this kind is trivial",
         "compare with random noise, and read accuracy and faithfulness beside it",
     ),
+    "vanishing-gradient": Meaning(
+        f"more than {VANISHED_SHARE:.0%} of the attack's gradients are zero, not finite, or too small to move its loss",
+        "the search was blind: the score says nothing about robustness",
+        "audit the model (`bench audit`): another surrogate sharpness, or the black-box control",
+    ),
+    "surrogate-differs": Meaning(
+        f"the smooth surrogate predicts another class for more than {DISAGREEING_SHARE:.0%} of the clean images, or "
+        f"its heatmaps correlate below {SURROGATE_CORRELATION:g} with the network's",
+        "the attack climbed another network's map, and may be weaker than it looks",
+        "audit the model over the surrogate's sharpness; a larger one is more faithful",
+    ),
+    "constant-map": Meaning(
+        f"for more than {UNDEFINED_SHARE:.0%} of the clean images the heatmap varies by less than {MAP_CONTRAST:.0%} "
+        "of its mean",
+        "the order of its pixels is rounding error: a map that shows nothing can be perfectly robust",
+        "look at the model's heatmaps, and read accuracy and faithfulness beside the score",
+    ),
+    "not-repeatable": Meaning(
+        "explaining the same clean image twice gave two heatmaps",
+        "the model draws random numbers or keeps a state, so that noise and attack cannot be told apart",
+        "put dropout and sampling out of the evaluated model",
+    ),
+    "confidence-collapse": Meaning(
+        f"for more than {COLLAPSED_SHARE:.0%} of the samples the attack took more than half of the predicted class's "
+        "probability",
+        "the class is kept, but barely: part of the damage is a change of the decision and not of its explanation",
+        "read the score with the change of confidence beside it",
+    ),
+    "probabilities": Meaning(
+        "every answer of the model is non-negative and sums to 1: probabilities, not logits",
+        "a softmax saturates, and its gradients, which are the explanations, vanish with the confidence",
+        "hand in the logits before the softmax",
+    ),
+    "projection-needed": Meaning(
+        "the attack proposed images outside the ball or the pixel range, and the judge moved them back",
+        "what was judged is not what the attack searched",
+        "let the attack project its iterates",
+    ),
+    "black-box-beats-white-box": Meaning(
+        "an attack without gradients, on the same samples, leaves the map less robust than every attack with them",
+        "the gradients are masked: the scores under white-box attacks are too good",
+        "try another surrogate sharpness, and report the black-box number",
+    ),
+    "not-falling-with-steps": Meaning(
+        "over the sweep, more steps leave the map as robust as few, or more robust by more than the mean's uncertainty",
+        "the search does not find its way, so that its result is no worst case",
+        "try another step size or surrogate sharpness",
+    ),
+    "not-falling-with-epsilon": Meaning(
+        "over the sweep, a larger radius leaves the map as robust as a small one, or more robust by more than the "
+        "mean's uncertainty",
+        "a sound attack gains from a larger ball: the gradients are masked, or the map cannot move",
+        "compare with random noise and with a model whose map cannot move (the controls)",
+    ),
+    "other-surrogate-stronger": Meaning(
+        "the attack through a surrogate of another sharpness leaves the map less robust by more than the mean's "
+        "uncertainty",
+        "at the protocol's sharpness the model hides its curvature: its score is too good",
+        "report the strongest sharpness",
+    ),
+    "steps-matter": Meaning(
+        "more steps than the protocol's leave the map less robust by more than the mean's uncertainty",
+        "the protocol's search ends before it has found what there is: the score is too good",
+        "report the run with more steps",
+    ),
+    "restarts-matter": Meaning(
+        "more restarts leave the map less robust by more than the mean's uncertainty",
+        "one random start is luck: the score depends on it and is too good",
+        "report the run with more restarts",
+    ),
 }
+"""Those from `black-box-beats-white-box` on compare runs; the others are decided by a run and its floor."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 
-def keep_freed_memory() -> None:
+def _keep_freed_memory() -> None:
     """Tell glibc to keep freed memory: on CPUs, mapping it anew costs up to half of a training step's time."""
     if not sys.platform.startswith("linux"):
         return
@@ -25,7 +25,12 @@ def keep_freed_memory() -> None:
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
-    """Return the device to compute on: the named one, or a GPU where there is one."""
+    """Return the device to compute on, the named one or a GPU where there is one, and set this process up for it.
+
+    On CPUs the tails of softplus underflow: subnormal numbers, which processors handle slowly, become zeros.
+    """
+    _keep_freed_memory()
+    torch.set_flush_denormal(True)
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)

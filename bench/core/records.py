@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json, sha256_of
-from bench.core.protocol import Direction, HeatmapRule, Name, Sha256, Strict, Surrogate, ThreatModel
+from bench.core.protocol import Direction, HeatmapRule, Knowledge, Name, Sha256, Strict, Surrogate, ThreatModel
 
 SCHEMA = 1
 ROW_COLUMNS = (
@@ -28,7 +28,18 @@ ROW_COLUMNS = (
     "completeness_gap_before",
     "completeness_gap_after",
 )
-"""Columns of every row file; one column per metric, by the metric's name, follows."""
+"""Columns of every row file; then those of DIAGNOSTIC_COLUMNS, and one per metric, by the metric's name."""
+
+DIAGNOSTIC_COLUMNS = (
+    "projected",
+    "gradient_vanished",
+    "surrogate_agrees",
+    "surrogate_correlation",
+    "map_contrast",
+    "map_repeatable",
+    "probabilities",
+)
+"""What the soundness checks look at; rows of engine 1 lack them."""
 
 SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
 """Columns of a showcase PNG, of one image size each; one row per showcase sample, in the order of the record."""
@@ -106,7 +117,7 @@ class RunSpec(Strict):
     samples: SamplesSpec
     seed: int
     precision: Literal["float32", "float64"]
-    on_protocol: bool = Field(description="whether attack and threat are the protocol's own")
+    on_protocol: bool = Field(description="whether attack, threat and surrogate are the protocol's own")
 
     @property
     def run_id(self) -> str:
@@ -179,6 +190,7 @@ class RunRecord(Strict):
     flags: tuple[Flag, ...]
     environment: Environment
     rows_sha256: Sha256
+    knowledge: Knowledge | None = Field(default=None, description="of the attack; records of engine 1 do not say it")
     classes: tuple[str, ...] = Field(
         default=(), description="names of the data set's classes, in the order of the labels"
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bench.core.norms import l2
 from bench.core.rng import Rng
+from model_zoo.second_order import only_input_gradients
 
 Fast = Callable[[], AbstractContextManager[object]]
 Gain = Callable[[Tensor], Tensor]
@@ -114,5 +115,6 @@ def l2_start(images: Tensor, epsilon: float, rng: Rng) -> Tensor:
 
 def _gradient(gain: Gain, images: Tensor) -> tuple[Tensor, Tensor]:
     leaf = images.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(gain(leaf), leaf)
+    with only_input_gradients():
+        (gradient,) = torch.autograd.grad(gain(leaf), leaf)
     return leaf.detach(), gradient

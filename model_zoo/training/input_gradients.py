@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.chunks import NODES_IN_FLIGHT
+from model_zoo.second_order import only_input_gradients
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """(M, K) logits and (M,) labels to the (M,) numbers whose input gradients count."""
@@ -28,12 +29,19 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="none")
 
 
+def single(logits: Tensor) -> Tensor:
+    """Logits of a fast pass in single precision; others as they are."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
 def input_gradients(
     model: nn.Module, points: Tensor, labels: Tensor, score: Score, *, create_graph: bool = False
 ) -> Tensor:
     """(M, C, H, W): the gradient of each point's score; with a graph back to the points and the weights if asked."""
     points = points if points.requires_grad else points.detach().requires_grad_()
-    (gradients,) = torch.autograd.grad(score(model(points), labels).sum(), points, create_graph=create_graph)
+    explained = score(single(model(points)), labels).sum()
+    with only_input_gradients():
+        (gradients,) = torch.autograd.grad(explained, points, create_graph=create_graph)
     return gradients
 
 

@@ -21,7 +21,7 @@ from bench.core.contracts import Objective, Split, Student
 from bench.core.errors import ModelOutputError, UsageError
 from bench.core.files import write_atomic
 from bench.core.rng import Rng
-from model_zoo.surrogate import smooth_copy
+from model_zoo.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
 from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
 from model_zoo.training.measure import accuracy, robust_correct
@@ -91,9 +91,9 @@ class Training:
                 f"expected at least one batch of {self.recipe.batch_size} training images, got "
                 f"{len(self.data.train.labels)} images; lower the recipe's batch_size"
             )
-        self.steps = max(1, round(self.recipe.epochs * self.per_epoch))
+        self.steps = max(1, round(self.recipe.epochs * self.per_epoch)) if self.recipe.epochs else 0
         smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
-        self.student = Student(self.model, smooth, self._fast)
+        self.student = Student(self.model, second_order_copy(self.model), smooth, self._fast)
 
     def _fast(self) -> AbstractContextManager[object]:
         if self.recipe.precision == "bfloat16":

@@ -61,7 +61,8 @@ class Recipe(Strict):
     architecture: Component
     objective: Component
     parent: Name | None = Field(default=None, description="registered model whose weights are the start")
-    epochs: float = Field(gt=0, description="passes over the training images; a fraction ends inside a pass")
+    control: bool = Field(default=False, description="whether the model is a control and no contender")
+    epochs: float = Field(ge=0, description="passes over the training images; a fraction ends inside a pass")
     batch_size: int = Field(ge=2)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
@@ -75,6 +76,6 @@ class Recipe(Strict):
     @property
     def identity(self) -> str:
         """Hash of the values that decide the weights; names and texts do not."""
-        texts = {"name", "model", "title", "description", "differs", "citation"}
+        texts = {"name", "model", "title", "description", "differs", "citation", "control"}
         content = self.model_dump(mode="json", exclude_defaults=True, exclude=texts)
         return sha256_of(canonical_json(content).encode())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench import registry
 from bench.core.contracts import Objective, Student
 from bench.core.rng import Rng
-from model_zoo.surrogate import smooth_copy
+from model_zoo.surrogate import second_order_copy, smooth_copy
 from tests.contracts.conftest import instance, tiny_classifier
 
 
@@ -24,7 +24,9 @@ def objective(request: pytest.FixtureRequest) -> Objective:
 
 def student(model: nn.Module) -> Student:
     copies: dict[float, nn.Module] = {}
-    return Student(model, lambda beta: copies.setdefault(beta, smooth_copy(model, beta)), nullcontext)
+    return Student(
+        model, second_order_copy(model), lambda beta: copies.setdefault(beta, smooth_copy(model, beta)), nullcontext
+    )
 
 
 def gradients(objective: Objective, images: Tensor, labels: Tensor, seed: int = 0) -> list[Tensor | None]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.core.contracts import Student
 from bench.core.rng import Rng
 from model_zoo.build import classifier
-from model_zoo.surrogate import smooth_copy
+from model_zoo.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.objectives.art import Art, class_gradients, paired_triplet
 from tests.tiny import tiny_network
 
@@ -30,7 +30,7 @@ def images() -> Tensor:
 
 
 def student_of(model: nn.Module) -> Student:
-    return Student(model, lambda beta: smooth_copy(model, beta), nullcontext)
+    return Student(model, second_order_copy(model), lambda beta: smooth_copy(model, beta), nullcontext)
 
 
 def slow_triplet(smooth: nn.Module, clean: Tensor, perturbed: Tensor, label: int) -> list[Tensor]:

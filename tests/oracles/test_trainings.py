@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.core.contracts import Objective, Student
 from bench.core.rng import Rng
 from model_zoo.build import classifier
-from model_zoo.surrogate import smooth_copy
+from model_zoo.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.adversary import l2_ascent, l2_start, linf_pgd, linf_start, prediction_gain
 from model_zoo.training.objectives._integrated_gradients import IgObjective, norm_for_search, norm_for_weights
 from model_zoo.training.objectives.art import Art
@@ -49,7 +49,7 @@ def perturbed(images: Tensor) -> Tensor:
 
 
 def student_of(model: nn.Module) -> Student:
-    return Student(model, lambda beta: smooth_copy(model, beta), nullcontext)
+    return Student(model, second_order_copy(model), lambda beta: smooth_copy(model, beta), nullcontext)
 
 
 def loss_of(objective: Objective, model: nn.Module, images: Tensor) -> Tensor:

@@ -43,9 +43,9 @@ class IgObjective(Objective):
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean loss of (N, C, H, W) images in [0, 1]."""
-        with evaluating(student.model):
+        with evaluating(student.model), evaluating(student.curved), student.fast():
             perturbed = self.search(student, images, labels, rng)
-            penalty = norm_for_weights(student.model, images, perturbed, labels, self.nodes) / len(images)
+            penalty = norm_for_weights(student.curved, images, perturbed, labels, self.nodes) / len(images)
         with student.fast():
             logits = student.model(self.classified(images, perturbed))
         return F.cross_entropy(logits.float(), labels) + self.weight * penalty

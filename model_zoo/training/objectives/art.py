@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from bench.core.contracts import Objective, Student
 from bench.core.protocol import PixelFraction
 from bench.core.rng import Rng
+from model_zoo.second_order import only_input_gradients
+from model_zoo.training.input_gradients import single
 from model_zoo.training.modes import evaluating
 
 
@@ -57,7 +59,7 @@ class Art(Objective):
     ) -> tuple[Tensor, Tensor | float]:
         """(N, C, H, W) images that the search found, and the weighted mean triplet loss of clean and found ones."""
         smooth = student.smooth(self.beta)
-        with evaluating(student.model), evaluating(smooth):
+        with evaluating(student.model), evaluating(smooth), student.fast():
             perturbed = self.search(student, images, labels, rng)
             both = torch.cat([images, perturbed])
             triplet = self.weight * paired_triplet(smooth, both, labels.repeat(2)).mean() if self.weight else 0.0
@@ -75,14 +77,14 @@ class Art(Objective):
             gradients = class_gradients(smooth, leaf, labels, create_graph=True)
             anchor = _normalized(smooth, leaf) * mask
             margin = _distance(anchor, gradients.own * mask) - _distance(anchor, gradients.other * mask)
-            (ascent,) = torch.autograd.grad(F.softplus(margin).sum(), leaf)
+            with only_input_gradients():
+                (ascent,) = torch.autograd.grad(F.softplus(margin).sum(), leaf)
             perturbed = (leaf.detach() + float(self.step_size) * ascent.sign()).clamp(low, high)
         return perturbed
 
     def _largest(self, student: Student, images: Tensor, labels: Tensor) -> Tensor:
         leaf = images.detach().requires_grad_()
-        with student.fast():
-            explained = student.model(leaf).gather(1, labels.unsqueeze(1))
+        explained = student.model(leaf).gather(1, labels.unsqueeze(1))
         (gradient,) = torch.autograd.grad(explained.sum(), leaf)
         flat = gradient.flatten(1).abs()
         chosen = flat.topk(min(self.top_k, flat.shape[1]), dim=1).indices
@@ -91,11 +93,14 @@ class Art(Objective):
 
 def class_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> ClassGradients:
     """Return the gradients of the true class's logit and of the largest other logit at (N, C, H, W) `images`."""
-    logits = model(images)
+    logits = single(model(images))
     index = labels.unsqueeze(1)
     other = logits.detach().scatter(1, index, -torch.inf).argmax(1, keepdim=True)
-    own = torch.autograd.grad(logits.gather(1, index).sum(), images, retain_graph=True, create_graph=create_graph)[0]
-    rival = torch.autograd.grad(logits.gather(1, other).sum(), images, create_graph=create_graph)[0]
+    with only_input_gradients():
+        (own,) = torch.autograd.grad(
+            logits.gather(1, index).sum(), images, retain_graph=True, create_graph=create_graph
+        )
+        (rival,) = torch.autograd.grad(logits.gather(1, other).sum(), images, create_graph=create_graph)
     return ClassGradients(own, rival)
 
 

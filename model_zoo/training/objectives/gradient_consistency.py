@@ -41,7 +41,7 @@ class GradientConsistency(Objective):
         """Scalar mean loss of (N, C, H, W) images in [0, 1]."""
         smooth, epsilon = student.smooth(self.beta), float(self.epsilon)
         moved = (images + linf_start(images, epsilon, rng)).clamp(0, 1)
-        with evaluating(smooth):
+        with evaluating(smooth), student.fast():
             penalty = self.mismatch(smooth, images, moved, labels)
         with student.fast():
             logits = student.model(images)

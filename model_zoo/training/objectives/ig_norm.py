@@ -26,7 +26,7 @@ class IgNorm(IgObjective):
 
     def gain(self, student: Student, images: Tensor, labels: Tensor) -> Gain:
         """Return the norm, from few points."""
-        return lambda perturbed: norm_for_search(student.model, images, perturbed, labels, self.search_nodes)
+        return lambda perturbed: norm_for_search(student.curved, images, perturbed, labels, self.search_nodes)
 
     def classified(self, images: Tensor, perturbed: Tensor) -> Tensor:  # noqa: ARG002
         """Return the clean images."""

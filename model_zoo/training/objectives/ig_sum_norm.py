@@ -29,7 +29,7 @@ class IgSumNorm(IgObjective):
         prediction = prediction_gain(student.model, labels, student.fast)
 
         def gain(perturbed: Tensor) -> Tensor:
-            norm = norm_for_search(student.model, images, perturbed, labels, self.search_nodes)
+            norm = norm_for_search(student.curved, images, perturbed, labels, self.search_nodes)
             return prediction(perturbed) + self.weight * norm
 
         return gain

@@ -1,0 +1,120 @@
+"""`bench audit`: whether a score stands up to another radius, more steps, another surrogate, no gradients."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from bench import terminal
+from bench.core.flags import MEANINGS
+from bench.core.folders import cache_folder
+
+if TYPE_CHECKING:
+    from bench.core.store import StoredRun
+    from leaderboard.sweeps import Curve, Finding
+
+
+@click.command()
+@click.argument("model", metavar="hub:NAME")
+@click.option("--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME")
+@click.option("--attack", metavar="NAME", help="One of the protocol's with gradients; default: its first.")
+@click.option("--limit", type=int, default=20, show_default=True, metavar="N", help="The protocol's first N samples.")
+@click.option("--curves", "drawing", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the curves.")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of public image sets (or BENCH_DATA).")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+def audit(
+    model: str,
+    protocol: str,
+    attack: str | None,
+    limit: int,
+    drawing: Path | None,
+    results: Path,
+    data: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Sweep radius, steps, restarts and surrogate of an attack on MODEL, and try it without gradients.
+
+    Every run is an ordinary one: it is filed, and an interrupted audit continues when the same command is given again.
+    No board shows these runs as scores; what they say together stands on the model's page and beside its score.
+    """
+    if data is not None:
+        os.environ["BENCH_DATA"] = str(data)
+    from bench.audit import Audit
+    from bench.audit import audit as complete
+    from bench.core.files import write_atomic
+    from bench.core.store import Store
+    from bench.run import Execution
+    from leaderboard.pages import sweep_drawing
+    from leaderboard.sweeps import curves, findings
+
+    execution = Execution(Store(results), cache_folder() / "work", device, showcase=False)
+    with terminal.RunProgress() as progress:
+        runs = complete(Audit(model, protocol, attack, limit), execution, progress)
+    found, raised = curves(runs), findings(runs)
+    if drawing is not None:
+        write_atomic(drawing, sweep_drawing(found).encode())
+    if as_json:
+        click.echo(json.dumps(_as_json(runs, found, raised)))
+    else:
+        _show(runs, found, raised)
+
+
+def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding, ...]) -> None:
+    """Print every point of every curve, then the verdicts."""
+    from leaderboard.sweeps import CURVE_CHECKS, KNOBS
+
+    record = runs[0].record
+    title = f"{record.spec.model.name} under {record.spec.protocol.key}, {record.samples} images"
+    table = Table(title=title, title_justify="left")
+    for column in ("sweep", "value", f"{record.spec.primary_metric} [95 % interval]", "infeasible", "verdict"):
+        table.add_column(column)
+    names = {finding.flag.name for finding in raised}
+    for curve in found:
+        verdict = [name for name, (knob, _) in CURVE_CHECKS.items() if knob == curve.knob and name in names]
+        for index, point in enumerate(curve.points):
+            value = f"{point.value:g}{' (protocol)' if point.on_protocol else ''}"
+            interval = f"{point.mean:.3f} [{point.summary.low:.3f}, {point.summary.high:.3f}]"
+            first = (KNOBS[curve.knob], ", ".join(verdict) or "sound") if index == 0 else ("", "")
+            table.add_row(first[0], value, interval, str(point.run.record.infeasible), first[1])
+        table.add_section()
+    terminal.out.print(table)
+    for run in runs:
+        if run.record.knowledge != "white-box":
+            summary = run.record.summaries["correct"][run.record.spec.primary_metric]
+            mean = "undefined" if summary.mean is None else f"{summary.mean:.3f}"
+            terminal.out.print(f"{run.record.spec.attack.name} ({run.record.knowledge} knowledge): {mean}")
+    for name, detail in _all_flags(runs, raised).items():
+        terminal.out.print(
+            Text.assemble((name, "yellow"), f": {detail}. {MEANINGS[name].means}. What to do: {MEANINGS[name].remedy}.")
+        )
+
+
+def _all_flags(runs: list[StoredRun], raised: tuple[Finding, ...]) -> dict[str, str]:
+    """Return the flags of the comparisons and of the protocol's own runs, with what was found."""
+    own = {
+        flag.name: f"{run.record.spec.attack.name}: {flag.detail}"
+        for run in runs
+        for flag in run.record.flags
+        if run.record.spec.on_protocol and flag.name != "partial"
+    }
+    return {finding.flag.name: finding.flag.detail for finding in raised} | own
+
+
+def _as_json(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding, ...]) -> dict[str, object]:
+    points = {
+        f"{curve.attack}/{curve.knob}": [
+            {"value": point.value, "run_id": point.run.record.run_id, **point.summary.model_dump()}
+            for point in curve.points
+        ]
+        for curve in found
+    }
+    return {"runs": [str(run.path) for run in runs], "curves": points, "flags": _all_flags(runs, raised)}

@@ -1,0 +1,211 @@
+"""What runs that differ in one value say together: curves of robustness, and the flags that no single run can raise."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
+
+from bench.core.files import canonical_json
+from bench.core.flags import INFEASIBLE_SHARE
+from bench.core.records import Flag, RunSpec, Summary
+from bench.core.store import StoredRun
+
+Knob = Literal["epsilon", "steps", "restarts", "beta"]
+KNOBS: dict[Knob, str] = {
+    "epsilon": "radius, in grey levels",
+    "steps": "steps",
+    "restarts": "random starts",
+    "beta": "sharpness of the surrogate",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a curve."""
+
+    value: float
+    """Of the knob; a radius is in grey levels, 1/255."""
+    run: StoredRun
+
+    @property
+    def summary(self) -> Summary:
+        """Mean and interval of the primary metric over the correctly classified images."""
+        return self.run.record.summaries["correct"][self.run.record.spec.primary_metric]
+
+    @property
+    def mean(self) -> float:
+        """The summary's mean."""
+        assert self.summary.mean is not None
+        return self.summary.mean
+
+    @property
+    def robustness(self) -> float:
+        """The mean, with the sign that makes more robust larger."""
+        return -self.mean if self.run.record.spec.primary.higher_is == "less-robust" else self.mean
+
+    @property
+    def uncertainty(self) -> float:
+        """Half the interval of the mean."""
+        low, high = self.summary.low, self.summary.high
+        return 0.0 if low is None or high is None else (high - low) / 2
+
+    @property
+    def on_protocol(self) -> bool:
+        """Whether the knob stands where the protocol has it."""
+        return self.run.record.spec.on_protocol
+
+    @property
+    def counts(self) -> bool:
+        """Whether few samples are infeasible: those count as not moved, so that the mean says nothing of the attack."""
+        return self.run.record.infeasible <= INFEASIBLE_SHARE * self.run.record.samples
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Robustness of a model under an attack against the value of one knob, all else being as the protocol has it."""
+
+    knob: Knob
+    attack: str
+    metric: str
+    samples: int
+    points: tuple[Point, ...]
+    """By rising value; one of them is the protocol's own run."""
+
+    @property
+    def own(self) -> Point:
+        """The protocol's own run."""
+        return next(point for point in self.points if point.on_protocol)
+
+
+class Finding(NamedTuple):
+    """A flag that a comparison of runs raises, and the attack that it concerns."""
+
+    attack: str
+    flag: Flag
+
+
+def curves(runs: Iterable[StoredRun]) -> tuple[Curve, ...]:
+    """Return the sweeps among the runs of one model under one protocol: per attack and knob that over the most samples.
+
+    A sweep is a set of runs whose specifications differ in one knob only, the protocol's own run among them.
+    """
+    known = _measured(runs)
+    if all(run.record.spec.on_protocol for run in known):
+        return ()
+    groups: dict[tuple[Knob, str], list[Point]] = defaultdict(list)
+    for run in known:
+        for knob in get_args(Knob):
+            if (value := _value(run.record.spec, knob)) is not None:
+                groups[knob, _all_but(run.record.spec, knob)].append(Point(value, run))
+    found: dict[tuple[str, int], Curve] = {}
+    for (knob, _), points in groups.items():
+        if len(points) < 2 or not any(point.on_protocol for point in points):
+            continue
+        spec = points[0].run.record.spec
+        key = spec.attack.name, get_args(Knob).index(knob)
+        if key not in found or spec.samples.count > found[key].samples:
+            ordered = tuple(sorted(points, key=lambda point: point.value))
+            found[key] = Curve(knob, spec.attack.name, spec.primary_metric, spec.samples.count, ordered)
+    return tuple(found[key] for key in sorted(found))
+
+
+def findings(runs: Iterable[StoredRun]) -> tuple[Finding, ...]:
+    """Return the flags that comparisons between the runs of one model under one protocol raise."""
+    known = _measured(runs)
+    raised = []
+    for curve in curves(known):
+        for name, (knob, check) in CURVE_CHECKS.items():
+            if knob == curve.knob and (detail := check(curve)) is not None:
+                raised.append(Finding(curve.attack, Flag(name=name, detail=f"{detail} ({curve.samples} samples)")))
+    return (*raised, *_black_box_beats_white_box(known))
+
+
+def _not_falling(curve: Curve) -> str | None:
+    points = [point for point in curve.points if point.counts]
+    for first, second in pairwise(points):
+        if second.robustness - first.robustness > second.uncertainty:
+            return f"{curve.metric} {first.mean:.3f} at {first.value:g}, {second.mean:.3f} at {second.value:g}"
+    if len(points) > 1 and points[-1].robustness >= points[0].robustness:
+        ends = (points[0], points[-1])
+        return ", ".join(f"{curve.metric} {point.mean:.3f} at {point.value:g}" for point in ends)
+    return None
+
+
+def _stronger_elsewhere(curve: Curve) -> str | None:
+    return _stronger(curve, curve.points)
+
+
+def _stronger_beyond(curve: Curve) -> str | None:
+    return _stronger(curve, [point for point in curve.points if point.value > curve.own.value])
+
+
+def _stronger(curve: Curve, points: Sequence[Point]) -> str | None:
+    best = min(points, key=lambda point: point.robustness, default=curve.own)
+    if curve.own.robustness - best.robustness <= curve.own.uncertainty:
+        return None
+    return (
+        f"{curve.metric} {best.mean:.3f} at {best.value:g}, {curve.own.mean:.3f} at the protocol's {curve.own.value:g}"
+    )
+
+
+CURVE_CHECKS: dict[str, tuple[Knob, Callable[[Curve], str | None]]] = {
+    "not-falling-with-epsilon": ("epsilon", _not_falling),
+    "not-falling-with-steps": ("steps", _not_falling),
+    "steps-matter": ("steps", _stronger_beyond),
+    "restarts-matter": ("restarts", _stronger_beyond),
+    "other-surrogate-stronger": ("beta", _stronger_elsewhere),
+}
+"""Per flag, the knob whose curve decides it, and how."""
+
+
+def _black_box_beats_white_box(runs: Sequence[StoredRun]) -> list[Finding]:
+    if not any(run.record.knowledge == "black-box" for run in runs):
+        return []
+    groups: dict[str, list[Point]] = defaultdict(list)
+    for run in runs:
+        groups[_conditions(run.record.spec)].append(Point(0, run))
+    raised = {}
+    for points in groups.values():
+        with_gradients = [p for p in points if p.run.record.knowledge == "white-box" and p.on_protocol]
+        without = [p for p in points if p.run.record.knowledge == "black-box"]
+        if with_gradients and without:
+            best, control = (min(side, key=lambda point: point.robustness) for side in (with_gradients, without))
+            if control.robustness < best.robustness:
+                spec, other = best.run.record.spec, control.run.record.spec
+                detail = f"{spec.primary_metric} {control.mean:.3f} under {other.attack.name}, {best.mean:.3f} under it"
+                samples = f"({spec.samples.count} samples)"
+                raised[spec.attack.name] = Flag(name="black-box-beats-white-box", detail=f"{detail} {samples}")
+    return [Finding(attack, flag) for attack, flag in sorted(raised.items())]
+
+
+def _measured(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return the runs whose primary metric has a mean."""
+
+    def mean(run: StoredRun) -> float | None:
+        summary = run.record.summaries.get("correct", {}).get(run.record.spec.primary_metric)
+        return None if summary is None else summary.mean
+
+    return [run for run in runs if mean(run) is not None]
+
+
+def _value(spec: RunSpec, knob: Knob) -> float | None:
+    if knob == "epsilon":
+        return float(255 * spec.threat.epsilon)
+    value = spec.surrogate.beta if knob == "beta" else spec.attack.params.get(knob)
+    return None if value is None else float(value)
+
+
+def _all_but(spec: RunSpec, knob: Knob) -> str:
+    """Return what the runs of a sweep have in common."""
+    content = spec.model_dump(mode="json", exclude={"on_protocol"})
+    part = {"epsilon": content["threat"], "beta": content["surrogate"]}.get(knob, content["attack"]["params"])
+    del part[knob]
+    return canonical_json(content)
+
+
+def _conditions(spec: RunSpec) -> str:
+    """Return all but the attack and its surrogate: what attacks must share to be compared."""
+    return canonical_json(spec.model_dump(mode="json", exclude={"on_protocol", "attack", "surrogate"}))

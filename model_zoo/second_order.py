@@ -1,0 +1,161 @@
+"""Layers whose second derivatives cost no more than they must.
+
+PyTorch's double backward of a convolution always computes the term that belongs to the weights, by a kernel that is
+slow for small images, also where nobody asks for it; that of batch normalisation in eval mode is a chain of small
+operations. Here a convolution's backward is itself a differentiable function with a backward of its own, each of them
+one ordinary convolution kernel, and eval-mode batch normalisation is the affine map that it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_weights_wanted = True
+
+
+@contextmanager
+def only_input_gradients() -> Iterator[None]:
+    """While gradients with respect to images are taken, leave the convolutions' weight gradients out.
+
+    A Python function cannot see which gradients a call of `torch.autograd.grad` asks for. Not for two threads that
+    train at once.
+    """
+    global _weights_wanted  # noqa: PLW0603 - autograd's device threads must see it, so it is no context variable
+    before, _weights_wanted = _weights_wanted, False
+    try:
+        yield
+    finally:
+        _weights_wanted = before
+
+
+class Geometry(NamedTuple):
+    """How a convolution slides."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+def _apply(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
+    result: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Convolve(torch.autograd.Function):
+    """x, w to the convolution x * w."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, how: Geometry) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+        ctx.how = how
+        return F.conv2d(x, weight, None, *how)
+
+    @staticmethod
+    def jvp(ctx: Any, x_tangent: Tensor | None, weight_tangent: Tensor | None, _: None) -> Tensor:
+        x, weight = ctx.saved_tensors
+        terms = [] if x_tangent is None else [F.conv2d(x_tangent, weight, None, *ctx.how)]
+        terms += [] if weight_tangent is None else [F.conv2d(x, weight_tangent, None, *ctx.how)]
+        return torch.stack(terms).sum(0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        to_input = _apply(_ToInput, gradient, weight, x.shape, ctx.how) if ctx.needs_input_grad[0] else None
+        wanted = ctx.needs_input_grad[1] and _weights_wanted
+        return to_input, _apply(_ToWeight, gradient, x, weight, ctx.how) if wanted else None, None
+
+
+class _ToInput(torch.autograd.Function):
+    """g, w to the gradient of <g, x * w> with respect to x, which is linear in both."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+        ctx.save_for_backward(gradient, weight)
+        ctx.how = how
+        x = gradient.new_empty(1).expand(shape)  # only its shape counts
+        return _adjoints(gradient, x, weight, how, (True, False))[0]
+
+    @staticmethod
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        gradient, weight = ctx.saved_tensors
+        to_gradient = _apply(_Convolve, along, weight, ctx.how) if ctx.needs_input_grad[0] else None
+        wanted = ctx.needs_input_grad[1] and _weights_wanted
+        return to_gradient, _apply(_ToWeight, gradient, along, weight, ctx.how) if wanted else None, None, None
+
+
+class _ToWeight(torch.autograd.Function):
+    """g, x to the gradient of <g, x * w> with respect to w, which is linear in both; `weight` only lends its shape."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, how: Geometry) -> Tensor:
+        ctx.save_for_backward(gradient, x)
+        ctx.how, ctx.shape = how, weight.shape
+        return _adjoints(gradient, x, weight, how, (False, True))[1]
+
+    @staticmethod
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        gradient, x = ctx.saved_tensors
+        to_gradient = _apply(_Convolve, x, along, ctx.how) if ctx.needs_input_grad[0] else None
+        to_x = _apply(_ToInput, gradient, along, x.shape, ctx.how) if ctx.needs_input_grad[1] else None
+        return to_gradient, to_x, None, None
+
+
+def _adjoints(gradient: Tensor, x: Tensor, weight: Tensor, how: Geometry, wanted: tuple[bool, bool]) -> list[Tensor]:
+    found = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, how.stride, how.padding, how.dilation, False, (0, 0), how.groups, (*wanted, False)
+    )
+    return cast("list[Tensor]", found)
+
+
+class Convolution(nn.Module):
+    """The convolution of an `nn.Conv2d`, sharing its parameters; in the dtype of autocast where that is on."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        assert not isinstance(layer.padding, str)
+        self.weight, self.bias = layer.weight, layer.bias
+        self.how = Geometry(layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H', W')."""
+        weight, device = self.weight, x.device.type
+        if torch.is_autocast_enabled(device):
+            x, weight = (t.to(torch.get_autocast_dtype(device)) for t in (x, weight))
+        convolved: Tensor = _apply(_Convolve, x, weight, self.how)
+        return convolved if self.bias is None else convolved + self.bias.view(1, -1, 1, 1)
+
+
+class Normalization(nn.Module):
+    """The batch normalisation of an `nn.BatchNorm2d`, sharing its parameters; in eval mode an affine map."""
+
+    def __init__(self, layer: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        layer = self.layer
+        if layer.training or layer.running_mean is None or layer.running_var is None:
+            normalized: Tensor = layer(x)
+            return normalized
+        scale = torch.rsqrt(layer.running_var + layer.eps)
+        scale = scale if layer.weight is None else scale * layer.weight
+        shift = -layer.running_mean * scale if layer.bias is None else layer.bias - layer.running_mean * scale
+        return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+
+
+def second_order(layer: nn.Module) -> nn.Module | None:
+    """Return the counterpart of a layer whose second derivatives are cheap, or None where it has none here."""
+    if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+        return Convolution(layer)
+    if type(layer) is nn.BatchNorm2d:
+        return Normalization(layer)
+    return None
