@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,9 @@ from bench.verify import Check, verify_results
 
 ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
 """Folders in which a pull request adds files, and neither changes nor removes any."""
+
+NOTES = ".confirmed"
+"""How files end that a later note may replace."""
 
 WEIGHTS = Path(registry.__file__).parent.parent / "model_zoo" / "weights"
 
@@ -60,8 +64,8 @@ def _check_weights(entry: ModelEntry) -> str:
     found = path.stat().st_size, sha256_of_file(path)
     if found != (weights.size, weights.sha256):
         raise IntegrityError(
-            f"expected {path} of {weights.size} bytes with the sha256 {weights.sha256[:12]}…, got {found[0]} bytes with "
-            f"{found[1][:12]}…; restore it, or register it under another name"
+            f"expected {path} of {weights.size} bytes with the sha256 {weights.sha256[:12]}…, got {found[0]} bytes "
+            f"with {found[1][:12]}…; restore it, or register it under another name"
         )
     return f"{weights.file}: {weights.size} bytes, sha256 {weights.sha256[:12]}…"
 
@@ -120,6 +124,8 @@ def changes(results: Path, base: str) -> list[tuple[str, str]]:
     Raises:
         UsageError: if it is no repository, or there is no such commit.
     """
+    if not re.fullmatch(r"\w[\w./~^-]*", base):
+        raise UsageError(f"expected a commit, got {base!r}")
     command = ["git", "-C", str(results), "diff", "--name-status", "--no-renames", "-z", f"{base}...HEAD", "--", ":/"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
@@ -131,12 +137,8 @@ def changes(results: Path, base: str) -> list[tuple[str, str]]:
 
 
 def _add_only(changed: Iterable[tuple[str, str]]) -> Check:
-    bad = [
-        path for kind, path in changed if kind != "A" and path.startswith(ADD_ONLY) and not path.endswith(".confirmed")
-    ]
+    bad = [path for kind, path in changed if kind != "A" and path.startswith(ADD_ONLY) and not path.endswith(NOTES)]
     if bad:
-        detail = (
-            f"expected only new files in {', '.join(ADD_ONLY)}, got a change of {bad[0]}; restore it, add a new one"
-        )
+        detail = f"expected only new files in {', '.join(ADD_ONLY)}, got a change of {bad[0]}; restore it"
         return Check("history", "write-once", False, detail, IntegrityError.exit_code)
     return Check("history", "write-once", True, "no record, weights or protocol changed or removed")

@@ -145,7 +145,7 @@ def rows_of(spec: RunSpec, robustness: float, seed: int) -> pd.DataFrame:
             "map_contrast": 0.9,
             "map_repeatable": True,
             "probabilities": False,
-            **{metric.name: values[metric.name] for metric in spec.metrics},
+            **{metric.name: values.get(metric.name, confidence) for metric in spec.metrics},
         }
     )
 

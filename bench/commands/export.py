@@ -22,7 +22,7 @@ def export(name: str, results: Path, out: Path | None) -> None:
 
     content = exported(results, name)
     if out is None:
-        click.get_binary_stream("stdout").write(content)
+        click.echo(content, nl=False)
     else:
         write_atomic(out, content)
         click.echo(f"{out}: {len(content)} bytes", err=True)

@@ -16,9 +16,9 @@ import click
 def validate(results: Path, base: str | None, as_json: bool) -> None:
     """Check entries and RESULTS as the repository takes them.
 
-    Every entry: schema, and the hash and size of embedded weights. Every record: schema, place, hashes, sample ids, means
-    and intervals computed again from the rows. Across both: no entry under two names, no run filed twice, every record's
-    model registered with these weights. With --base: no record, weights or protocol changed or removed.
+    Every entry: schema, and the hash and size of embedded weights. Every record: schema, place, hashes, sample ids,
+    means and intervals computed again from the rows. Across both: no weights under two names, no run filed twice, every
+    record's model registered. With --base: no record, weights or protocol changed or removed.
     """
     from bench.terminal import show_checks
     from bench.validation import validate as check
