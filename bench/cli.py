@@ -208,7 +208,8 @@ def build(results: Path, out: Path, url: str | None) -> None:
     """Write the static site of the records in RESULTS to OUT."""
     from leaderboard.build import build as make
 
-    report = make(results, out, url)
+    definitions = {name: registry.definition("attacks", name) for name in registry.names("attacks")}
+    report = make(results, out, url, definitions)
     click.echo(
         f"{report.files} files from {report.runs} runs of {report.models} models under {report.protocols} protocols; "
         f"open {report.out / 'index.html'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,9 @@ class BuildReport:
     files: int
 
 
-def build(results: Path, out: Path, home: str | None = None) -> BuildReport:
+def build(
+    results: Path, out: Path, home: str | None = None, definitions: Mapping[str, str] | None = None
+) -> BuildReport:
     """Write the leaderboard of the records in `results` to `out`, as pages, CSV and JSON.
 
     Everything is made before anything in `out` changes; files of an earlier build that are no longer part of it go.
@@ -47,6 +49,7 @@ def build(results: Path, out: Path, home: str | None = None) -> BuildReport:
         results: the folder of records.
         out: the folder of pages.
         home: address under which the pages will be published, for the feed's links.
+        definitions: what attacks say of themselves, by name, for their pages.
     Raises:
         UsageError: if there is no record, or `out` holds something else than an earlier build.
         IntegrityError: if a record, its rows or its showcase is damaged.
@@ -65,7 +68,10 @@ def build(results: Path, out: Path, home: str | None = None) -> BuildReport:
             groups = _views(of_model, made, site, tallies)
             site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
         for attack in sorted({attack for board in made for attack in board.attacks}):
-            site.add(f"attacks/{attack}.html", pages.attack_page(attack, campaigns(attack, made, tallies)))
+            site.add(
+                f"attacks/{attack}.html",
+                pages.attack_page(attack, campaigns(attack, made, tallies), (definitions or {}).get(attack, "")),
+            )
         extra = {name for board in made for name in _extra_pages(board, site)}
         site.add("index.html", pages.index_page(made, find_exhibit(made), extra))
         site.add("compare.html", pages.choice_page(made, extra))

@@ -110,7 +110,7 @@ class BoardData(Strict):
 class LeaderboardData(Strict):
     """The content of data/leaderboard.json: the standings of each board, and every record in full."""
 
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[2]
     boards: tuple[BoardData, ...]
     runs: tuple[RunRecord, ...]
 
@@ -189,7 +189,9 @@ def _pairs(board: Board) -> pd.DataFrame:
 
 def board_data(made: list[Board], runs: list[StoredRun]) -> LeaderboardData:
     """Return everything, as one document."""
-    return LeaderboardData(boards=tuple(map(_board_data, made)), runs=tuple(run.record for run in runs))
+    return LeaderboardData(
+        schema_version=SCHEMA, boards=tuple(map(_board_data, made)), runs=tuple(run.record for run in runs)
+    )
 
 
 def _board_data(board: Board) -> BoardData:

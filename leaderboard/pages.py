@@ -119,9 +119,9 @@ def sweep_drawing(curves: Sequence[Curve]) -> str:
     return _render("sweeps.svg", panels=[panel(curve) for curve in curves])
 
 
-def attack_page(attack: str, campaigns: list[Campaign]) -> str:
-    """Return the page of an attack."""
-    return _render("attack.html", root="../", attack=attack, campaigns=campaigns)
+def attack_page(attack: str, campaigns: list[Campaign], definition: str) -> str:
+    """Return the page of an attack; `definition` is what it says of itself, or nothing."""
+    return _render("attack.html", root="../", attack=attack, campaigns=campaigns, definition=definition)
 
 
 def about_page(boards: list[Board]) -> str:

@@ -61,6 +61,13 @@
     });
   }
 
+  function values(models, id) { return models.map(function (model) { return model.values[id]; }); }
+
+  function spread(models, id) {
+    var found = values(models, id);
+    return Math.max.apply(null, found) - Math.min.apply(null, found);
+  }
+
   function lead(board, first, second, ids) {
     var gains = ids.map(function (id) { return board.sign * (first.values[id] - second.values[id]); });
     var mean = gains.reduce(function (sum, gain) { return sum + gain; }, 0) / gains.length;
@@ -96,10 +103,10 @@
   }
 
   function extremes(board, models, ids, classes) {
-    function values(id) { return models.map(function (model) { return model.values[id]; }); }
-    function spread(id) { var found = values(id); return Math.max.apply(null, found) - Math.min.apply(null, found); }
-    var chosen = ids.slice().sort(function (a, b) { return spread(b) - spread(a) || (a < b ? -1 : 1); }).slice(0, EXTREMES);
-    var rows = chosen.map(function (id) { return [id, make("bdi", { textContent: classes[id] || "" })].concat(values(id).map(function (value) { return number(value); }), [number(spread(id))]); });
+    var chosen = ids.slice().sort(function (a, b) { return spread(models, b) - spread(models, a) || (a < b ? -1 : 1); }).slice(0, EXTREMES);
+    var rows = chosen.map(function (id) {
+      return [id, make("bdi", { textContent: classes[id] || "" })].concat(values(models, id).map(function (value) { return number(value); }), [number(spread(models, id))]);
+    });
     return table("The images on which the models differ most", ["Image", "Class"].concat(models.map(function (m) { return m.model; }), ["Spread"]), rows);
   }
 
@@ -118,7 +125,10 @@
       model.strips.forEach(function (strip) { found[strip.id] = strip; });
       return found;
     });
-    var both = Object.keys(byModel[0]).filter(function (id) { return byModel.every(function (found) { return id in found; }); });
+    var both = Object.keys(byModel[0]).filter(function (id) { return byModel.every(function (found) { return id in found; }); })
+      .map(function (id) { return { id: id, spread: ids.indexOf(id) < 0 ? -1 : spread(models, id) }; })
+      .sort(function (a, b) { return b.spread - a.spread || (a.id < b.id ? -1 : 1); })
+      .map(function (item) { return item.id; });
     document.getElementById("duel-strips").hidden = both.length === 0;
     document.getElementById("duel-images").replaceChildren.apply(document.getElementById("duel-images"), both.map(function (id) {
       return make("article", {}, [make("h3", {}, [make("bdi", { textContent: classes[id] || "" }), " ", make("small", { textContent: id })])].concat(
