@@ -16,6 +16,7 @@ from bench.commands.cite import cite
 from bench.commands.compare import compare
 from bench.commands.confirm import confirm
 from bench.commands.export import export
+from bench.commands.submit import submit
 from bench.commands.validate import validate
 from bench.core.errors import BenchError, UsageError
 from bench.core.folders import cache_folder
@@ -47,7 +48,13 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--model", required=True, metavar="hub:NAME", help="A registered model, or file:ENTRY.toml.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="hub:NAME",
+    help="A registered model, hub:ORG/REPO[@COMMIT], file:ENTRY.toml, or ZOO:NAME, which another library loads "
+    "(bench list zoos).",
+)
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all of the protocol's.")
 @click.option("--protocol", default=DEFAULT_PROTOCOL, show_default=True, metavar="NAME")
 @click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the run is not ranked.")
@@ -86,7 +93,7 @@ def run(
 
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
-    overrides = _parameters(params)
+    overrides = read_parameters(params)
     requests = [
         Request(
             model=model,
@@ -247,6 +254,7 @@ bench.add_command(compare)
 bench.add_command(confirm)
 bench.add_command(export)
 bench.add_command(validate)
+bench.add_command(submit)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -270,7 +278,7 @@ def _use_data(folder: Path | None) -> None:
         os.environ["BENCH_DATA"] = str(folder)
 
 
-def _parameters(words: tuple[str, ...]) -> dict[str, Any]:
+def read_parameters(words: tuple[str, ...]) -> dict[str, Any]:
     """Read KEY=VALUE words; values are JSON where they can be, else text."""
     parameters: dict[str, Any] = {}
     for word in words:

@@ -13,7 +13,10 @@ import torch
 from bench.core.machine import hardware
 from bench.core.records import Environment
 
-PACKAGES = ("attribution-bench", "torch", "torchvision", "captum", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
+PACKAGES = (
+    "attribution-bench", "torch", "torchvision", "captum", "numpy", "scipy", "pandas", "pyarrow", "safetensors", "timm",
+    "robustbench",
+)  # fmt: skip
 
 
 def describe(device: torch.device, batch_size: int, started: datetime, seconds: float) -> Environment:

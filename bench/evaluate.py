@@ -19,7 +19,7 @@ from bench.core.rng import Rng, SampleRng
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
 from bench.samples import Samples
 from bench.showcase import encode, tiles
-from bench.victim import Explainer, WhiteBoxVictim, predict
+from bench.victim import Explainer, JudgeProbe, StandIn, WhiteBoxVictim, predict
 
 ENGINE = 2
 """Part of every run's identity: raised when a change of this module or of the victim can change a number or a flag."""
@@ -47,6 +47,10 @@ class Bench:
     rng: Rng
     device: torch.device
     top_k: int
+    library: Tensor | None = None
+    """(M, C, H, W) clean images that any attack may look at."""
+    other: StandIn | None = None
+    """What a transferred attack is crafted on."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) ->
         ModelOutputError: if the model or the attack answers with NaN or infinity.
     """
     parts = []
-    for batch in samples.split(batch_size):
+    for batch in samples.split(1 if bench.attack.one_by_one else batch_size):
         parts.append(_attack_batch(bench, batch))
         tick(len(batch.ids))
     return Attacked(*(torch.cat([getattr(p, name) for p in parts]) for name in Attacked.__dataclass_fields__))
@@ -99,6 +103,8 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         threat=bench.threat,
         knowledge=bench.attack.knowledge,
         rng=_attribution_rng(bench, samples.ids),
+        library=bench.library,
+        other=bench.other,
     )
     rng = _attack_rng(bench, samples.ids)
     proposal = bench.attack.perturb(victim, images, explained, threat=bench.threat, rng=rng).detach()
@@ -139,7 +145,8 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
     explained = _explained(bench, predict(bench.model, before_images), samples.labels)
     before = bench.judge.view(bench.model, before_images, explained, rng)
     after = bench.judge.view(bench.model, after_images, explained, rng)
-    pair = Pair(before, after, labels, attacked.feasible.to(bench.device))
+    probe = JudgeProbe(bench.model, bench.judge.method, explained, rng, _metric_rng(bench, samples.ids))
+    pair = Pair(before, after, labels, attacked.feasible.to(bench.device), probe)
     confidence = [view.logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1) for view in (before, after)]
     predicted = [view.logits.argmax(1) for view in (before, after)]
     gaps = [_gap(bench, view, explained) for view in (before, after)]
@@ -199,6 +206,11 @@ def _attack_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
 
 def _attribution_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
     return SampleRng(bench.rng.fork("attribution"), ids)
+
+
+def _metric_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
+    # Without the attack's name: what a metric finds out about the clean image is the same under every attack.
+    return SampleRng(Rng(bench.rng.seed).fork("metrics"), ids)
 
 
 def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:

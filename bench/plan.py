@@ -14,7 +14,7 @@ from bench import registry
 from bench.core.contracts import Attack, Metric
 from bench.core.errors import UsageError
 from bench.core.protocol import Component, Protocol, Strict
-from bench.core.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.core.toml import explain
 from bench.evaluate import ENGINE
 from model_zoo.hub import Resolved, resolve
@@ -47,6 +47,9 @@ class Plan:
     protocol: Protocol
     model: Resolved
     attack: Attack
+    source: Resolved | None = None
+    """The other model that a transferred attack is crafted on."""
+    source_attack: Attack | None = None
 
 
 def plan(request: Request) -> Plan:
@@ -57,17 +60,19 @@ def plan(request: Request) -> Plan:
         IntegrityError, NetworkError: if the model's weights cannot be had as promised.
     """
     protocol: Protocol = registry.load("protocols", request.protocol)
+    _check_primary(protocol)
     component = _attack_component(request, protocol)
     attack: Attack = registry.instantiate("attacks", component)
     if attack.knowledge == "white-box" and protocol.threat.knowledge != "white-box":
         raise UsageError(
             f"expected an attack without white-box knowledge under {protocol.key}, got {component.name}; choose another"
         )
-    resolved = resolve(request.model, partial(registry.load, "models"))
-    if resolved.entry.dataset != protocol.samples.dataset:
+    resolved = _resolve(request.model, protocol)
+    source, source_attack = _source(attack, protocol)
+    if (source_attack or attack).aim == "prediction" and protocol.threat.keep_prediction:
         raise UsageError(
-            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "
-            f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
+            f"expected an attack on the explanation under {protocol.key}, which keeps the prediction, got "
+            f"{component.name}; choose a protocol with keep_prediction = false"
         )
     threat = _override(protocol.threat, "epsilon", request.epsilon)
     surrogate = _override(protocol.surrogate, "beta", request.beta)
@@ -86,7 +91,7 @@ def plan(request: Request) -> Plan:
         attack=_plugin_spec(component.name, attack),
         threat=threat,
         attribution=_specify("attributions", protocol.attribution),
-        search_attribution=_specify("attributions", protocol.search_attribution),
+        search_attribution=_specify("attributions", attack.search_attribution or protocol.search_attribution),
         surrogate=surrogate,
         explain=protocol.explain,
         heatmap=protocol.heatmap,
@@ -96,8 +101,50 @@ def plan(request: Request) -> Plan:
         seed=protocol.seed,
         precision=protocol.precision,
         on_protocol=all(as_written),
+        crafted_on=_craft_spec(attack, source, source_attack, protocol),
     )
-    return Plan(spec, protocol, resolved, attack)
+    return Plan(spec, protocol, resolved, attack, source, source_attack)
+
+
+def _resolve(reference: str, protocol: Protocol) -> Resolved:
+    resolved = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+    if resolved.entry.dataset != protocol.samples.dataset:
+        raise UsageError(
+            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "
+            f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
+        )
+    return resolved
+
+
+def _source(attack: Attack, protocol: Protocol) -> tuple[Resolved | None, Attack | None]:
+    """Return the model and the attack that a transferred attack is crafted on."""
+    if (craft := attack.crafted_on) is None:
+        return None, None
+    inner: Attack = registry.instantiate("attacks", craft.attack)
+    if inner.crafted_on is not None:
+        raise UsageError(f"expected an attack that is run on its victim, got {craft.attack.name}; transfer once")
+    return _resolve(craft.model, protocol), inner
+
+
+def _craft_spec(
+    attack: Attack, source: Resolved | None, source_attack: Attack | None, protocol: Protocol
+) -> CraftSpec | None:
+    if attack.crafted_on is None or source is None or source_attack is None:
+        return None
+    return CraftSpec(
+        model=_model_spec(source),
+        attack=_plugin_spec(attack.crafted_on.attack.name, source_attack),
+        search_attribution=_specify("attributions", source_attack.search_attribution or protocol.search_attribution),
+    )
+
+
+def _check_primary(protocol: Protocol) -> None:
+    primary = registry.load("metrics", protocol.primary_metric)
+    if primary.asks_model:
+        raise UsageError(
+            f"expected a primary metric that compares two heatmaps alone under {protocol.key}, got "
+            f"{protocol.primary_metric}, which asks the network anew; choose another: attacks select by it at each step"
+        )
 
 
 def _attack_component(request: Request, protocol: Protocol) -> Component:

@@ -34,6 +34,7 @@ Kind = Literal[
     "models",
     "protocols",
     "recipes",
+    "zoos",
 ]
 
 
@@ -64,6 +65,7 @@ KINDS: dict[Kind, Python | Toml] = {
     "models": Toml("model_zoo", "entries", ModelEntry),
     "protocols": Toml("bench", "protocols", Protocol),
     "recipes": Toml("model_zoo", "training/recipes", Recipe),
+    "zoos": Python("model_zoo.zoos", "Zoo"),
 }
 ENTRY_POINT_GROUP = "attribution_bench"
 """Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Protocol as Interface
 
 import pandas as pd
+import torch
+from torch import Tensor, nn
 
 from bench import checks, registry
-from bench.core.contracts import Dataset
+from bench.core.contracts import Attack, Dataset
 from bench.core.files import sha256_of
 from bench.core.machine import pick_device
 from bench.core.protocol import Component
@@ -25,9 +27,10 @@ from bench.samples import Samples, load_samples
 from bench.shards import Shards
 from bench.showcase import sheet
 from bench.summary import summarise
-from bench.victim import Explainer
+from bench.victim import Explainer, StandIn
 from model_zoo.build import build, check_logits
-from model_zoo.surrogate import smooth_copy
+from model_zoo.hub import Resolved
+from model_zoo.surrogate import check_activations, smooth_copy
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Execution:
     """Folder of unfinished work: finished shards wait there until their run is complete."""
     device: str = "auto"
     batch_size: int | None = None
-    """Images that an attack sees at once; by default one on a CPU, 64 on a GPU."""
+    """Images that an attack sees at once; by default 16 on a CPU, 64 on a GPU."""
     showcase: bool = True
     """Whether images are kept for the pages."""
 
@@ -70,9 +73,11 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     if (finished := execution.store.find(plan.spec)) is not None:
         return finished
     execution.store.prepare(plan.spec)
-    bench, samples, started = set_up(plan, execution.device), _samples(plan), datetime.now(UTC)
+    everything, started = _samples(plan), datetime.now(UTC)
+    bench, samples = set_up(plan, execution.device, everything.images), everything.part(slice(plan.spec.samples.count))
     check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
-    batch_size = execution.batch_size or (1 if bench.device.type == "cpu" else 64)
+    check_activations(bench.smooth, samples.images[:1].to(bench.device))
+    batch_size = execution.batch_size or (16 if bench.device.type == "cpu" else 64)
     parts, shards = samples.split(plan.protocol.shard_size), Shards(plan.spec, execution.work)
     done = shards.count_done([len(part.ids) for part in parts])
     observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", len(samples.ids), done)
@@ -97,21 +102,18 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     return stored
 
 
-def set_up(plan: Plan, device_name: str) -> Bench:
-    """Build networks and plug-ins of a plan."""
+def set_up(plan: Plan, device_name: str, images: Tensor) -> Bench:
+    """Build networks and plug-ins of a plan, whose protocol has these (M, C, H, W) images."""
     spec, device = plan.spec, pick_device(device_name)
-    network = registry.load("architectures", spec.model.architecture.name)
-    model = build(plan.model.entry, network, plan.model.path, device=device)
-    if spec.precision == "float64":
-        model = model.double()
+    model, smooth = _networks(plan, plan.model, device)
     metrics = {m.name: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
     top_k = [m.params["k"] for m in spec.metrics if "k" in m.params]
     return Bench(
         model=model,
-        smooth=smooth_copy(model, spec.surrogate.beta),
+        smooth=smooth,
         attack=plan.attack,
         threat=spec.threat,
-        search=Explainer(registry.instantiate("attributions", plan.protocol.search_attribution), spec.heatmap),
+        search=_searcher(plan, plan.attack),
         judge=Explainer(registry.instantiate("attributions", plan.protocol.attribution), spec.heatmap),
         metrics=metrics,
         primary=spec.primary_metric,
@@ -119,13 +121,37 @@ def set_up(plan: Plan, device_name: str) -> Bench:
         rng=Rng(spec.seed).fork(spec.attack.name),
         device=device,
         top_k=top_k[0] if top_k else 100,
+        library=images.to(device),
+        other=_stand_in(plan, device),
     )
 
 
+def _networks(plan: Plan, resolved: Resolved, device: torch.device) -> tuple[nn.Module, nn.Module]:
+    """Return a model and its smooth copy."""
+    network = registry.load("architectures", resolved.entry.architecture.name)
+    model = build(resolved.entry, network, resolved.path, device=device)
+    if plan.spec.precision == "float64":
+        model = model.double()
+    return model, smooth_copy(model, plan.spec.surrogate.beta)
+
+
+def _searcher(plan: Plan, attack: Attack) -> Explainer:
+    component = attack.search_attribution or plan.protocol.search_attribution
+    return Explainer(registry.instantiate("attributions", component), plan.spec.heatmap)
+
+
+def _stand_in(plan: Plan, device: torch.device) -> StandIn | None:
+    if plan.source is None or plan.source_attack is None:
+        return None
+    model, smooth = _networks(plan, plan.source, device)
+    return StandIn(model, smooth, _searcher(plan, plan.source_attack), plan.source_attack)
+
+
 def _samples(plan: Plan) -> Samples:
+    """Return all of the protocol's samples."""
     wanted = plan.protocol.samples
     dataset: Dataset = registry.instantiate("datasets", Component(name=wanted.source))
-    samples = load_samples(wanted, dataset).part(slice(plan.spec.samples.count))
+    samples = load_samples(wanted, dataset)
     if plan.spec.precision == "float64":
         return samples._replace(images=samples.images.double())
     return samples

@@ -15,19 +15,21 @@ from rich.text import Text
 from bench.core.entry import ModelEntry
 from bench.core.protocol import Protocol
 from bench.core.records import Summary
+from bench.core.text import printable
 
 if TYPE_CHECKING:
     from bench.core.store import StoredRun
     from bench.doctor import Finding
+    from bench.submission.draft import Converted
     from bench.verify import Check
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 
 def show_error(text: str) -> None:
     """Print one sentence on stderr."""
-    err.print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), printable(text)), soft_wrap=True)
 
 
 class _Bar:
@@ -121,7 +123,9 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     out.print(table)
     for run in runs:
         for flag in run.record.flags:
-            out.print(Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), f": {flag.detail}"))
+            out.print(
+                Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), f": {printable(flag.detail)}")
+            )
     if not protocol.rankable:
         out.print(f"{protocol.key} is a first look and is not ranked; the protocol that ranks is cifar10-linf8-v1.")
     for run in runs:
@@ -145,7 +149,7 @@ def show_plugin(kind: str, name: str, content: Mapping[str, Any]) -> None:
     table = Table(show_header=False, show_edge=False, box=None)
     for key, value in content.items():
         text = value if isinstance(value, str) else _compact(value)
-        table.add_row(key, Text(text))
+        table.add_row(Text(printable(key)), Text(printable(text)))
     out.print(table)
 
 
@@ -153,9 +157,46 @@ def show_checks(checks: Sequence[Check]) -> None:
     """Print the answers of a verification."""
     for check in checks:
         mark = ("ok    ", "green") if check.ok else ("FAILED", "bold red")
-        out.print(Text.assemble(mark, f" {check.subject}: {check.question}: {check.detail}"), soft_wrap=True)
+        out.print(Text.assemble(mark, printable(f" {check.subject}: {check.question}: {check.detail}")), soft_wrap=True)
     failed = sum(not check.ok for check in checks)
     out.print(f"{len(checks) - failed} of {len(checks)} checks passed")
+
+
+def show_check_table(checks: Sequence[Check]) -> None:
+    """Print the answers of a submission's checks as a table."""
+    table = Table(title=printable(checks[0].subject), title_justify="left")
+    for column in ("check", "", "answer"):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        mark = Text("ok", "green") if check.ok else Text("FAILED", "bold red")
+        table.add_row(check.question, mark, Text(printable(check.detail)))
+    out.print(table)
+    failed = sum(not check.ok for check in checks)
+    out.print(f"{len(checks) - failed} of {len(checks)} checks passed")
+
+
+def show_conversion(converted: Converted) -> None:
+    """Print what became of every key of a checkpoint."""
+    report, (_, source, others) = converted.report, converted.checkpoint
+    params = ", ".join(f"{key} {value}" for key, value in converted.params.items())
+    also = f"; it also holds {', '.join(map(repr, others))} (--table)" if others else ""
+    lines = [
+        f"read: {f'table {source!r}' if source else 'the file itself'}{also}",
+        f"parameters: {params or 'defaults'}",
+        f"normalisation: {converted.normalisation}",
+        f"matched: {len(report.matched)}",
+        f"renamed: {len(report.renamed)}",
+        *(f"  {theirs} -> {ours}" for theirs, ours in report.renamed.items()),
+    ]
+    for what in ("unused", "filled", "missing", "unexpected"):
+        names = getattr(report, what)
+        lines += [f"{what}: {len(names)}", *(f"  {name}" for name in names)]
+    show_text("\n".join(lines))
+
+
+def show_text(text: str) -> None:
+    """Print lines that may hold a stranger's words."""
+    out.print(Text(printable(text)), soft_wrap=True)
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
@@ -188,7 +229,7 @@ def _interval(summary: Summary) -> str:
 
 
 def _cell(value: object) -> Text:
-    return Text(str(value))
+    return Text(printable(str(value)))
 
 
 def _compact(value: object) -> str:

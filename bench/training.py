@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import tomli_w
 import torch
 from torch import Tensor, nn
 
@@ -16,14 +15,13 @@ from bench import registry
 from bench.core.contracts import Dataset, Objective, Split
 from bench.core.entry import MeasuredAccuracy, ModelEntry, TrainingFacts, Weights
 from bench.core.errors import UsageError
-from bench.core.files import write_atomic
 from bench.core.machine import hardware, pick_device
 from bench.core.protocol import Component
 from bench.core.rng import Rng
 from model_zoo.build import build, classifier, export_weights, read_weights
-from model_zoo.hub import resolve
+from model_zoo.hub import resolve, write_entry
 from model_zoo.training.data import fingerprint, to_float
-from model_zoo.training.loop import Progress, begin, partition
+from model_zoo.training.loop import Progress, begin, initialize, partition
 from model_zoo.training.measure import correct, robust_correct
 from model_zoo.training.recipe import Recipe
 
@@ -102,14 +100,6 @@ def _share(answers: Tensor) -> float:
     return float(answers.double().mean())
 
 
-def write_entry(entry: ModelEntry, folder: Path) -> Path:
-    """Write an entry as TOML into a folder and return its path."""
-    path = folder / f"{entry.name}.toml"
-    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
-    return path
-
-
 def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
     try:
@@ -117,9 +107,23 @@ def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     except (TypeError, ValueError) as error:
         raise UsageError(f"recipe {recipe.name}: architecture {recipe.architecture.name}: {error}") from error
     if recipe.parent is not None:
-        parent = resolve(f"hub:{recipe.parent}", partial(registry.load, "models"))
-        network.load_state_dict(read_weights(parent.path, network.state_dict()))
+        _start_from(recipe.parent, network, num_classes, recipe)
     return network
+
+
+def _start_from(parent: str, network: nn.Module, num_classes: int, recipe: Recipe) -> None:
+    """Give a network its parent's weights; where the parent tells other classes apart, the last layer stays new."""
+    reference = parent if ":" in parent else f"hub:{parent}"
+    found = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+    own = network.state_dict()
+    if found.entry.num_classes == num_classes:
+        network.load_state_dict(read_weights(found.path, own))
+        return
+    initialize(network, Rng(recipe.seed).fork("initialization"))
+    build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
+    theirs = build_network(found.entry.num_classes, **recipe.architecture.params).state_dict()
+    weights = read_weights(found.path, theirs)
+    network.load_state_dict({name: w for name, w in weights.items() if w.shape == own[name].shape}, strict=False)
 
 
 def _entry(recipe: Recipe, dataset: Dataset, weights: Weights, facts: TrainingFacts) -> ModelEntry:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import image_slices
-from bench.core.contracts import AttributionMethod, Cost, HeatmapLoss, Metric, Pair, Victim, View
+from bench.core.chunks import forward
+from bench.core.contracts import (
+    Attack,
+    AttributionLoss,
+    AttributionMethod,
+    Cost,
+    HeatmapLoss,
+    Metric,
+    Pair,
+    PredictionLoss,
+    Probe,
+    Victim,
+    View,
+)
 from bench.core.errors import BenchError, ModelOutputError
 from bench.core.heatmap import reduce
 from bench.core.protocol import HeatmapRule, Knowledge, ThreatModel
@@ -39,7 +52,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ModelOutputError: if the model answers with anything but finite (N, K) numbers.
     """
-    logits = torch.cat([model(images[part]) for part in image_slices(len(images), 1, images.device)])
+    logits = forward(model, images)
     if logits.dim() != 2 or len(logits) != len(images):
         raise ModelOutputError(
             f"expected (N, K) logits from the model, got the shape {tuple(logits.shape)}; return one row per image"
@@ -49,6 +62,43 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
             "expected finite logits from the model, got NaN or infinity; check weights and normalisation"
         )
     return logits
+
+
+@dataclass(frozen=True, eq=False)
+class JudgeProbe(Probe):
+    """The judged network and the judge's attribution, bound to the samples of a pair."""
+
+    model: nn.Module
+    method: AttributionMethod
+    labels: Tensor
+    attribution_rng: SampleRng
+    """The streams by which the pair's own attributions were made, so that equal images have equal attributions."""
+    rng: SampleRng
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, K) logits."""
+        return predict(self.model, images)
+
+    def attribute(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) the judge's attribution of the explained logits."""
+        return self.method.attribute(self.model, images, self.labels, rng=self.attribution_rng)
+
+    def gradient(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) gradient of the explained logits."""
+        leaf = images.detach().requires_grad_()
+        explained = forward(self.model, leaf).gather(1, self.labels.unsqueeze(1))
+        (gradient,) = torch.autograd.grad(explained.sum(), leaf)
+        return gradient
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Another network than the attacked one, and the attack that makes images on it."""
+
+    model: nn.Module
+    smooth: nn.Module
+    explainer: Explainer
+    attack: Attack
 
 
 @dataclass
@@ -65,6 +115,9 @@ class WhiteBoxVictim(Victim):
     threat: ThreatModel
     knowledge: Knowledge
     rng: SampleRng
+    library: Tensor | None = None
+    """(M, C, H, W) clean images that donors are taken from."""
+    other: StandIn | None = None
     _forward: int = field(default=0, init=False)
     _gradient: int = field(default=0, init=False)
     _asked: int = field(default=0, init=False)
@@ -86,25 +139,68 @@ class WhiteBoxVictim(Victim):
         Raises:
             BenchError: if the attack declared itself without knowledge of the network, or the threat model denies it.
         """
-        if self.knowledge != "white-box":
-            raise BenchError(
-                f"expected an attack with white-box knowledge to ask for gradients, got one with {self.knowledge!r}; "
-                "declare knowledge = 'white-box'"
-            )
-        if self.threat.knowledge != "white-box":
-            raise BenchError(
-                f"expected no gradients under a {self.threat.knowledge} threat model, got a white-box attack; "
-                "choose another attack or protocol"
-            )
+        self._need_white_box()
         self._count(gradient=2 * self.explainer.method.nodes_per_image)
         parts, vanished = [], []
-        for part in image_slices(len(images), self.explainer.method.nodes_per_image, images.device):
+        for part in self.explainer.method.slices(len(images), images.device):
             linear = self.explainer.method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
             value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
             parts.append(linear.pullback(cotangent))
             vanished.append(_has_vanished(parts[-1], value))
         self._asked, self._vanished = self._asked + 1, self._vanished + torch.cat(vanished).float()
         return torch.cat(parts)
+
+    def attribution_gradient(
+        self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
+    ) -> Tensor:
+        """(N, C, H, W): gradient of `loss(images, *attributions, *targets)` through the smooth surrogate."""
+        self._need_white_box()
+        method = self.explainer.method
+        self._count(gradient=2 * len(classes) * method.nodes_per_image)
+        parts = []
+        for part in method.slices(len(images), images.device):
+            rng = self.rng.select(part)
+            linear = [method.linearize(self.smooth, images[part], labels[part], rng=rng) for labels in classes]
+            leaves = [t.detach().requires_grad_() for t in (images[part], *(each.attribution for each in linear))]
+            value = loss(*leaves, *(target[part] for target in targets))
+            direct, *cotangents = torch.autograd.grad(value.sum(), leaves, materialize_grads=True, allow_unused=True)
+            pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, cotangents, strict=True)]
+            parts.append(sum(pulled, start=direct))
+        return torch.cat(parts)
+
+    def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
+        """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
+        self._need_white_box()
+        self._count(gradient=1)
+        leaf = images.detach().requires_grad_()
+        with torch.enable_grad():
+            value = loss(forward(self.model, leaf), *targets).sum()
+        (gradient,) = torch.autograd.grad(value, leaf)
+        return gradient
+
+    def donors(self, count: int) -> Tensor:
+        """(count, C, H, W) of the protocol's images, the same for every sample."""
+        held = 0 if self.library is None else len(self.library)
+        if self.library is None or count > held:
+            raise BenchError(f"expected at most {held} donors, which this evaluation holds, got {count}; ask for fewer")
+        return self.library[:count]
+
+    def stand_in(self) -> tuple[Victim, Attack]:
+        """Give out the network that the attack's `crafted_on` names, and the attack to run there."""
+        if self.other is None:
+            raise BenchError("expected an attack that says what it is crafted on, got none; declare `crafted_on`")
+        threat = self.threat.model_copy(update={"knowledge": "white-box", "max_queries": None})
+        victim = WhiteBoxVictim(
+            model=self.other.model,
+            smooth=self.other.smooth,
+            explainer=self.other.explainer,
+            primary=self.primary,
+            threat=threat,
+            knowledge=self.other.attack.knowledge,
+            rng=self.rng,
+            library=self.library,
+        )
+        return victim, self.other.attack
 
     def similarity(self, before: View, after: View) -> Tensor:
         """(N,) the primary metric, lower for more damage; +inf where an iterate does not count."""
@@ -127,6 +223,18 @@ class WhiteBoxVictim(Victim):
         if not self._asked:
             return torch.full((len(self.rng.sample_ids),), torch.nan)
         return torch.as_tensor(self._vanished).cpu() / self._asked
+
+    def _need_white_box(self) -> None:
+        if self.knowledge != "white-box":
+            raise BenchError(
+                f"expected an attack with white-box knowledge to ask for gradients, got one with {self.knowledge!r}; "
+                "declare knowledge = 'white-box'"
+            )
+        if self.threat.knowledge != "white-box":
+            raise BenchError(
+                f"expected no gradients under a {self.threat.knowledge} threat model, got a white-box attack; "
+                "choose another attack or protocol"
+            )
 
     def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(N,) the loss of each image, and (N, C, H, W) its gradient with respect to the attribution."""

@@ -24,9 +24,6 @@ MEANINGS: dict[SampleSetName, str] = {
     "all": "S_fixed: every image of the run",
 }
 
-CONTROL = "control"
-"""The training method of models that are there to be compared with: they are shown, and never ranked."""
-
 DIGITS = 9
 """Decimals of means that are computed here: less than machines differ in when they sum."""
 
@@ -51,7 +48,7 @@ class Reference:
 
 def is_control(entry: ModelEntry) -> bool:
     """Say whether a model is a control, such as an untrained or a linear network."""
-    return entry.training.method == CONTROL
+    return entry.control
 
 
 def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read_rows: ReadRows) -> Reference | None:

@@ -28,6 +28,17 @@ def sum_to_one(heatmaps: Tensor) -> Tensor:
     return sizes / sum_by_halves(sizes).unsqueeze(1)
 
 
+def norm(values: Tensor) -> Tensor:
+    """(N, n) to (N,): Euclidean lengths."""
+    return sum_by_halves(values * values).sqrt()
+
+
+def cosine(first: Tensor, second: Tensor) -> Tensor:
+    """(N, ...) twice to (N,) float64 in [-1, 1]; NaN where a row is zero everywhere or not finite somewhere."""
+    a, b = largest_to_one(first), largest_to_one(second)
+    return (sum_by_halves(a * b) / (sum_by_halves(a * a) * sum_by_halves(b * b)).sqrt()).clamp(-1, 1)
+
+
 def centered(heatmaps: Tensor) -> Tensor:
     """(N, H, W) to (N, H * W) float64, mean 0, largest size 1; NaN where a map is constant or not finite."""
     flat = largest_to_one(heatmaps)

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
-from metrics._sums import largest_to_one, sum_by_halves
+from metrics._sums import cosine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,4 @@ class Cosine(Metric):
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where an attribution is zero everywhere or not finite somewhere."""
-        before, after = largest_to_one(pair.before.attribution), largest_to_one(pair.after.attribution)
-        lengths = (sum_by_halves(before * before) * sum_by_halves(after * after)).sqrt()
-        return (sum_by_halves(before * after) / lengths).clamp(-1, 1)
+        return cosine(pair.before.attribution, pair.after.attribution)

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
-from metrics._sums import largest_to_one, sum_by_halves
+from metrics._sums import cosine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,4 @@ class CosineAbs(Metric):
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where a heatmap is zero everywhere or not finite somewhere."""
-        before, after = largest_to_one(pair.before.heatmap).abs(), largest_to_one(pair.after.heatmap).abs()
-        lengths = (sum_by_halves(before * before) * sum_by_halves(after * after)).sqrt()
-        return (sum_by_halves(before * after) / lengths).clamp(0, 1)
+        return cosine(pair.before.heatmap.abs(), pair.after.heatmap.abs())

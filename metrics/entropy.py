@@ -1,4 +1,4 @@
-"""Entropy of the heatmap after the attack, as a share of the largest possible one."""
+"""Entropy of the heatmap before or after the attack, as a share of the largest possible one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from metrics._sides import Side, view_of
 from metrics._sums import sum_by_halves, sum_to_one
 
 
@@ -24,11 +25,13 @@ class Entropy(Metric):
         Differs: divided by the logarithm of the number of pixels, so that image sizes compare.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
 
+    of: Side = "before"
+
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where the heatmap is zero everywhere or not finite somewhere."""
-        shares = sum_to_one(pair.after.heatmap)
+        shares = sum_to_one(view_of(pair, self.of).heatmap)
         return (-sum_by_halves(torch.special.xlogy(shares, shares)) / math.log(shares.shape[1])).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Gini index of the heatmap after the attack: 0 for a constant map, near 1 for a single pixel."""
+"""Gini index of the heatmap before or after the attack: 0 for a constant map, near 1 for a single pixel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from metrics._sides import Side, view_of
 from metrics._sums import sum_by_halves, sum_to_one
 
 
@@ -23,13 +24,15 @@ class Gini(Metric):
         Differs: nothing.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
 
+    of: Side = "before"
+
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1); NaN where the heatmap is zero everywhere or not finite somewhere."""
-        shares = sum_to_one(pair.after.heatmap).sort(1).values
+        shares = sum_to_one(view_of(pair, self.of).heatmap).sort(1).values
         pixels = shares.shape[1]
         from_top = pixels - torch.arange(pixels, dtype=shares.dtype, device=shares.device) - 0.5
         return (1 - 2 * sum_by_halves(shares * from_top) / pixels).clamp(0, 1)

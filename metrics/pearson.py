@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
-from metrics._sums import centered, sum_by_halves
+from metrics._sums import centered, cosine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,4 @@ class Pearson(Metric):
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or not finite somewhere."""
-        before, after = centered(pair.before.heatmap), centered(pair.after.heatmap)
-        lengths = (sum_by_halves(before * before) * sum_by_halves(after * after)).sqrt()
-        return (sum_by_halves(before * after) / lengths).clamp(-1, 1)
+        return cosine(centered(pair.before.heatmap), centered(pair.after.heatmap))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import IntegrityError, ModelOutputError, UsageError
 from bench.core.files import sha256_of, write_atomic
+from model_zoo.hub import nature
 
 BuildNetwork = Callable[..., nn.Module]
 STORED_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -51,7 +52,7 @@ def build(entry: ModelEntry, build_network: BuildNetwork, weights_path: Path, *,
     Args:
         entry: names architecture, number of classes and normalisation.
         build_network: the architecture's `build(num_classes, **params)`.
-        weights_path: a safetensors file whose size and checksum were verified.
+        weights_path: a safetensors file; what is parsed are the bytes that the entry promises.
         device: where the model shall compute.
     Returns:
         (N, C, H, W) images in [0, 1] to (N, K) float32 logits; eval mode, frozen, channels-last.
@@ -60,29 +61,36 @@ def build(entry: ModelEntry, build_network: BuildNetwork, weights_path: Path, *,
         IntegrityError: if the file does not hold exactly this network's finite tensors.
     """
     try:
+        with torch.device("meta"):  # no memory yet: a stranger's entry may name any network, its file is what is there
+            sketch = build_network(entry.num_classes, **entry.architecture.params)
+        tensors = read_weights(weights_path, sketch.state_dict(), sha256=entry.weights.sha256)
         network = build_network(entry.num_classes, **entry.architecture.params)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
+        reason = (str(error) or type(error).__name__).split("\n")[0]
         raise UsageError(
-            f"entry {entry.name}: architecture {entry.architecture.name}: {error}; mend the entry"
+            f"entry {entry.name}: architecture {entry.architecture.name}: {reason}; mend the entry"
         ) from error
-    network.load_state_dict(read_weights(weights_path, network.state_dict()), strict=True)
+    network.load_state_dict(tensors, strict=True)
     model = classifier(network, entry.mean, entry.std)
     return freeze(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def read_weights(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def read_weights(path: Path, like: Mapping[str, Tensor], *, sha256: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file in the names, shapes and dtypes of `like`.
 
     Floating-point tensors may be stored as float16 or bfloat16; they come back in the dtype of `like`.
 
     Raises:
-        IntegrityError: if the file is no safetensors, or a tensor is missing, unexpected, of another shape or kind, or
-            not finite.
+        IntegrityError: if the bytes do not have the SHA-256, if given, or are no safetensors, or a tensor is missing,
+            unexpected, of another shape or kind, or not finite.
     """
+    content = path.read_bytes()
+    if sha256 is not None and (actual := sha256_of(content)) != sha256:
+        raise IntegrityError(f"expected {path} to have the sha256 {sha256[:12]}…, got {actual[:12]}…; restore the file")
     try:
-        stored = load_tensors(path.read_bytes())
+        stored = load_tensors(content)
     except SafetensorError as error:
-        raise IntegrityError(f"expected safetensors in {path}, got: {error}; restore the file") from error
+        raise IntegrityError(f"expected safetensors in {path}, got: {error}{nature(path)}; restore the file") from error
     for what, names in (("missing", like.keys() - stored.keys()), ("unexpected", stored.keys() - like.keys())):
         if names:
             some = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")
@@ -116,7 +124,7 @@ def export_weights(network: nn.Module, path: Path) -> Weights:
         ModelOutputError: if a number is not finite, or not in the range of float16.
     """
     tensors = {}
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in network.state_dict().items():
         half = tensor.detach().cpu()
         half = (half.half() if half.is_floating_point() else half).contiguous()
         if not torch.isfinite(half).all():
@@ -125,9 +133,15 @@ def export_weights(network: nn.Module, path: Path) -> Weights:
                 "lower its learning rate"
             )
         tensors[name] = half
-    content = save_tensors(tensors)
+    content, weights = pack(tensors, path.name)
     write_atomic(path, content)
-    return Weights(file=path.name, sha256=sha256_of(content), size=len(content))
+    return weights
+
+
+def pack(tensors: Mapping[str, Tensor], file: str) -> tuple[bytes, Weights]:
+    """Return contiguous tensors as the bytes of a safetensors file, and what the model's entry must say of it."""
+    content = save_tensors(dict(sorted(tensors.items())))
+    return content, Weights(file=file, sha256=sha256_of(content), size=len(content))
 
 
 @torch.no_grad()

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.core.entry import ModelEntry, Weights
-from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, NetworkError, UsageError
-from bench.core.files import sha256_of_file
+import tomli_w
+
+from bench.core.entry import REPO, ModelEntry, Weights
+from bench.core.errors import (
+    BenchError,
+    EnvironmentFault,
+    IntegrityError,
+    NetworkError,
+    UnknownNameError,
+    UsageError,
+)
+from bench.core.files import sha256_of_file, write_atomic
 from bench.core.toml import parse_toml
 
+if TYPE_CHECKING:
+    from bench.core.contracts import Zoo
+
 EMBEDDED = Path(__file__).parent / "weights"
+ENTRY_FILE = "entry.toml"
+"""Name of the entry in a repository on the Hub; its weights lie beside it."""
+
+MAX_ENTRY_BYTES = 1 << 16
+FORMS = "hub:NAME, hub:ORG/REPO[@COMMIT], file:PATH.toml, ZOO:NAME"
+_PUBLISHED = re.compile(rf"({REPO})(?:@([A-Za-z0-9_][\w./-]*))?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Resolved(NamedTuple):
@@ -23,33 +44,65 @@ class Resolved(NamedTuple):
     path: Path
 
 
-def resolve(reference: str, load_entry: Callable[[str], ModelEntry]) -> Resolved:
+def resolve(
+    reference: str, load_entry: Callable[[str], ModelEntry], load_zoo: Callable[[str], type[Zoo]] | None = None
+) -> Resolved:
     """Find a model, fetch its weights if need be, and verify them before anything reads them.
 
     Args:
-        reference: `hub:NAME`, an entry of the registry, or `file:PATH.toml`, an entry whose weights lie beside it.
+        reference: `hub:NAME`, an entry of the registry; `hub:ORG/REPO[@COMMIT]`, what somebody published on the Hub,
+            of which only an entry and safetensors are read, never code; `file:PATH.toml`, an entry whose weights lie
+            beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder.
         load_entry: returns the registry's entry of a name.
+        load_zoo: returns the registry's zoo of a name; None where other libraries are not welcome.
     Returns:
-        The entry and the verified file. The reference of a local entry is kept without its folder, as the same model
-        in another folder is the same model.
+        The entry and the verified file. A published model's reference carries the full commit, whatever branch was
+        asked for. The reference of a local entry is kept without its folder, as the same model in another folder is
+        the same model.
     Raises:
         UsageError: if the reference has another form, or the entry is unknown or not valid.
         IntegrityError: if the weights are missing or are not the promised bytes.
         NetworkError: if they must be fetched and cannot be.
     """
     scheme, _, rest = reference.partition(":")
-    if scheme == "hub" and rest:
+    if scheme == "hub" and "/" in rest:
+        entry, reference = _published(reference, rest)
+        _refuse_borrowed_name(reference, entry, load_entry)
+        path = _fetch(entry.weights)
+    elif scheme == "hub" and rest:
         entry = load_entry(rest)
         path = _locate(entry.weights, EMBEDDED)
     elif scheme == "file" and rest.endswith(".toml"):
         toml = Path(rest)
-        entry = parse_toml(toml, ModelEntry, name=toml.stem)
-        path, reference = _locate(entry.weights, toml.parent), f"file:{toml.name}"
+        entry = parse_toml(toml, ModelEntry, name=None if toml.name == ENTRY_FILE else toml.stem)
+        path, reference = _locate(entry.weights, toml.parent), f"file:{entry.name}.toml"
+    elif load_zoo is not None and rest and scheme not in {"hub", "file"}:
+        from model_zoo.imports import bring_in
+
+        brought = bring_in(scheme, _zoo(reference, scheme, load_zoo), rest)
+        entry, reference, path = brought.entry, brought.reference, brought.path
     else:
-        hint = f"write hub:{reference}" if ":" not in reference else "known forms: hub:NAME, file:PATH.toml"
+        hint = f"write hub:{reference}" if ":" not in reference else f"known forms: {FORMS}"
         raise UsageError(f"expected a model as hub:NAME or file:PATH.toml, got {reference!r}; {hint}")
     verify_weights(path, entry.weights)
     return Resolved(entry, reference, path)
+
+
+def _zoo(reference: str, scheme: str, load_zoo: Callable[[str], type[Zoo]]) -> Zoo:
+    try:
+        return load_zoo(scheme)()
+    except UnknownNameError as error:
+        raise UsageError(
+            f"expected a model as hub:NAME, file:PATH.toml or ZOO:NAME, got {reference!r}; {error}"
+        ) from None
+
+
+def write_entry(entry: ModelEntry, folder: Path) -> Path:
+    """Write an entry as TOML into a folder and return its path."""
+    path = folder / f"{entry.name}.toml"
+    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
+    return path
 
 
 def verify_weights(path: Path, weights: Weights) -> None:
@@ -61,50 +114,110 @@ def verify_weights(path: Path, weights: Weights) -> None:
     if not path.is_file():
         raise IntegrityError(f"expected weights in {path}, got no file; restore it, or install the package again")
     if (size := path.stat().st_size) != weights.size:
-        raise IntegrityError(f"expected {weights.size} bytes in {path}, got {size}{_nature(path)}; {_remedy(weights)}")
+        raise IntegrityError(
+            f"expected {weights.size} bytes in {path}, got {size}{nature(path)}; {_remedy(path, weights)}"
+        )
     if (actual := sha256_of_file(path)) != weights.sha256:
         raise IntegrityError(
-            f"expected {path} to have the sha256 {weights.sha256[:12]}…, got {actual[:12]}…{_nature(path)}; "
-            f"{_remedy(weights)}"
+            f"expected {path} to have the sha256 {weights.sha256[:12]}…, got {actual[:12]}…{nature(path)}; "
+            f"{_remedy(path, weights)}"
+        )
+
+
+def nature(path: Path) -> str:
+    """Say in brackets what lies in the place of weights, or of an entry, where the first bytes tell; else nothing."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    text = start.lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html")):
+        return " (an HTML page, perhaps of a login or an error, in place of the file)"
+    if text.startswith(b"version https://git-lfs"):
+        return " (a git-lfs pointer in place of weights: git lfs pull)"
+    if start.startswith(b"PK\x03\x04") or re.match(rb"\x80[\x02-\x05]", start):
+        return " (a PyTorch checkpoint, which may run code, in place of safetensors: bench submit convert)"
+    return ""
+
+
+def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
+    """Fetch the entry of a repository, and pin it and its weights to the commit that it came from."""
+    match = _PUBLISHED.fullmatch(rest)
+    if match is None or ".." in rest:
+        raise UsageError(f"expected hub:ORG/REPO or hub:ORG/REPO@COMMIT, got {reference!r}; correct it")
+    repo, revision = match[1], match[2] or "main"
+    path = _download(repo, ENTRY_FILE, revision)
+    commit = path.parent.name  # the cache files every download under the commit that a branch stood for
+    if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(revision) and commit != revision):
+        raise IntegrityError(f"expected {repo} at {revision}, got the commit {commit}; the server is no Hub")
+    pinned = f"hub:{repo}@{commit}"
+    if (size := path.stat().st_size) > MAX_ENTRY_BYTES or nature(path):
+        raise IntegrityError(
+            f"expected an entry of at most {MAX_ENTRY_BYTES} bytes in {ENTRY_FILE} of {pinned}, got {size} bytes"
+            f"{nature(path)}; tell whoever published it"
+        )
+    try:
+        entry = parse_toml(path, ModelEntry)
+    except UsageError as error:
+        raise UsageError(f"{pinned}: {error}") from None
+    if entry.weights.repo is None:
+        pin = {"repo": repo, "revision": commit}
+        entry = entry.model_copy(update={"weights": entry.weights.model_copy(update=pin)})
+    return entry, pinned
+
+
+def _refuse_borrowed_name(reference: str, entry: ModelEntry, load_entry: Callable[[str], ModelEntry]) -> None:
+    """Let nobody's model stand on a board as a registered one: a name belongs to one set of weights."""
+    try:
+        registered = load_entry(entry.name)
+    except UnknownNameError:
+        return
+    if registered.weights.sha256 != entry.weights.sha256:
+        raise UsageError(
+            f"expected {reference} under a name of its own, got {entry.name}, the name of a registered model with "
+            "other weights; ask whoever published it to rename it"
         )
 
 
 def _locate(weights: Weights, folder: Path) -> Path:
     beside = folder / weights.file
-    return beside if weights.repo is None or beside.exists() else _fetch(weights)
+    if weights.repo is not None and not beside.exists():
+        return _fetch(weights)
+    actual = Path(os.path.realpath(beside))
+    if not actual.is_relative_to(os.path.realpath(folder)):
+        raise IntegrityError(f"expected {beside} inside its folder, got a link to {actual}; put a copy in its place")
+    return beside
 
 
 def _fetch(weights: Weights) -> Path:
+    return _download(str(weights.repo), weights.file, str(weights.revision))
+
+
+def _download(repo: str, file: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    what = f"{weights.file} of {weights.repo} at {(weights.revision or '')[:12]}"
     try:
-        return Path(hf_hub_download(str(weights.repo), weights.file, revision=weights.revision))
+        return Path(hf_hub_download(repo, file, revision=revision))
     except Exception as error:  # the client's errors have no common root: its own, its HTTP library's, the system's
-        raise _translate(what, error) from error
+        raise translate(f"to download {file} of {repo} at {revision[:12]}", error) from error
 
 
-def _translate(what: str, error: Exception) -> BenchError:
+def translate(what: str, error: Exception) -> BenchError:
+    """Return what an error of the Hub's client means to whoever wanted `what`."""
     told = error.__cause__ or error  # the client wraps what happened in general advice
     reason = str(told).strip().split("\n")[0].rstrip(".") or type(told).__name__
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT}:
-        return EnvironmentFault(f"expected to store {what}, got: {reason}; set HF_HOME to a writable folder with space")
+        return EnvironmentFault(f"expected {what}, got: {reason}; set HF_HOME to a writable folder with space")
+    if getattr(getattr(error, "response", None), "status_code", None) in {401, 403}:
+        return NetworkError(
+            f"expected {what}, got: {reason}; the repository is private, gated or not there: correct its name, or ask "
+            "for access and log in with `hf auth login`"
+        )
     return NetworkError(
-        f"expected to download {what}, got: {reason}; connect to the network once, or copy the file into the cache "
+        f"expected {what}, got: {reason}; connect to the network once, or copy the file into the cache "
         "of huggingface_hub (HF_HOME)"
     )
 
 
-def _remedy(weights: Weights) -> str:
-    return "restore it, or install the package again" if weights.repo is None else "delete it and run again to fetch it"
-
-
-def _nature(path: Path) -> str:
-    """Say what commonly lies in the place of weights; the first bytes tell."""
-    with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return " (an HTML page, perhaps of a login or an error, in place of weights)"
-    if start.startswith(b"version https://git-lfs"):
-        return " (a git-lfs pointer in place of weights: git lfs pull)"
-    return ""
+def _remedy(path: Path, weights: Weights) -> str:
+    if weights.repo is None:
+        return "restore it, or install the package again"
+    return f"delete {path.resolve()} and run again to fetch it"  # the cache's link alone would lead to the same bytes

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import IntegrityError, ModelOutputError, UsageError
+from bench.core.files import sha256_of_file
 from bench.core.rng import Rng
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build, check_logits, export_weights, read_weights
@@ -31,6 +32,12 @@ def content(tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def weights_path(tmp_path: Path, content: dict[str, Any]) -> Path:
     return tmp_path / content["weights"]["file"]
+
+
+def promised(content: dict[str, Any], path: Path) -> ModelEntry:
+    """The entry that promises the bytes of a file, whatever they are."""
+    weights = content["weights"] | {"sha256": sha256_of_file(path), "size": max(1, path.stat().st_size)}
+    return ModelEntry.model_validate(content | {"weights": weights})
 
 
 def images(count: int = 3) -> Tensor:
@@ -112,7 +119,7 @@ def test_other_tensors_than_the_networks_are_refused(
 ) -> None:
     save_file(damage(load_file(weights_path)), weights_path)
     with pytest.raises(IntegrityError, match=complaint):
-        build(ModelEntry.model_validate(content), wide_resnet.build, weights_path, device=CPU)
+        build(promised(content, weights_path), wide_resnet.build, weights_path, device=CPU)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -128,7 +135,7 @@ def test_floats_are_read_in_the_networks_precision(dtype: torch.dtype, tmp_path:
 def test_files_of_another_format_are_refused(body: bytes, content: dict[str, Any], weights_path: Path) -> None:
     weights_path.write_bytes(body)
     with pytest.raises(IntegrityError, match="expected safetensors in"):
-        build(ModelEntry.model_validate(content), wide_resnet.build, weights_path, device=CPU)
+        build(promised(content, weights_path), wide_resnet.build, weights_path, device=CPU)
 
 
 @pytest.mark.parametrize("params", [{"depth": 11}, {"width": 1, "colour": "red"}, {"depth": "deep"}])

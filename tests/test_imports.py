@@ -154,8 +154,17 @@ def test_packages_of_the_machine_and_its_vocabulary_import_nothing() -> None:
 
 def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {d.split(">")[0].split("=")[0].strip().lower().replace("_", "-") for d in project["dependencies"]}
+    extras = {name: wanted for name, wanted in project["optional-dependencies"].items() if name != "dev"}
+    wanted = [*project["dependencies"], *(d for extra in extras.values() for d in extra)]
+    declared = {d.split(">")[0].split("=")[0].strip().lower().replace("_", "-") for d in wanted}
     assert not undeclared(ROOT, declared)
+
+
+def test_packages_of_extras_are_imported_only_when_they_are_asked_for() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys() - {"dev"}
+    assert extras
+    early = [(path, i.name) for _, path in files(ROOT) for i in imports(ROOT, path) if i.on_import]
+    assert not [(path, name) for path, name in early if name.split(".")[0] in extras]
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench import registry
+from bench import registry, training
 from bench.cli import bench as command
 from bench.core.entry import ModelEntry
 from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.toml import parse_toml
 from bench.data.usps import Usps
 from bench.training import Trained, train
-from model_zoo.build import build
+from model_zoo.build import build, export_weights
+from model_zoo.hub import Resolved
 from model_zoo.training.data import to_float
 from model_zoo.training.measure import accuracy
 from model_zoo.training.recipe import Recipe
+from tests.tiny import tiny_content
 
 CPU = torch.device("cpu")
 RECIPE = """
@@ -88,6 +90,26 @@ def test_the_entry_says_what_was_done_and_its_weights_are_as_accurate_as_it_says
 def test_an_entry_counts_the_epochs_that_were_trained(recipe: Recipe, tmp_path: Path) -> None:
     early = recipe.validation.model_copy(update={"stop_at_accuracy": 0.01})
     assert complete(recipe.model_copy(update={"validation": early}), tmp_path / "out").entry.training.epochs == 1
+
+
+def test_a_parent_of_other_classes_gives_all_but_its_last_layer(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = registry.load("architectures", "small-cnn")(7, **recipe.architecture.params)
+    weights = export_weights(theirs, tmp_path / "elder.safetensors")
+    content = tiny_content(tmp_path) | {"num_classes": 7, "weights": weights.model_dump(exclude_none=True)}
+    elder = ModelEntry.model_validate(content | {"architecture": recipe.architecture.model_dump()})
+    monkeypatch.setattr(training, "resolve", lambda *_: Resolved(elder, "zoo:elder", tmp_path / "elder.safetensors"))
+    heir = recipe.model_copy(update={"parent": "zoo:elder"})
+    one, two = (training._network(heir, 10).state_dict() for _ in range(2))
+    for name, weight in theirs.state_dict().items():
+        if name.startswith("head."):
+            assert one[name].shape[0] == 10
+        else:
+            torch.testing.assert_close(one[name], weight, rtol=1e-3, atol=1e-6)
+        assert torch.equal(one[name], two[name]), "the new layer must come from the recipe's seed"
+    same = heir.model_copy(update={"seed": 1})
+    assert not torch.equal(training._network(same, 10).state_dict()["head.weight"], one["head.weight"])
 
 
 def test_a_finished_training_is_not_overwritten_and_resumes_to_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:

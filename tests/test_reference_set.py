@@ -18,7 +18,6 @@ from leaderboard.board import Board, boards
 from leaderboard.build import build
 from leaderboard.certainty import with_certainty
 from leaderboard.rows import read_rows
-from leaderboard.samples import CONTROL
 from leaderboard.statistics import bootstrap_intervals
 from tests.factories import model_entry, run_spec, store_run
 
@@ -32,7 +31,7 @@ def spec(**changes: Any) -> dict[str, Any]:
 
 
 def control(name: str) -> Any:
-    return model_entry(name, training={"method": CONTROL})
+    return model_entry(name, control=True)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def test_reference_models_of_shipped_protocols_are_registered_and_no_controls(ke
     protocol: Protocol = registry.load("protocols", key)
     entries = [registry.load("models", name) for name in protocol.reference]
     assert all(entry.dataset == protocol.samples.dataset for entry in entries)
-    assert CONTROL not in {entry.training.method for entry in entries}
+    assert not any(entry.control for entry in entries)
 
 
 def test_an_attack_off_the_board_takes_no_rank_away(tmp_path: Path) -> None:

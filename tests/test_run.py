@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,42 @@ def test_neither_batch_size_nor_shard_size_changes_a_bit_on_a_cpu(
     assert other.record.rows_sha256 == undisturbed.record.rows_sha256
 
 
+def with_metrics(words: dict[str, str], folder: Path, metrics: dict[str, Any], **changes: Any) -> dict[str, str]:
+    """The short protocol with other metrics than its own beside kendall."""
+    content = tomllib.loads(Path(words["protocol"]).read_text())
+    kept = [metric for metric in content["metrics"] if metric["name"] == "kendall"]
+    content |= {"metrics": kept + [{"name": name, "params": params} for name, params in metrics.items()]} | changes
+    (folder / "short-v1.toml").write_text(tomli_w.dumps(content))
+    return words | {"protocol": str(folder / "short-v1.toml")}
+
+
+def test_what_metrics_ask_the_network_hangs_on_the_sample_alone(words: dict[str, str], tmp_path: Path) -> None:
+    few: dict[str, Any] = {"draws": 2}
+    asking = {"max-sensitivity": few, "infidelity": few, "deletion": {"steps": 2}, "completeness-gap": {}}
+    moved = {"local-lipschitz": {"neighbours": "attacked"}, "input-gradient-alignment": {"of": "after"}}
+    tables = {}
+    for shard_size, batch_size, attack in ((2, 1, "ifia-topk"), (COUNT, 7, "ifia-topk"), (2, 1, "random-noise")):
+        folder = tmp_path / f"{shard_size}-{attack}"
+        folder.mkdir()
+        changed = with_metrics(words, folder, asking | moved, shard_size=shard_size)
+        tables[shard_size, attack] = completed(changed, folder, batch_size=batch_size, attack=attack).rows()
+    rows, other_shards, other_attack = tables.values()
+    pd.testing.assert_frame_equal(rows, other_shards, check_exact=True)
+    pd.testing.assert_frame_equal(rows[list(asking)], other_attack[list(asking)], check_exact=True)
+    apart = rows["feasible"] & other_attack["feasible"]
+    assert apart.any()
+    assert (rows[list(moved)] != other_attack[list(moved)])[apart].all(axis=None)
+    assert rows[[*asking, *moved]][apart].notna().all(axis=None)
+    assert rows["local-lipschitz"][~rows["feasible"]].isna().all(), "an image that was put back has no distance"
+    assert rows["completeness-gap"].to_numpy() == pytest.approx(rows["completeness_gap_before"], abs=1e-5)
+
+
+def test_attacks_cannot_select_by_a_metric_that_asks_the_network(words: dict[str, str], tmp_path: Path) -> None:
+    changed = with_metrics(words, tmp_path, {"max-sensitivity": {}}, primary_metric="max-sensitivity")
+    with pytest.raises(UsageError, match="got max-sensitivity, which asks the network anew; choose another"):
+        planned(changed)
+
+
 @pytest.mark.parametrize("images", [1, 3])
 def test_an_interrupted_run_continues_to_the_same_bytes(
     words: dict[str, str], undisturbed: StoredRun, tmp_path: Path, images: int
@@ -214,3 +251,32 @@ def test_a_results_folder_that_cannot_be_written_says_so(words: dict[str, str], 
     with pytest.raises(EnvironmentFault, match="choose a writable folder"):
         completed(words, tmp_path)
     assert not (tmp_path / "work").exists(), "it must say so before anything is computed"
+
+
+def test_a_transferred_run_names_the_other_network_to_the_byte(words: dict[str, str], tmp_path: Path) -> None:
+    content = tiny_content(tmp_path, "other")
+    params = {"model": f"file:{write_entry(tmp_path, content)}", "params": {"steps": 1}}
+    made = completed(words, tmp_path, attack="transfer", params=params)
+    craft = made.record.spec.crafted_on
+    assert craft is not None
+    assert craft.model.weights_sha256 == content["weights"]["sha256"]
+    assert craft.attack.params["steps"] == 1
+    assert craft.attack.params["k"] == 100, "defaults are part of the identity too"
+    assert (made.rows()["gradient_evaluations"] == 0).all(), "the attacked network was not looked at"
+    assert (made.rows()["linf"] > 0).any()
+    spec = made.record.spec
+    assert spec.model_copy(update={"crafted_on": None}).run_id != spec.run_id
+
+
+def test_an_attack_that_is_transferred_twice_or_aims_at_a_kept_class_is_refused(words: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="transfer once"):
+        planned(words, "transfer", params={"attack": "transfer"})
+    for attack, params in (("pgd", {}), ("transfer", {"attack": "pgd"})):
+        with pytest.raises(UsageError, match="keep_prediction = false"):
+            planned(words, attack, params=params)
+
+
+def test_an_attack_may_bring_its_own_attribution_to_search_with(words: dict[str, str]) -> None:
+    spec = planned(words, "art-legacy", params={"nodes": 3}).spec
+    assert (spec.search_attribution.name, spec.search_attribution.params) == ("art-integrated-gradients", {"nodes": 3})
+    assert planned(words).spec.search_attribution.name == "integrated-gradients"

@@ -9,12 +9,13 @@ one Hessian-vector product per node, whose forward and first backward pass the v
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import image_slices
+from bench.core.chunks import forward, node_slices
 from bench.core.contracts import AttributionMethod, Linearization
 from bench.core.rng import SampleRng
 
@@ -39,13 +40,17 @@ class NodeMethod(AttributionMethod):
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:
         """Return the nodes of N images; differentiable with respect to `images`."""
 
+    def slices(self, count: int, device: torch.device) -> Iterator[slice]:
+        """Yield slices that cover `count` images: which of them pass together."""
+        return node_slices(count, self.nodes_per_image, device)
+
     def attribute(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
     ) -> Tensor:
         """(N, C, H, W) signed attribution of logit `labels` at `images`; with a graph if asked."""
         if create_graph:
             return self._attribute(model, images, labels, rng)
-        slices = image_slices(len(images), self.nodes_per_image, images.device)
+        slices = self.slices(len(images), images.device)
         parts = [self._attribute(model, images[s].detach(), labels[s], rng.select(s)).detach() for s in slices]
         return torch.cat(parts)
 
@@ -56,7 +61,7 @@ class NodeMethod(AttributionMethod):
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
         """Return the attribution and its exact pullback by Hessian-vector products at the nodes."""
-        slices = list(image_slices(len(images), self.nodes_per_image, images.device))
+        slices = list(self.slices(len(images), images.device))
         parts = [self._linearize(model, images[s].detach(), labels[s], rng.select(s)) for s in slices]
 
         def pullback(cotangent: Tensor) -> Tensor:
@@ -88,7 +93,7 @@ class NodeMethod(AttributionMethod):
 def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
     """(N, T, C, H, W) gradients of each image's explained logit at its nodes."""
     count, nodes = points.shape[:2]
-    logits = model(points.flatten(0, 1))
+    logits = forward(model, points.flatten(0, 1))
     explained = logits.gather(1, labels.repeat_interleave(nodes).unsqueeze(1))
     (gradients,) = torch.autograd.grad(explained.sum(), points, create_graph=create_graph)
     return gradients.view(count, nodes, *points.shape[2:])

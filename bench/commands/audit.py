@@ -76,7 +76,7 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
     title = f"{record.spec.model.name} under {record.spec.protocol.key}, {record.samples} images"
     table = Table(title=title, title_justify="left")
     for column in ("sweep", "value", f"{record.spec.primary_metric} [95 % interval]", "infeasible", "verdict"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     names = {finding.flag.name for finding in raised}
     for curve in found:
         verdict = [name for name, (knob, _) in CURVE_CHECKS.items() if knob == curve.knob and name in names]
@@ -86,15 +86,18 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
             first = (KNOBS[curve.knob], ", ".join(verdict) or "sound") if index == 0 else ("", "")
             table.add_row(first[0], value, interval, str(point.run.record.infeasible), first[1])
         table.add_section()
-    terminal.out.print(table)
+    if found:
+        terminal.out.print(table)
+    else:
+        terminal.out.print(f"No curve: {record.correct} of {record.samples} images are correct; raise --limit.")
     for run in runs:
         if run.record.knowledge != "white-box":
             summary = run.record.summaries["correct"][run.record.spec.primary_metric]
             mean = "undefined" if summary.mean is None else f"{summary.mean:.3f}"
-            terminal.out.print(f"{run.record.spec.attack.name} ({run.record.knowledge} knowledge): {mean}")
+            terminal.out.print(f"{run.record.spec.attack.name} (knowledge: {run.record.knowledge}): {mean}")
     for name, detail in _all_flags(runs, raised).items():
         terminal.out.print(
-            Text.assemble((name, "yellow"), f": {detail}. {MEANINGS[name].means}. What to do: {MEANINGS[name].remedy}.")
+            Text.assemble((name, "yellow"), f": {detail}; {MEANINGS[name].means}. What to do: {MEANINGS[name].remedy}.")
         )
 
 

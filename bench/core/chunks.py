@@ -1,7 +1,8 @@
 """How many images pass through the network at once.
 
-On a CPU always one image (with all its nodes): batching several gains nothing there, and an image's numbers then cannot
-depend on its neighbours, because convolutions of another batch size round differently.
+On a CPU convolutions of another batch size round differently, so that an image's numbers would depend on how many are
+looked at together. There a network sees batches of one size only, the last one filled up: in a batch of a given size an
+image's numbers do not depend on its place or its neighbours. Methods that hook into the network see images one by one.
 """
 
 from __future__ import annotations
@@ -9,12 +10,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 NODES_IN_FLIGHT = 512
+CPU_BATCH = 8
+CPU_NODES_IN_FLIGHT = 32
+"""Whole graphs for second derivatives live as long as a slice: more would not fit into a processor's caches."""
 
 
 def image_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
-    """Yield slices that cover `count` images, each small enough that its nodes fit in one pass."""
-    step = 1 if device.type == "cpu" else max(1, NODES_IN_FLIGHT // nodes)
+    """Yield slices that cover `count` images, each small enough that its nodes fit in one pass; on a CPU one by one."""
+    return _slices(count, 1 if device.type == "cpu" else NODES_IN_FLIGHT // nodes)
+
+
+def node_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
+    """Yield slices that cover `count` images, for networks that are only asked through `forward`."""
+    return _slices(count, (CPU_NODES_IN_FLIGHT if device.type == "cpu" else NODES_IN_FLIGHT) // nodes)
+
+
+def forward(model: nn.Module, images: Tensor) -> Tensor:
+    """(M, K) logits of (M, C, H, W) images; differentiable, and on a CPU the same to the bit for every M."""
+    if images.device.type != "cpu":
+        return torch.cat([model(part) for part in torch.split(images, NODES_IN_FLIGHT)])
+    missing = -len(images) % CPU_BATCH
+    filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else images
+    return torch.cat([model(part) for part in torch.split(filled, CPU_BATCH)])[: len(images)]
+
+
+def _slices(count: int, step: int) -> Iterator[slice]:
+    step = max(1, step)
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bench.core.protocol import Direction, Knowledge, ThreatModel
+from bench.core.chunks import image_slices
+from bench.core.protocol import Aim, Component, Direction, Knowledge, ThreatModel
 from bench.core.rng import Rng, SampleRng
 
 HeatmapLoss = Callable[..., Tensor]
 """(N, H, W) heatmaps and per-sample targets to (N,) losses that an attack wants to see grow."""
+
+PredictionLoss = Callable[..., Tensor]
+"""(N, K) logits and per-sample targets to (N,) losses."""
+
+AttributionLoss = Callable[..., Tensor]
+"""(N, C, H, W) images, as many (N, C, H, W) attributions as classes are explained, and targets to (N,) losses."""
 
 
 class Linearization(NamedTuple):
@@ -36,11 +44,17 @@ class AttributionMethod(ABC):
     version: ClassVar[int] = 1
     differentiable: ClassVar[bool] = True
     """Whether it can be linearized; if not, it is attacked by transfer and without gradients only."""
+    exact_pullback: ClassVar[bool] = True
+    """Whether the pullback is the derivative; False for one that repeats a published mistake on purpose."""
 
     @property
     def nodes_per_image(self) -> int:
         """How many images pass through the network to explain one."""
         return 1
+
+    def slices(self, count: int, device: torch.device) -> Iterator[slice]:
+        """Yield slices that cover `count` images: which of them pass through the network together."""
+        return image_slices(count, self.nodes_per_image, device)
 
     @abstractmethod
     def attribute(
@@ -92,6 +106,27 @@ class View:
     """(N, H, W)."""
 
 
+class Probe(ABC):
+    """What a metric may ask of the judged network about the N samples of a pair, in the pair's order."""
+
+    labels: Tensor
+    """(N,) classes whose logits are explained, the same before and after."""
+    rng: SampleRng
+    """The metric's own streams; a metric forks them by its name."""
+
+    @abstractmethod
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, K) logits at (N, C, H, W) images, one for each sample."""
+
+    @abstractmethod
+    def attribute(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) attribution of the explained logits at one image for each sample, as the judge makes it."""
+
+    @abstractmethod
+    def gradient(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) gradient of the explained logits at one image for each sample."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """N samples before and after an attack, as metrics see them."""
@@ -103,6 +138,8 @@ class Pair:
     feasible: Tensor | None = None
     """(N,) bool, False where the attack's image changed a class that had to stay, so that `after` is the clean image;
     None where nothing was undone."""
+    probe: Probe | None = None
+    """The judged network, for metrics that ask it; None where there is none to ask, as during an attack."""
 
 
 class Cost(NamedTuple):
@@ -133,6 +170,30 @@ class Victim(ABC):
         """
 
     @abstractmethod
+    def attribution_gradient(
+        self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
+    ) -> Tensor:
+        """(N, C, H, W): gradient of `loss(images, *attributions, *targets)` through the smooth surrogate.
+
+        `classes` are (N,) labels, one tensor for each of the signed attributions that the loss takes.
+        """
+
+    @abstractmethod
+    def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
+        """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
+
+    @abstractmethod
+    def donors(self, count: int) -> Tensor:
+        """(count, C, H, W) clean images of the same data set, the same for every sample: an adversary has some."""
+
+    @abstractmethod
+    def stand_in(self) -> tuple[Victim, Attack]:
+        """Give out the network that the attack's `crafted_on` names, and the attack to run there.
+
+        Looks at the stand-in are not looks at the victim: they are not counted here.
+        """
+
+    @abstractmethod
     def similarity(self, before: View, after: View) -> Tensor:
         """(N,) the protocol's primary metric, signed so that lower is more damage.
 
@@ -145,12 +206,33 @@ class Victim(ABC):
         """What was spent on each image so far."""
 
 
+class CraftedOn(NamedTuple):
+    """Another network, by its reference, and the attack that is run there."""
+
+    model: str
+    attack: Component
+
+
 class Attack(ABC):
     """Proposes perturbed images. It need not project, judge or count: the evaluation does not trust it."""
 
     version: ClassVar[int] = 1
     knowledge: ClassVar[Knowledge]
     source: ClassVar[str]
+    aim: ClassVar[Aim] = "explanation"
+    """What it wants to change; an attack on the prediction makes sense where the class need not stay."""
+    one_by_one: ClassVar[bool] = False
+    """Whether it is given one image at a time: a library's stopping rule would tie a batch, and its cost, together."""
+
+    @property
+    def search_attribution(self) -> Component | None:
+        """The attribution that it searches with, if not the protocol's."""
+        return None
+
+    @property
+    def crafted_on(self) -> CraftedOn | None:
+        """What `victim.stand_in` shall give out: the machine fetches and verifies it before anything runs."""
+        return None
 
     @abstractmethod
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
@@ -163,10 +245,16 @@ class Metric(ABC):
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]]
     higher_is: ClassVar[Direction]
+    asks_model: ClassVar[bool] = False
+    """Whether it needs the pair's probe; then it cannot be what attacks select by."""
 
     @abstractmethod
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) values; NaN where undefined."""
+        """(N,) values; NaN where undefined.
+
+        Raises:
+            BenchError: if it asks the model, and the pair has no probe.
+        """
 
 
 class Split(NamedTuple):
@@ -193,6 +281,39 @@ class Dataset(ABC):
     @abstractmethod
     def is_stored(self) -> bool:
         """Whether the images are on this machine, so that `load` needs no network."""
+
+
+class ZooModel(NamedTuple):
+    """A trained network of another library, and all that an entry says of it but its weights."""
+
+    network: nn.Module
+    """Normalised images to (N, K) logits; in eval mode, as the library's own loader made it."""
+    build: Callable[..., nn.Module]
+    """The same network untrained: `build(num_classes, **architecture.params)`."""
+    architecture: Component
+    dataset: str
+    num_classes: int
+    shape: tuple[int, int, int]
+    """(C, H, W) of its images."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    method: str
+    license: str
+    source: str = ""
+
+
+class Zoo(ABC):
+    """A library of trained networks, reached as `<name of the zoo>:<name in it>`."""
+
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def canonical(self, name: str) -> str:
+        """Return the full name of what `name` stands for, so that one network has one name; no download."""
+
+    @abstractmethod
+    def fetch(self, name: str, downloads: Path) -> ZooModel:
+        """Load the network of a canonical name by the library's own loader, which may unpickle."""
 
 
 class Student(NamedTuple):

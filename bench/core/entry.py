@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from pathlib import PurePosixPath
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bench.core.protocol import Component, Name, PixelFraction, Sha256, Strict
+from bench.core.protocol import Component, ModelName, Name, PixelFraction, Sha256, Strict
+from bench.core.text import is_control
+
+_WORD = r"[A-Za-z0-9_][\w.+-]*"
+_FILE_NAME = re.compile(rf"(?:{_WORD}/)*{_WORD}\.safetensors", re.ASCII)
+REPO = r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""The name of a repository on the Hub."""
 
 
 def _plain_file_name(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or "\\" in value or path.suffix != ".safetensors":
-        raise ValueError(f"expected a relative path of a .safetensors file, got {value!r}")
+    if not _FILE_NAME.fullmatch(value):
+        raise ValueError(
+            f"expected a relative path of a .safetensors file, of letters, digits, dots and dashes, got {value!r}"
+        )
     return value
+
+
+def _no_controls(value: str) -> str:
+    if bad := next((c for c in value if is_control(c) and c not in "\n\t"), None):
+        raise ValueError(f"expected text without control characters, got one, {bad!r}")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value:
+        raise ValueError("expected one line of text, got several")
+    return _no_controls(value)
 
 
 def _web_link(value: str) -> str:
@@ -25,8 +44,9 @@ def _web_link(value: str) -> str:
 
 
 FileName = Annotated[str, Field(max_length=200), AfterValidator(_plain_file_name)]
-Link = Annotated[str, Field(max_length=500), AfterValidator(_web_link)]
-Text = Annotated[str, Field(max_length=4000)]
+Line = Annotated[str, AfterValidator(_one_line)]
+Link = Annotated[Line, Field(max_length=500), AfterValidator(_web_link)]
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_no_controls)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -34,7 +54,7 @@ class Weights(Strict):
     """Where a model's safetensors lie, and what they must be: embedded in the package, or pinned on the Hub."""
 
     file: FileName = Field(description="inside model_zoo/weights, or inside the Hub repository")
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", max_length=200)] | None = None
+    repo: Annotated[str, Field(pattern=f"^{REPO}$", max_length=200)] | None = None
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     sha256: Sha256
     size: int = Field(ge=1, description="bytes")
@@ -50,10 +70,10 @@ class TrainingFacts(Strict):
     """How the weights came to be."""
 
     recipe: Name | None = None
-    method: Annotated[str, Field(max_length=80, description="natural, pgd, art, ...")]
+    method: Annotated[Line, Field(max_length=80, description="natural, pgd, art, ...")]
     epochs: float | None = Field(default=None, ge=0)
     seed: int | None = None
-    hardware: Annotated[str, Field(max_length=200)] = ""
+    hardware: Annotated[Line, Field(max_length=200)] = ""
     seconds: float | None = Field(default=None, ge=0)
     data_sha256: Sha256 | None = Field(default=None, description="pixels and labels that were trained on")
     differs: Text = Field(default="", description="deviations from the paper's training")
@@ -73,7 +93,7 @@ class ModelEntry(Strict):
     """One model of the registry."""
 
     name: Name
-    title: Annotated[str, Field(max_length=200)]
+    title: Annotated[Line, Field(max_length=200)]
     control: bool = Field(default=False, description="whether it shows what a number can hide, and is no contender")
     architecture: Component
     dataset: Name
@@ -86,9 +106,9 @@ class ModelEntry(Strict):
     beta: float | None = Field(default=None, gt=0, description="softplus sharpness of the training")
     accuracy: MeasuredAccuracy | None = None
     source: Link = ""
-    license: Annotated[str, Field(min_length=1, max_length=100)]
+    license: Annotated[Line, Field(min_length=1, max_length=100)]
     citation: Text = ""
-    parent: Name | None = None
+    parent: ModelName | None = None
     added: date
 
     @model_validator(mode="after")

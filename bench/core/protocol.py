@@ -10,11 +10,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from bench.core.files import canonical_json, sha256_of
 
 Knowledge = Literal["white-box", "black-box", "none"]
+Aim = Literal["explanation", "prediction"]
+"""What an attack wants to change."""
+
 Direction = Literal["more-robust", "less-robust", "neutral"]
 """What a higher value of a metric means."""
 
 HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=80)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$", max_length=160)]
+"""A registered model, or ZOO:NAME, one of another library."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

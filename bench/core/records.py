@@ -73,6 +73,14 @@ class ModelSpec(Strict):
     std: tuple[float, ...]
 
 
+class CraftSpec(Strict):
+    """On which other network, and how, transferred images were made."""
+
+    model: ModelSpec
+    attack: PluginSpec
+    search_attribution: PluginSpec
+
+
 class ProtocolSpec(Strict):
     """Which protocol, to the byte."""
 
@@ -118,6 +126,9 @@ class RunSpec(Strict):
     seed: int
     precision: Literal["float32", "float64"]
     on_protocol: bool = Field(description="whether attack, threat and surrogate are the protocol's own")
+    crafted_on: CraftSpec | None = Field(
+        default=None, description="of a transferred attack: the network and the attack that made the images"
+    )
 
     @property
     def run_id(self) -> str:
@@ -135,7 +146,11 @@ class RunSpec(Strict):
         return self._hash(frozenset({"metrics", "samples"}))
 
     def _hash(self, without: frozenset[str]) -> str:
-        content = self.model_dump(mode="json", exclude=dict.fromkeys(without, True) | {"protocol": {"reference"}})
+        # A field that came later counts only where it is used, so that earlier runs keep their names; the reference set
+        # ranks, and changes no number.
+        unused = {"crafted_on"} if self.crafted_on is None else set()
+        exclude: dict[str, Any] = dict.fromkeys((*without, *unused), True) | {"protocol": {"reference"}}
+        content = self.model_dump(mode="json", exclude=exclude)
         if without:
             content["selected_by"] = [m.model_dump(mode="json") for m in self.metrics if m.name == self.primary_metric]
             content["samples"] = self.samples.sha256

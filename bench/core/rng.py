@@ -8,7 +8,8 @@ draws.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -36,6 +37,16 @@ class Rng:
         """Return a fresh generator at the start of the stream."""
         return torch.Generator().manual_seed(self.key)
 
+    @contextmanager
+    def ambient(self) -> Iterator[None]:
+        """For libraries that draw from torch's global generators: inside, those follow this stream.
+
+        Afterwards they stand where they stood before.
+        """
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.random.manual_seed(self.key)
+            yield
+
 
 @dataclass(frozen=True)
 class SampleRng:
@@ -53,9 +64,13 @@ class SampleRng:
         ids = self.sample_ids[indices] if isinstance(indices, slice) else tuple(self.sample_ids[i] for i in indices)
         return SampleRng(self.base, ids)
 
+    def streams(self) -> list[Rng]:
+        """Return each sample's own stream."""
+        return [self.base.fork(sample) for sample in self.sample_ids]
+
     def seeds(self) -> list[int]:
         """Return each sample's seed, as it is written into its row."""
-        return [self.base.fork(sample).key for sample in self.sample_ids]
+        return [stream.key for stream in self.streams()]
 
     def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Tensor:
         """(N, *shape) float32, uniform in [low, high]."""

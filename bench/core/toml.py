@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bench.core.errors import UsageError
+from bench.core.text import printable
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -24,10 +25,10 @@ def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
         content = schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"expected a TOML file at {path}, got: {error.strerror}; correct the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name}: expected TOML, got: {error}; mend the file") from None
     except ValidationError as error:
         raise UsageError(f"{path.name}: {explain(error)}") from None
+    except (ValueError, RecursionError) as error:  # also numbers and nestings beyond what Python reads
+        raise UsageError(f"{path.name}: expected TOML, got: {error}; mend the file") from None
     own = getattr(content, "key", None) or getattr(content, "name", None)
     if name is not None and own != name:
         raise UsageError(f"{path.name}: expected the file to be named after its content, {own}.toml; rename it")
@@ -37,7 +38,7 @@ def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
 def explain(error: ValidationError) -> str:
     """Return the first complaint of a validation as one sentence that names the key."""
     first, more = error.errors()[0], error.error_count() - 1
-    key = ".".join(map(str, first["loc"])) or "the whole"
+    key = printable(".".join(map(str, first["loc"]))) or "the whole"
     match first["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
             text = f"unknown key {key!r}; remove it or correct its spelling"

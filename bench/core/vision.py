@@ -18,6 +18,6 @@ for _name, _schema in _SCHEMAS.items():
     if not hasattr(torch.ops.torchvision, _name):
         _library.define(_schema)  # type: ignore[no-untyped-call]
 
-from torchvision import datasets  # noqa: E402
+from torchvision import datasets, models  # noqa: E402
 
-__all__ = ["datasets"]
+__all__ = ["datasets", "models"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -9,6 +11,10 @@ from torch import Tensor, nn
 
 VERSION = 1
 """Part of a run's identity: raised when the same weights would give other logits."""
+
+_BLOCK = re.compile(r"(?:block|layer)([123])\.(?:layer\.)?(\d+)\.(.+)")
+_IN_BLOCK = {"bn1": "norm1", "bn2": "norm2", "convShortcut": "shortcut", "shortcut.0": "shortcut"}
+_OUTSIDE = {"conv1": "stem", "bn1": "norm", "fc": "head", "linear": "head"}
 
 
 class Add(nn.Module):
@@ -91,3 +97,39 @@ def build(num_classes: int, *, depth: int = 28, width: int = 10, dropout: float 
     if depth < 10 or (depth - 4) % 6:
         raise ValueError(f"expected a depth of the form 6 n + 4 with n >= 1, got {depth}; use 16, 22, 28, 40")
     return WideResNet(num_classes, depth, width, dropout, channels)
+
+
+def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[str, str | None]]:
+    """Read the parameters of `build` off the shapes of somebody's WRN, and translate its names into ours.
+
+    Args:
+        shapes: of the tensors of a state dict, by their names there.
+    Returns:
+        What the shapes tell of `build`'s parameters, and for every name the one it has here, or None for a tensor that
+        its network never uses.
+    Source:
+        Names of the codes of Zagoruyko, Komodakis 2016 in PyTorch (xternalz), which TRADES, Carmon et al. 2019 and most
+        of RobustBench copied, and of kuangliu's variant.
+        Differs: nothing.
+    """
+    stages = [(int(m[1]), int(m[2])) for name in shapes if (m := _BLOCK.fullmatch(name))]
+    per_stage = 1 + max((index for _, index in stages), default=-1)
+    names = {name: _own_name(name, per_stage) for name in shapes}
+    own = {ours: shapes[name] for name, ours in names.items() if ours is not None}
+    blocks = {name.split(".")[1] for name in own if name.startswith("blocks.")}
+    params = {"depth": 2 * len(blocks) + 4} if blocks and len(blocks) % 3 == 0 else {}
+    if len(head := own.get("head.weight", ())) == 2 and head[1] % 64 == 0:
+        params["width"] = head[1] // 64
+    if len(stem := own.get("stem.weight", ())) == 4:
+        params["channels"] = stem[1]
+    return params, names
+
+
+def _own_name(name: str, per_stage: int) -> str | None:
+    if name.startswith("sub_block1."):
+        return None  # TRADES and Carmon et al. make a second first stage and never call it
+    table, start, rest = _OUTSIDE, "", name
+    if match := _BLOCK.fullmatch(name):
+        table, start, rest = _IN_BLOCK, f"blocks.{(int(match[1]) - 1) * per_stage + int(match[2])}.", match[3]
+    module, _, leaf = rest.rpartition(".")
+    return f"{start}{table.get(module, module)}.{leaf}" if module else name

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from bench.core.files import canonical_json, sha256_of
-from bench.core.protocol import Component, Name, PixelFraction, Strict
+from bench.core.protocol import Component, ModelName, Name, PixelFraction, Strict
 
 
 class Schedule(Strict):
@@ -60,7 +60,9 @@ class Recipe(Strict):
     dataset: Name
     architecture: Component
     objective: Component
-    parent: Name | None = Field(default=None, description="registered model whose weights are the start")
+    parent: ModelName | None = Field(
+        default=None, description="model whose weights are the start; its last layer only where the classes are as many"
+    )
     control: bool = Field(default=False, description="whether the model is a control and no contender")
     epochs: float = Field(ge=0, description="passes over the training images; a fraction ends inside a pass")
     batch_size: int = Field(ge=2)

@@ -47,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for epsilon in (4, 16):
             swept = spec | {"on_protocol": False, "threat": {"norm": "linf", "epsilon": f"{epsilon}/255"}}
             store_run(root / "results", entry, robustness=robustness + 0.5 / epsilon, spec_changes=swept)
-    control = model_entry("constant", training={"method": "control"})
+    control = model_entry("constant", control=True)
     store_run(root / "results", control, "auto", robustness=0.9, spec_changes=spec)
     store_run(root / "results", model_entry("digits", dataset="mnist"), spec_changes={"protocol": "mnist-smoke"})
     build(root / "results", root / "site")

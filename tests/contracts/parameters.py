@@ -39,8 +39,17 @@ def values(hint: Any, near: Any = None) -> Iterator[Any]:
     elif origin in (Union, UnionType):
         for argument in arguments:
             yield from () if argument is NoneType else values(argument, near)
+    elif hint is str:
+        near = near or "some"
+        yield from (near, f"{near}-other")
+    elif origin is tuple:
+        yield from ([value] for value in values(arguments[0]))
+    elif origin is dict:
+        yield from ({}, {"some": 1})
     elif hint is bool:
         yield from (True, False)
+    elif hint is str:
+        yield from ("some", "other")
     elif hint in EXAMPLES:
         near = EXAMPLES[hint] if near is None else hint(near)
         yield from (near, near * 2, near / 2 if hint is not int else near - 1, near + 1)

@@ -21,6 +21,7 @@ Explain = Callable[..., Tensor]
 NAMES = registry.names("attributions")
 DIFFERENTIABLE = [name for name in NAMES if registry.load("attributions", name).differentiable]
 OPAQUE = sorted({*NAMES} - {*DIFFERENTIABLE})
+EXACT = [name for name in DIFFERENTIABLE if registry.load("attributions", name).exact_pullback]
 differentiable = pytest.mark.parametrize("method", DIFFERENTIABLE, indirect=True)
 
 
@@ -110,7 +111,7 @@ def test_the_pullback_is_double_backward(
     torch.testing.assert_close(pulled, truth, rtol=1e-9, atol=1e-12 * float(truth.abs().max()))
 
 
-@differentiable
+@pytest.mark.parametrize("method", EXACT, indirect=True)
 def test_the_pullback_is_the_finite_difference_of_the_value(
     method: AttributionMethod, smooth64: nn.Module, images64: Tensor, labels: Tensor, rng: SampleRng, cotangent: Tensor
 ) -> None:

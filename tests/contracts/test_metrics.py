@@ -4,37 +4,87 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
+from typing import Any, NoReturn
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench import registry
-from bench.core.contracts import Metric, Pair, View
-from bench.core.heatmap import reduce
-from bench.core.rng import Rng
-from tests.contracts.conftest import instance
+from bench.core.contracts import Metric, Pair, Probe, View
+from bench.core.errors import BenchError
+from bench.core.protocol import Component
+from bench.core.rng import Rng, SampleRng
+from bench.victim import Explainer, JudgeProbe
+from model_zoo.build import freeze
+from tests.contracts.conftest import tiny_classifier
+from tests.contracts.parameters import example, parameters
 
-N, SIDE, CLASSES = 5, 16, 4
+N, SIDE = 4, 16
+IDS = tuple("abcd")
+NAMES = registry.names("metrics")
+ASKING = [name for name in NAMES if registry.load("metrics", name).asks_model]
+ONE_SIDED = [name for name in NAMES if "of" in parameters(registry.load("metrics", name))]
+BUDGETS = ("draws", "steps")
+"""Parameters that only say how often the network is asked: tests are short."""
 
 
-@pytest.fixture(params=registry.names("metrics"))
-def metric(request: pytest.FixtureRequest) -> Metric:
-    made = instance("metrics", request.param)
-    assert isinstance(made, Metric)
+def instance(name: str, **params: Any) -> Metric:
+    plugin = registry.load("metrics", name)
+    budget = {name: 3 for name in BUDGETS if name in parameters(plugin)}
+    made: Metric = registry.instantiate("metrics", Component(name=name, params=example(plugin) | budget | params))
     return made
 
 
-def view(purpose: str) -> View:
-    generator = Rng(3).fork("tests", purpose).generator()
-    attribution = torch.randn((N, 3, SIDE, SIDE), generator=generator)
-    images = torch.rand((N, 3, SIDE, SIDE), generator=generator)
-    return View(images, torch.randn((N, CLASSES), generator=generator), attribution, reduce(attribution, "sum-of-abs"))
+@pytest.fixture(params=NAMES)
+def metric(request: pytest.FixtureRequest) -> Metric:
+    return instance(request.param)
 
 
-def pair(before: View, after: View) -> Pair:
-    return Pair(before, after, before.logits.argmax(1))
+@dataclass(frozen=True)
+class Judge:
+    """A real network and a real attribution of it, which answer for some of the samples."""
+
+    model: nn.Module
+    explainer: Explainer
+    labels: Tensor
+
+    def view(self, purpose: str) -> View:
+        images = SampleRng(Rng(3).fork("tests", purpose), IDS).uniform((3, SIDE, SIDE), 0, 1)
+        return self.explainer.view(self.model, images, self.labels, self.rng("attribution"))
+
+    def rng(self, purpose: str) -> SampleRng:
+        return SampleRng(Rng(3).fork("tests", purpose), IDS)
+
+    def pair(self, before: View, after: View, rows: slice = slice(None)) -> Pair:
+        probe = JudgeProbe(
+            self.model,
+            self.explainer.method,
+            self.labels[rows],
+            self.rng("attribution").select(rows),
+            self.rng("metrics").select(rows),
+        )
+        sides = [each(one, lambda t: t[rows]) for one in (before, after)]
+        return Pair(sides[0], sides[1], self.labels[rows], None, probe)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    method = registry.instantiate("attributions", Component(name="gradient"))
+    model = freeze(tiny_classifier("network"))
+    images = SampleRng(Rng(3).fork("tests", "before"), IDS).uniform((3, SIDE, SIDE), 0, 1)
+    return Judge(model, Explainer(method, "sum-of-abs"), model(images).argmax(1))
+
+
+@pytest.fixture
+def before(judge: Judge) -> View:
+    return judge.view("before")
+
+
+@pytest.fixture
+def after(judge: Judge) -> View:
+    return judge.view("after")
 
 
 def each(one: View, change: Callable[[Tensor], Tensor]) -> View:
@@ -47,51 +97,70 @@ def constant(one: View, value: float) -> View:
     )
 
 
-def test_one_value_per_sample_within_the_bounds(metric: Metric) -> None:
-    values = metric(pair(view("before"), view("after")))
+def identical(first: Tensor, second: Tensor) -> bool:
+    """Equal to the last bit, where NaN equals NaN."""
+    return torch.equal(first.isnan(), second.isnan()) and torch.equal(first.nan_to_num(9.0), second.nan_to_num(9.0))
+
+
+class Mute(Probe):
+    """What a metric that declares to ask nothing must never ask."""
+
+    def logits(self, images: Tensor) -> NoReturn:
+        raise AssertionError("asked for logits")
+
+    def attribute(self, images: Tensor) -> NoReturn:
+        raise AssertionError("asked for an attribution")
+
+    def gradient(self, images: Tensor) -> NoReturn:
+        raise AssertionError("asked for a gradient")
+
+
+def test_one_value_per_sample_within_the_bounds(metric: Metric, judge: Judge, before: View, after: View) -> None:
+    values = metric(judge.pair(before, after))
     assert values.shape == (N,)
-    assert values.is_floating_point()
+    assert values.dtype == torch.float64
     low, high = metric.bounds
     assert low < high
     assert values.ge(low).all()
     assert values.le(high).all()
 
 
-def test_nothing_moved_is_the_best_value(metric: Metric) -> None:
-    values = metric(pair(view("before"), view("before")))
+def test_nothing_moved_is_the_best_value(metric: Metric, judge: Judge, before: View) -> None:
+    values = metric(judge.pair(before, before))
     best = {"more-robust": metric.bounds[1], "less-robust": metric.bounds[0]}.get(metric.higher_is)
-    if best is not None and math.isfinite(best):
+    if best is not None and math.isfinite(best) and not metric.asks_model:
         torch.testing.assert_close(values, torch.full_like(values, best), rtol=0, atol=1e-6)
 
 
-def test_no_sample_depends_on_its_neighbours(metric: Metric) -> None:
-    before, after = view("before"), view("after")
-    together = metric(pair(before, after))
+def test_no_sample_depends_on_its_neighbours(metric: Metric, judge: Judge, before: View, after: View) -> None:
+    together = metric(judge.pair(before, after))
     for i in range(N):
-        alone = metric(pair(each(before, lambda t, i=i: t[i : i + 1]), each(after, lambda t, i=i: t[i : i + 1])))
-        assert torch.equal(alone[0], together[i])
+        assert torch.equal(metric(judge.pair(before, after, slice(i, i + 1)))[0], together[i])
+    assert torch.equal(metric(judge.pair(before, after, slice(1, 3))), together[1:3])
 
 
-def test_views_are_left_alone_and_no_graph_comes_out(metric: Metric) -> None:
-    before, after = view("before"), view("after")
-    values = metric(pair(before, after))
+def test_views_are_left_alone_and_no_graph_comes_out(metric: Metric, judge: Judge, before: View, after: View) -> None:
+    values = metric(judge.pair(before, after))
     assert not values.requires_grad
+    assert all(parameter.grad is None for parameter in judge.model.parameters())
     for one, purpose in ((before, "before"), (after, "after")):
-        assert all(torch.equal(getattr(one, f.name), getattr(view(purpose), f.name)) for f in fields(View))
+        assert all(torch.equal(getattr(one, f.name), getattr(judge.view(purpose), f.name)) for f in fields(View))
+        assert not one.images.requires_grad
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
-def test_constant_maps_are_undefined_or_within_the_bounds(metric: Metric, value: float) -> None:
-    moving, still = view("before"), constant(view("before"), value)
-    for before, after in ((moving, still), (still, moving), (still, still)):
-        values = metric(pair(before, after))
+def test_constant_maps_are_undefined_or_within_the_bounds(
+    metric: Metric, judge: Judge, before: View, value: float
+) -> None:
+    still = constant(before, value)
+    for pair in (judge.pair(before, still), judge.pair(still, before), judge.pair(still, still)):
+        values = metric(pair)
         low, high = metric.bounds
         assert (values.isnan() | (values.ge(low) & values.le(high))).all()
 
 
-def test_an_undefined_sample_does_not_spoil_the_others(metric: Metric) -> None:
-    before, after = view("before"), view("after")
-    expected = metric(pair(before, after))
+def test_an_undefined_sample_does_not_spoil_the_others(metric: Metric, judge: Judge, before: View, after: View) -> None:
+    expected = metric(judge.pair(before, after))
     mask = torch.zeros(N, dtype=torch.bool).index_fill(0, torch.tensor([1]), True)
 
     def spoil(one: View) -> View:
@@ -99,4 +168,65 @@ def test_an_undefined_sample_does_not_spoil_the_others(metric: Metric) -> None:
         attribution = torch.where(mask.view(-1, 1, 1, 1), flat.attribution, one.attribution)
         return View(one.images, one.logits, attribution, torch.where(mask.view(-1, 1, 1), flat.heatmap, one.heatmap))
 
-    assert torch.equal(metric(pair(spoil(before), spoil(after)))[~mask], expected[~mask])
+    assert torch.equal(metric(judge.pair(spoil(before), spoil(after)))[~mask], expected[~mask])
+
+
+def test_the_network_is_asked_by_those_alone_who_say_so(
+    metric: Metric, judge: Judge, before: View, after: View
+) -> None:
+    pair = judge.pair(before, after)
+    if metric.asks_model:
+        with pytest.raises(BenchError, match="expected a pair with a probe"):
+            metric(replace(pair, probe=None))
+    else:
+        assert identical(metric(replace(pair, probe=Mute())), metric(replace(pair, probe=None)))
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_what_is_drawn_hangs_on_the_probes_streams(name: str, judge: Judge, before: View, after: View) -> None:
+    pair = judge.pair(before, after)
+    metric = instance(name)
+    first, again = metric(pair), metric(judge.pair(before, after))
+    assert torch.equal(first, again)
+    if "draws" in parameters(type(metric)):
+        assert isinstance(pair.probe, JudgeProbe)
+        other = replace(pair, probe=replace(pair.probe, rng=pair.probe.rng.fork("other")))
+        assert not torch.equal(metric(other), first)
+
+
+@pytest.mark.parametrize("name", ONE_SIDED)
+def test_a_metric_of_one_side_sees_that_side_only(name: str, judge: Judge, before: View, after: View) -> None:
+    here, there = instance(name, of="before"), instance(name, of="after")
+    pair, swapped = judge.pair(before, after), judge.pair(after, before)
+    assert instance(name) == here
+    assert identical(here(pair), there(swapped))
+    assert identical(here(pair), here(judge.pair(before, before)))
+    assert not identical(here(pair), there(pair))
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_the_network_is_shown_images_only(name: str, judge: Judge, before: View) -> None:
+    shown: list[Tensor] = []
+
+    class Watching(JudgeProbe):
+        def logits(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return super().logits(images)
+
+        def attribute(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return super().attribute(images)
+
+        def gradient(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return super().gradient(images)
+
+    stark = replace(before, images=before.images.round())
+    pair = judge.pair(stark, stark)
+    instance(name)(replace(pair, probe=Watching(**vars(pair.probe))))
+    assert shown
+    for images in shown:
+        assert images.shape == stark.images.shape
+        assert images.dtype == stark.images.dtype
+        assert images.ge(0).all()
+        assert images.le(1).all()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from captum.attr import LRP, DeepLift
 from captum.attr._utils.lrp_rules import EpsilonRule
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.core.rng import Rng
+from bench.core.vision import models
+from model_zoo.architectures import resnet50
+from model_zoo.architectures.torchvision import build as torchvision_build
 from model_zoo.architectures.wide_resnet import Add
 from model_zoo.build import classifier, freeze
+from model_zoo.training.loop import initialize
 from tests.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7])
@@ -21,9 +27,21 @@ def images() -> Tensor:
     return torch.rand((2, 3, 32, 32), generator=Rng(0).generator()).requires_grad_()
 
 
+def separated_resnet18() -> nn.Module:
+    """torchvision's, whose blocks use one ReLU twice and in place, as a zoo gives it.
+
+    Without its pooling, for whose overlapping windows captum's own rule is not complete.
+    """
+    network = torchvision_build(10, model="resnet18")
+    network.maxpool = nn.Identity()
+    initialize(network, Rng(0))
+    return network
+
+
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
-def test_deeplift_is_complete(images: Tensor) -> None:
-    model = freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
+@pytest.mark.parametrize("make", [tiny_network, separated_resnet18])
+def test_deeplift_is_complete(images: Tensor, make: Callable[[], nn.Module]) -> None:
+    model = freeze(classifier(make(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
     _, gap = DeepLift(model).attribute(images, torch.zeros_like(images), target=LABELS, return_convergence_delta=True)
     with torch.no_grad():
         rise = (model(images) - model(torch.zeros_like(images))).gather(1, LABELS.unsqueeze(1))
@@ -39,3 +57,16 @@ def test_relevance_is_conserved_where_nothing_has_a_bias(images: Tensor) -> None
     relevance = LRP(network).attribute(images, target=LABELS)
     logits = network(images).gather(1, LABELS.unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(relevance.sum((1, 2, 3)), logits, rtol=1e-3, atol=1e-5)
+
+
+def test_resnet50_is_torchvisions_with_its_weights() -> None:
+    theirs = models.resnet50(weights=None, num_classes=7)
+    initialize(theirs, Rng(1))
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=Rng(2).generator())
+    ours = resnet50.build(7)
+    ours.load_state_dict(theirs.state_dict())
+    pixels = torch.rand((2, 3, 64, 64), generator=Rng(3).generator())
+    with torch.no_grad():
+        assert torch.equal(ours.eval()(pixels), theirs.eval()(pixels))

@@ -25,7 +25,7 @@ from metrics.pearson import Pearson
 from metrics.ssim import Ssim
 from metrics.topk_intersection import TopkIntersection
 
-SCALED = (Pearson(), CosineAbs(), L2Distance(), Ssim(), Entropy(), Gini())
+SCALED = (Pearson(), CosineAbs(), L2Distance(), Ssim(), Entropy(of="after"), Gini(of="after"))
 """Metrics that a map's scale must not touch."""
 
 
@@ -82,16 +82,16 @@ def test_ssim_sees_where_things_are_and_small_images_have_none(maps: tuple[Tenso
 
 def test_entropy_agrees_with_scipy_and_knows_its_ends(maps: tuple[Tensor, Tensor]) -> None:
     expected = [stats.entropy(b.ravel()) / math.log(b.size) for _, b in rows(maps)]
-    assert Entropy()(pair_of(*maps)).tolist() == pytest.approx(expected, abs=1e-12)
+    assert Entropy(of="after")(pair_of(*maps)).tolist() == pytest.approx(expected, abs=1e-12)
     single = torch.zeros(1, 5, 5).index_put((torch.tensor(0), torch.tensor(2), torch.tensor(1)), torch.tensor(4.0))
-    assert Entropy()(pair_of(single, single)).item() == 0
-    assert Entropy()(pair_of(single, torch.full((1, 5, 5), 0.3))).item() == pytest.approx(1)
+    assert Entropy(of="after")(pair_of(single, single)).item() == 0
+    assert Entropy(of="after")(pair_of(single, torch.full((1, 5, 5), 0.3))).item() == pytest.approx(1)
 
 
 def test_gini_is_half_the_relative_mean_difference(maps: tuple[Tensor, Tensor]) -> None:
     expected = [np.abs(b.ravel()[:, None] - b.ravel()).mean() / (2 * b.mean()) for _, b in rows(maps)]
-    assert Gini()(pair_of(*maps)).tolist() == pytest.approx(expected, abs=1e-10)
-    assert Gini()(pair_of(maps[0], torch.ones_like(maps[0]))).tolist() == pytest.approx([0] * 6, abs=1e-12)
+    assert Gini(of="after")(pair_of(*maps)).tolist() == pytest.approx(expected, abs=1e-10)
+    assert Gini(of="after")(pair_of(maps[0], torch.ones_like(maps[0]))).tolist() == pytest.approx([0] * 6, abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", SCALED, ids=lambda m: type(m).__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from captum.attr import InputXGradient as CaptumInputXGradient
+from captum.attr import NoiseTunnel, Saliency
 from torch import Tensor, nn
 
 from bench.attributions.grad_shap import GradShap
@@ -54,6 +55,18 @@ def test_smoothgrad_is_the_mean_of_gradients_at_noisy_copies(model: nn.Module, i
     slow = torch.stack([gradient_at(model, images + 0.2 * n) for n in draws]).mean(0)
     torch.testing.assert_close(Smoothgrad(nodes=6, sigma=0.2).attribute(model, images, LABELS, rng=RNG), slow)
     assert torch.stack(draws).std() == pytest.approx(1, abs=0.05)
+
+
+def test_smoothgrad_is_captums_noise_tunnel_under_the_same_noise(
+    model: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = [RNG.fork("smoothgrad", s).normal((3, 16, 16)).double() for s in range(4)]
+    noise = torch.stack(draws, 1).flatten(0, 1)
+    monkeypatch.setattr(torch, "normal", lambda mean, std: mean + std * noise)
+    captums = NoiseTunnel(Saliency(model)).attribute(
+        images, nt_type="smoothgrad", nt_samples=4, stdevs=0.2, target=LABELS, abs=False
+    )
+    torch.testing.assert_close(Smoothgrad(nodes=4, sigma=0.2).attribute(model, images, LABELS, rng=RNG), captums)
 
 
 def test_smoothgrad_tends_to_the_gradient_and_spreads_with_sigma(model: nn.Module, images: Tensor) -> None:

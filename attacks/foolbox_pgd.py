@@ -1,0 +1,48 @@
+"""On the prediction: the projected gradient descent of foolbox, a judge that is not ours."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from attacks._libraries import CountedModel, each_alone, import_foolbox
+from bench.core.contracts import Attack, Victim
+from bench.core.protocol import Aim, Knowledge, PixelFraction, ThreatModel
+from bench.core.rng import Rng, SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoolboxPgd(Attack):
+    """`LinfPGD` or `L2PGD` of foolbox, by the threat's norm, on the cross-entropy.
+
+    Source:
+        Madry et al. 2018; Rauber, Brendel, Bethge 2017 (foolbox).
+        Differs: one image at a time, seeded by its own stream. It returns the last iterate, where `pgd` returns that of
+        the lowest margin.
+    """
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge] = "white-box"
+    source: ClassVar[str] = "Rauber, Brendel, Bethge 2017"
+    aim: ClassVar[Aim] = "prediction"
+    one_by_one: ClassVar[bool] = True
+
+    steps: int = Field(default=40, ge=1)
+    step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+    random_start: bool = True
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(N, C, H, W): the last iterate."""
+        foolbox = import_foolbox()
+        model = foolbox.PyTorchModel(CountedModel(victim), bounds=(0, 1), device=images.device)
+        kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[threat.norm]
+        attack = kind(abs_stepsize=float(self.step_size), steps=self.steps, random_start=self.random_start)
+
+        def search(image: Tensor, index: int, stream: Rng) -> Tensor:  # noqa: ARG001
+            found: Tensor = attack.run(model, image, labels[index : index + 1], epsilon=float(threat.epsilon))
+            return found
+
+        return each_alone(images, rng, search)

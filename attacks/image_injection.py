@@ -1,0 +1,52 @@
+"""Black-box, one step: blends in what another image's explanation shows, and keeps the worst of some such images."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from attacks._search import BestIterate
+from bench.core.contracts import Attack, Victim
+from bench.core.heatmap import top_k_mask
+from bench.core.norms import project
+from bench.core.protocol import Knowledge, ThreatModel
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInjection(Attack):
+    """x' = project(x + opacity M (d - x)): d another clean image, M the `share` of pixels where its heatmap is largest.
+
+    One step for each of the first `donors` images of the protocol; the best by the primary metric. It asks for
+    predictions and explanations alone.
+
+    Source:
+        Pesce, Wei, Mengaldo 2025 (eXIAA, arXiv 2511.10088).
+        Differs: written from its abstract (one step, black-box, guided by explanations, the class kept): how the paper
+        chooses the injected image, its region and its strength was not known; donors, share, opacity and the ball of
+        the threat model are this benchmark's.
+    """
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge] = "black-box"
+    source: ClassVar[str] = "Pesce, Wei, Mengaldo 2025"
+
+    donors: int = Field(default=10, ge=1)
+    share: float = Field(default=0.5, gt=0, le=1)
+    opacity: float = Field(default=0.2, gt=0, le=1)
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
+        """(N, C, H, W): per image the allowed injection with the lowest similarity to the clean heatmap."""
+        before, best = victim.observe(images, labels), BestIterate(images)
+        k = max(1, round(self.share * images[0, 0].numel()))
+        for donor in victim.donors(self.donors):
+            # As many copies as images, so that each image pays for its own look.
+            others = donor.expand_as(images).contiguous()
+            shown = victim.observe(others, victim.logits(others).argmax(1))
+            blend = self.opacity * top_k_mask(shown.heatmap, k).unsqueeze(1) * (others - images)
+            current = project(images, images + blend, threat)
+            best.update(current, victim.similarity(before, victim.observe(current, labels)))
+        return best.images

@@ -1,0 +1,45 @@
+"""Images crafted on another network by another attack: what they do to a network that was never looked at."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Attack, CraftedOn, Victim
+from bench.core.protocol import Component, Knowledge, Name, ThreatModel
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Attack):
+    """Run `attack` with `params` on the network `model`, and propose what it finds there.
+
+    The best iterate is chosen on the source network alone, by its own predictions and heatmaps of the same class; the
+    attacked network is not looked at, and judged as ever. Where this beats the same attack with gradients of the
+    attacked network, those were masked.
+
+    Source:
+        Papernot, McDaniel, Goodfellow 2016; Singh et al. 2020, table 6, for predictions.
+        Differs: any registered attack, so explanations too; one source network, not an ensemble.
+    """
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge] = "none"
+    source: ClassVar[str] = "Papernot, McDaniel, Goodfellow 2016"
+
+    model: str = "hub:natural-wrn28"
+    attack: Name = "ifia-topk"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def crafted_on(self) -> CraftedOn:
+        """The source network and the attack to run there."""
+        return CraftedOn(self.model, Component(name=self.attack, params=self.params))
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(N, C, H, W): what the attack proposes on the source network."""
+        there, attack = victim.stand_in()
+        return attack.perturb(there, images, labels, threat=threat, rng=rng)

@@ -1,0 +1,43 @@
+"""How far the attribution is from adding up to what the image has over black, in logits."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._probe import explained, probe_of
+from metrics._sides import Side, view_of
+from metrics._sums import sum_by_halves
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletenessGap(Metric):
+    """|sum of A - (z_y(x) - z_y(black))|, z_y the explained logit.
+
+    Small where quadrature is fine enough, for methods that promise completeness from black (integrated gradients,
+    DeepLIFT); for others (gradient, Grad-CAM) a number without a promise. Neutral: it says whether A explains the whole
+    logit, not how far it moved.
+
+    Source:
+        Sundararajan, Taly, Yan 2017, axiom of completeness.
+        Differs: nothing.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    asks_model: ClassVar[bool] = True
+
+    of: Side = "before"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64, in logits; NaN where the attribution is not finite somewhere."""
+        probe, view = probe_of(self, pair), view_of(pair, self.of)
+        black = probe.logits(view.images.new_zeros(view.images.shape))
+        rise = explained(view.logits, probe) - explained(black, probe)
+        gap = (sum_by_halves(view.attribution.flatten(1).double()) - rise).abs()
+        return gap.masked_fill(gap.isinf(), math.nan)

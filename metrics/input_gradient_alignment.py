@@ -1,0 +1,40 @@
+"""Cosine of the angle between an image and the gradient of its explained logit, signs kept."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._alignment import Origin, from_origin
+from metrics._probe import probe_of
+from metrics._sides import Side, view_of
+from metrics._sums import cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputGradientAlignment(Metric):
+    """<x, g> / (|x| |g|), g = dz_y/dx, over all pixels and channels, x less the mean of each of its channels.
+
+    Neutral: gradients of robust networks look like the image, but looking alike is not what robustness is.
+
+    Source:
+        Etmann et al. 2019 (alignment); Singh et al. 2020 compare by cosine.
+        Differs: Etmann et al. take x as it is (`origin = "black"`), do not divide by |x|, and differentiate the margin
+        of the two largest logits; Singh et al. take x less the data set's mean, over its deviation.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    asks_model: ClassVar[bool] = True
+
+    of: Side = "before"
+    origin: Origin = "image-mean"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [-1, 1]; NaN where the gradient is zero everywhere, or the image is plain."""
+        probe, images = probe_of(self, pair), view_of(pair, self.of).images
+        return cosine(from_origin(images, self.origin), probe.gradient(images))

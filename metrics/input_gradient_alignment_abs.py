@@ -1,0 +1,41 @@
+"""Cosine of the angle between the maps of an image's and of its gradient's sizes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._alignment import Origin, from_origin
+from metrics._probe import probe_of
+from metrics._sides import Side, view_of
+from metrics._sums import cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputGradientAlignmentAbs(Metric):
+    """<X, G> / (|X| |G|), X = mean_c |x|, G = mean_c |g|, g = dz_y/dx, x less the mean of each of its channels.
+
+    Unrelated maps are not at 0: for half-normal values chance is near 2/pi. Neutral, as the signed alignment is.
+
+    Source:
+        Singh et al. 2020. Reference code: nupurkmr9/Attributional-Robustness, which builds both maps and does not
+        compare them.
+        Differs: x less its own channels' means (or as it is: `origin = "black"`), where the reference takes the data
+        set's mean and deviation.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    asks_model: ClassVar[bool] = True
+
+    of: Side = "before"
+    origin: Origin = "image-mean"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [0, 1]; NaN where the gradient is zero everywhere, or the image is plain."""
+        probe, images = probe_of(self, pair), view_of(pair, self.of).images
+        return cosine(from_origin(images, self.origin).abs().sum(1), probe.gradient(images).abs().sum(1))

@@ -1,0 +1,90 @@
+"""Networks of timm: timm:resnet18.a1_in1k (ImageNet), or timm:cifar10/hf-hub:OWNER/NAME for another data set."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.core.contracts import Zoo, ZooModel
+from bench.core.errors import UnknownNameError, UsageError
+from bench.core.protocol import Component
+from model_zoo.architectures.timm import build
+from model_zoo.extras import extra
+
+IMAGENET = "imagenet"
+HUB = ("hf-hub:", "hf_hub:")
+
+
+class Timm(Zoo):
+    """Networks that `timm.create_model(NAME, pretrained=True)` knows; a prefix `DATASET/` says what they classify."""
+
+    version: ClassVar[int] = 1
+
+    def canonical(self, name: str) -> str:
+        """Return `DATASET/NAME`, with the tag of the weights.
+
+        Raises:
+            EnvironmentFault: if timm is not installed.
+            UnknownNameError: if timm has no such network.
+            UsageError: if it has no weights of it.
+        """
+        timm, (dataset, model) = _library(), _parts(name)
+        if model.startswith(HUB):
+            return f"{dataset}/{model}"
+        plain, _, tag = model.partition(".")
+        if not timm.is_model(plain):
+            raise UnknownNameError(
+                "models of timm", plain, difflib.get_close_matches(plain, timm.list_models(), 5, 0.5)
+            )
+        if not timm.is_model_pretrained(model):
+            offered = ", ".join(timm.list_pretrained(f"{plain}.*")) if hasattr(timm, "list_pretrained") else ""
+            raise UsageError(
+                f"expected weights of timm's {plain}, got {tag or 'none'!r}; choose {offered or 'another'}"
+            )
+        tag = tag or timm.get_pretrained_cfg(model).tag
+        return f"{dataset}/{plain}.{tag}" if tag else f"{dataset}/{plain}"
+
+    def fetch(self, name: str, downloads: Path) -> ZooModel:  # noqa: ARG002 - timm has a cache of its own
+        """Load the network of a canonical name; its normalisation becomes the entry's.
+
+        Raises:
+            UsageError: if no data set is named and the network is none of ImageNet's 1000 classes.
+        """
+        timm, (dataset, model) = _library(), _parts(name)
+        network = timm.create_model(model, pretrained=True).eval()
+        about = network.pretrained_cfg
+        if dataset == IMAGENET and network.num_classes != 1000:
+            raise UsageError(
+                f"expected a network of ImageNet's 1000 classes, got {network.num_classes} of {model}; "
+                f"write timm:DATASET/{model}"
+            )
+        return ZooModel(
+            network=network,
+            build=build,
+            architecture=Component(
+                name="timm", params={"model": about["architecture"] if model.startswith(HUB) else model}
+            ),
+            dataset=dataset,
+            num_classes=network.num_classes,
+            shape=tuple(about["input_size"]),
+            mean=tuple(about["mean"]),
+            std=tuple(about["std"]),
+            method=f"timm {about.get('tag') or 'weights'}",
+            license=about.get("license") or "see timm",
+            source=about.get("origin_url") or "",
+        )
+
+
+def _library() -> Any:
+    from bench.core import vision  # noqa: F401 - timm imports torchvision
+
+    with extra("timm"):
+        import timm
+    return timm
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Split DATASET/NAME; the names of the Hugging Face Hub have a slash of their own."""
+    first, slash, rest = name.partition("/")
+    return (first, rest) if slash and ":" not in first else (IMAGENET, name)
