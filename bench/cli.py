@@ -12,7 +12,12 @@ import click
 
 from bench import registry, terminal
 from bench.commands.audit import audit
+from bench.commands.cite import cite
+from bench.commands.compare import compare
+from bench.commands.confirm import confirm
+from bench.commands.export import export
 from bench.commands.submit import submit
+from bench.commands.validate import validate
 from bench.core.errors import BenchError, UsageError
 from bench.core.folders import cache_folder
 
@@ -205,11 +210,13 @@ def leaderboard() -> None:
 @leaderboard.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.argument("out", type=click.Path(path_type=Path), default=Path("site"))
-def build(results: Path, out: Path) -> None:
+@click.option("--url", metavar="HTTPS://…/", help="Where the site will be published: for the links of its feed.")
+def build(results: Path, out: Path, url: str | None) -> None:
     """Write the static site of the records in RESULTS to OUT."""
     from leaderboard.build import build as make
 
-    report = make(results, out)
+    definitions = {name: registry.definition("attacks", name) for name in registry.names("attacks")}
+    report = make(results, out, url, definitions)
     click.echo(
         f"{report.files} files from {report.runs} runs of {report.models} models under {report.protocols} protocols; "
         f"open {report.out / 'index.html'}"
@@ -242,6 +249,11 @@ def doctor(data: Path | None, as_json: bool) -> None:
 
 
 bench.add_command(audit)
+bench.add_command(cite)
+bench.add_command(compare)
+bench.add_command(confirm)
+bench.add_command(export)
+bench.add_command(validate)
 bench.add_command(submit)
 
 

@@ -85,6 +85,7 @@ def plan(request: Request) -> Plan:
             sha256=protocol.sha256,
             rankable=protocol.rankable,
             floor=protocol.floor,
+            reference=protocol.reference,
         ),
         model=_model_spec(resolved),
         attack=_plugin_spec(component.name, attack),

@@ -127,6 +127,16 @@ def summary(kind: Kind, name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
 
 
+def definition(kind: Kind, name: str) -> str:
+    """Return the docstring of a plug-in's class, read without importing it; empty where no file of ours holds it."""
+    path = _files(kind).get(name)
+    if path is None or path.suffix != ".py":
+        return ""
+    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    found = [ast.get_docstring(node) or "" for node in classes if not node.name.startswith("_")]
+    return next((text for text in found if "Source:" in text), "")
+
+
 def describe(kind: Kind, name: str) -> dict[str, Any]:
     """Return what a plug-in says of itself, as JSON values: a TOML's content, or documentation and parameters."""
     loaded = load(kind, name)

@@ -129,6 +129,7 @@ def _check_run(root: Path, path: Path) -> list[Check]:
         "showcase": _check_showcase,
         "rows": _check_rows,
         "summaries": _check_summaries,
+        "second run": _check_confirmation,
     }
     return [_ask(subject, question, partial(check, run)) for question, check in questions.items()]
 
@@ -154,7 +155,8 @@ def _check_place(run: StoredRun) -> str:
 def _check_protocol(run: StoredRun) -> str:
     recorded = run.record.spec.protocol
     protocol: Protocol = registry.load("protocols", recorded.key)
-    if (protocol.sha256, protocol.rankable, protocol.floor) != (recorded.sha256, recorded.rankable, recorded.floor):
+    parts = ("sha256", "rankable", "floor", "reference")
+    if any(getattr(protocol, part) != getattr(recorded, part) for part in parts):
         raise IntegrityError(
             f"expected {recorded.key} with the sha256 {protocol.sha256[:12]}…, got a record of "
             f"{recorded.sha256[:12]}…; a protocol never changes: restore its file, or run anew"
@@ -166,6 +168,11 @@ def _check_protocol(run: StoredRun) -> str:
 
 def _check_showcase(run: StoredRun) -> str:
     return f"{len(run.record.showcase)} samples" if run.showcase() is not None else "none"
+
+
+def _check_confirmation(run: StoredRun) -> str:
+    note = run.confirmation()
+    return "none" if note is None else f"agrees, {note.environment.started} on {note.environment.hardware}"
 
 
 def _check_rows(run: StoredRun) -> str:

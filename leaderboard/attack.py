@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,6 +11,9 @@ import pandas as pd
 from bench.core.records import PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
 from leaderboard.board import Board, Standing, robustness
+
+WINNER = "winner"
+"""Column of the rows of a suite of attacks: the member that found the worst image."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +26,29 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """What the rows of a run say beside its metrics."""
+
+    cost: Cost
+    winners: Mapping[str, int]
+    """For a suite of attacks: on how many images each member found the worst; empty for single attacks."""
+
+
+@dataclass(frozen=True)
 class Finding:
     """What an attack did to one model."""
 
     standing: Standing
     run: StoredRun
-    cost: Cost
+    tally: Tally
     summary: Summary | None
     beyond_floor: float | None
     """How much less robust than the floor leaves it, in the primary metric: positive if the attack found something."""
+
+    @property
+    def cost(self) -> Cost:
+        """What the run spent on an image."""
+        return self.tally.cost
 
     @property
     def record(self) -> RunRecord:
@@ -38,8 +57,9 @@ class Finding:
 
     @property
     def strongest(self) -> bool:
-        """Whether no other attack hurts the model more."""
-        return self.standing.strongest == self.record.spec.attack.name
+        """Whether no other attack hurts the model more; `auto`, which holds others, stays aside."""
+        name, standing = self.record.spec.attack.name, self.standing
+        return name == standing.strongest or (name == standing.headline and standing.outdone_by is None)
 
 
 @dataclass(frozen=True)
@@ -56,29 +76,39 @@ class Campaign:
         """Models that no other attack hurts more."""
         return sum(finding.strongest for finding in self.findings)
 
+    @property
+    def members(self) -> tuple[tuple[str, int], ...]:
+        """For a suite: its members, and on how many images of all models each found the worst; most often first."""
+        counts = Counter[str]()
+        for finding in self.findings:
+            counts.update(finding.tally.winners)
+        return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-def cost(record: RunRecord, rows: pd.DataFrame) -> Cost:
-    """Return what a run spent on an image, on average."""
+
+def tally(record: RunRecord, rows: pd.DataFrame) -> Tally:
+    """Return what a run spent on an image on average, and which member of a suite found the worst how often."""
     gradients, forwards = rows["gradient_evaluations"].mean(), rows["forward_evaluations"].mean()
-    return Cost(float(gradients), float(forwards), record.environment.seconds / record.samples)
+    cost = Cost(float(gradients), float(forwards), record.environment.seconds / record.samples)
+    winners = Counter(map(str, rows[WINNER].dropna())) if WINNER in rows else Counter[str]()
+    return Tally(cost, dict(sorted(winners.items())))
 
 
-def campaigns(attack: str, made: list[Board], costs: dict[str, Cost]) -> list[Campaign]:
+def campaigns(attack: str, made: list[Board], tallies: dict[str, Tally]) -> list[Campaign]:
     """Return an attack's runs that are on a board, in the order of the boards and of their models."""
     found = []
     for board in made:
         standings = [(s, run) for s in board.standings if (run := s.runs.get(attack)) is not None]
-        findings = [_finding(board, standing, run, costs) for standing, run in standings]
+        findings = [_finding(board, standing, run, tallies) for standing, run in standings]
         settings = {run.record.spec.attack.model_dump_json(): run.record.spec.attack for _, run in standings}
         if findings:
             found.append(Campaign(board, tuple(settings[key] for key in sorted(settings)), tuple(findings)))
     return found
 
 
-def _finding(board: Board, standing: Standing, run: StoredRun, costs: dict[str, Cost]) -> Finding:
+def _finding(board: Board, standing: Standing, run: StoredRun, tallies: dict[str, Tally]) -> Finding:
     primary = board.spec.primary_metric
     summary, floor = standing.summary(run.record.spec.attack.name, primary), standing.floor(primary)
     beyond = None
     if summary is not None and summary.mean is not None and floor is not None and floor.mean is not None:
         beyond = robustness(board.spec.primary, floor.mean - summary.mean)
-    return Finding(standing, run, costs[run.record.run_id], summary, beyond)
+    return Finding(standing, run, tallies[run.record.run_id], summary, beyond)

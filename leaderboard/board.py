@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
+
+import pandas as pd
 
 from bench.core.entry import ModelEntry
-from bench.core.records import MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
+from bench.core.records import Confirmation, MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
 from bench.core.store import StoredRun
+from leaderboard.rows import read_values
+from leaderboard.samples import (
+    ReadRows,
+    Reference,
+    SampleSetName,
+    common_summaries,
+    is_control,
+    reference_of,
+)
 from leaderboard.statistics import Pairs
 from leaderboard.sweeps import Curve, Finding, curves, findings
 
 COMPANIONS = ("topk-intersection", "kendall")
 """Shown beside the primary metric: the first of these that is not the primary metric itself."""
 
+HEADLINE = "auto"
+"""The attack that scores where a board has it: per image, the worst of a frozen suite."""
 
 SHORTFALL_FLAGS = ("partial", "off-protocol")
 """Flags that remarks tell already, so that the board does not repeat them."""
@@ -29,20 +43,63 @@ class Standing:
     entry: ModelEntry
     weights_sha256: str
     runs: dict[str, StoredRun]
+    headline: str | None
+    """The attack that scores: `auto` where the model has it, else the strongest one."""
     strongest: str | None
+    """The attack of the lowest mean robustness, `auto` aside."""
     score: Summary | None
     remarks: tuple[str, ...]
     rank: int | None = None
     rank_interval: tuple[int, int] | None = None
     group: int | None = None
+    common: Mapping[str, Mapping[str, Summary]] = field(default_factory=dict)
+    """Per attack and metric, the means over the reference set's images; empty where the board has no such set."""
     sweeps: tuple[Curve, ...] = ()
     audit: tuple[Finding, ...] = ()
     """Flags that comparisons of the model's runs raise, those of its sweeps included."""
 
-    def summary(self, attack: str | None, metric: str) -> Summary | None:
-        """Return a metric's mean under an attack, if that was run."""
+    def summary(self, attack: str | None, metric: str, sample_set: SampleSetName | None = None) -> Summary | None:
+        """Return a metric's mean under an attack, if that was run; by default over the images that rank."""
         run = self.runs.get(attack) if attack is not None else None
-        return None if run is None else summary_of(run, metric)
+        return None if run is None else summary_of(run, metric, sample_set or self.sample_set, self.common)
+
+    @property
+    def sample_set(self) -> SampleSetName:
+        """The images that rank."""
+        return "common" if self.common else "correct"
+
+    @property
+    def headline_run(self) -> StoredRun | None:
+        """The run that scores."""
+        return None if self.headline is None else self.runs[self.headline]
+
+    @property
+    def outdone_by(self) -> str | None:
+        """The attack that hurts the model more than the one that scores, if there is one."""
+        metric = None if self.headline_run is None else self.headline_run.record.spec.primary
+        if metric is None or self.headline == self.strongest:
+            return None
+        scored, other = self.score, self.summary(self.strongest, metric.name)
+        if scored is None or scored.mean is None or other is None or other.mean is None:
+            return None
+        return self.strongest if robustness(metric, other.mean) < robustness(metric, scored.mean) else None
+
+    @property
+    def origin(self) -> Literal["ours", "submitted"]:
+        """Whether the weights come with this repository, or somebody brought them."""
+        reference = next(iter(self.runs.values())).record.spec.model.reference
+        registered = reference.startswith("hub:") and "/" not in reference
+        return "ours" if registered and self.entry.weights.repo is None else "submitted"
+
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """The note that a second run agrees with the one that scores, if there is one."""
+        return None if self.headline_run is None else self.headline_run.confirmation()
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the model is only there to be compared with."""
+        return is_control(self.entry)
 
     def floor(self, metric: str) -> Summary | None:
         """Return a metric's mean under the protocol's floor, if that was run."""
@@ -66,7 +123,8 @@ class Board:
     """One protocol's table.
 
     Where not one run is fit to be ranked, `excused` says what the best of them lack: they are ordered, but not ranked.
-    `common` counts the images that all compared models classify correctly, on which `pairs` compares them.
+    `common` counts the images on which `pairs` compares the models: the reference set's where there is one, else those
+    that all compared models classify correctly.
     """
 
     spec: RunSpec
@@ -77,6 +135,7 @@ class Board:
     excused: tuple[str, ...] = ()
     common: int | None = None
     pairs: Pairs | None = None
+    reference: Reference | None = None
 
     @property
     def protocol(self) -> ProtocolSpec:
@@ -87,6 +146,16 @@ class Board:
     def floor(self) -> str:
         """The attack without knowledge: what every other attack must beat."""
         return self.protocol.floor
+
+    @property
+    def sample_set(self) -> SampleSetName:
+        """The images that rank."""
+        return "common" if self.reference is not None and self.reference.complete else "correct"
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """What the reference set lacks to be complete, in words."""
+        return () if self.reference is None else self.reference.absent
 
     @property
     def ranks(self) -> bool:
@@ -109,18 +178,32 @@ class Board:
         return any(standing.remarks for standing in self.standings)
 
 
-def boards(runs: Iterable[StoredRun]) -> list[Board]:
-    """Return one board per protocol, those that rank first."""
+def boards(runs: Iterable[StoredRun], read_rows: ReadRows = read_values) -> list[Board]:
+    """Return one board per protocol, those that rank first; rows are read where a protocol names a reference set."""
     by_protocol: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_protocol[run.record.spec.protocol.key].append(run)
-    made = [_board(members) for members in by_protocol.values()]
+    made = [_board(members, read_rows) for members in by_protocol.values()]
     return sorted(made, key=lambda board: (not board.protocol.rankable, board.protocol.key))
 
 
-def summary_of(run: StoredRun, metric: str) -> Summary | None:
-    """Return a run's mean over the images that its model classifies correctly, which is what boards show."""
-    return run.record.summaries.get("correct", {}).get(metric)
+def summary_of(
+    run: StoredRun,
+    metric: str,
+    sample_set: SampleSetName = "correct",
+    common: Mapping[str, Mapping[str, Summary]] | None = None,
+) -> Summary | None:
+    """Return a run's mean over a sample set; `common` holds, by attack, what records do not."""
+    if sample_set == "common":
+        return (common or {}).get(run.record.spec.attack.name, {}).get(metric)
+    return run.record.summaries.get(sample_set, {}).get(metric)
+
+
+def ranking_rows(board: Board, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return those of a model's rows that the board's means are over."""
+    if board.sample_set == "common" and board.reference is not None:
+        return rows[rows["sample_id"].isin(board.reference.ids)]
+    return rows[rows["correct"].astype(bool)]
 
 
 def robustness(metric: MetricSpec, value: float) -> float:
@@ -146,36 +229,39 @@ def newest_weights(runs: Iterable[StoredRun]) -> str:
     return newest.record.spec.model.weights_sha256
 
 
-def _board(runs: list[StoredRun]) -> Board:
+def _board(runs: list[StoredRun], read_rows: ReadRows) -> Board:
     engine = max(run.record.spec.engine for run in runs)
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
     chosen = {name: _one_run_per_attack(members, engine) for name, members in by_model.items()}
     shown = [run for of_model in chosen.values() for run in of_model.values()]
-    best = max(shown, key=lambda run: _fitness(run, engine))
+    judged = [run for run in shown if not is_control(run.record.entry)] or shown
+    best = max(judged, key=lambda run: _fitness(run, engine))
     excused = shortfalls(best.record, engine)
-    required = {run.record.spec.attack.name for run in shown if shortfalls(run.record, engine) == excused}
+    required = {run.record.spec.attack.name for run in judged if shortfalls(run.record, engine) == excused}
     spec = best.record.spec
-    terms = _Terms(engine, excused, required)
-    standings = [_audited(_standing(of_model, spec, terms), by_model[name]) for name, of_model in chosen.items()]
-    attacks = sorted(
-        {run.record.spec.attack.name for run in shown}, key=lambda name: (name == spec.protocol.floor, name)
-    )
+    reference = reference_of(spec.protocol, shown, read_rows)
+    terms = _Terms(spec, engine, excused, required, reference)
+    standings = [_audited(_standing(of_model, terms, read_rows), by_model[name]) for name, of_model in chosen.items()]
+    attacks = sorted(required, key=lambda name: (name != HEADLINE, name == spec.protocol.floor, name))
     companion = next(name for name in COMPANIONS if name != spec.primary_metric)
     known = {metric.name for metric in spec.metrics}
     metrics = [spec.primary_metric, *([companion] if companion in known else [])]
-    ordered = _ranked(standings, spec.primary, spec.protocol.rankable and not excused)
-    return Board(spec, engine, tuple(attacks), tuple(metrics), tuple(ordered), tuple(excused))
+    complete = reference is None or reference.complete
+    ordered = _ranked(standings, spec.primary, spec.protocol.rankable and not excused and complete)
+    return Board(spec, engine, tuple(attacks), tuple(metrics), tuple(ordered), tuple(excused), reference=reference)
 
 
 @dataclass(frozen=True)
 class _Terms:
     """What a model's runs must be to be compared."""
 
+    spec: RunSpec
     engine: int
     excused: list[str]
     required: set[str]
+    reference: Reference | None
 
 
 def _fitness(run: StoredRun, engine: int) -> tuple[object, ...]:
@@ -203,28 +289,40 @@ def _audited(standing: Standing, runs: list[StoredRun]) -> Standing:
     return replace(standing, sweeps=curves(of_model), audit=findings(of_model))
 
 
-def _standing(runs: dict[str, StoredRun], spec: RunSpec, terms: _Terms) -> Standing:
-    newest = max(runs.values(), key=lambda run: (run.record.environment.started, run.record.run_id)).record
-    means = {
-        attack: summary.mean
-        for attack, run in sorted(runs.items())
-        if (summary := summary_of(run, spec.primary_metric)) is not None and summary.mean is not None
-    }
-    strongest = min(means, key=lambda attack: robustness(spec.primary, means[attack]), default=None)
-    remarks = []
-    for attack, run in sorted(runs.items()):
-        if (lacking := shortfalls(run.record, terms.engine)) != terms.excused:
-            remarks += [f"{attack}: {reason}" for reason in lacking]
-    remarks += [f"{attack}: not run" for attack in sorted(terms.required - set(runs))]
-    remarks += [f"{attack}: {spec.primary_metric} undefined" for attack in sorted(set(runs) - set(means))]
+def _standing(found: dict[str, StoredRun], terms: _Terms, read_rows: ReadRows) -> Standing:
+    newest = max(found.values(), key=lambda run: (run.record.environment.started, run.record.run_id)).record
+    runs = {attack: run for attack, run in found.items() if attack in terms.required} or found
+    common: dict[str, dict[str, Summary]] = {}
+    if terms.reference is not None and terms.reference.complete:
+        common = {attack: common_summaries(run, read_rows(run), terms.reference) for attack, run in runs.items()}
+    primary = terms.spec.primary
+    sample_set: SampleSetName = "common" if common else "correct"
+    summaries = {attack: summary_of(run, primary.name, sample_set, common) for attack, run in sorted(runs.items())}
+    means = {attack: s.mean for attack, s in summaries.items() if s is not None and s.mean is not None}
+    single = {attack: mean for attack, mean in means.items() if attack != HEADLINE} or means
+    strongest = min(single, key=lambda attack: robustness(primary, means[attack]), default=None)
+    headline = HEADLINE if HEADLINE in means else strongest
     return Standing(
         entry=newest.entry,
         weights_sha256=newest.spec.model.weights_sha256,
         runs=runs,
+        headline=headline,
         strongest=strongest,
-        score=None if strongest is None else summary_of(runs[strongest], spec.primary_metric),
-        remarks=tuple(remarks),
+        score=None if headline is None else summaries[headline],
+        remarks=tuple(_remarks(newest.entry, runs, set(means), terms)),
+        common=common,
     )
+
+
+def _remarks(entry: ModelEntry, runs: dict[str, StoredRun], defined: set[str], terms: _Terms) -> Iterator[str]:
+    """Yield the reasons why a model cannot be ranked with the others."""
+    if is_control(entry):
+        yield "a control: shown beside the others, never ranked"
+    for attack, run in sorted(runs.items()):
+        if (lacking := shortfalls(run.record, terms.engine)) != terms.excused:
+            yield from (f"{attack}: {reason}" for reason in lacking)
+    yield from (f"{attack}: not run" for attack in sorted(terms.required - set(runs)))
+    yield from (f"{attack}: {terms.spec.primary_metric} undefined" for attack in sorted(set(runs) - defined))
 
 
 def _ranked(standings: list[Standing], primary: MetricSpec, rankable: bool) -> list[Standing]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.core.entry import ModelEntry
+from bench.core.errors import UsageError
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
-from leaderboard import latex, pages
-from leaderboard.attack import Cost, campaigns, cost
+from leaderboard import croissant, latex, pages
+from leaderboard.attack import Tally, campaigns, tally
 from leaderboard.board import Board, boards, newest_weights, shortfalls
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
+from leaderboard.duel import model_script, samples_script
 from leaderboard.exhibit import find_exhibit, gallery
-from leaderboard.export import board_data, pairs_table, standings_table
+from leaderboard.export import board_data, data_package, pairs_table, schema, standings_table
+from leaderboard.feed import feed
 from leaderboard.plots import distribution
 from leaderboard.rows import checked_rows, read_rows, read_runs, read_table, summary_table, to_csv
 from leaderboard.site import Staging, staged
@@ -33,11 +38,18 @@ class BuildReport:
     files: int
 
 
-def build(results: Path, out: Path) -> BuildReport:
+def build(
+    results: Path, out: Path, home: str | None = None, definitions: Mapping[str, str] | None = None
+) -> BuildReport:
     """Write the leaderboard of the records in `results` to `out`, as pages, CSV and JSON.
 
     Everything is made before anything in `out` changes; files of an earlier build that are no longer part of it go.
 
+    Args:
+        results: the folder of records.
+        out: the folder of pages.
+        home: address under which the pages will be published, for the feed's links.
+        definitions: what attacks say of themselves, by name, for their pages.
     Raises:
         UsageError: if there is no record, or `out` holds something else than an earlier build.
         IntegrityError: if a record, its rows or its showcase is damaged.
@@ -51,28 +63,76 @@ def build(results: Path, out: Path) -> BuildReport:
     with staged(out) as site:
         for file in sorted((pages.FOLDER / "static").iterdir()):
             site.add(f"static/{file.name}", file.read_bytes())
-        costs: dict[str, Cost] = {}
+        tallies: dict[str, Tally] = {}
         for name, of_model in sorted(by_model.items()):
-            groups = _views(of_model, made, site, costs)
+            groups = _views(of_model, made, site, tallies)
             site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
         for attack in sorted({attack for board in made for attack in board.attacks}):
-            site.add(f"attacks/{attack}.html", pages.attack_page(attack, campaigns(attack, made, costs)))
+            site.add(
+                f"attacks/{attack}.html",
+                pages.attack_page(attack, campaigns(attack, made, tallies), (definitions or {}).get(attack, "")),
+            )
         extra = {name for board in made for name in _extra_pages(board, site)}
         site.add("index.html", pages.index_page(made, find_exhibit(made), extra))
+        site.add("compare.html", pages.choice_page(made, extra))
         site.add("about.html", pages.about_page(made))
-        site.add("data/leaderboard.csv", to_csv(summary_table(runs)))
-        site.add("data/standings.csv", to_csv(standings_table(made)))
-        site.add("data/pairs.csv", to_csv(pairs_table(made)))
-        site.add("data/models.bib", latex.bibliography(made))
-        site.add("data/leaderboard.json", canonical_json(board_data(made, runs)) + "\n")
+        _add_data(made, runs, site, home)
     return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
 
 
+def exported(results: Path, name: str) -> bytes:
+    """Return a file of the site that is below data/, without building the pages.
+
+    Raises:
+        UsageError: if there is no record, or no such file.
+        IntegrityError: if a record or its rows are damaged.
+    """
+    runs = read_runs(results)
+    made = [with_certainty(board, read_rows) for board in boards(runs)]
+    files = _files(made, runs)
+    if name not in files:
+        raise UsageError(f"expected one of {', '.join(files)}, got {name!r}")
+    content = files[name]()
+    return content.encode() if isinstance(content, str) else content
+
+
+def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], bytes | str]]:
+    """Return, by the name of a file, how it is made."""
+    common = {
+        run.record.run_id: standing.common[attack]
+        for board in made
+        for standing in board.standings
+        for attack, run in standing.runs.items()
+        if attack in standing.common
+    }
+    files: dict[str, Callable[[], bytes | str]] = {
+        "leaderboard.csv": lambda: to_csv(summary_table(runs, common)),
+        "standings.csv": lambda: to_csv(standings_table(made)),
+        "pairs.csv": lambda: to_csv(pairs_table(made)),
+        "models.bib": lambda: latex.bibliography(made),
+        "leaderboard.json": lambda: canonical_json(board_data(made, runs).model_dump(mode="json")) + "\n",
+    }
+    return files | {f"{board.protocol.key}.tex": partial(latex.table, board) for board in made}
+
+
+def _add_data(made: list[Board], runs: list[StoredRun], site: Staging, home: str | None) -> None:
+    """Add the files that machines read."""
+    for name, content in _files(made, runs).items():
+        site.add(f"data/{name}", content())
+    documents = {"schema": schema(), "datapackage": data_package(runs), "feed": feed(runs, home)}
+    for board in made:
+        key, table = board.protocol.key, croissant.sample_table(board, runs, read_rows)
+        text = to_csv(table)
+        site.add(f"data/{key}-samples.csv", text)
+        documents[f"{key}-croissant"] = croissant.description(board, table, text, runs)
+    for name, document in documents.items():
+        site.add(f"data/{name}.json", canonical_json(document) + "\n")
+
+
 def _extra_pages(board: Board, site: Staging) -> list[str]:
-    """Add a board's plots, its LaTeX table, its images and its pairs; return the names of the latter two's pages."""
+    """Add a board's plots, its images and its pairs; return the names of the latter two's pages."""
     key = board.protocol.key
     site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read_rows)))
-    site.add(f"data/{key}.tex", latex.table(board))
     names = []
     if images := gallery(board):
         names.append(f"images/{key}.html")
@@ -80,6 +140,8 @@ def _extra_pages(board: Board, site: Staging) -> list[str]:
     for pair in comparisons(board, read_rows):
         names.append(f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}")
         site.add(names[-1], pages.compare_page(board, pair))
+    if board.compared:
+        site.add(f"compare/{key}/samples.js", samples_script(board, read_rows))
     return names
 
 
@@ -94,33 +156,37 @@ def _newest(runs: list[StoredRun]) -> ModelEntry:
 
 
 def _views(
-    runs: list[StoredRun], made: list[Board], site: Staging, costs: dict[str, Cost]
+    runs: list[StoredRun], made: list[Board], site: Staging, tallies: dict[str, Tally]
 ) -> list[tuple[Board, list[pages.RunView]]]:
-    """Return a model's runs by board, as its page shows them; their files go to the site, their costs to `costs`."""
+    """Return a model's runs by board, as its page shows them; files go to the site, tallies to `tallies`."""
     groups = []
     for board in made:
         of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
-        views = [_run_view(run, board, site, costs) for run in of_board]
+        views = [_run_view(run, board, site, tallies) for run in of_board]
         views.sort(key=lambda view: (not view.on_board, view.is_floor, view.record.spec.attack.name))
         if views:
             groups.append((board, views))
     return groups
 
 
-def _run_view(run: StoredRun, board: Board, site: Staging, costs: dict[str, Cost]) -> pages.RunView:
+def _run_view(run: StoredRun, board: Board, site: Staging, tallies: dict[str, Tally]) -> pages.RunView:
     record = run.record
     standing = board.by_name[record.entry.name]
     table = read_table(run)
     rows = checked_rows(run, table)
-    costs[record.run_id] = cost(record, rows)
+    tallies[record.run_id] = tally(record, rows)
     site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(table))
     drawn = strips(run, rows)
     if (sprite := draw_sprite(run)) is not None:
         site.add(f"images/{sprite_name(run)}", sprite)
+    if standing.headline_run == run and not standing.remarks:
+        site.add(f"compare/{board.protocol.key}/{record.entry.name}.js", model_script(board, run, rows, drawn))
+    on_board = standing.runs.get(record.spec.attack.name) == run
     return pages.RunView(
         run=run,
         shortfalls=tuple(shortfalls(record, board.engine)),
-        on_board=standing.runs.get(record.spec.attack.name) == run,
+        on_board=on_board,
+        common=standing.common.get(record.spec.attack.name, {}) if on_board else {},
         floor=standing.runs.get(board.floor) if record.spec.attack.name != board.floor else None,
         strips=drawn,
     )

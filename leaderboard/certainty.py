@@ -1,4 +1,4 @@
-"""How certain a board's order is: its models compared on the images that all of them classify correctly."""
+"""How certain a board's order is: its models compared on the images that rank."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from bench.core.store import StoredRun
-from leaderboard.board import Board, Standing, robustness
+from leaderboard.board import Board, Standing, ranking_rows, robustness
 from leaderboard.statistics import Pairs, differences, rank_intervals, tie_groups
 
 FEWEST = 20
@@ -18,7 +18,8 @@ FEWEST = 20
 def with_certainty(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> Board:
     """Return a board that says how certain its order is: intervals of ranks, groups of ties, and all pairs.
 
-    Every model counts with its values under its own strongest attack. Models that cannot be compared stay out.
+    Every model counts with its values under the attack that scores, on the reference set's images; where the protocol
+    names no such set, on those that all compared models classify correctly. Incomparable models stay out.
     """
     compared = board.compared
     if len(compared) < 2:
@@ -36,10 +37,10 @@ def with_certainty(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame])
 
 
 def _values(board: Board, standing: Standing, read_rows: Callable[[StoredRun], pd.DataFrame]) -> pd.Series[float]:
-    """Return the robustness of the images that a model classifies correctly, by sample id."""
-    rows = read_rows(standing.runs[str(standing.strongest)])
-    correct = rows[rows["correct"].astype(bool)].set_index("sample_id")
-    return correct[board.spec.primary_metric] * robustness(board.spec.primary, 1.0)
+    """Return the robustness of a model's images that rank, by sample id."""
+    rows = read_rows(standing.runs[str(standing.headline)])
+    ranking = ranking_rows(board, rows).set_index("sample_id")
+    return ranking[board.spec.primary_metric] * robustness(board.spec.primary, 1.0)
 
 
 def _marked(standing: Standing, groups: dict[str, int], intervals: dict[str, list[int]]) -> Standing:

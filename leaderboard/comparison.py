@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench.core.errors import UsageError
 from bench.core.store import StoredRun
-from leaderboard.board import Board, Standing, robustness
+from leaderboard.board import Board, Standing, ranking_rows, robustness
 from leaderboard.plots import Axis
+from leaderboard.samples import ReadRows
 from leaderboard.statistics import bootstrap_interval
 from leaderboard.strips import Strip, class_name, strips
 
@@ -24,7 +27,7 @@ EXTREMES = 5
 
 @dataclass(frozen=True)
 class Image:
-    """One image under the strongest attack of either model: values of the primary metric, and how they differ."""
+    """One image under the attack that scores either model: values of the primary metric, and how they differ."""
 
     sample_id: str
     label: str
@@ -36,7 +39,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the images that both classify correctly, the one that is higher on the board first."""
+    """Two models on the images that rank, or that both classify correctly; the higher one on the board first."""
 
     first: Standing
     second: Standing
@@ -63,6 +66,21 @@ class Comparison:
         return tuple(i for i in ahead if i.gain > 0), tuple(i for i in behind if i.gain < 0)
 
     @property
+    def data(self) -> dict[str, Any]:
+        """The comparison as numbers alone."""
+        sides = {"model": self.first, "other": self.second}
+        return {
+            **{role: side.entry.name for role, side in sides.items()},
+            **{f"{role}_scored_under": side.headline for role, side in sides.items()},
+            "lead": self.mean,
+            "low": self.interval[0],
+            "high": self.interval[1],
+            "wins": self.wins[0],
+            "losses": self.wins[1],
+            "images": [asdict(image) for image in self.images],
+        }
+
+    @property
     def axes(self) -> tuple[Axis, Axis]:
         """Axes of one scale for the values under either model."""
         values = [value for image in self.images for value in (image.first, image.second)]
@@ -82,30 +100,72 @@ def page_name(first: str, second: str) -> str:
     return f"{first}--{second}.html"
 
 
-def comparisons(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> list[Comparison]:
+def comparisons(board: Board, read_rows: ReadRows) -> list[Comparison]:
     """Return the pairs of the first models of a board that have an image in common."""
-    shown = [(s, s.runs[str(s.strongest)]) for s in board.compared[:MODELS]]
+    shown = [(s, s.runs[str(s.headline)]) for s in board.compared[:MODELS]]
     rows = {s.entry.name: read_rows(run) for s, run in shown}
     drawn = {s.entry.name: {strip.sample_id: strip for strip in strips(run, rows[s.entry.name])} for s, run in shown}
     found = []
     for (first, run), (second, _) in combinations(shown, 2):
-        sides = [rows[standing.entry.name] for standing in (first, second)]
-        images = _images(run, *sides)
+        names = first.entry.name, second.entry.name
+        images = _images(board, run, rows[names[0]], rows[names[1]])
         if images:
-            pictures = [drawn[standing.entry.name] for standing in (first, second)]
+            pictures = [drawn[name] for name in names]
             both = [i for i in images if all(i.sample_id in side for side in pictures)]
             both.sort(key=lambda image: -abs(image.gain))
             shown_twice = tuple((i, pictures[0][i.sample_id], pictures[1][i.sample_id]) for i in both)
-            interval = bootstrap_interval(np.array([image.gain for image in images]))
-            found.append(Comparison(first, second, tuple(images), interval, shown_twice))
+            found.append(Comparison(first, second, tuple(images), _interval(images), shown_twice))
     return found
 
 
-def _images(run: StoredRun, first: pd.DataFrame, second: pd.DataFrame) -> list[Image]:
+def compare(board: Board, first: str, second: str, read_rows: ReadRows) -> Comparison:
+    """Return the comparison of two models of a board, without pictures.
+
+    Raises:
+        UsageError: if one of them cannot be compared, or they have no image in common.
+    """
+    sides = _comparable(board, first), _comparable(board, second)
+    run, other = (side.runs[str(side.headline)] for side in sides)
+    images = _images(board, run, read_rows(run), read_rows(other))
+    if not images:
+        raise UsageError(
+            f"expected images that rank both {first} and {second} under {board.protocol.key}, got none; "
+            "run both over more samples"
+        )
+    return Comparison(*sides, tuple(images), _interval(images), ())
+
+
+def find_board(made: list[Board], models: Iterable[str], protocol: str | None) -> Board:
+    """Return the first board, or that of a protocol, that has all of the models.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    wanted = list(models)
+    for board in made:
+        if protocol in {None, board.protocol.key} and set(wanted) <= set(board.by_name):
+            return board
+    known = "; ".join(f"{board.protocol.key}: {', '.join(board.by_name)}" for board in made)
+    raise UsageError(f"expected a board that has {', '.join(wanted)}, got {known}; make records with `bench run`")
+
+
+def _comparable(board: Board, name: str) -> Standing:
+    standing = board.by_name[name]
+    if standing.headline is None or standing.remarks:
+        why = "; ".join(standing.remarks) or "no score"
+        raise UsageError(f"expected a model that can be compared under {board.protocol.key}, got {name}: {why}")
+    return standing
+
+
+def _interval(images: list[Image]) -> tuple[float, float]:
+    return bootstrap_interval(np.array([image.gain for image in images]))
+
+
+def _images(board: Board, run: StoredRun, first: pd.DataFrame, second: pd.DataFrame) -> list[Image]:
     spec = run.record.spec
     metric = spec.primary_metric
     columns = ["sample_id", "label", metric]
-    sides = [side.loc[side["correct"].astype(bool), columns].dropna() for side in (first, second)]
+    sides = [ranking_rows(board, side)[columns].dropna() for side in (first, second)]
     merged = sides[0].merge(sides[1][["sample_id", metric]], on="sample_id", suffixes=("_first", "_second"))
     images = [
         Image(str(name), class_name(run.record, int(label)), a, b, robustness(spec.primary, a - b))

@@ -1,4 +1,4 @@
-"""The showcase images under the strongest attack of each of a board's first models."""
+"""The showcase images under the attack that scores each of a board's first models."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def _exhibits(board: Board) -> list[Exhibit]:
 
 
 def _shown(board: Board) -> dict[str, StoredRun]:
-    strongest = [(s.entry.name, s.runs[s.strongest]) for s in board.standings if s.strongest is not None]
-    return dict([(name, run) for name, run in strongest if run.record.showcase][:MODELS])
+    scored = [(s.entry.name, s.headline_run) for s in board.standings if s.headline_run is not None]
+    return dict([(name, run) for name, run in scored if run.record.showcase][:MODELS])
 
 
 def _left(board: Board, exhibit: Exhibit) -> float:

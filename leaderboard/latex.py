@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from bench.core.entry import ModelEntry
 from bench.core.records import Summary
 from leaderboard.board import Board, Standing
 
@@ -30,8 +33,13 @@ def table(board: Board) -> str:
 
 def bibliography(boards: list[Board]) -> str:
     """Return the citations of all models on the boards, each once, in the order of the models' names."""
-    entries = {s.entry.name: s.entry.citation.strip() for board in boards for s in board.standings}
-    return "\n\n".join(dict.fromkeys(text for _, text in sorted(entries.items()) if text)) + "\n"
+    return citations(standing.entry for board in boards for standing in board.standings)
+
+
+def citations(entries: Iterable[ModelEntry]) -> str:
+    """Return the citations of models, each once, in the order of the models' names."""
+    by_name = {entry.name: entry.citation.strip() for entry in entries}
+    return "\n\n".join(dict.fromkeys(text for _, text in sorted(by_name.items()) if text)) + "\n"
 
 
 def escaped(text: str) -> str:

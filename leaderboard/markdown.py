@@ -7,8 +7,7 @@ from pathlib import Path
 from bench.core.entry import MeasuredAccuracy
 from bench.core.errors import UsageError
 from bench.core.records import Summary
-from bench.core.store import StoredRun
-from leaderboard.board import Board, Standing, boards, summary_of
+from leaderboard.board import Board, Standing, boards
 from leaderboard.rows import read_runs
 
 
@@ -37,19 +36,16 @@ def _table(board: Board) -> str:
     samples = {(run.record.samples, run.record.spec.samples.of) for s in board.standings for run in s.runs.values()}
     counts = ", ".join(f"{count} of {total}" for count, total in sorted(samples))
     body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"`{board.protocol.key}`, {counts} samples; mean [95 % bootstrap interval] over the correct ones\n\n{body}"
+    over = "those that the reference set classifies correctly" if board.sample_set == "common" else "the correct ones"
+    return f"`{board.protocol.key}`, {counts} samples; mean [95 % bootstrap interval] over {over}\n\n{body}"
 
 
 def _row(board: Board, standing: Standing) -> list[str]:
-    entry, runs = standing.entry, standing.runs
+    entry = standing.entry
     cells = [f"`{entry.name}`", _plain(entry.training.method), *_accuracies(entry.accuracy)]
-    cells += [_interval(_summary(runs.get(attack), metric)) for attack in board.attacks for metric in board.metrics]
-    strongest = runs[standing.strongest].record if standing.strongest is not None else None
-    return [*cells, str(strongest.correct) if strongest else "", str(strongest.infeasible) if strongest else ""]
-
-
-def _summary(run: StoredRun | None, metric: str) -> Summary | None:
-    return None if run is None else summary_of(run, metric)
+    cells += [_interval(standing.summary(attack, metric)) for attack in board.attacks for metric in board.metrics]
+    scored = None if standing.headline_run is None else standing.headline_run.record
+    return [*cells, str(scored.correct) if scored else "", str(scored.infeasible) if scored else ""]
 
 
 def _accuracies(measured: MeasuredAccuracy | None) -> list[str]:

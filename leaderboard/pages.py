@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,16 +19,21 @@ from bench.core.store import StoredRun
 from leaderboard.attack import Campaign
 from leaderboard.board import Board, Standing
 from leaderboard.comparison import Comparison, page_name
+from leaderboard.croissant import FIELDS
 from leaderboard.exhibit import Exhibit
-from leaderboard.export import PAIR_COLUMNS, STANDING_COLUMNS
-from leaderboard.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores
-from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS
+from leaderboard.export import SCHEMA, TABLES
+from leaderboard.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores, sweeps
+from leaderboard.samples import MEANINGS as SETS
+from leaderboard.samples import SampleSetName
 from leaderboard.strips import Strip
 from leaderboard.sweeps import KNOBS, Curve
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 )
+CONTROLS = ("infidelity", "insertion", "deletion", "gini", "entropy")
+"""Metrics of faithfulness and of sparsity: those of them that a protocol has are columns of its board."""
+
 DASH = "\N{EN DASH}"
 FOLDER = Path(__file__).parent
 
@@ -40,6 +45,8 @@ class RunView:
     run: StoredRun
     shortfalls: tuple[str, ...]
     on_board: bool
+    common: Mapping[str, Summary]
+    """Per metric, the mean over the reference set's images, where the board has such a set."""
     floor: StoredRun | None
     strips: list[Strip]
 
@@ -52,6 +59,12 @@ class RunView:
     def is_floor(self) -> bool:
         """Whether the run's attack is the protocol's floor."""
         return self.record.spec.attack.name == self.record.spec.protocol.floor
+
+    @property
+    def summaries(self) -> dict[SampleSetName, Mapping[str, Summary]]:
+        """The means per sample set that there is, the one that ranks first."""
+        own: dict[SampleSetName, Mapping[str, Summary]] = {"common": self.common} if self.common else {}
+        return own | self.record.summaries
 
     @property
     def short_id(self) -> str:
@@ -77,8 +90,18 @@ def plots_page(board: Board, curves: Curves | None) -> str:
         "ranks": ranks(board),
         "curves": curves,
         "heat": heat(board),
+        "sweeps": sweeps(board),
     }
     return _render("plots.html", root="../", board=board, **drawn)
+
+
+def choice_page(boards: list[Board], made: set[str]) -> str:
+    """Return the page on which readers choose models to compare; `made` names the pages of pairs that there are."""
+    pairs = {
+        board.protocol.key: sorted(n for n in made if n.startswith(f"compare/{board.protocol.key}/"))
+        for board in boards
+    }
+    return _render("choice.html", root="", boards=boards, pairs=pairs)
 
 
 def compare_page(board: Board, pair: Comparison) -> str:
@@ -96,20 +119,16 @@ def sweep_drawing(curves: Sequence[Curve]) -> str:
     return _render("sweeps.svg", panels=[panel(curve) for curve in curves])
 
 
-def attack_page(attack: str, campaigns: list[Campaign]) -> str:
-    """Return the page of an attack."""
-    return _render("attack.html", root="../", attack=attack, campaigns=campaigns)
+def attack_page(attack: str, campaigns: list[Campaign], definition: str) -> str:
+    """Return the page of an attack; `definition` is what it says of itself, or nothing."""
+    return _render("attack.html", root="../", attack=attack, campaigns=campaigns, definition=definition)
 
 
 def about_page(boards: list[Board]) -> str:
     """Return the page that says how a number is made."""
-    tables = {
-        "data/standings.csv": STANDING_COLUMNS,
-        "data/pairs.csv": PAIR_COLUMNS,
-        "data/leaderboard.csv": RUN_COLUMNS,
-        "data/rows/<run>.csv": SAMPLE_COLUMNS,
-    }
-    return _render("about.html", root="", boards=boards, tables=tables)
+    tables = {f"data/{name}": columns for name, columns in TABLES.items()}
+    tables["data/<protocol>-samples.csv"] = {name: meaning for name, (_, meaning) in FIELDS.items()}
+    return _render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
 
 
 def command(record: RunRecord) -> str:
@@ -132,6 +151,17 @@ def command(record: RunRecord) -> str:
         for name, value in sorted(spec.attack.params.items()):
             words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
     return shlex.join(words)
+
+
+def _controls(board: Board) -> list[MetricSpec]:
+    """Return the metrics that keep robustness from being read alone: is the map faithful, is it sparse."""
+    return [metric for name in CONTROLS for metric in board.spec.metrics if metric.name == name]
+
+
+def _measured(board: Board, accuracy: str) -> bool:
+    """Say whether any model of a board has a measured accuracy of a kind."""
+    entries = [standing.entry for standing in board.standings]
+    return any(e.accuracy is not None and getattr(e.accuracy, accuracy) is not None for e in entries)
 
 
 def _axis(board: Board) -> tuple[float, float]:
@@ -238,6 +268,8 @@ def _environment() -> jinja2.Environment:
         "axis_of": _axis_of,
         "bar": _bar,
         "command": command,
+        "controls": _controls,
+        "measured": _measured,
         "direction": _direction,
         "page_name": page_name,
         "panel": panel,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.core.store import StoredRun
-from leaderboard.board import Board, Standing, robustness
-from leaderboard.sweeps import Curve
+from leaderboard.board import Board, Standing, ranking_rows, robustness
+from leaderboard.sweeps import Curve, Knob
 from leaderboard.sweeps import Point as SweepPoint
 
 Floats = npt.NDArray[np.float64]
@@ -113,6 +114,18 @@ class Panel:
         return "M" + "L".join(f"{x:g} {self.y.at(point.mean):g}" for x, point in self.points)
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """Robustness against the value of one knob, a line per model."""
+
+    knob: Knob
+    attack: str
+    x: Axis
+    y: Axis
+    lines: tuple[tuple[str, Curve, str], ...]
+    """Model, its curve, and the `d` of the curve's path."""
+
+
 def axis(values: Iterable[float], start: float, end: float) -> Axis:
     """Return an axis that holds the values with some air around them."""
     known = list(values)
@@ -161,11 +174,11 @@ def ranks(board: Board) -> list[Interval]:
 
 
 def distribution(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> Curves | None:
-    """Return, per model, the distribution over images of the primary metric under the strongest attack."""
+    """Return, per model, the distribution over images of the primary metric under the attack that scores."""
     curves: dict[str, Floats] = {}
     for standing in board.compared[:LINES]:
-        rows = read_rows(standing.runs[str(standing.strongest)])
-        values = rows.loc[rows["correct"].astype(bool), board.spec.primary_metric].dropna()
+        rows = ranking_rows(board, read_rows(standing.runs[str(standing.headline)]))
+        values = rows[board.spec.primary_metric].dropna()
         curves[standing.entry.name] = np.quantile(values.to_numpy(float), QUANTILES)
     if not curves:
         return None
@@ -179,6 +192,28 @@ def panel(curve: Curve) -> Panel:
     ends = [end for p in curve.points for end in (p.summary.low, p.mean, p.summary.high) if end is not None]
     columns = np.linspace(80, 330, len(curve.points)).round(1).tolist()
     return Panel(curve, axis(ends, 160, 12), tuple(zip(columns, curve.points, strict=True)))
+
+
+def sweeps(board: Board) -> list[Sweep]:
+    """Return the audited models' curves, one plot per attack and knob, the first models of the board in each."""
+    groups: dict[tuple[str, Knob], list[tuple[str, Curve]]] = defaultdict(list)
+    for standing in board.standings:
+        for curve in standing.sweeps:
+            groups[curve.attack, curve.knob].append((standing.entry.name, curve))
+    made = []
+    for (attack, knob), curves in sorted(groups.items()):
+        shown = curves[:LINES]
+        points = [point for _, curve in shown for point in curve.points]
+        x = axis([point.value for point in points], 56, 620)
+        ends = [(point.mean, point.summary.low, point.summary.high) for point in points]
+        y = axis([value for end in ends for value in end if value is not None], 330, 14)
+        lines = tuple((name, curve, _line(x, y, curve)) for name, curve in shown)
+        made.append(Sweep(knob, attack, x, y, lines))
+    return made
+
+
+def _line(x: Axis, y: Axis, curve: Curve) -> str:
+    return "M" + "L".join(f"{x.at(point.value):g} {y.at(point.mean):g}" for point in curve.points)
 
 
 def heat(board: Board) -> list[tuple[Standing, list[tuple[str, float | None, int | None]]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -59,11 +60,38 @@ def bootstrap_interval(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def bootstrap_intervals(values: Floats) -> Floats:
+    """Return the same for each column.
+
+    Args:
+        values: (N, M), NaN where undefined: such values are left out of each resample's mean.
+    Returns:
+        (M, 2). NaN for a column without a defined value.
+    """
+    if not values.size:
+        return np.full((values.shape[1], 2), np.nan)
+    known = ~np.isnan(values)
+    weights = _resamples(len(values))
+    with np.errstate(invalid="ignore"):
+        means = (weights @ np.where(known, values, 0.0)) / (weights @ known.astype(np.float64))
+    ends = np.full((values.shape[1], 2), np.nan)
+    some = known.any(axis=0)
+    drawn = means[:, some]
+    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # the former is many times slower
+    ends[some] = quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0).T
+    return ends
+
+
 def _resampled_means(values: Floats) -> Floats:
-    n = len(values)
-    weights = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means: Floats = weights @ values / n
+    means: Floats = _resamples(len(values)) @ values / len(values)
     return means
+
+
+@lru_cache(maxsize=2)
+def _resamples(n: int) -> Floats:
+    """Return (RESAMPLES, n) counts of how often each image is drawn; floats, as those are multiplied fast."""
+    drawn = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return drawn.astype(np.float64)
 
 
 def differences(values: Floats) -> Differences:

@@ -55,6 +55,7 @@ def model_entry(name: str = "art-wrn28", **changes: Any) -> ModelEntry:
 def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) -> RunSpec:
     """A spec; `changes` replace top-level fields."""
     protocol, floor = changes.pop("protocol", "cifar10-linf8"), changes.pop("protocol_floor", "random-noise")
+    reference = changes.pop("protocol_reference", ())
     fields: dict[str, Any] = {
         "engine": 1,
         "protocol": {
@@ -63,6 +64,7 @@ def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) 
             "sha256": sha256_of(protocol.encode()),
             "rankable": "smoke" not in protocol,
             "floor": floor,
+            "reference": reference,
         },
         "model": {
             "name": entry.name,
@@ -143,7 +145,7 @@ def rows_of(spec: RunSpec, robustness: float, seed: int) -> pd.DataFrame:
             "map_contrast": 0.9,
             "map_repeatable": True,
             "probabilities": False,
-            **{metric.name: values[metric.name] for metric in spec.metrics},
+            **{metric.name: values.get(metric.name, confidence) for metric in spec.metrics},
         }
     )
 
@@ -198,12 +200,16 @@ def store_run(
     flags: tuple[Flag, ...] = (),
     spec_changes: Mapping[str, Any] | None = None,
     record_changes: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Any] | None = None,
 ) -> StoredRun:
-    """File a run of `entry` under `attack`; its showcase holds the given images as its first samples."""
+    """File a run of `entry` under `attack`; its showcase holds the given images as its first samples.
+
+    `columns` replace or add columns of the rows.
+    """
     entry = entry or model_entry()
     spec = run_spec(entry, attack, **(spec_changes or {}))
     seed = int(spec.run_id[:8], 16)
-    rows = rows_of(spec, robustness, seed)
+    rows = rows_of(spec, robustness, seed).assign(**(columns or {}))
     encoded, sheet = rows_to_parquet(rows), showcase_of(showcase, robustness, seed) if showcase else None
     fields: dict[str, Any] = {
         "run_id": spec.run_id,

@@ -80,7 +80,7 @@ def test_a_large_board_has_pages_for_the_pairs_of_its_first_models(tmp_path: Pat
 
 
 def test_latex_says_what_the_board_says_and_keeps_hostile_text_from_acting(tmp_path: Path) -> None:
-    hostile = r"\input{/etc/passwd} 50% & $x_1^2$ #{~}" + "\n\\\\"
+    hostile = r"\input{/etc/passwd} 50% & $x_1^2$ #{~} \\\\"
     entry = model_entry("one", training={"method": hostile}, citation="@misc{one, title={One}}")
     store_run(tmp_path, entry, robustness=0.4)
     store_run(tmp_path, model_entry("two", citation="@misc{one, title={One}}"), robustness=0.7)

@@ -85,6 +85,7 @@ class MeasuredAccuracy(Strict):
     images: int = Field(ge=1)
     clean: Share
     pgd40: Share | None = Field(default=None, description="L-infinity PGD of 40 steps of epsilon / 4, random start")
+    autoattack: Share | None = Field(default=None, description="under AutoAttack, standard version, same radius")
     epsilon: PixelFraction = Field(default="8/255", validate_default=True, description="radius of that PGD")
 
 

@@ -110,6 +110,10 @@ class Protocol(Strict):
     shard_size: int = Field(ge=1)
     seed: int = Field(ge=0)
     precision: Literal["float32", "float64"] = "float32"
+    reference: tuple[Name, ...] = Field(
+        default=(),
+        description="registered models whose common correct images rank; no controls; frozen as all else is",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -89,6 +89,9 @@ class ProtocolSpec(Strict):
     sha256: Sha256
     rankable: bool
     floor: Name = Field(description="the attack without knowledge that every other attack must beat")
+    reference: tuple[Name, ...] = Field(
+        default=(), description="models whose common correct images rank; changes no number of a run, so no run_id"
+    )
 
     @property
     def key(self) -> str:
@@ -143,9 +146,11 @@ class RunSpec(Strict):
         return self._hash(frozenset({"metrics", "samples"}))
 
     def _hash(self, without: frozenset[str]) -> str:
-        # A field that came later counts only where it is used, so that earlier runs keep their names.
+        # A field that came later counts only where it is used, so that earlier runs keep their names; the reference set
+        # ranks, and changes no number.
         unused = {"crafted_on"} if self.crafted_on is None else set()
-        content = self.model_dump(mode="json", exclude={*without, *unused})
+        exclude: dict[str, Any] = dict.fromkeys((*without, *unused), True) | {"protocol": {"reference"}}
+        content = self.model_dump(mode="json", exclude=exclude)
         if without:
             content["selected_by"] = [m.model_dump(mode="json") for m in self.metrics if m.name == self.primary_metric]
             content["samples"] = self.samples.sha256
@@ -206,3 +211,15 @@ class RunRecord(Strict):
     )
     showcase: tuple[str, ...] = Field(default=(), description="sample ids of the showcase PNG's rows")
     showcase_sha256: Sha256 | None = None
+
+
+class Confirmation(Strict):
+    """Somebody ran the same spec again, and this is how the two runs differ; filed beside the record."""
+
+    run_id: Sha256
+    rows_sha256: Sha256 = Field(description="of the rows that are confirmed")
+    again_sha256: Sha256 = Field(description="of the rows of the second run")
+    images: int = Field(ge=1)
+    mean_difference: float = Field(description="of the primary metric, second run minus first")
+    largest_difference: float = Field(ge=0, description="of the primary metric, over the images")
+    environment: Environment = Field(description="of the second run")

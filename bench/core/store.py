@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, sha256_of, write_atomic
-from bench.core.records import RunRecord, RunSpec
+from bench.core.records import Confirmation, RunRecord, RunSpec
 
 
 class StoredRun(NamedTuple):
@@ -32,6 +32,32 @@ class StoredRun(NamedTuple):
         """The PNG of the showcase samples; it exists if the record names a checksum of it."""
         return self.path.with_suffix(".png")
 
+    @property
+    def confirmation_path(self) -> Path:
+        """The note that a second run agrees, where there is one."""
+        return self.path.with_suffix(".confirmed")
+
+    def confirmation(self) -> Confirmation | None:
+        """Read the note that a second run agrees; None where there is none.
+
+        Raises:
+            IntegrityError: if it is no such note, or speaks of other rows.
+        """
+        if not self.confirmation_path.exists():
+            return None
+        try:
+            note = Confirmation.model_validate_json(self.confirmation_path.read_bytes())
+        except ValidationError as error:
+            came = error.errors()[0]["msg"]
+            raise IntegrityError(
+                f"expected a note of a second run in {self.confirmation_path}, got: {came}; delete it"
+            ) from None
+        if (note.run_id, note.rows_sha256) != (self.record.run_id, self.record.rows_sha256):
+            raise IntegrityError(
+                f"expected {self.confirmation_path} to confirm the rows of {self.path}, got others; delete it"
+            )
+        return note
+
     def rows(self) -> pd.DataFrame:
         """Read the rows.
 
@@ -41,10 +67,10 @@ class StoredRun(NamedTuple):
         rows: pd.DataFrame = self.table().to_pandas(use_threads=False)
         return rows
 
-    def table(self) -> pa.Table:
-        """Read the rows as they are stored, checked as `rows` checks them."""
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """Read the rows as they are stored, checked as `rows` checks them; only some columns, where they are named."""
         content = pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))
-        return pq.ParquetFile(content).read(use_threads=False)
+        return pq.ParquetFile(content).read(columns, use_threads=False)
 
     def showcase(self) -> bytes | None:
         """Read the showcase PNG, checked as the rows are; None where the record has none."""
@@ -66,7 +92,7 @@ class StoredRun(NamedTuple):
 
 
 class Store:
-    """`<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png}`; equal specs meet in one file."""
+    """`<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png,confirmed}`; equal specs meet in one file."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

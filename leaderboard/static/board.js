@@ -2,7 +2,7 @@
 (function () {
   "use strict";
 
-  var MOST = 100; // rows that are shown before somebody asks for all: a browser lays out more too slowly to sort
+  var MOST = 60; // rows that are shown before somebody asks for all: a browser lays out more too slowly to sort
 
   function list(nodes) { return Array.prototype.slice.call(nodes); }
 
@@ -38,7 +38,6 @@
         if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.index - b.index;
         return sign * ((a.key > b.key) - (a.key < b.key)) || a.index - b.index;
       });
-    board.body.append.apply(board.body, sorted.map(function (item) { return item.row; }));
     board.order = sorted.map(function (item) { return item.row; });
     board.headers.forEach(function (other) { other.removeAttribute("aria-sort"); });
     header.setAttribute("aria-sort", direction);
@@ -54,6 +53,7 @@
         var now = header.getAttribute("aria-sort");
         var next = now ? (now === "ascending" ? "descending" : "ascending") : header.getAttribute("data-first");
         sort(board, header, next);
+        board.body.replaceChildren(); // moving rows within a table is slower than taking them out and putting them in
         board.state.sort = name(header);
         changed(board, "order", next);
       });
@@ -63,13 +63,18 @@
 
   // ---- filters and columns: each is an entry of the state, and the state is in the address ------------------------
 
-  function flags(row) { return list(row.querySelectorAll("[data-flag]")).map(function (chip) { return chip.getAttribute("data-flag"); }); }
+  function flags(row) {
+    var found = list(row.querySelectorAll("[data-flag]")).map(function (chip) { return chip.getAttribute("data-flag"); });
+    return found.length ? found : ["none"];
+  }
+
+  function badges(row) { return list(row.querySelectorAll("[data-badge]")).map(function (chip) { return chip.textContent; }); }
 
   function filtersOf(board) {
     var filters = board.headers.filter(function (header) { return header.hasAttribute("data-filter"); }).map(function (header) {
       return { name: name(header), of: function (row) { return [text(row, header.cellIndex)]; } };
     });
-    filters.push({ name: "Flag", of: function (row) { var found = flags(row); return found.length ? found : ["none"]; } });
+    filters.push({ name: "Flag", of: function (row) { return row.flags; } }, { name: "Badge", of: function (row) { return row.badges; } });
     return filters.filter(function (filter) {
       var values = {};
       board.rows.forEach(function (row) { filter.of(row).forEach(function (value) { values[value] = true; }); });
@@ -85,8 +90,10 @@
         && board.filters.every(function (filter) { var wanted = board.state[filter.name]; return !wanted || filter.of(row).indexOf(wanted) >= 0; });
     });
     var shown = board.state.rows === "all" ? found : found.slice(0, MOST);
-    board.rows.forEach(function (row) { row.hidden = true; });
-    shown.forEach(function (row) { row.hidden = false; });
+    var present = board.body.rows;
+    if (present.length !== shown.length || shown.some(function (row, place) { return present[place] !== row; })) {
+      board.body.replaceChildren.apply(board.body, shown); // a row that is not shown is not in the page: hidden ones cost layout
+    }
     board.more.hidden = shown.length === found.length;
     board.more.textContent = "Show all " + found.length;
     var total = board.rows.length + (board.rows.length === 1 ? " model" : " models");
@@ -158,7 +165,11 @@
       rows: list(table.tBodies[0].rows), headers: list(table.tHead.rows[0].cells)
     };
     board.order = board.rows;
-    board.rows.forEach(function (row) { row.words = row.textContent.toLowerCase(); });
+    board.rows.forEach(function (row) {
+      row.words = row.textContent.toLowerCase();
+      row.flags = flags(row);
+      row.badges = badges(row);
+    });
     board.more = make("button", { type: "button", className: "quiet button" });
     board.more.addEventListener("click", function () {
       changed(board, "rows", "all");
@@ -192,10 +203,13 @@
     var label = container.getAttribute("data-label");
     var filter = { name: label, of: function (item) { return [item.getAttribute("data-class")]; } };
     filter.values = Array.from(new Set(items.map(function (item) { return filter.of(item)[0]; }))).sort();
-    var state = { id: "images", state: {}, filters: [filter] };
+    if (filter.values.length < 2) return;
+    var state = { id: container.getAttribute("data-id"), state: {}, filters: [filter] };
     recall(state);
     function show() {
-      items.forEach(function (item) { item.hidden = Boolean(state.state[label]) && filter.of(item)[0] !== state.state[label]; });
+      var wanted = state.state[label];
+      items.forEach(function (item) { item.hidden = Boolean(wanted) && filter.of(item)[0] !== wanted; });
+      if (wanted) list(container.querySelectorAll("details.more")).forEach(function (more) { more.open = true; });
     }
     var control = choice(state, filter);
     control.querySelector("select").addEventListener("change", show);

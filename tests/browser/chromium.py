@@ -29,7 +29,12 @@ window.addEventListener("load", function () {
 
 
 def visit(
-    site: Path, script: str, page: str = "index.html", query: dict[str, str] | None = None, width: int = 1280
+    site: Path,
+    script: str,
+    page: str = "index.html",
+    query: dict[str, str] | None = None,
+    width: int = 1280,
+    options: tuple[str, ...] = (),
 ) -> Any:
     """Open a page and return what the script returns; a message of the console or an error of the script fails."""
     probe = site / "static" / "probe.js"
@@ -38,7 +43,7 @@ def visit(
     root = "../" * page.count("/")
     probed = site / page.replace(".html", "-probed.html")
     probed.write_text(original.replace("</head>", f'<script src="{root}static/probe.js"></script></head>'), "utf-8")
-    dom, messages = _open(probed, query or {}, [f"--window-size={width},900"])
+    dom, messages = _open(probed, query or {}, [f"--window-size={width},900", *options])
     assert not messages, messages
     found = json.loads(unescape(re.findall(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)[0]))
     assert "error" not in found, found["error"]
@@ -47,7 +52,8 @@ def visit(
 
 def _open(page: Path, query: dict[str, str], options: list[str]) -> tuple[str, list[str]]:
     address = f"{page.resolve().as_uri()}?{urlencode(query)}"
-    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-quic", "--disable-component-update", "--disable-sync"]  # fmt: skip
     with tempfile.TemporaryDirectory() as profile:
         command = [str(CHROMIUM), *quiet, f"--user-data-dir={profile}", "--enable-logging=stderr", *options]
         done = subprocess.run(

@@ -1,0 +1,24 @@
+"""`bench cite`: the BibTeX of models, or of all models with records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def cite(models: tuple[str, ...], results: Path) -> None:
+    """Print the BibTeX of registered models, or of every model with records in RESULTS if none is named."""
+    from bench import registry
+    from leaderboard.board import boards
+    from leaderboard.latex import bibliography, citations
+    from leaderboard.rows import read_runs
+
+    if models:
+        entries = [registry.load("models", name.removeprefix("hub:")) for name in models]
+        click.echo(citations(entries), nl=False)
+    else:
+        click.echo(bibliography(boards(read_runs(results))), nl=False)

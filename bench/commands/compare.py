@@ -1,0 +1,63 @@
+"""`bench compare`: models of a board, image by image, as its page shows them."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from bench import terminal
+
+if TYPE_CHECKING:
+    from leaderboard.comparison import Comparison
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL MODEL [MODEL [MODEL]]")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--protocol", metavar="NAME", help="Whose records; default: the first board that has all the models.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_json: bool) -> None:
+    """Compare two to four models image by image, each under the attack that scores it.
+
+    The lead is the mean of the paired differences in robustness, with its 95 % interval (paired bootstrap).
+    """
+    from bench.core.errors import UsageError
+    from leaderboard.board import boards
+    from leaderboard.comparison import compare as of_pair
+    from leaderboard.comparison import find_board
+    from leaderboard.rows import read_rows, read_runs
+
+    names = [name.removeprefix("hub:") for name in dict.fromkeys(models)]
+    if not 2 <= len(names) <= 4:
+        raise UsageError(f"expected two to four models to compare, got {len(names)}; name them")
+    board = find_board(boards(read_runs(results)), names, protocol)
+    found = [of_pair(board, first, second, read_rows) for first, second in combinations(names, 2)]
+    if as_json:
+        click.echo(json.dumps([{"protocol": board.protocol.key, **pair.data} for pair in found]))
+    else:
+        _show(board.protocol.key, board.spec.primary_metric, found)
+
+
+def _show(protocol: str, metric: str, found: list[Comparison]) -> None:
+    table = Table(
+        "pair", "lead", "95 % interval", "more robust on", title=f"{protocol}: {metric}", title_justify="left"
+    )
+    for pair in found:
+        low, high = pair.interval
+        table.add_row(
+            f"{pair.first.entry.name} over {pair.second.entry.name}",
+            f"{pair.mean:+.3f}",
+            f"[{low:+.3f}, {high:+.3f}]",
+            f"{pair.wins[0]}, {pair.wins[1]} of {len(pair.images)}",
+        )
+    terminal.out.print(table)
+    if len(found) == 1:
+        for leader, images in zip((found[0].first, found[0].second), found[0].extremes, strict=True):
+            for image in images:
+                where = f"{image.sample_id} ({image.label})"
+                terminal.out.print(f"{leader.entry.name} leads on {where}: {abs(image.gain):.3f}", markup=False)

@@ -1,0 +1,28 @@
+"""`bench export`: a file that the leaderboard offers for download, without building its pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("name", metavar="FILE", default="standings.csv")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file in place of stdout.")
+def export(name: str, results: Path, out: Path | None) -> None:
+    """Write a file of the site's data folder, byte for byte.
+
+    FILE is standings.csv (a line per model), pairs.csv (per pair), leaderboard.csv (per run, sample set and metric),
+    leaderboard.json (everything), models.bib or <protocol>.tex.
+    """
+    from bench.core.files import write_atomic
+    from leaderboard.build import exported
+
+    content = exported(results, name)
+    if out is None:
+        click.echo(content, nl=False)
+    else:
+        write_atomic(out, content)
+        click.echo(f"{out}: {len(content)} bytes", err=True)

@@ -1,0 +1,32 @@
+"""`bench validate`: what a pull request with a model or records must be, before anybody reads it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.option("--base", metavar="COMMIT", help="Also check what changed since COMMIT: records are write-once.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+def validate(results: Path, base: str | None, as_json: bool) -> None:
+    """Check entries and RESULTS as the repository takes them.
+
+    Every entry: schema, and the hash and size of embedded weights. Every record: schema, place, hashes, sample ids,
+    means and intervals computed again from the rows. Across both: no weights under two names, no run filed twice, every
+    record's model registered. With --base: no record, weights or protocol changed or removed.
+    """
+    from bench.terminal import show_checks
+    from bench.validation import validate as check
+
+    checks = check(results, base)
+    if as_json:
+        click.echo(json.dumps([one._asdict() for one in checks]))
+    else:
+        show_checks(checks)
+    if codes := [one.exit_code for one in checks if not one.ok]:
+        sys.exit(max(codes))

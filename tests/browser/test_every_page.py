@@ -1,0 +1,150 @@
+"""Every kind of page in a browser: nothing comes from elsewhere, no script is needed to read, axe finds nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.core.records import Flag
+from leaderboard.build import build
+from tests.browser.axe import AXE, SCRIPT
+from tests.browser.chromium import visit
+from tests.factories import model_entry, store_run
+
+BOARD = "cifar10-linf8-v1"
+REFERENCE = ("natural-wrn28", "pgd-wrn28")
+ROBUSTNESS = {"natural-wrn28": 0.2, "pgd-wrn28": 0.5, "art-wrn28": 0.8}
+IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in range(3)]
+PAGES = [
+    "index.html",
+    "about.html",
+    "compare.html",
+    "models/art-wrn28.html",
+    "attacks/auto.html",
+    f"plots/{BOARD}.html",
+    f"images/{BOARD}.html",
+    f"compare/{BOARD}/art-wrn28--pgd-wrn28.html",
+]
+DARK = ("--blink-settings=preferredColorScheme=0",)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pages")
+    spec: dict[str, Any] = {"protocol_reference": REFERENCE}
+    for name, robustness in ROBUSTNESS.items():
+        entry, flags = model_entry(name), (Flag(name="infeasible-share", detail="so"),)
+        winners = {"winner": ["ifia-topk", "cosine"] * 20}
+        store_run(root / "results", entry, "auto", robustness=robustness, spec_changes=spec, flags=flags,
+                  showcase=IMAGES, columns=winners)  # fmt: skip
+        for attack, gain in (("ifia-topk", 0.05), ("random-noise", 0.1)):
+            store_run(root / "results", entry, attack, robustness=robustness + gain, spec_changes=spec)
+        for epsilon in (4, 16):
+            swept = spec | {"on_protocol": False, "threat": {"norm": "linf", "epsilon": f"{epsilon}/255"}}
+            store_run(root / "results", entry, robustness=robustness + 0.5 / epsilon, spec_changes=swept)
+    control = model_entry("constant", control=True)
+    store_run(root / "results", control, "auto", robustness=0.9, spec_changes=spec)
+    store_run(root / "results", model_entry("digits", dataset="mnist"), spec_changes={"protocol": "mnist-smoke"})
+    build(root / "results", root / "site")
+    return root / "site"
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core: `npm install axe-core` here, or BENCH_AXE names its folder")
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("width", "options"), [(1280, ()), (500, DARK)])
+def test_axe_finds_nothing(site: Path, page: str, width: int, options: tuple[str, ...]) -> None:
+    assert AXE is not None
+    script = AXE.read_text(encoding="utf-8") + SCRIPT
+    assert visit(site, script, page=page, width=width, options=options) == []
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core")
+def test_axe_would_find_something_and_dark_is_dark(site: Path) -> None:
+    assert AXE is not None
+    planted = 'document.querySelector("main").append(document.createElement("input"));'
+    assert [one.split(":")[0] for one in visit(site, AXE.read_text(encoding="utf-8") + planted + SCRIPT)] == ["label"]
+    assert visit(site, 'return matchMedia("(prefers-color-scheme: dark)").matches;', options=DARK)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Path, page: str) -> None:
+    script = """return [document.documentElement.scrollWidth <= window.innerWidth,
+      performance.getEntriesByType("resource").every(function (entry) { return entry.name.startsWith("file:"); })];"""
+    assert visit(site, script, page=page, width=500) == [True, True]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_complete_without_their_scripts(site: Path, page: str, tmp_path: Path) -> None:
+    shutil.copytree(site, tmp_path / "site")
+    bare = re.sub(r"<script.*?</script>", "", (site / page).read_text(encoding="utf-8"))
+    (tmp_path / "site" / page).write_text(bare, encoding="utf-8")
+    script = """return [document.querySelectorAll("button, input, select").length,
+      Array.from(document.querySelectorAll(".sortable")).map(function (table) { return table.tBodies[0].rows.length; }),
+      Array.from(document.querySelectorAll("main table, main figure, main p")).filter(function (node) {
+        return !node.offsetWidth && !node.closest("details:not([open]), [hidden]"); }).length];"""
+    controls, rows, unseen = visit(tmp_path / "site", script, page=page)
+    assert (controls, unseen) == (0, 0)
+    assert rows == ([4, 1] if page == "index.html" else [])
+
+
+def test_two_to_four_models_are_compared_on_the_images_they_share(site: Path) -> None:
+    script = """return new Promise(function (resolve) { setTimeout(function () {
+      var cells = Array.from(document.querySelectorAll(".duel-output tbody")[0].rows);
+      resolve({ pairs: cells.map(function (row) { return row.cells[0].textContent; }),
+        leads: cells.map(function (row) { return row.cells[1].textContent; }),
+        strips: document.querySelectorAll("#duel-images .strip").length,
+        told: document.querySelector(".duel-output .note").textContent }); }, 500); });"""
+    query = {"compare.board": BOARD, "compare.models": "art-wrn28~pgd-wrn28~natural-wrn28"}
+    seen = visit(site, script, page="compare.html", query=query)
+    assert seen["pairs"] == [
+        "art-wrn28 over pgd-wrn28",
+        "art-wrn28 over natural-wrn28",
+        "pgd-wrn28 over natural-wrn28",
+    ]
+    assert seen["strips"] == 3 * len(IMAGES)
+    page = (site / f"compare/{BOARD}/art-wrn28--pgd-wrn28.html").read_text()
+    lead = re.findall(r'Lead of art-wrn28</dt><dd><b class="big">([^<]*)</b>', page)[0]
+    assert seen["leads"][0] == lead, "the page made at build time says the same"
+    assert "images of the reference set" in seen["told"]
+
+
+def test_choosing_models_writes_the_address(site: Path) -> None:
+    script = """return new Promise(function (resolve) { setTimeout(function () {
+      var selects = document.querySelectorAll("#duel select");
+      selects[2].value = "natural-wrn28";
+      selects[2].dispatchEvent(new Event("change"));
+      setTimeout(function () { resolve([location.search, document.querySelectorAll(".duel-output").length]); }, 300);
+    }, 300); });"""
+    address, outputs = visit(site, script, page="compare.html")
+    assert address == f"?compare.board={BOARD}&compare.models=art-wrn28%7Enatural-wrn28"
+    assert outputs == 1
+
+
+def test_a_hostile_address_of_a_comparison_changes_nothing(site: Path) -> None:
+    query = {"compare.board": "<img src=x onerror=alert(1)>", "compare.models": "../../x~<script>alert(1)</script>"}
+    script = "return document.querySelectorAll('#duel select')[1].value;"
+    assert visit(site, script, page="compare.html", query=query) == "art-wrn28"
+
+
+def test_boards_of_one_data_set_and_models_of_one_badge(site: Path) -> None:
+    script = """function pick(label, value) {
+        var labels = Array.from(document.querySelectorAll("label"));
+        var select = labels.find(function (one) { return one.textContent.startsWith(label); }).querySelector("select");
+        select.value = value;
+        select.dispatchEvent(new Event("change"));
+      }
+      function texts(selector, of) { return Array.from(document.querySelectorAll(selector)).map(of); }
+      pick("Badge", "control");
+      var names = texts("#%s tbody tr th a:first-child", function (link) { return link.textContent; });
+      pick("Data set", "mnist");
+      return [names[0], texts(".board:not([hidden])", function (board) { return board.id; }), location.search];"""
+    assert visit(site, script % BOARD) == [
+        "constant",
+        ["mnist-smoke-v1"],
+        f"?{BOARD}.Badge=control&boards.Data+set=mnist",
+    ]
