@@ -30,7 +30,7 @@ CONFIDENCE = 0.999
 SUMMARY_TOLERANCE = 1e-9
 """Other processors add in another order; nothing else may differ."""
 
-SMALL_SETS = {"cifar10": "foolbox-cifar10"}
+SMALL_SETS = {"cifar10": "foolbox-cifar10", "mnist": "foolbox-mnist"}
 """Images that need no data folder, per dataset."""
 
 
