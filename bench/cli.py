@@ -226,11 +226,13 @@ def build(results: Path, out: Path, url: str | None) -> None:
 @leaderboard.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.option("--protocol", metavar="NAME", help="Only this protocol's.")
-def table(results: Path, protocol: str | None) -> None:
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; default: the board's.")
+@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all.")
+def table(results: Path, protocol: str | None, metrics: tuple[str, ...], attacks: tuple[str, ...]) -> None:
     """Print the boards of RESULTS as Markdown tables."""
     from leaderboard.markdown import tables
 
-    click.echo(tables(results, protocol), nl=False)
+    click.echo(tables(results, protocol, metrics=metrics, attacks=attacks), nl=False)
 
 
 @bench.command()

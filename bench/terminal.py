@@ -218,7 +218,9 @@ def accuracies(entry: ModelEntry) -> dict[str, str]:
     measured = entry.accuracy
     return {
         "clean": "unknown" if measured is None else f"{measured.clean:.2%}",
-        "PGD-40": "unknown" if measured is None or measured.pgd40 is None else f"{measured.pgd40:.2%}",
+        "PGD-40": "unknown"
+        if measured is None or measured.pgd40 is None
+        else f"{measured.pgd40:.2%} at {measured.epsilon}",
     }
 
 

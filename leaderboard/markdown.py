@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.core.entry import MeasuredAccuracy
@@ -11,11 +13,18 @@ from leaderboard.board import Board, Standing, boards
 from leaderboard.rows import read_runs
 
 
-def tables(results: Path, protocol: str | None = None) -> str:
+def tables(
+    results: Path, protocol: str | None = None, *, metrics: Sequence[str] = (), attacks: Sequence[str] = ()
+) -> str:
     """Return one Markdown table per protocol of a results folder, or that of one; the most robust model first.
 
+    Args:
+        results: the folder of records.
+        protocol: only this one's.
+        metrics: which metrics to show; by default those of the board.
+        attacks: which attacks to show, in this order; by default all.
     Raises:
-        UsageError: if there is no record, or none of the protocol.
+        UsageError: if there is no record, none of the protocol, or none with such a metric or attack.
         IntegrityError: if a record is damaged.
     """
     found = {board.protocol.key: board for board in boards(read_runs(results))}
@@ -24,7 +33,18 @@ def tables(results: Path, protocol: str | None = None) -> str:
             f"expected records of {protocol} in {results}, got {', '.join(found)}; make one with `bench run`"
         )
     chosen = found.values() if protocol is None else [found[protocol]]
-    return "\n\n".join(_table(board) for board in chosen) + "\n"
+    return "\n\n".join(_table(_narrowed(board, metrics, attacks)) for board in chosen) + "\n"
+
+
+def _narrowed(board: Board, metrics: Sequence[str], attacks: Sequence[str]) -> Board:
+    known = {"metric": [metric.name for metric in board.spec.metrics], "attack": list(board.attacks)}
+    for what, wanted in (("metric", metrics), ("attack", attacks)):
+        for name in wanted:
+            if name not in known[what]:
+                raise UsageError(
+                    f"expected a {what} of {board.protocol.key}, got {name!r}; there are {', '.join(known[what])}"
+                )
+    return replace(board, metrics=tuple(metrics) or board.metrics, attacks=tuple(attacks) or board.attacks)
 
 
 def _table(board: Board) -> str:
