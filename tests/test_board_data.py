@@ -141,7 +141,8 @@ def test_export_cite_and_compare_in_the_terminal(site: Path, results: Path, tmp_
     run("export", "pairs.csv", "--out", str(tmp_path / "pairs.csv"))
     assert (tmp_path / "pairs.csv").read_bytes() == (site / "data/pairs.csv").read_bytes()
     assert run("cite") == (site / "data/models.bib").read_text()
-    assert run("cite", "natural-wrn28").strip() == ""
+    assert run("cite", "natural-wrn28").startswith("@inproceedings{")
+    assert run("cite", "natural-linear").strip() == ""
     shown = run("compare", "art", "pgd", "natural")
     assert all(f"{one} over {other}" in shown for one, other in (("art", "pgd"), ("pgd", "natural")))
     pairs = pd.read_csv(site / "data/pairs.csv").set_index(["model", "other"])

@@ -117,9 +117,10 @@ def test_a_smooth_network_is_its_own_smooth_copy(activation: type[nn.Module], im
     assert torch.equal(smooth(images), network(images))
 
 
-def test_a_network_without_activation_modules_is_refused() -> None:
-    with pytest.raises(ValueError, match="got none"):
-        smooth_copy(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Hardswish()), 5.0)
+def test_a_kink_that_no_smooth_copy_replaces_is_refused() -> None:
+    smooth = smooth_copy(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Hardswish()), 5.0)
+    with pytest.raises(UsageError, match="hardswish"):
+        check_activations(smooth, torch.rand(1, 3, 8, 8))
 
 
 def test_every_name_of_a_shared_module_is_smoothed() -> None:

@@ -30,7 +30,7 @@ version = "0.3"
 still-life = "elsewhere.still_life:StillLife"
 
 [project.entry-points."attribution_bench.architectures"]
-linear = "elsewhere.linear:build"
+shallow = "elsewhere.shallow:build"
 
 [tool.setuptools]
 packages = ["elsewhere"]
@@ -70,7 +70,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "pyproject.toml").write_text(PROJECT)
     (source / "elsewhere" / "__init__.py").touch()
     (source / "elsewhere" / "still_life.py").write_text(ATTACK)
-    (source / "elsewhere" / "linear.py").write_text(ARCHITECTURE)
+    (source / "elsewhere" / "shallow.py").write_text(ARCHITECTURE)
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
     command += ["--disable-pip-version-check", "--target", str(target), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -84,7 +84,7 @@ def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 6), nn.ReLU(), nn.Linear(6, 10))
     initialize(network, Rng(0))
-    content = tiny_content(folder, "theirs") | {"architecture": {"name": "linear", "params": {"hidden": 6}}}
+    content = tiny_content(folder, "theirs") | {"architecture": {"name": "shallow", "params": {"hidden": 6}}}
     weights = export_weights(network, folder / "theirs.safetensors")
     return write_entry(folder, content | {"weights": weights.model_dump(exclude_none=True)})
 
@@ -98,7 +98,7 @@ def python(installed: Path, *arguments: str) -> str:
 
 
 def test_its_plugins_are_listed_beside_ours(installed: Path) -> None:
-    for kind, name, ours in (("attacks", "still-life", "ifia-topk"), ("architectures", "linear", "wide-resnet")):
+    for kind, name, ours in (("attacks", "still-life", "ifia-topk"), ("architectures", "shallow", "wide-resnet")):
         rows = json.loads(python(installed, "-m", "bench.cli", "list", kind, "--json"))[kind]
         summaries = {row["name"]: row["summary"] for row in rows}
         assert summaries[name] == "from elsewhere-robustness"
@@ -114,7 +114,7 @@ def test_its_attack_runs_on_its_architecture_and_the_record_names_both(
     )
     spec = records[-1]["spec"]
     assert spec["attack"] == {"name": "still-life", "version": 4, "params": {"share": 0.25}}
-    assert spec["model"]["architecture"] == {"name": "linear", "version": 2, "params": {"hidden": 6}}
+    assert spec["model"]["architecture"] == {"name": "shallow", "version": 2, "params": {"hidden": 6}}
     assert spec["model"]["reference"] == "file:theirs.toml"
     assert not spec["on_protocol"]
     assert len(list(tmp_path.glob("*/theirs/still-life/*.json"))) == 1
