@@ -45,7 +45,9 @@ def test_correlations_agree_with_scipy(ours: Any, oracle: Any, length: int, leve
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.integers(-2, 2), st.floats(-1, 1, width=16, allow_subnormal=False)), min_size=1, max_size=40))
+@given(
+    st.lists(st.tuples(st.integers(-2, 2), st.floats(-1, 1, width=16, allow_subnormal=False)), min_size=1, max_size=40)
+)
 def test_correlations_agree_with_scipy_on_any_values(pixels: list[tuple[int, float]]) -> None:
     first, second = torch.tensor(pixels, dtype=torch.float64).T.unsqueeze(1).unbind()
     for ours, oracle in ((_ranks.kendall_tau_b, stats.kendalltau), (_ranks.spearman_rho, stats.spearmanr)):

@@ -51,7 +51,10 @@ def test_equal_models_are_tied_and_constant_gaps_are_certain() -> None:
     assert rank_intervals(values).tolist() == [[1, 1], [1, 1], [3, 3]]
 
 
-@given(st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=8), st.floats(0.001, 0.999, allow_subnormal=False))
+@given(
+    st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=8),
+    st.floats(0.001, 0.999, allow_subnormal=False),
+)
 def test_holm_rejects_what_its_steps_reject(p: list[float], level: float) -> None:
     rejected, order = set(), sorted(range(len(p)), key=lambda index: p[index])
     for step, index in enumerate(order):

@@ -1,0 +1,44 @@
+"""A Hessian-vector product of a WRN-28-1 by the layers with cheap second derivatives, beside PyTorch's own.
+
+python -m pytest tests/speed/test_second_order_speed.py --benchmark-enable --benchmark-group-by=param:images
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor, nn
+
+from bench.core.rng import Rng
+from model_zoo.architectures.wide_resnet import build
+from model_zoo.build import classifier, freeze
+from model_zoo.surrogate import smooth_copy
+from model_zoo.training.loop import initialize
+from tests.oracles.test_second_order import plain_smooth
+
+BETA = 50.0
+
+
+def product(network: nn.Module, images: Tensor) -> Tensor:
+    leaf = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(network(leaf)[:, 0].sum(), leaf, create_graph=True)
+    (curved,) = torch.autograd.grad(gradient, leaf, torch.ones_like(gradient))
+    return curved
+
+
+@pytest.mark.parametrize("images", [1, 8, 64])
+@pytest.mark.parametrize("copied", [plain_smooth, smooth_copy], ids=["torch", "ours"])
+def test_hessian_vector_products(
+    copied: Callable[[nn.Module, float], nn.Module], images: int, benchmark: BenchmarkFixture
+) -> None:
+    network = build(10, depth=28, width=1)
+    initialize(network, Rng(0).fork("speed"))
+    model = freeze(classifier(network, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)))
+    smooth = freeze(copied(model.to(memory_format=torch.channels_last), BETA))  # type: ignore[call-overload]
+    batch = torch.rand((images, 3, 32, 32), generator=Rng(1).generator())
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    found = benchmark(product, smooth, batch)
+    assert torch.isfinite(found).all()
