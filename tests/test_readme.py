@@ -13,8 +13,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_its_table_is_the_one_of_the_records() -> None:
-    shown = {"metrics": ["kendall"], "attacks": ["auto", "ifia-topk", "random-noise"]}
-    assert tables(ROOT / "results", "cifar10-gradient-v1", **shown) in README
+    assert tables(ROOT / "results", "cifar10-gradient-v1", metrics=["kendall"]) in README
 
 
 def test_every_command_it_shows_exists() -> None:
