@@ -64,8 +64,11 @@ def _row(board: Board, standing: Standing) -> list[str]:
     entry = standing.entry
     cells = [f"`{entry.name}`", _plain(entry.training.method), *_accuracies(entry.accuracy)]
     cells += [_interval(standing.summary(attack, metric)) for attack in board.attacks for metric in board.metrics]
-    scored = None if standing.headline_run is None else standing.headline_run.record
-    return [*cells, str(scored.correct) if scored else "", str(scored.infeasible) if scored else ""]
+    scored = standing.headline_run
+    if scored is None:
+        return [*cells, "", ""]
+    measured = standing.summary(scored.record.spec.attack.name, board.metrics[0])
+    return [*cells, "" if measured is None else str(measured.n), str(scored.record.infeasible)]
 
 
 def _accuracies(measured: MeasuredAccuracy | None) -> list[str]:
