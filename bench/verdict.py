@@ -33,16 +33,14 @@ def worst(pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str) ->
         metrics: by name.
         primary: the name of the metric that decides the winner.
     """
-    measured = {primary: torch.stack([metrics[primary](pair) for pair in pairs])}
-    winner = _badness(measured[primary], metrics[primary]).argmax(0)
-    pair = _pick(pairs, winner)
-    values = {}
+    by_primary = torch.stack([metrics[primary](pair) for pair in pairs])
+    winner = _badness(by_primary, metrics[primary]).argmax(0)
+    pair, values = _pick(pairs, winner), {}
     for name, metric in metrics.items():
-        if len(pairs) == 1 or metric.asks_model or metric.higher_is == "neutral":
-            values[name] = measured[name][0] if len(pairs) == 1 and name in measured else metric(pair)
+        if metric.asks_model or metric.higher_is == "neutral":
+            values[name] = metric(pair)
             continue
-        found = measured.get(name)
-        found = torch.stack([metric(each) for each in pairs]) if found is None else found
+        found = by_primary if name == primary else torch.stack([metric(each) for each in pairs])
         values[name] = found.gather(0, _badness(found, metric).argmax(0, keepdim=True)).squeeze(0)
     return Verdict(winner, pair, values)
 
