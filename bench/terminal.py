@@ -127,7 +127,7 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
                 Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), f": {printable(flag.detail)}")
             )
     if not protocol.rankable:
-        out.print(f"{protocol.key} is a first look and is not ranked; the protocol that ranks is cifar10-linf8-v1.")
+        out.print(f"{protocol.key} is a first look and is not ranked; bench list protocols names those that rank.")
     for run in runs:
         out.print(f"record: {run.path}", soft_wrap=True)
 
