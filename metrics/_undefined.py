@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.core.contracts import Pair
+
 
 def nan_where_nan(values: Tensor, *inputs: Tensor) -> Tensor:
     """(N,) float64: the values, and NaN for each sample of which one of the (N, ...) inputs holds a NaN.
@@ -13,3 +15,8 @@ def nan_where_nan(values: Tensor, *inputs: Tensor) -> Tensor:
     """
     broken = torch.stack([each.flatten(1).isnan().any(1) for each in inputs]).any(0)
     return values.double().masked_fill(broken, torch.nan)
+
+
+def nan_where_infeasible(values: Tensor, pair: Pair) -> Tensor:
+    """(N,) the values, NaN where the attack broke a rule and the judge put the clean image back."""
+    return values if pair.feasible is None else torch.where(pair.feasible, values, torch.nan)

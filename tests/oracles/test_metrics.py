@@ -18,6 +18,8 @@ from metrics.confidence_change import ConfidenceChange
 from metrics.cosine import Cosine
 from metrics.cosine_abs import CosineAbs
 from metrics.entropy import Entropy
+from metrics.feasible_kendall import FeasibleKendall
+from metrics.feasible_topk_intersection import FeasibleTopkIntersection
 from metrics.gini import Gini
 from metrics.kendall import Kendall
 from metrics.l2_distance import L2Distance
@@ -198,6 +200,20 @@ def test_accuracy_and_prediction_kept_compare_classes() -> None:
     assert Accuracy()(pair).tolist() == [1, 0, 1, 0]
     assert PredictionKept()(pair).tolist() == [1, 0, 1, 0]
     assert Accuracy()(swapped(pair)).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("strict", "metric"),
+    [(FeasibleKendall(), Kendall()), (FeasibleTopkIntersection(k=7), TopkIntersection(k=7))],
+    ids=["kendall", "topk-intersection"],
+)
+def test_samples_whose_attack_failed_are_left_out(strict: Metric, metric: Metric) -> None:
+    pair = random_pair(count=4)
+    kept = torch.tensor([True, False, True, False])
+    values = strict(replace(pair, feasible=kept))
+    assert values.isnan().tolist() == (~kept).tolist()
+    assert values[kept].tolist() == metric(pair)[kept].tolist()
+    assert strict(pair).tolist() == metric(pair).tolist()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

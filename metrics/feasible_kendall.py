@@ -1,0 +1,33 @@
+"""Kendall's tau-b over the samples alone whose attack succeeded in keeping the class."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._undefined import nan_where_infeasible
+from metrics.kendall import Kendall
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeasibleKendall(Metric):
+    """`kendall` of the attacks that kept the class; where none did, the sample is left out.
+
+    `kendall` counts such a sample as not moved (1), since the clean image is always allowed. Leaving it out makes the
+    set of images depend on the model.
+
+    Source:
+        Singh et al. 2020, ART. Reference code: nupurkmr9/Attributional-Robustness, cifar/eval_model.py.
+        Differs: nothing.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [-1, 1]; NaN where infeasible, or where `kendall` is."""
+        return nan_where_infeasible(Kendall()(pair), pair)

@@ -1,0 +1,36 @@
+"""Top-k intersection over the samples alone whose attack succeeded in keeping the class."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._undefined import nan_where_infeasible
+from metrics.topk_intersection import TopkIntersection
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeasibleTopkIntersection(Metric):
+    """`topk-intersection` of the attacks that kept the class; where none did, the sample is left out.
+
+    `topk-intersection` counts such a sample as not moved (1), since the clean image is always allowed. Leaving it out
+    makes the set of images depend on the model.
+
+    Source:
+        Singh et al. 2020, ART. Reference code: nupurkmr9/Attributional-Robustness, cifar/eval_model.py.
+        Differs: ties go to the lower pixel index, as in `topk-intersection`.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+
+    k: int = Field(default=100, ge=1)
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [0, 1]; NaN where infeasible, or where `topk-intersection` is."""
+        return nan_where_infeasible(TopkIntersection(k=self.k)(pair), pair)
