@@ -15,6 +15,7 @@ from bench.commands.audit import audit
 from bench.commands.cite import cite
 from bench.commands.compare import compare
 from bench.commands.confirm import confirm
+from bench.commands.contest import contest
 from bench.commands.export import export
 from bench.commands.submit import submit
 from bench.commands.validate import validate
@@ -253,6 +254,7 @@ def doctor(data: Path | None, as_json: bool) -> None:
 bench.add_command(audit)
 bench.add_command(cite)
 bench.add_command(compare)
+bench.add_command(contest)
 bench.add_command(confirm)
 bench.add_command(export)
 bench.add_command(validate)
