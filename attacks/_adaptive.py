@@ -24,6 +24,9 @@ PROGRESS = 0.75
 SHARPNESS = (0.5, 1.0, 2.0)
 """Factors on the surrogate's sharpness in the first, second and last third of the steps: from smooth to faithful."""
 
+RETREAT = 4
+"""By what an image that lost its class divides its step, and its distance from the last allowed place."""
+
 Score = Callable[[View], Tensor]
 """From what the real network shows of an iterate to (N,) numbers, lower for more damage."""
 
@@ -78,7 +81,9 @@ def adaptive_ascent(
 
     The step begins with the radius of the ball. At each checkpoint it is halved, and the search goes back to the best
     iterate, where fewer than three quarters of the last steps were better than the one before, or where the step was
-    kept last time and the best iterate is still the same.
+    kept last time and the best iterate is still the same. An image without any allowed iterate by then retreats towards
+    the clean image, and from then on towards its last allowed iterate at each step that breaks a rule; a retreat goes
+    three quarters of the way and quarters the step.
 
     Args:
         victim: the attacked network.
@@ -94,13 +99,13 @@ def adaptive_ascent(
         Croce, Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
         attacks", APGD.
         Differs: progress is measured on the real network, the gradient is the surrogate's, whose sharpness grows; the
-        first step is the radius, not its double.
+        first step is the radius, not its double; images whose class no iterate keeps retreat.
     """
     before = victim.observe(images, labels)
     loss, targets = goal.objective(before)
     score = goal.score(victim, before)
     current = uniform_start(images, threat, rng)
-    previous, best = current, BestIterate(images)
+    previous, best, careful = current, BestIterate(images), _Careful(images)
     value = score(victim.observe(current, labels)).double()
     best.update(current, value)
     size = torch.full((len(images),), float(threat.epsilon), device=images.device, dtype=images.dtype)
@@ -115,12 +120,15 @@ def adaptive_ascent(
         best.update(current, latest)
         watch.count(latest < value)
         value = latest
+        retreats = careful.broke(current, latest)
         if number + 1 in looks:
             stuck = watch.stuck(best.similarity)
             size = torch.where(stuck, size / 2, size)
             back = stuck.view(-1, 1, 1, 1)
             current, previous = torch.where(back, best.images, current), torch.where(back, best.images, previous)
             value = torch.where(stuck, best.similarity, value)
+            retreats |= careful.begin(torch.isinf(best.similarity))
+        current, previous, size = careful.retreat(retreats, current, previous, size)
     return best.images
 
 
@@ -142,3 +150,29 @@ class _Watch:
         self._best, self._halved, self._steps = best.clone(), stuck, 0
         self._better = torch.zeros_like(self._better)
         return stuck
+
+
+class _Careful:
+    """Images of which no iterate was allowed: from then on they keep near a place that is."""
+
+    def __init__(self, images: Tensor) -> None:
+        self._allowed = images.clone()
+        self._chosen = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+
+    def begin(self, lost: Tensor) -> Tensor:
+        """(N,) bool: which of the lost images are new here."""
+        new = lost & ~self._chosen
+        self._chosen = self._chosen | lost
+        return new
+
+    def broke(self, current: Tensor, value: Tensor) -> Tensor:
+        """(N,) bool: whose step broke a rule, as its value does not count; remembers the others' places."""
+        broke = self._chosen & torch.isinf(value)
+        self._allowed = torch.where((self._chosen & ~broke).view(-1, 1, 1, 1), current, self._allowed)
+        return broke
+
+    def retreat(self, which: Tensor, current: Tensor, previous: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Places, those before them, (N,) steps: the chosen ones nearer to the last allowed place, and smaller."""
+        chosen, nearer = which.view(-1, 1, 1, 1), self._allowed + (current - self._allowed) / RETREAT
+        size = torch.where(which, size / RETREAT, size)
+        return torch.where(chosen, nearer, current), torch.where(chosen, nearer, previous), size

@@ -59,7 +59,7 @@ class Auto(Attack):
         its Pearson correlation with log-heatmaps, whose heavy tails are cut, follows it.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     knowledge: ClassVar[Knowledge] = "white-box"
     source: ClassVar[str] = "Croce, Hein 2020; Ghorbani, Abid, Zou 2019"
     members: ClassVar[tuple[str, ...]] = tuple(SUITE)

@@ -213,6 +213,32 @@ def test_steps_are_halved_where_nothing_improves(model: nn.Module, images: Tenso
     assert (later < first / 4).all()
 
 
+class _Island(nn.Module):
+    """Class 0 on a Euclidean ball around an image, class 1 beyond; the map of logit 0 changes fast with the image."""
+
+    def __init__(self, center: Tensor, radius: float) -> None:
+        super().__init__()
+        self.center, self.radius = center, radius
+
+    def forward(self, images: Tensor) -> Tensor:
+        waves = torch.sin(60 * images).flatten(1).sum(1)
+        outside = (images - self.center).flatten(1).square().sum(1) - self.radius**2
+        return torch.stack([waves, waves + 100 * outside], 1)
+
+
+def test_an_image_whose_class_no_iterate_keeps_is_searched_from_within(images: Tensor) -> None:
+    one, labels = images[:1].double(), torch.tensor([0])
+    noise = (one.numel() / 3) ** 0.5 * 8 / 255  # the length of a random start
+    island = _Island(one, noise / 3)
+    rng = SampleRng(Rng(1), IDS[:1])
+    bound = victim(island, smooth=island, rng=rng)
+    for goal in SUITE.values():
+        found = adaptive_ascent(bound, one, labels, goal, threat=THREAT, rng=rng, steps=20)
+        before, after = (bound.observe(each, labels) for each in (one, found))
+        assert torch.isfinite(bound.similarity(before, after)).all(), "the class is kept"
+        assert Kendall()(Pair(before, after, labels)) < 0.9
+
+
 def test_goals_pick_by_the_primary_metric_or_by_their_loss(model: nn.Module, images: Tensor) -> None:
     labels, bound = model(images).argmax(1), victim(model)
     before, after = bound.observe(images, labels), bound.observe((images + 0.02).clamp(0, 1), labels)
