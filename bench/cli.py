@@ -62,6 +62,7 @@ def bench() -> None:
 @click.option("--set", "params", multiple=True, metavar="KEY=VALUE", help="An attack parameter; the run is not ranked.")
 @click.option("--epsilon", metavar="A/B", help="Another radius than the protocol's; the run is not ranked.")
 @click.option("--beta", type=float, help="Another sharpness of the surrogate; the run is not ranked.")
+@click.option("--nodes", type=int, help="Other quadrature nodes of the search; the run is not ranked.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
 @RESULTS
 @DATA
@@ -75,6 +76,7 @@ def run(
     params: tuple[str, ...],
     epsilon: str | None,
     beta: float | None,
+    nodes: int | None,
     batch_size: int | None,
     results: Path,
     data: Path | None,
@@ -104,6 +106,7 @@ def run(
             params=overrides if attack != rules.floor or chosen == [rules.floor] else {},
             epsilon=epsilon,
             beta=beta,
+            nodes=nodes,
         )
         for attack in chosen
     ]

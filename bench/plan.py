@@ -37,6 +37,8 @@ class Request:
     """Radius other than the protocol's, such as "4/255"."""
     beta: float | None = None
     """Sharpness of the surrogate other than the protocol's."""
+    nodes: int | None = None
+    """Nodes of the attribution that attacks search with, other than the protocol's."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,13 @@ def plan(request: Request) -> Plan:
         )
     threat = _override(protocol.threat, "epsilon", request.epsilon)
     surrogate = _override(protocol.surrogate, "beta", request.beta)
-    as_written = (component in protocol.attacks, threat == protocol.threat, surrogate == protocol.surrogate)
+    search = _search_attribution(attack, protocol, request.nodes)
+    as_written = (
+        component in protocol.attacks,
+        threat == protocol.threat,
+        surrogate == protocol.surrogate,
+        search == _search_attribution(attack, protocol, None),
+    )
     spec = RunSpec(
         engine=ENGINE,
         protocol=ProtocolSpec(
@@ -91,7 +99,7 @@ def plan(request: Request) -> Plan:
         attack=_plugin_spec(component.name, attack),
         threat=threat,
         attribution=_specify("attributions", protocol.attribution),
-        search_attribution=_specify("attributions", attack.search_attribution or protocol.search_attribution),
+        search_attribution=search,
         surrogate=surrogate,
         explain=protocol.explain,
         heatmap=protocol.heatmap,
@@ -134,8 +142,14 @@ def _craft_spec(
     return CraftSpec(
         model=_model_spec(source),
         attack=_plugin_spec(attack.crafted_on.attack.name, source_attack),
-        search_attribution=_specify("attributions", source_attack.search_attribution or protocol.search_attribution),
+        search_attribution=_search_attribution(source_attack, protocol, None),
     )
+
+
+def _search_attribution(attack: Attack, protocol: Protocol, nodes: int | None) -> PluginSpec:
+    component = attack.search_attribution or protocol.search_attribution
+    changed = {} if nodes is None else {"nodes": nodes}
+    return _specify("attributions", Component(name=component.name, params=component.params | changed))
 
 
 def _check_primary(protocol: Protocol) -> None:

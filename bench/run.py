@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from bench import checks, registry
-from bench.core.contracts import Attack, Dataset
+from bench.core.contracts import Dataset
 from bench.core.files import sha256_of
 from bench.core.machine import pick_device
-from bench.core.protocol import Component
-from bench.core.records import Environment, Flag, RunRecord
+from bench.core.protocol import Component, HeatmapRule
+from bench.core.records import Environment, Flag, PluginSpec, RunRecord
 from bench.core.rng import Rng
 from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.environment import describe
@@ -113,7 +113,7 @@ def set_up(plan: Plan, device_name: str, images: Tensor) -> Bench:
         smooth=smooth,
         attack=plan.attack,
         threat=spec.threat,
-        search=_searcher(plan, plan.attack),
+        search=_searcher(spec.search_attribution, spec.heatmap),
         judge=Explainer(registry.instantiate("attributions", plan.protocol.attribution), spec.heatmap),
         metrics=metrics,
         primary=spec.primary_metric,
@@ -135,16 +135,17 @@ def _networks(plan: Plan, resolved: Resolved, device: torch.device) -> tuple[nn.
     return model, smooth_copy(model, plan.spec.surrogate.beta)
 
 
-def _searcher(plan: Plan, attack: Attack) -> Explainer:
-    component = attack.search_attribution or plan.protocol.search_attribution
-    return Explainer(registry.instantiate("attributions", component), plan.spec.heatmap)
+def _searcher(attribution: PluginSpec, heatmap: HeatmapRule) -> Explainer:
+    component = Component(name=attribution.name, params=attribution.params)
+    return Explainer(registry.instantiate("attributions", component), heatmap)
 
 
 def _stand_in(plan: Plan, device: torch.device) -> StandIn | None:
-    if plan.source is None or plan.source_attack is None:
+    if plan.source is None or plan.source_attack is None or plan.spec.crafted_on is None:
         return None
     model, smooth = _networks(plan, plan.source, device)
-    return StandIn(model, smooth, _searcher(plan, plan.source_attack), plan.source_attack)
+    search = _searcher(plan.spec.crafted_on.search_attribution, plan.spec.heatmap)
+    return StandIn(model, smooth, search, plan.source_attack)
 
 
 def _samples(plan: Plan) -> Samples:

@@ -17,7 +17,7 @@ from leaderboard.statistics import bootstrap_interval
 
 @dataclass(frozen=True)
 class Variant:
-    """An attack with the protocol's parameters, or with some of its own."""
+    """An attack with the protocol's parameters, or with some of its own, a `beta` or `nodes` of its search included."""
 
     name: str
     params: tuple[tuple[str, str], ...] = ()
@@ -43,7 +43,8 @@ class Variant:
         spec = run.record.spec
         if spec.attack.name != self.name:
             return False
-        given = {key: str(value) for key, value in spec.attack.params.items()}
+        searched = {"beta": f"{spec.surrogate.beta:g}"} | spec.search_attribution.params | spec.attack.params
+        given = {key: str(value) for key, value in searched.items()}
         return all(given.get(key) == value for key, value in self.params) if self.params else spec.on_protocol
 
 
@@ -105,7 +106,7 @@ def _longest(runs: Sequence[StoredRun], variant: Variant) -> dict[str, StoredRun
 
 def _setting(run: StoredRun) -> tuple[Any, ...]:
     spec = run.record.spec
-    return spec.engine, spec.model.weights_sha256, spec.threat, spec.surrogate, spec.attribution, spec.seed
+    return spec.engine, spec.model.weights_sha256, spec.threat, spec.attribution, spec.seed
 
 
 def _rounds(model: str, pair: tuple[StoredRun, StoredRun], metrics: Sequence[str]) -> list[Round]:

@@ -148,6 +148,8 @@ def command(record: RunRecord) -> str:
         words += ["--limit", str(spec.samples.count)]
     if not spec.on_protocol:
         words += ["--epsilon", str(spec.threat.epsilon), "--beta", f"{spec.surrogate.beta:g}"]
+        if "nodes" in spec.search_attribution.params:
+            words += ["--nodes", str(spec.search_attribution.params["nodes"])]
         for name, value in sorted(spec.attack.params.items()):
             words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
     return shlex.join(words)

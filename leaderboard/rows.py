@@ -37,7 +37,7 @@ RUN_COLUMNS = {
     "samples_of": "images of the protocol; a run over fewer is not ranked",
     "correct": "images of the run that the model classifies correctly before the attack",
     "infeasible": "images on which the attack found nothing that keeps the prediction",
-    "on_protocol": "whether attack, threat and surrogate are the protocol's own; other runs are not ranked",
+    "on_protocol": "whether attack, threat, surrogate and search are the protocol's own; other runs are not ranked",
     "engine": "version of the evaluation; numbers of different engines are not compared",
     "run_id": "checksum of all that may change a number of the run",
 }

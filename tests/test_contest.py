@@ -65,6 +65,8 @@ def test_parameters_choose_the_run(results: Path) -> None:
     assert found.gain == pytest.approx(0.05, abs=0.03)
     swapped = contest(runs, PROTOCOL, Variant("ifia-topk"), longer, ["kendall"])[0]
     assert (swapped.gain, swapped.verdict) == (-found.gain, "weaker")
+    by_search = contest(runs, PROTOCOL, Variant.parse("ifia-topk:steps=150,beta=50,nodes=10"), longer, ["kendall"])[0]
+    assert by_search.gain == 0, "the same runs"
     same = contest(runs, PROTOCOL, longer, longer, ["kendall"])[0]
     assert (same.gain, same.verdict) == (0, "tied")
 

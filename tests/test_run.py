@@ -280,3 +280,18 @@ def test_an_attack_may_bring_its_own_attribution_to_search_with(words: dict[str,
     spec = planned(words, "art-legacy", params={"nodes": 3}).spec
     assert (spec.search_attribution.name, spec.search_attribution.params) == ("art-integrated-gradients", {"nodes": 3})
     assert planned(words).spec.search_attribution.name == "integrated-gradients"
+
+
+def test_other_nodes_of_the_search_change_the_attack_and_not_the_judge(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path
+) -> None:
+    changed = completed(words, tmp_path, nodes=1)
+    spec, usual = changed.record.spec, undisturbed.record.spec
+    assert (spec.search_attribution.params["nodes"], usual.search_attribution.params["nodes"]) == (1, 2)
+    assert (spec.on_protocol, usual.on_protocol) == (False, True)
+    assert spec.attribution == usual.attribution
+    ratio = undisturbed.rows()["gradient_evaluations"] / changed.rows()["gradient_evaluations"]
+    assert ratio.eq(2).all(), "a gradient per node"
+    assert planned(words, nodes=2).spec == usual, "the protocol's own number is no change"
+    with pytest.raises(UsageError, match="nodes"):
+        planned(words, nodes=0)

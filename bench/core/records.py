@@ -125,7 +125,7 @@ class RunSpec(Strict):
     samples: SamplesSpec
     seed: int
     precision: Literal["float32", "float64"]
-    on_protocol: bool = Field(description="whether attack, threat and surrogate are the protocol's own")
+    on_protocol: bool = Field(description="whether attack, threat, surrogate and search are the protocol's own")
     crafted_on: CraftSpec | None = Field(
         default=None, description="of a transferred attack: the network and the attack that made the images"
     )
