@@ -32,6 +32,9 @@ RESULTS = click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of records."
 )
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder of public image sets (or BENCH_DATA).")
+MEMORY = click.option(
+    "--memory", metavar="SIZE", help="What derivatives may take, such as 2GB; default: most of what is free."
+)
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
@@ -64,6 +67,7 @@ def bench() -> None:
 @click.option("--beta", type=float, help="Another sharpness of the surrogate; the run is not ranked.")
 @click.option("--nodes", type=int, help="Other quadrature nodes of the search; the run is not ranked.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
+@MEMORY
 @RESULTS
 @DATA
 @DEVICE
@@ -78,6 +82,7 @@ def run(
     beta: float | None,
     nodes: int | None,
     batch_size: int | None,
+    memory: str | None,
     results: Path,
     data: Path | None,
     device: str,
@@ -90,6 +95,7 @@ def run(
     """
     _use_data(data)
     from bench.core.store import Store
+    from bench.memory import parse
     from bench.plan import Request, plan
     from bench.run import Execution
     from bench.run import run as complete
@@ -111,7 +117,8 @@ def run(
         for attack in chosen
     ]
     plans = [plan(request) for request in requests]
-    execution = Execution(Store(results), cache_folder() / "work", device, batch_size)
+    budget = None if memory is None else parse(memory)
+    execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget)
     finished: list[StoredRun] = []
     with terminal.RunProgress() as progress:
         for planned in plans:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from bench.core.protocol import ThreatModel
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS
 from bench.core.rng import Rng, SampleRng
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
+from bench.memory import Room
 from bench.samples import Samples
 from bench.showcase import encode, tiles
 from bench.verdict import worst
@@ -28,6 +31,7 @@ ENGINE = 3
 OUTSIDE = 1e-6
 """Pixel units beyond which an image lies outside the ball, and not on its border with a rounding error."""
 
+Result = TypeVar("Result")
 Tick = Callable[[int], None]
 """Called with the number of images that were finished."""
 
@@ -52,6 +56,12 @@ class Bench:
     """(M, C, H, W) clean images that any attack may look at."""
     other: StandIn | None = None
     """What a transferred attack is crafted on."""
+    room: Room | None = None
+    """The memory that there is; None where nobody watches it."""
+
+    def within_memory(self, work: Callable[[], Result]) -> Result:
+        """Do a piece of work in the room that there is."""
+        return work() if self.room is None else self.room.give(work)
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) ->
     """
     parts = []
     for batch in samples.split(1 if bench.attack.one_by_one else batch_size):
-        parts.append(_attack_batch(bench, batch))
+        parts.append(bench.within_memory(partial(_attack_batch, bench, batch)))
         tick(len(batch.ids))
     return Attacked(*(torch.cat([getattr(p, name) for p in parts]) for name in Attacked.__dataclass_fields__))
 
@@ -148,6 +158,10 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
         N rows: `bench.core.records.ROW_COLUMNS` and `DIAGNOSTIC_COLUMNS`, a column per metric, `winner` where the
         attack is a suite, and `tiles`, a PNG or None.
     """
+    return bench.within_memory(partial(_measure, bench, samples, attacked, showcase))
+
+
+def _measure(bench: Bench, samples: Samples, attacked: Attacked, showcase: frozenset[str]) -> pd.DataFrame:
     before_images, labels = samples.images.to(bench.device), samples.labels.to(bench.device)
     rng = _attribution_rng(bench, samples.ids)
     explained = _explained(bench, predict(bench.model, before_images), samples.labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol as Interface
@@ -22,6 +22,7 @@ from bench.core.rng import Rng
 from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.environment import describe
 from bench.evaluate import Bench, attack_shard, measure_shard
+from bench.memory import Room, available, nodes_within
 from bench.plan import Plan
 from bench.samples import Samples, load_samples
 from bench.shards import Shards
@@ -45,6 +46,8 @@ class Execution:
     """Images that an attack sees at once; by default 16 on a CPU, 64 on a GPU."""
     showcase: bool = True
     """Whether images are kept for the pages."""
+    memory: int | None = None
+    """Bytes that graphs for derivatives may take; by default most of what is free."""
 
 
 class Observer(Interface):
@@ -55,6 +58,9 @@ class Observer(Interface):
 
     def advance(self, images: int) -> None:
         """Count so many more images as finished."""
+
+    def say(self, text: str) -> None:
+        """Show a remark."""
 
 
 def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun | None = None) -> StoredRun:
@@ -77,6 +83,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     bench, samples = set_up(plan, execution.device, everything.images), everything.part(slice(plan.spec.samples.count))
     check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
     check_activations(bench.smooth, samples.images[:1].to(bench.device))
+    bench = replace(bench, room=_room(bench, execution, samples.images, observer))
     batch_size = execution.batch_size or (16 if bench.device.type == "cpu" else 64)
     parts, shards = samples.split(plan.protocol.shard_size), Shards(plan.spec, execution.work)
     done = shards.count_done([len(part.ids) for part in parts])
@@ -124,6 +131,14 @@ def set_up(plan: Plan, device_name: str, images: Tensor) -> Bench:
         library=images.to(device),
         other=_stand_in(plan, device),
     )
+
+
+def _room(bench: Bench, execution: Execution, images: Tensor, observer: Observer) -> Room:
+    """Find out how many nodes of the networks fit into the memory that a run may take."""
+    budget = execution.memory or available(bench.device)
+    networks = [bench.smooth, *([] if bench.other is None else [bench.other.smooth])]
+    nodes = min(nodes_within(budget, network, images[:1].to(bench.device)) for network in networks)
+    return Room(bench.device, nodes, observer.say)
 
 
 def _networks(plan: Plan, resolved: Resolved, device: torch.device) -> tuple[nn.Module, nn.Module]:

@@ -81,6 +81,10 @@ class RunProgress(_Bar):
             eta = "" if left is None else f", about {left:.0f} s left"
             err.print(f"{self._title}: {self._done} of {self._total} images{eta}", soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """Print a remark above the bar."""
+        self._bar.console.print(printable(text), soft_wrap=True)
+
 
 class TrainingProgress(_Bar):
     """Progress of a training, in steps."""

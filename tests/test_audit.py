@@ -168,4 +168,6 @@ def test_a_bad_override_gives_one_sentence(words: dict[str, str], changes: dict[
 
 def test_the_command_of_a_run_off_the_protocol_names_all_that_differs(tmp_path: Path) -> None:
     changes = {"surrogate": {"beta": 20}, "threat": {"norm": "linf", "epsilon": "4/255"}, "on_protocol": False}
-    assert "--epsilon 4/255 --beta 20 --nodes 10 --set steps=50" in command(store_run(tmp_path, spec_changes=changes).record)
+    assert "--epsilon 4/255 --beta 20 --nodes 10 --set steps=50" in command(
+        store_run(tmp_path, spec_changes=changes).record
+    )

@@ -16,7 +16,8 @@ import pytest
 import tomli_w
 import torch
 
-from bench import registry
+from bench import evaluate, registry
+from bench.core.chunks import nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, UsageError
 from bench.core.protocol import Component
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
@@ -34,9 +35,13 @@ class Watcher:
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.total, self.done, self.stop_after = 0, 0, stop_after
+        self.said: list[str] = []
 
     def start(self, title: str, total: int, done: int) -> None:
         self.total, self.done = total, done
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def advance(self, images: int) -> None:
         self.done += images
@@ -115,6 +120,29 @@ def test_neither_batch_size_nor_shard_size_changes_a_bit_on_a_cpu(
     other = completed(in_one_shard, tmp_path, batch_size=batch_size)
     pd.testing.assert_frame_equal(other.rows(), undisturbed.rows(), check_exact=True)
     assert other.record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+def test_a_run_without_enough_memory_goes_on_by_halves_says_so_and_files_the_same_bytes(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = evaluate._attack_batch
+
+    def short_of_memory(*given: Any) -> Any:
+        if nodes_in_flight(torch.device("cpu")) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return usual(*given)
+
+    monkeypatch.setattr(evaluate, "_attack_batch", short_of_memory)
+    watcher, execution = Watcher(), Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 2)
+    made = run(planned(words), execution, watcher)
+    assert watcher.said[-1] == "out of memory on cpu: on with at most 10 nodes at once"
+    assert made.record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+def test_a_budget_of_memory_changes_no_bit(words: dict[str, str], undisturbed: StoredRun, tmp_path: Path) -> None:
+    execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 2, memory=1)
+    made = run(planned(words), execution, Watcher())
+    assert made.record.rows_sha256 == undisturbed.record.rows_sha256
 
 
 def with_metrics(words: dict[str, str], folder: Path, metrics: dict[str, Any], **changes: Any) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import forward, node_slices
+from bench.core.chunks import forward, node_slices, pieces
 from bench.core.contracts import AttributionMethod, Linearization
 from bench.core.rng import SampleRng
 
@@ -72,31 +72,59 @@ class NodeMethod(AttributionMethod):
     def _linearize(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> Linearization:
         nodes = self.place(images, rng)
         points = nodes.points.detach().requires_grad_()
-        gradients = _gradients(model, points, labels, create_graph=True)
+        # Where one image's nodes exceed what may be in flight no graph is kept: a pullback pays 6 passes in place of 4.
+        whole = len(pieces(points)) == 1
+        gradients = _gradients(model, points, labels, create_graph=whole)
         average = _average(gradients.detach(), nodes.weights)
         attribution = _weigh(gradients.detach(), nodes)
 
         def pullback(cotangent: Tensor) -> Tensor:
             direct = torch.zeros_like(images) if nodes.factor is None else cotangent * average
-            if not gradients.requires_grad:
-                return direct
             vector = (
                 cotangent.unsqueeze(1) if nodes.factor is None else cotangent.unsqueeze(1) * _per_node(nodes.factor)
             )
-            along = nodes.weights.view(1, -1, 1, 1, 1) * vector
-            (curved,) = torch.autograd.grad(gradients, points, along.expand_as(gradients), allow_unused=True)
+            along = (nodes.weights.view(1, -1, 1, 1, 1) * vector).expand_as(gradients)
+            curved = _along(gradients, points, along) if whole else _curvature(model, points.detach(), labels, along)
             return direct if curved is None else direct + _average(curved, nodes.scales)
 
         return Linearization(attribution, pullback)
 
 
 def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
-    """(N, T, C, H, W) gradients of each image's explained logit at its nodes."""
+    """(N, T, C, H, W) gradients of each image's explained logit at its nodes; a graph is kept of all nodes or none."""
+    if create_graph:
+        return _gradients_of_piece(model, points, labels, create_graph=True)
+    parts = [
+        _gradients_of_piece(model, points[:, piece].detach().requires_grad_(), labels, create_graph=False)
+        for piece in pieces(points)
+    ]
+    return torch.cat(parts, 1)
+
+
+def _gradients_of_piece(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
     count, nodes = points.shape[:2]
     logits = forward(model, points.flatten(0, 1))
     explained = logits.gather(1, labels.repeat_interleave(nodes).unsqueeze(1))
     (gradients,) = torch.autograd.grad(explained.sum(), points, create_graph=create_graph)
     return gradients.view(count, nodes, *points.shape[2:])
+
+
+def _along(gradients: Tensor, points: Tensor, along: Tensor) -> Tensor | None:
+    """(N, T, C, H, W) Hessian at each node times `along`; None where the network has no curvature."""
+    if not gradients.requires_grad:
+        return None
+    (curved,) = torch.autograd.grad(gradients, points, along, allow_unused=True)
+    return curved
+
+
+def _curvature(model: nn.Module, points: Tensor, labels: Tensor, along: Tensor) -> Tensor | None:
+    """(N, T, C, H, W): the same, piece by piece, each with a graph that is dropped at once."""
+    parts = []
+    for piece in pieces(points):
+        at = points[:, piece].detach().requires_grad_()
+        parts.append(_along(_gradients(model, at, labels, create_graph=True), at, along[:, piece]))
+    found = [part for part in parts if part is not None]
+    return torch.cat(found, 1) if found else None
 
 
 def _weigh(gradients: Tensor, nodes: Nodes) -> Tensor:

@@ -3,11 +3,16 @@
 On a CPU convolutions of another batch size round differently, so that an image's numbers would depend on how many are
 looked at together. There a network sees batches of one size only, the last one filled up: in a batch of a given size an
 image's numbers do not depend on its place or its neighbours. Methods that hook into the network see images one by one.
+
+How many nodes are in flight, their graphs alive at the same time, is bounded by a budget of memory, which changes no
+number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
@@ -15,18 +20,41 @@ from torch import Tensor, nn
 
 NODES_IN_FLIGHT = 512
 CPU_BATCH = 8
-CPU_NODES_IN_FLIGHT = 32
+CPU_NODES_IN_FLIGHT = 40
 """Whole graphs for second derivatives live as long as a slice: more would not fit into a processor's caches."""
+
+_bound: ContextVar[int | None] = ContextVar("nodes in flight", default=None)
+
+
+def nodes_in_flight(device: torch.device) -> int:
+    """Return how many nodes may have a graph at the same time."""
+    usual, bound = CPU_NODES_IN_FLIGHT if device.type == "cpu" else NODES_IN_FLIGHT, _bound.get()
+    return usual if bound is None else min(usual, bound)
+
+
+@contextmanager
+def at_most(nodes: int) -> Iterator[None]:
+    """Run a block with at most so many nodes in flight."""
+    token = _bound.set(nodes)
+    try:
+        yield
+    finally:
+        _bound.reset(token)
 
 
 def image_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
     """Yield slices that cover `count` images, each small enough that its nodes fit in one pass; on a CPU one by one."""
-    return _slices(count, 1 if device.type == "cpu" else NODES_IN_FLIGHT // nodes)
+    return _slices(count, 1 if device.type == "cpu" else nodes_in_flight(device) // nodes)
 
 
 def node_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
     """Yield slices that cover `count` images, for networks that are only asked through `forward`."""
-    return _slices(count, (CPU_NODES_IN_FLIGHT if device.type == "cpu" else NODES_IN_FLIGHT) // nodes)
+    return _slices(count, nodes_in_flight(device) // nodes)
+
+
+def pieces(points: Tensor) -> list[slice]:
+    """Return slices of the second axis of (N, T, C, H, W) nodes, each few enough to be in flight for all N images."""
+    return list(_slices(points.shape[1], nodes_in_flight(points.device) // len(points)))
 
 
 def forward(model: nn.Module, images: Tensor) -> Tensor:

@@ -1,0 +1,138 @@
+"""A budget of memory bounds the nodes in flight and changes no number; set too high, a run goes on by halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.attributions.gradient import Gradient
+from bench.attributions.integrated_gradients import IntegratedGradients
+from bench.attributions.smoothgrad import Smoothgrad
+from bench.core.chunks import CPU_BATCH, CPU_NODES_IN_FLIGHT, at_most, nodes_in_flight
+from bench.core.contracts import AttributionMethod
+from bench.core.errors import EnvironmentFault, UsageError
+from bench.core.rng import Rng, SampleRng
+from bench.memory import PASSES, Room, bytes_per_node, nodes_within, parse
+from model_zoo.build import classifier, freeze
+from model_zoo.surrogate import smooth_copy
+from tests.tiny import tiny_network
+
+CPU = torch.device("cpu")
+RNG = SampleRng(Rng(0), ("a", "b", "c"))
+LABELS = torch.tensor([1, 7, 2])
+
+
+@pytest.fixture(scope="module")
+def smooth() -> nn.Module:
+    return smooth_copy(freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))), 10.0)
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return RNG.fork("images").uniform((3, 16, 16), 0.1, 0.9)
+
+
+@pytest.mark.parametrize("method", [Gradient(), IntegratedGradients(nodes=19), Smoothgrad(nodes=19)])
+@pytest.mark.parametrize("nodes", [5, 8, 16])
+def test_fewer_nodes_in_flight_give_the_same_bits(
+    method: AttributionMethod, nodes: int, smooth: nn.Module, images: Tensor
+) -> None:
+    cotangent = RNG.fork("cotangent").normal((3, 16, 16))
+    usual = method.linearize(smooth, images, LABELS, rng=RNG)
+    with at_most(nodes):
+        bounded = method.linearize(smooth, images, LABELS, rng=RNG)
+        pulled = bounded.pullback(cotangent)
+        attribution = method.attribute(smooth, images, LABELS, rng=RNG)
+    assert torch.equal(bounded.attribution, usual.attribution)
+    assert torch.equal(attribution, usual.attribution)
+    assert torch.equal(pulled, usual.pullback(cotangent))
+
+
+def test_never_more_nodes_have_a_graph_than_are_allowed(smooth: nn.Module, images: Tensor) -> None:
+    method, alive = IntegratedGradients(nodes=50), []
+
+    def graph_bytes() -> int:
+        held: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            linear = method.linearize(smooth, images[:1], LABELS[:1], rng=RNG.select(slice(1)))
+        alive.append(linear)
+        return sum(held.values())
+
+    with at_most(50):
+        everything = graph_bytes()
+    with at_most(8):
+        bounded = graph_bytes()
+    assert bounded < everything / 2
+
+
+def test_a_budget_holds_as_many_nodes_as_were_measured(smooth: nn.Module, images: Tensor) -> None:
+    per_node = bytes_per_node(smooth, images)
+    activations = 3 * 16 * 16 * 4
+    assert per_node > PASSES * activations
+    assert nodes_within(int(per_node * 17), smooth, images) == 2 * CPU_BATCH
+    assert nodes_within(1, smooth, images) == CPU_BATCH
+    assert bytes_per_node(smooth, torch.rand(1, 3, 32, 32)) > 3 * per_node
+
+
+def test_the_usual_number_is_a_bound_too() -> None:
+    with at_most(10**6):
+        assert nodes_in_flight(CPU) == CPU_NODES_IN_FLIGHT
+    assert CPU_NODES_IN_FLIGHT % CPU_BATCH == 0
+
+
+def memory_of(nodes: int) -> Callable[[], int]:
+    def work() -> int:
+        if nodes_in_flight(CPU) > nodes:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return nodes_in_flight(CPU)
+
+    return work
+
+
+def test_work_goes_on_by_halves_and_says_so() -> None:
+    said: list[str] = []
+    room = Room(CPU, 40, said.append)
+    assert room.give(memory_of(10)) == 10
+    assert said == [f"out of memory on cpu: on with at most {nodes} nodes at once" for nodes in (20, 10)]
+    assert room.give(memory_of(10)) == 10
+    assert len(said) == 2, "it remembers"
+
+
+def test_a_bound_beyond_the_usual_number_is_halved_from_there() -> None:
+    said: list[str] = []
+    assert Room(CPU, 10**6, said.append).give(memory_of(CPU_NODES_IN_FLIGHT // 2)) == CPU_NODES_IN_FLIGHT // 2
+    assert len(said) == 1
+
+
+def test_where_nothing_fits_it_ends() -> None:
+    with pytest.raises(EnvironmentFault, match="for a single node"):
+        Room(CPU, 40, lambda _: None).give(memory_of(0))
+
+
+def test_other_errors_are_no_lack_of_memory() -> None:
+    def work() -> None:
+        raise RuntimeError("a shape is off")
+
+    with pytest.raises(RuntimeError, match="a shape is off"):
+        Room(CPU, 40, lambda _: None).give(work)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GB", 2 * 10**9), ("512 MiB", 2**29), ("1.5gib", 3 * 2**29), ("1000", 1000)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "0GB", "2 parsecs", "-1GB", "1e3", "nan"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--memory"):
+        parse(text)
