@@ -42,8 +42,8 @@ class Explainer:
 
     def view(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> View:
         """Return logits, attributions of the logits `labels`, and heatmaps of (N, C, H, W) images."""
-        attribution = self.method.attribute(model, images, labels, rng=rng)
-        return View(images, predict(model, images), attribution, reduce(attribution, self.rule))
+        attribution, logits = self.method.attribute_with_logits(model, images, labels, rng=rng)
+        return View(images, checked(logits, images), attribution, reduce(attribution, self.rule))
 
 
 @torch.no_grad()
@@ -53,7 +53,15 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ModelOutputError: if the model answers with anything but finite (N, K) numbers.
     """
-    logits = forward(model, images)
+    return checked(forward(model, images), images)
+
+
+def checked(logits: Tensor, images: Tensor) -> Tensor:
+    """Return the logits of images, if they are some.
+
+    Raises:
+        ModelOutputError: if they are anything but finite (N, K) numbers.
+    """
     if logits.dim() != 2 or len(logits) != len(images):
         raise ModelOutputError(
             f"expected (N, K) logits from the model, got the shape {tuple(logits.shape)}; return one row per image"

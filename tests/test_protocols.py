@@ -19,7 +19,7 @@ from bench.samples import checksum, draw_stratified, load_samples
 HASHES = {
     "cifar10-art-legacy-v1": "6771ff8258ce7a8d7901eecba85b9f8a0f91e47f9af3a575b54225daf70a4fd4",
     "cifar10-gradient-v1": "193af1b0d6ed292818d3e537b2f38fe75d06059b612ffc48689a23811cd9859f",
-    "cifar10-ig-v1": "3ae17ca53a812f49e866f2a1e81a556a5b1c9536ecfd3af5e5ba747f964ac826",
+    "cifar10-ig-v1": "9374178f49ad1a11eb3bf95ceec855c81154cab7cb5ac211b3bd0871e25fe0cc",
     "cifar10-linf8-v1": "41cf89bf60698c411363ca30c678623fbeeb4e7c777b380b4d5ca00afc9a9456",
     "cifar10-smoke-v1": "32cc64920b9cc194d55651d62a344303a2d351cc1b25cb311cfa1098f4527b13",
 }

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import image_slices
+from bench.core.chunks import forward, image_slices
 from bench.core.protocol import Aim, Component, Direction, Knowledge, ThreatModel
 from bench.core.rng import Rng, SampleRng
 
@@ -61,6 +61,14 @@ class AttributionMethod(ABC):
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
     ) -> Tensor:
         """(N, C, H, W) signed attribution of logit `labels` at `images`; with a graph if asked."""
+
+    def attribute_with_logits(
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng
+    ) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) attribution and (N, K) logits; a method that meets the images themselves shares the pass."""
+        with torch.no_grad():
+            logits = forward(model, images)
+        return self.attribute(model, images, labels, rng=rng), logits
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
         """Return the attribution, and the function from a cotangent (N, C, H, W) to d<A(x), cotangent>/dx."""

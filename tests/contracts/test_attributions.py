@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
+from bench.core.chunks import forward
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import BenchError
 from bench.core.rng import SampleRng
@@ -150,3 +151,13 @@ def test_a_completeness_gap_is_a_finite_size_per_image_or_none(
         moved = method.completeness_gap(network, images, labels, attribution + 1)
         assert moved is not None
         assert not torch.equal(moved, gap)
+
+
+def test_an_explanation_is_the_attribution_and_the_logits_to_the_bit(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    attribution, logits = method.attribute_with_logits(network, images, labels, rng=rng)
+    assert torch.equal(attribution, method.attribute(network, images, labels, rng=rng))
+    assert torch.equal(logits, forward(network, images))
+    assert not logits.requires_grad
+    assert not attribution.requires_grad
