@@ -239,11 +239,12 @@ def build(results: Path, out: Path, url: str | None) -> None:
 @click.option("--protocol", metavar="NAME", help="Only this protocol's.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; default: the board's.")
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all.")
-def table(results: Path, protocol: str | None, metrics: tuple[str, ...], attacks: tuple[str, ...]) -> None:
+@click.option("--brief", is_flag=True, help="One column per attack: the means of the metrics, without intervals.")
+def table(results: Path, protocol: str | None, metrics: tuple[str, ...], attacks: tuple[str, ...], brief: bool) -> None:
     """Print the boards of RESULTS as Markdown tables."""
     from leaderboard.markdown import tables
 
-    click.echo(tables(results, protocol, metrics=metrics, attacks=attacks), nl=False)
+    click.echo(tables(results, protocol, metrics=metrics, attacks=attacks, brief=brief), nl=False)
 
 
 @bench.command()

@@ -10,11 +10,17 @@ from bench.core.entry import MeasuredAccuracy
 from bench.core.errors import UsageError
 from bench.core.records import Summary
 from leaderboard.board import Board, Standing, boards
+from leaderboard.contest import Round, Variant
 from leaderboard.rows import read_runs
 
 
 def tables(
-    results: Path, protocol: str | None = None, *, metrics: Sequence[str] = (), attacks: Sequence[str] = ()
+    results: Path,
+    protocol: str | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    attacks: Sequence[str] = (),
+    brief: bool = False,
 ) -> str:
     """Return one Markdown table per protocol of a results folder, or that of one; the most robust model first.
 
@@ -23,6 +29,7 @@ def tables(
         protocol: only this one's.
         metrics: which metrics to show; by default those of the board.
         attacks: which attacks to show, in this order; by default all.
+        brief: one column per attack, with the means of all metrics and no intervals.
     Raises:
         UsageError: if there is no record, none of the protocol, or none with such a metric or attack.
         IntegrityError: if a record is damaged.
@@ -33,7 +40,20 @@ def tables(
             f"expected records of {protocol} in {results}, got {', '.join(found)}; make one with `bench run`"
         )
     chosen = found.values() if protocol is None else [found[protocol]]
-    return "\n\n".join(_table(_narrowed(board, metrics, attacks)) for board in chosen) + "\n"
+    return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief) for board in chosen) + "\n"
+
+
+def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> str:
+    """Return a contest of two attacks as a Markdown table; the gain is by how much less the first one leaves."""
+    first, second = sides
+    heads = ["model", "metric", str(first), str(second), "gain", "n", "gradients", "the first is"]
+    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 3) + ["---"]]
+    for each in rounds:
+        gain = f"{each.gain:+.3f} [{each.interval[0]:+.3f}, {each.interval[1]:+.3f}]"
+        means = [f"{mean:.3f}" for mean in each.means]
+        gradients = " / ".join(f"{count:.0f}" for count in each.gradients)
+        lines.append([f"`{each.model}`", each.metric, *means, gain, str(each.images), gradients, each.verdict])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _narrowed(board: Board, metrics: Sequence[str], attacks: Sequence[str]) -> Board:
@@ -47,23 +67,29 @@ def _narrowed(board: Board, metrics: Sequence[str], attacks: Sequence[str]) -> B
     return replace(board, metrics=tuple(metrics) or board.metrics, attacks=tuple(attacks) or board.attacks)
 
 
-def _table(board: Board) -> str:
+def _table(board: Board, brief: bool) -> str:
     heads = ["model", "training", "clean", "PGD-40"]
-    heads += [f"{metric} under {attack}" for attack in board.attacks for metric in board.metrics]
+    if brief:
+        heads += board.attacks
+    else:
+        heads += [f"{metric} under {attack}" for attack in board.attacks for metric in board.metrics]
     heads += ["n", "infeasible"]
     lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2)]
-    lines += [_row(board, standing) for standing in board.standings]
+    lines += [_row(board, standing, brief) for standing in board.standings]
     samples = {(run.record.samples, run.record.spec.samples.of) for s in board.standings for run in s.runs.values()}
     counts = ", ".join(f"{count} of {total}" for count, total in sorted(samples))
     body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     over = "those that the reference set classifies correctly" if board.sample_set == "common" else "the correct ones"
-    return f"`{board.protocol.key}`, {counts} samples; mean [95 % bootstrap interval] over {over}\n\n{body}"
+    what = f"means of {' / '.join(board.metrics)}" if brief else "mean [95 % bootstrap interval]"
+    return f"`{board.protocol.key}`, {counts} samples; {what} over {over}\n\n{body}"
 
 
-def _row(board: Board, standing: Standing) -> list[str]:
+def _row(board: Board, standing: Standing, brief: bool) -> list[str]:
     entry = standing.entry
     cells = [f"`{entry.name}`", _plain(entry.training.method), *_accuracies(entry.accuracy)]
-    cells += [_interval(standing.summary(attack, metric)) for attack in board.attacks for metric in board.metrics]
+    for attack in board.attacks:
+        found = [standing.summary(attack, metric) for metric in board.metrics]
+        cells += [" / ".join(map(_mean, found))] if brief else map(_interval, found)
     scored = standing.headline_run
     if scored is None:
         return [*cells, "", ""]
@@ -74,6 +100,10 @@ def _row(board: Board, standing: Standing) -> list[str]:
 def _accuracies(measured: MeasuredAccuracy | None) -> list[str]:
     values = (None, None) if measured is None else (measured.clean, measured.pgd40)
     return ["" if value is None else f"{100 * value:.2f} %" for value in values]
+
+
+def _mean(summary: Summary | None) -> str:
+    return "" if summary is None or summary.mean is None else f"{summary.mean:.3f}"
 
 
 def _interval(summary: Summary | None) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
 
 from bench import cli, registry
 from leaderboard.markdown import tables
@@ -14,6 +18,17 @@ README = (ROOT / "README.md").read_text()
 
 def test_its_table_is_the_one_of_the_records() -> None:
     assert tables(ROOT / "results", "cifar10-gradient-v1", metrics=["kendall"]) in README
+
+
+def test_the_results_are_what_the_commands_above_them_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs/results.md").read_text()
+    commands = re.findall(r"^```bash\nbench (.+?)\n```$", text, flags=re.MULTILINE | re.DOTALL)
+    assert commands
+    for command in commands:
+        printed = CliRunner().invoke(cli.bench, shlex.split(command.replace("\\\n", " ")))
+        assert printed.exit_code == 0, (command, printed.output)
+        assert f"bench {command}\n```\n\n{printed.output.strip()}\n" in text, f"expected what `bench {command}` prints"
 
 
 def test_every_command_it_shows_exists() -> None:

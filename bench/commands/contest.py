@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 @click.option("--protocol", required=True, metavar="NAME", help="Whose records.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; default: kendall, top-k.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
-def contest(first: str, second: str, protocol: str, metrics: tuple[str, ...], results: Path, as_json: bool) -> None:
+def contest(
+    first: str, second: str, protocol: str, metrics: tuple[str, ...], results: Path, markdown: bool, as_json: bool
+) -> None:
     """Compare two attacks image by image on every model that both were run on.
 
     ATTACK is NAME, with the protocol's parameters, or NAME:KEY=VALUE,KEY=VALUE. The gain is the mean paired difference:
@@ -37,6 +40,10 @@ def contest(first: str, second: str, protocol: str, metrics: tuple[str, ...], re
     rounds = rounds_of(read_runs(results), protocol, *sides, metrics or ("kendall", "topk-intersection"))
     if as_json:
         click.echo(json.dumps([{"protocol": protocol, **asdict(each), "verdict": each.verdict} for each in rounds]))
+    elif markdown:
+        from leaderboard.markdown import contest_table
+
+        click.echo(contest_table(rounds, sides))
     else:
         _show(f"{protocol}: {sides[0]} against {sides[1]}", rounds)
 
