@@ -62,9 +62,13 @@ class Auto(Attack):
     version: ClassVar[int] = 2
     knowledge: ClassVar[Knowledge] = "white-box"
     source: ClassVar[str] = "Croce, Hein 2020; Ghorbani, Abid, Zou 2019"
-    members: ClassVar[tuple[str, ...]] = tuple(SUITE)
 
     steps: int = Field(default=50, ge=1)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the searches."""
+        return tuple(SUITE)
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(M, N, C, H, W): one image per member of the suite."""

@@ -85,6 +85,8 @@ def _nothing_moved(run: Evidence) -> str | None:
     known = run.primary[~np.isnan(run.primary)]
     if len(run.rows) < 2 or not len(known) or known.min() < known.max() or not (run.rows["linf"] > 0).any():
         return None
+    if (run.rows["predicted_after"] != run.rows["predicted_before"]).any():
+        return None  # the class moved: a metric of predictions may then be the same for every sample
     return f"{run.spec.primary_metric} is {known[0]:g} for every sample"
 
 
@@ -111,6 +113,8 @@ def _not_repeatable(run: Evidence) -> str | None:
 
 
 def _confidence_collapse(run: Evidence) -> str | None:
+    if not run.spec.threat.keep_prediction:
+        return None
     collapsed = run.rows["confidence_after"] < run.rows["confidence_before"] / 2
     return _share(collapsed.to_numpy(bool), COLLAPSED_SHARE, "of the samples")
 

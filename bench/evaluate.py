@@ -22,7 +22,7 @@ from bench.diagnostics import are_probabilities, contrast, correlation, same_map
 from bench.memory import Room
 from bench.samples import Samples
 from bench.showcase import encode, tiles
-from bench.verdict import worst
+from bench.verdict import mean, worst
 from bench.victim import Explainer, JudgeProbe, StandIn, WhiteBoxVictim, predict
 
 ENGINE = 3
@@ -62,6 +62,11 @@ class Bench:
     def within_memory(self, work: Callable[[], Result]) -> Result:
         """Do a piece of work in the room that there is."""
         return work() if self.room is None else self.room.give(work)
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether any metric looks at attributions or heatmaps; else none are made."""
+        return any(metric.reads_maps for metric in self.metrics.values())
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,8 @@ def measure_shard(bench: Bench, samples: Samples, attacked: Attacked, showcase: 
         attacked: what the attack made of them.
         showcase: ids of samples whose tiles are kept for the pages.
     Returns:
-        N rows: `bench.core.records.ROW_COLUMNS` and `DIAGNOSTIC_COLUMNS`, a column per metric, `winner` where the
-        attack is a suite, and `tiles`, a PNG or None.
+        N rows: `bench.core.records.ROW_COLUMNS` and `DIAGNOSTIC_COLUMNS`, a column per metric and per level of a
+        series, `winner` where the attack is a suite, and `tiles`, a PNG or None.
     """
     return bench.within_memory(partial(_measure, bench, samples, attacked, showcase))
 
@@ -165,15 +170,18 @@ def _measure(bench: Bench, samples: Samples, attacked: Attacked, showcase: froze
     before_images, labels = samples.images.to(bench.device), samples.labels.to(bench.device)
     rng = _attribution_rng(bench, samples.ids)
     explained = _explained(bench, predict(bench.model, before_images), samples.labels)
-    before = bench.judge.view(bench.model, before_images, explained, rng)
+    before = _view(bench, before_images, explained, rng)
     probe = JudgeProbe(bench.model, bench.judge.method, explained, rng, _metric_rng(bench, samples.ids))
     pairs = [
-        Pair(before, bench.judge.view(bench.model, after, explained, rng), labels, feasible, probe)
+        Pair(before, _view(bench, after, explained, rng), labels, feasible, probe)
         for after, feasible in zip(
             attacked.images.to(bench.device).unbind(1), attacked.feasible.to(bench.device).unbind(1), strict=True
         )
     ]
-    verdict = worst(pairs, bench.metrics, bench.primary)
+    attack = bench.attack
+    verdict = (
+        mean(pairs, bench.metrics, attack.members) if attack.series else worst(pairs, bench.metrics, bench.primary)
+    )
     after = verdict.pair.after
     confidence = [view.logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1) for view in (before, after)]
     predicted = [view.logits.argmax(1) for view in (before, after)]
@@ -198,31 +206,44 @@ def _measure(bench: Bench, samples: Samples, attacked: Attacked, showcase: froze
     columns |= _diagnostics(bench, before, explained, attacked, rng)
     assert tuple(columns) == ROW_COLUMNS + DIAGNOSTIC_COLUMNS
     columns |= {name: _numpy(values).astype(np.float64) for name, values in verdict.values.items()}
-    if len(pairs) > 1:
-        columns["winner"] = [bench.attack.members[index] for index in verdict.winner.tolist()]
-    shown = tiles(before, after, bench.top_k)
-    columns["tiles"] = [encode(t) if i in showcase else None for i, t in zip(samples.ids, shown, strict=True)]
+    if len(pairs) > 1 and not attack.series:
+        columns["winner"] = [attack.members[index] for index in verdict.winner.tolist()]
+    columns["tiles"] = None
+    if bench.reads_maps:
+        shown = tiles(before, after, bench.top_k)
+        columns["tiles"] = [encode(t) if i in showcase else None for i, t in zip(samples.ids, shown, strict=True)]
     return pd.DataFrame(columns)
+
+
+def _view(bench: Bench, images: Tensor, explained: Tensor, rng: SampleRng) -> View:
+    """Return what the real network says and shows of (N, C, H, W) images; maps without pixels if nobody reads maps."""
+    if bench.reads_maps:
+        return bench.judge.view(bench.model, images, explained, rng)
+    return View(images, predict(bench.model, images), images[:, :0], images[:, 0, :0])
 
 
 def _diagnostics(
     bench: Bench, before: View, explained: Tensor, attacked: Attacked, rng: SampleRng
 ) -> dict[str, np.ndarray]:
-    """Measure on the clean images what the soundness checks need."""
-    again = bench.judge.view(bench.model, before.images, explained, rng)
-    likeness = torch.full((len(explained),), torch.nan)
-    if bench.search.method.differentiable:
-        real, smooth = (bench.search.view(net, before.images, explained, rng) for net in (bench.model, bench.smooth))
-        likeness = correlation(real.heatmap, smooth.heatmap)
+    """Measure on the clean images what the soundness checks need; what nobody reads raises no flag."""
+    fine, unknown = torch.ones(len(explained), dtype=torch.bool), torch.full((len(explained),), torch.nan)
     found = {
         "projected": attacked.projected,
         "gradient_vanished": attacked.vanished,
-        "surrogate_agrees": predict(bench.smooth, before.images).argmax(1) == before.logits.argmax(1),
-        "surrogate_correlation": likeness,
-        "map_contrast": contrast(before.heatmap),
-        "map_repeatable": same_maps(before.heatmap, again.heatmap),
+        "surrogate_agrees": fine,
+        "surrogate_correlation": unknown,
+        "map_contrast": unknown,
+        "map_repeatable": fine,
         "probabilities": are_probabilities(before.logits),
     }
+    if bench.reads_maps:
+        again = bench.judge.view(bench.model, before.images, explained, rng)
+        found["surrogate_agrees"] = predict(bench.smooth, before.images).argmax(1) == before.logits.argmax(1)
+        found["map_contrast"] = contrast(before.heatmap)
+        found["map_repeatable"] = same_maps(before.heatmap, again.heatmap)
+    if bench.reads_maps and bench.search.method.differentiable:
+        real, smooth = (bench.search.view(net, before.images, explained, rng) for net in (bench.model, bench.smooth))
+        found["surrogate_correlation"] = correlation(real.heatmap, smooth.heatmap)
     return {name: _numpy(values) for name, values in found.items()}
 
 
@@ -244,6 +265,8 @@ def _metric_rng(bench: Bench, ids: tuple[str, ...]) -> SampleRng:
 
 
 def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:
+    if not bench.reads_maps:
+        return np.full(len(view.images), np.nan)
     gap = bench.judge.method.completeness_gap(bench.model, view.images, labels, view.attribution)
     return np.full(len(view.images), np.nan) if gap is None else _numpy(gap).astype(np.float64)
 

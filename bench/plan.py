@@ -94,6 +94,7 @@ def plan(request: Request) -> Plan:
             rankable=protocol.rankable,
             floor=protocol.floor,
             reference=protocol.reference,
+            track=protocol.track,
         ),
         model=_model_spec(resolved),
         attack=_plugin_spec(component.name, attack),
@@ -116,9 +117,10 @@ def plan(request: Request) -> Plan:
 
 def _resolve(reference: str, protocol: Protocol) -> Resolved:
     resolved = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
-    if resolved.entry.dataset != protocol.samples.dataset:
+    wanted = protocol.models_of or protocol.samples.dataset
+    if resolved.entry.dataset != wanted:
         raise UsageError(
-            f"expected a model of {protocol.samples.dataset} for the protocol {protocol.key}, got "
+            f"expected a model of {wanted} for the protocol {protocol.key}, got "
             f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
         )
     return resolved

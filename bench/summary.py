@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import IntegrityError
-from bench.core.records import Summary
+from bench.core.records import LEVEL_MARK, Summary
 
 RESAMPLES = 2000
 SEED = 20_200_229
@@ -25,15 +25,21 @@ def summarise(rows: pd.DataFrame, metrics: Sequence[str]) -> dict[Which, dict[st
 
     Args:
         rows: one line per sample: the bool column `correct`, and one float column per metric, NaN where undefined.
-        metrics: names of metric columns.
+        metrics: names of metric columns; columns of theirs at single levels are found by themselves.
     Raises:
         IntegrityError: if a column is missing or holds an infinity.
     """
+    metrics = [*metrics, *levels_of(list(rows.columns), metrics)]
     for name in ("correct", *metrics):
         if name not in rows:
             raise IntegrityError(f"expected a column {name!r} among the rows, got none; the rows are another run's")
     chosen: dict[Which, pd.DataFrame] = {"correct": rows[rows["correct"].astype(bool)], "all": rows}
     return {which: {name: _summary(part[name], name) for name in metrics} for which, part in chosen.items()}
+
+
+def levels_of(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    """Return those of the columns that hold a metric at one level of a series, in their order."""
+    return [name for name in columns if LEVEL_MARK in name and name.partition(LEVEL_MARK)[0] in metrics]
 
 
 def _summary(column: pd.Series[Any], name: str) -> Summary:

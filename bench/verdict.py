@@ -1,4 +1,4 @@
-"""Of several proposals for the same images, the worst that is allowed, metric by metric."""
+"""Several proposals for the same images: of rivals the worst that is allowed, of a series the mean over its levels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair, View
+from bench.core.records import LEVEL_MARK
 
 
 class Verdict(NamedTuple):
     """What is left of N samples after all proposals."""
 
     winner: Tensor
-    """(N,) int64: which proposal is worst by the primary metric; the first among equals."""
+    """(N,) int64: which proposal is worst by the primary metric, the first among equals; of a series, the last."""
     pair: Pair
     """The samples before, and after their winners."""
     values: dict[str, Tensor]
-    """(N,) of each metric."""
+    """(N,) of each metric; of a series also of each metric at each level, `<metric>@<level>`."""
 
 
 def worst(pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str) -> Verdict:
@@ -43,6 +44,30 @@ def worst(pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str) ->
         found = by_primary if name == primary else torch.stack([metric(each) for each in pairs])
         values[name] = found.gather(0, _badness(found, metric).argmax(0, keepdim=True)).squeeze(0)
     return Verdict(winner, pair, values)
+
+
+def mean(pairs: Sequence[Pair], metrics: Mapping[str, Metric], levels: Sequence[str]) -> Verdict:
+    """Judge N samples at each of M levels of one change.
+
+    Metrics that are neutral, or that question the network anew, are those of the last level.
+
+    Args:
+        pairs: one per level, with the same N samples before.
+        metrics: by name.
+        levels: their M names.
+    """
+    last, count = pairs[-1], len(pairs)
+    values: dict[str, Tensor] = {}
+    at_level: dict[str, Tensor] = {}
+    for name, metric in metrics.items():
+        if metric.asks_model or metric.higher_is == "neutral":
+            values[name] = metric(last)
+            continue
+        found = [metric(pair) for pair in pairs]
+        # One after the other, so that the last bit does not hang on how many samples there are.
+        values[name] = sum(found[1:], start=found[0]) / count
+        at_level |= {f"{name}{LEVEL_MARK}{level}": each for level, each in zip(levels, found, strict=True)}
+    return Verdict(torch.full((len(last.labels),), count - 1), last, values | at_level)
 
 
 def _badness(values: Tensor, metric: Metric) -> Tensor:

@@ -25,6 +25,7 @@ class Accuracy(Metric):
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64, 0 or 1; NaN where a logit is NaN."""

@@ -24,6 +24,7 @@ class ConfidenceChange(Metric):
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where a logit is not finite."""

@@ -30,6 +30,7 @@ class InputGradientAlignment(Metric):
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
     asks_model: ClassVar[bool] = True
+    reads_maps: ClassVar[bool] = False
 
     of: Side = "before"
     origin: Origin = "image-mean"

@@ -31,6 +31,7 @@ class InputGradientAlignmentAbs(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
     asks_model: ClassVar[bool] = True
+    reads_maps: ClassVar[bool] = False
 
     of: Side = "before"
     origin: Origin = "image-mean"

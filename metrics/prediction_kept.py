@@ -26,6 +26,7 @@ class PredictionKept(Metric):
     version: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64, 0 or 1; NaN where a logit is NaN."""

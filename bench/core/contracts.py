@@ -245,15 +245,26 @@ class Attack(ABC):
         """What `victim.stand_in` shall give out: the machine fetches and verifies it before anything runs."""
         return None
 
-    members: ClassVar[tuple[str, ...]] = ("",)
-    """Names of the searches of a suite, each with a proposal of its own; one without a name for a plain attack."""
+    series: ClassVar[bool] = False
+    """Whether its members are not rivals but levels of one change: then each is judged for itself, and their mean."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the searches of a suite or the levels of a series, each with a proposal of its own.
+
+        One without a name for a plain attack.
+        """
+        return ("",)
 
     @abstractmethod
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W) proposals for N images of which the logits `labels` are explained."""
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(M, N, C, H, W): a proposal of each of the M members, of which the judge takes the worst for each metric."""
+        """(M, N, C, H, W): a proposal of each of the M members.
+
+        Of a suite the judge takes the worst for each metric, of a series the mean.
+        """
         return self.perturb(victim, images, labels, threat=threat, rng=rng).unsqueeze(0)
 
 
@@ -265,6 +276,8 @@ class Metric(ABC):
     higher_is: ClassVar[Direction]
     asks_model: ClassVar[bool] = False
     """Whether it needs the pair's probe; then it cannot be what attacks select by."""
+    reads_maps: ClassVar[bool] = True
+    """Whether it looks at attributions or heatmaps; under a protocol of which no metric does, none are made."""
 
     @abstractmethod
     def __call__(self, pair: Pair) -> Tensor:

@@ -10,8 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from bench.core.files import canonical_json, sha256_of
 
 Knowledge = Literal["white-box", "black-box", "none"]
-Aim = Literal["explanation", "prediction"]
-"""What an attack wants to change."""
+Aim = Literal["explanation", "prediction", "nothing"]
+"""What an attack wants to change; nothing, if it is a change of the image that no adversary chose."""
+
+Track = Literal["attribution", "prediction", "shape-texture", "corruption", "transfer", "alignment", "faithfulness"]
+"""The question that a protocol asks of a model."""
 
 Direction = Literal["more-robust", "less-robust", "neutral"]
 """What a higher value of a metric means."""
@@ -50,13 +53,21 @@ class Component(Strict):
 
 
 class ThreatModel(Strict):
-    """What the adversary may do to an image, and what it may know."""
+    """What the adversary may do to an image, and what it may know.
+
+    An L-infinity radius of 1 holds every image: so a protocol writes down changes that know no ball.
+    """
 
     norm: Literal["linf", "l2"]
     epsilon: PixelFraction = Field(ge=0)
     knowledge: Knowledge = "white-box"
     keep_prediction: bool = True
     max_queries: int | None = Field(default=None, ge=1)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the ball holds every image."""
+        return self.norm == "linf" and self.epsilon >= 1
 
 
 class SampleSet(Strict):
@@ -110,6 +121,10 @@ class Protocol(Strict):
     shard_size: int = Field(ge=1)
     seed: int = Field(ge=0)
     precision: Literal["float32", "float64"] = "float32"
+    track: Track = Field(default="attribution", description="the question that it asks of a model")
+    models_of: Name | None = Field(
+        default=None, description="the data set whose models it is for, where that is not the samples' own"
+    )
     reference: tuple[Name, ...] = Field(
         default=(),
         description="registered models whose common correct images rank; no controls; frozen as all else is",

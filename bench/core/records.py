@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json, sha256_of
-from bench.core.protocol import Direction, HeatmapRule, Knowledge, Name, Sha256, Strict, Surrogate, ThreatModel
+from bench.core.protocol import Direction, HeatmapRule, Knowledge, Name, Sha256, Strict, Surrogate, ThreatModel, Track
 
 SCHEMA = 1
 ROW_COLUMNS = (
@@ -28,7 +28,10 @@ ROW_COLUMNS = (
     "completeness_gap_before",
     "completeness_gap_after",
 )
-"""Columns of every row file; then those of DIAGNOSTIC_COLUMNS, and one per metric, by the metric's name."""
+"""Columns of every row file; then those of DIAGNOSTIC_COLUMNS, and one per metric, by the metric's name.
+
+Of a series, one more per metric and level follows; what these columns say of the image after is the last level's.
+"""
 
 DIAGNOSTIC_COLUMNS = (
     "projected",
@@ -43,6 +46,9 @@ DIAGNOSTIC_COLUMNS = (
 
 SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
 """Columns of a showcase PNG, of one image size each; one row per showcase sample, in the order of the record."""
+
+LEVEL_MARK = "@"
+"""Of a series, a metric at one level is `<metric>@<level>`: a column of the rows, and a mean of the record."""
 
 TOP_K_CODES = {"none": 0, "kept": 85, "lost": 170, "gained": 255}
 """Grey values of the `top-k` tile."""
@@ -91,6 +97,9 @@ class ProtocolSpec(Strict):
     floor: Name = Field(description="the attack without knowledge that every other attack must beat")
     reference: tuple[Name, ...] = Field(
         default=(), description="models whose common correct images rank; changes no number of a run, so no run_id"
+    )
+    track: Track = Field(
+        default="attribution", description="the question that it asks; changes no number of a run, so no run_id"
     )
 
     @property
@@ -147,9 +156,9 @@ class RunSpec(Strict):
 
     def _hash(self, without: frozenset[str]) -> str:
         # A field that came later counts only where it is used, so that earlier runs keep their names; the reference set
-        # ranks, and changes no number.
+        # and the track sort, and change no number.
         unused = {"crafted_on"} if self.crafted_on is None else set()
-        exclude: dict[str, Any] = dict.fromkeys((*without, *unused), True) | {"protocol": {"reference"}}
+        exclude: dict[str, Any] = dict.fromkeys((*without, *unused), True) | {"protocol": {"reference", "track"}}
         content = self.model_dump(mode="json", exclude=exclude)
         if without:
             content["selected_by"] = [m.model_dump(mode="json") for m in self.metrics if m.name == self.primary_metric]
@@ -197,7 +206,8 @@ class RunRecord(Strict):
     spec: RunSpec
     entry: ModelEntry = Field(description="the model's entry as it was when the run took place")
     summaries: dict[Literal["correct", "all"], dict[str, Summary]] = Field(
-        description="per sample set, `correct` being those this model classifies correctly, and per metric"
+        description="per sample set, `correct` being those this model classifies correctly, and per metric; of a "
+        "series also per metric and level"
     )
     samples: int
     correct: int

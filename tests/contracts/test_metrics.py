@@ -24,6 +24,7 @@ from tests.contracts.parameters import example, parameters
 N, SIDE = 4, 16
 IDS = tuple("abcd")
 NAMES = registry.names("metrics")
+BLIND = [name for name in NAMES if not registry.load("metrics", name).reads_maps]
 ASKING = [name for name in NAMES if registry.load("metrics", name).asks_model]
 ONE_SIDED = [name for name in NAMES if "of" in parameters(registry.load("metrics", name))]
 BUDGETS = ("draws", "steps")
@@ -180,6 +181,13 @@ def test_the_network_is_asked_by_those_alone_who_say_so(
             metric(replace(pair, probe=None))
     else:
         assert identical(metric(replace(pair, probe=Mute())), metric(replace(pair, probe=None)))
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_those_that_say_so_read_no_maps(name: str, judge: Judge, before: View, after: View) -> None:
+    pair = judge.pair(before, after)
+    bare = [replace(v, attribution=v.images[:, :0], heatmap=v.images[:, 0, :0]) for v in (before, after)]
+    assert identical(instance(name)(pair), instance(name)(replace(pair, before=bare[0], after=bare[1])))
 
 
 @pytest.mark.parametrize("name", ASKING)

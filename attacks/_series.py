@@ -1,0 +1,33 @@
+"""Changes of the image at several levels: what nobody chose to fool a network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bench.core.contracts import Attack, Victim
+from bench.core.protocol import Aim, Knowledge, ThreatModel
+from bench.core.rng import SampleRng
+
+
+class ChangeSeries(Attack):
+    """One change of the images at each of its levels, without a look at the network."""
+
+    knowledge: ClassVar[Knowledge] = "none"
+    aim: ClassVar[Aim] = "nothing"
+    series: ClassVar[bool] = True
+
+    @abstractmethod
+    def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:
+        """(N, C, H, W) to one tensor of the same shape for each of the members, in their order."""
+
+    def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
+        """(M, N, C, H, W): the images at each level."""
+        return torch.stack(self.changed(images, rng))
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(N, C, H, W): the images at the last level."""
+        return self.propose(victim, images, labels, threat=threat, rng=rng)[-1]

@@ -1,0 +1,39 @@
+"""Only the low frequencies of the image: shapes without fine texture."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from attacks._fourier import filtered, radius
+from attacks._series import ChangeSeries
+from bench.core.rng import SampleRng
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierLow(ChangeSeries):
+    """Keeps the frequencies |f| <= r, in cycles per image, at each level r; a change for a protocol of epsilon 1.
+
+    Source:
+        Zhang, Zhu 2019, section 4.3. Reference code: PKUAI26/AT-CNN.
+        Differs: a disc about frequency 0; the code cuts one about the highest frequency out of an unshifted transform,
+        so that its low-pass region is a star. Its radii for 224 x 224 pixels do not translate: these are ours.
+    """
+
+    version: ClassVar[int] = 1
+    source: ClassVar[str] = "Zhang, Zhu 2019"
+
+    levels: tuple[float, ...] = Field(default=(2, 4, 8), min_length=1)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The levels."""
+        return tuple(f"{level:g}" for level in self.levels)
+
+    def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:  # noqa: ARG002
+        """(N, C, H, W) at each level."""
+        distance = radius(*images.shape[2:])
+        return [filtered(images, distance <= level) for level in self.levels]

@@ -1,0 +1,37 @@
+"""Of the images that are classified correctly, whether the changed one is, too."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._undefined import nan_where_nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyOnCorrect(Metric):
+    """1 or 0 as the changed image is classified correctly or not; undefined where the unchanged one is not.
+
+    Its mean is the pooled ratio of images right before and after to images right before. The denominator is the
+    model's own.
+
+    Source:
+        Zhang, Zhu 2019, section 4.2. Reference code: PKUAI26/AT-CNN.
+        Differs: pooled, where the code averages the ratios of batches, which weighs small batches as much as large ones
+        and divides by zero in one without a correct image.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    reads_maps: ClassVar[bool] = False
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64, 0 or 1; NaN where the unchanged image is misclassified, or a logit is NaN."""
+        right = [view.logits.argmax(1) == pair.labels for view in (pair.before, pair.after)]
+        values = nan_where_nan(right[1], pair.before.logits, pair.after.logits)
+        return torch.where(right[0], values, torch.nan)

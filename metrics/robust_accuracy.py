@@ -1,0 +1,30 @@
+"""Whether the changed image is classified correctly."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._undefined import nan_where_nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustAccuracy(Metric):
+    """1 if the class predicted after the change is the label, else 0; its mean over all images is the robust accuracy.
+
+    Source:
+        Madry et al. 2018; under a corruption, the corruption accuracy of Hendrycks and Dietterich 2019.
+        Differs: nothing.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    reads_maps: ClassVar[bool] = False
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64, 0 or 1; NaN where a logit is NaN."""
+        return nan_where_nan(pair.after.logits.argmax(1) == pair.labels, pair.after.logits)

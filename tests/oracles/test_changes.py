@@ -1,0 +1,170 @@
+"""Changes that no adversary chose, against closed forms and scipy; and how the judge takes a series of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from attacks._fourier import radius
+from attacks._series import ChangeSeries
+from attacks.fourier_high import FourierHigh
+from attacks.fourier_low import FourierLow
+from attacks.fourier_random import FourierRandom
+from attacks.patch_shuffle import PatchShuffle
+from attacks.saturation import Saturation
+from bench.attributions.gradient import Gradient
+from bench.core.contracts import Metric
+from bench.core.errors import UsageError
+from bench.core.protocol import ThreatModel
+from bench.core.records import ROW_COLUMNS
+from bench.core.rng import Rng, SampleRng
+from bench.evaluate import Bench, attack_shard, measure_shard
+from bench.samples import Samples
+from bench.victim import Explainer
+from metrics.accuracy import Accuracy
+from metrics.accuracy_on_correct import AccuracyOnCorrect
+from metrics.kendall import Kendall
+from metrics.robust_accuracy import RobustAccuracy
+from model_zoo.build import classifier, freeze
+from model_zoo.surrogate import smooth_copy
+from tests.tiny import tiny_network
+
+IDS = ("a", "b", "c", "d", "e")
+RNG = SampleRng(Rng(0), IDS)
+SIDE = 16
+IMAGES = RNG.fork("images").uniform((3, SIDE, SIDE), 0.05, 0.95)
+
+
+def spectrum(images: Tensor) -> Tensor:
+    return torch.fft.fft2(images.double())
+
+
+@pytest.mark.parametrize(("value", "level", "expected"), [(0.75, 4, 0.8536), (0.25, 4, 0.1464), (0.75, 1, 0.625)])
+def test_saturation_by_hand(value: float, level: float, expected: float) -> None:
+    (found,) = Saturation(levels=(level,)).changed(torch.full((1, 1, 1, 1), value), RNG)
+    assert found.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_saturation_is_the_identity_at_2_and_black_and_white_at_the_end() -> None:
+    same, stark = Saturation(levels=(2, 1e6)).changed(IMAGES, RNG)
+    torch.testing.assert_close(same, IMAGES, rtol=0, atol=1e-6)
+    torch.testing.assert_close(stark, (IMAGES > 0.5).float(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [2, 4, 8])
+def test_patch_shuffle_lays_the_same_patches_in_another_order(k: int) -> None:
+    (found,) = PatchShuffle(levels=(k,)).changed(IMAGES, RNG)
+    size = SIDE // k
+
+    def patches(image: Tensor) -> list[bytes]:
+        return [
+            image[:, row : row + size, column : column + size].numpy().tobytes()
+            for row in range(0, SIDE, size)
+            for column in range(0, SIDE, size)
+        ]
+
+    orders = []
+    for before, after in zip(IMAGES, found, strict=True):
+        assert sorted(patches(before)) == sorted(patches(after))
+        orders.append([patches(before).index(patch) for patch in patches(after)])
+    assert len({tuple(order) for order in orders}) > 1, "each image has its own order"
+
+
+def test_patch_shuffle_asks_for_a_level_that_divides_the_side() -> None:
+    with pytest.raises(UsageError, match="expected levels that divide 16 x 16 pixels, got 3"):
+        PatchShuffle(levels=(3,)).changed(IMAGES, RNG)
+
+
+def test_low_and_high_together_are_the_image_and_its_mean_again() -> None:
+    mild = 0.5 + 0.1 * (IMAGES - 0.5)  # so that nothing is clipped
+    low, high = FourierLow(levels=(3.0,)).changed(mild, RNG)[0], FourierHigh(levels=(3.0,)).changed(mild, RNG)[0]
+    torch.testing.assert_close(low + high - mild.mean((2, 3), keepdim=True), mild, rtol=0, atol=1e-6)
+    outside = radius(SIDE, SIDE) > 3
+    assert spectrum(low)[..., outside].abs().max() < 1e-4
+    assert spectrum(high)[..., ~outside & (radius(SIDE, SIDE) > 0)].abs().max() < 1e-4
+
+
+def test_a_wave_survives_the_filter_of_its_frequency_only() -> None:
+    wave = (0.5 + 0.4 * torch.cos(2 * torch.pi * 3 * torch.arange(SIDE) / SIDE)).expand(1, 1, SIDE, SIDE)
+    below, above = FourierLow(levels=(2.9, 3.1)).changed(wave, RNG)
+    torch.testing.assert_close(below, torch.full_like(wave, 0.5), rtol=0, atol=1e-6)
+    torch.testing.assert_close(above, wave, rtol=0, atol=1e-6)
+
+
+def test_the_random_filter_drops_that_share_and_leaves_the_others_as_they_are() -> None:
+    mild = 0.5 + 0.02 * (IMAGES - 0.5)
+    (found,) = FourierRandom(levels=(0.3,)).changed(mild, RNG)
+    before, after = spectrum(mild), spectrum(found)
+    kept = (after - before).abs() < 1e-5
+    assert (after[~kept].abs() < 1e-5).all()
+    assert kept[..., 0, 0].all()
+    assert float(kept.float().mean()) == pytest.approx(0.7, abs=0.03)
+    assert len({kept[i].numpy().tobytes() for i in range(len(IDS))}) == len(IDS), "each image has its own mask"
+
+
+@pytest.mark.parametrize("change", [PatchShuffle(levels=(2,)), FourierRandom(levels=(0.5,))])
+def test_what_is_random_hangs_on_the_samples_streams(change: ChangeSeries) -> None:
+    here, again, there = (change.changed(IMAGES, rng)[0] for rng in (RNG, RNG, RNG.fork("other")))
+    assert torch.equal(here, again)
+    assert not torch.equal(here, there)
+
+
+METRICS: dict[str, Metric] = {
+    "robust-accuracy": RobustAccuracy(),
+    "accuracy-on-correct": AccuracyOnCorrect(),
+    "accuracy": Accuracy(),
+}
+
+
+def bench_of(metrics: dict[str, Metric]) -> Bench:
+    model = freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
+    explainer = Explainer(Gradient(), "sum-of-abs")
+    return Bench(
+        model=model,
+        smooth=smooth_copy(model, 20.0),
+        attack=Saturation(levels=(0.25, 2, 64)),
+        threat=ThreatModel(norm="linf", epsilon="1", knowledge="none", keep_prediction=False),
+        search=explainer,
+        judge=explainer,
+        metrics=metrics,
+        primary="robust-accuracy",
+        explain_predicted=True,
+        rng=Rng(3),
+        device=torch.device("cpu"),
+        top_k=10,
+    )
+
+
+def test_a_series_is_judged_level_by_level_and_its_mean_counts() -> None:
+    bench = bench_of({**METRICS, "kendall": Kendall()})
+    predicted = bench.model(IMAGES).argmax(1)
+    labels = torch.where(torch.tensor([True, True, True, False, False]), predicted, (predicted + 1) % 10)
+    samples = Samples(IDS, IMAGES, labels)
+    rows = measure_shard(bench, samples, attack_shard(bench, samples, 2, lambda n: None), frozenset(IDS[:1]))
+    levels = Saturation(levels=(0.25, 2, 64)).changed(IMAGES, RNG)
+    for level, images in zip(("0.25", "2", "64"), levels, strict=True):
+        right = (bench.model(images).argmax(1) == labels).double().numpy()
+        np.testing.assert_array_equal(rows[f"robust-accuracy@{level}"], right)
+        np.testing.assert_array_equal(rows[f"accuracy-on-correct@{level}"], [*right[:3], np.nan, np.nan])
+    for metric in ("robust-accuracy", "kendall"):
+        at_levels = rows[[f"{metric}@{level}" for level in ("0.25", "2", "64")]]
+        np.testing.assert_allclose(rows[metric], at_levels.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(rows["kendall@2"], 1, atol=1e-3)
+    assert "accuracy@2" not in rows, "a neutral metric of the clean image has no levels"
+    assert rows["tiles"].notna().sum() == 1
+    assert rows["predicted_after"].tolist() == bench.model(levels[-1]).argmax(1).tolist()
+
+
+def test_no_map_is_made_where_no_metric_reads_one() -> None:
+    bench = bench_of(METRICS)
+    bench = replace(bench, judge=replace(bench.judge, method=None), search=replace(bench.search, method=None))
+    samples = Samples(IDS, IMAGES, torch.zeros(5, dtype=torch.int64))
+    rows = measure_shard(bench, samples, attack_shard(bench, samples, 2, lambda n: None), frozenset(IDS))
+    assert rows["tiles"].isna().all()
+    assert set(ROW_COLUMNS) <= set(rows.columns)
+    assert rows["completeness_gap_before"].isna().all()
+    assert rows["map_repeatable"].all()
