@@ -8,20 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from scipy.io import savemat
 
 from bench.core import vision
-from bench.core.contracts import Dataset
+from bench.core.contracts import Dataset, Split
 from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
+from bench.data._enlarge import enlarge
 from bench.data.cifar10 import Cifar10
 from bench.data.cub import Cub
+from bench.data.fashion_mnist import FashionMnist
 from bench.data.flowers import Flowers
+from bench.data.foolbox_fashion_mnist import FoolboxFashionMnist
 from bench.data.foolbox_mnist import FoolboxMnist
 from bench.data.gtsrb import Gtsrb
 from bench.data.mnist import FILES, Mnist
+from bench.data.mnist_32 import Mnist32
 from bench.data.svhn import Svhn
 from bench.data.usps import Usps
+from bench.data.usps_28 import Usps28
 
 SIZES = {Cifar10: (50000, 10000), Mnist: (60000, 10000), Usps: (7291, 2007), Gtsrb: (39209, 12630)}
 SHAPES = {Cifar10: (3, 32, 32), Mnist: (1, 28, 28), Usps: (1, 16, 16), Gtsrb: (3, 32, 32)}
@@ -278,3 +284,42 @@ def test_cub_that_is_nowhere_says_where_it_is_looked_for(folder: Path) -> None:
 
 def test_classes_are_as_many_as_the_sets_have() -> None:
     assert (len(set(Flowers.classes)), len(set(Cub.classes))) == (102, 200)
+
+
+@pytest.mark.parametrize(("before", "side"), [(16, 28), (28, 32), (5, 5), (4, 9)])
+def test_images_are_enlarged_as_torch_does_it(before: int, side: int) -> None:
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 1, before, before), dtype=np.uint8))
+    expected = F.interpolate(images.double(), (side, side), mode="bilinear", align_corners=False)
+    assert (enlarge(images, side) - expected).abs().max() <= 0.5 + 1e-9
+
+
+def test_digits_come_at_the_size_of_the_other_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 1, 28, 28), dtype=np.uint8))
+    labels = torch.tensor([4, 2])
+    monkeypatch.setattr(Mnist, "load", lambda self, split: Split(digits, labels))
+    mnist = Mnist32().load("test")
+    assert mnist.images.shape == (2, 3, 32, 32)
+    assert torch.equal(mnist.images[:, 0], mnist.images[:, 2])
+    assert torch.equal(mnist.images[:, :1], enlarge(digits, 32))
+    monkeypatch.setattr(Usps, "load", lambda self, split: Split(digits[..., :16, :16], labels))
+    usps = Usps28().load("test")
+    assert usps.images.shape == (2, 1, 28, 28)
+    assert torch.equal(usps.labels, labels)
+
+
+def test_fashion_mnist_comes_from_the_wheel_or_as_torchvision_gives_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = FoolboxFashionMnist().load("test")
+    assert wheel.images.shape == (20, 1, 28, 28)
+    assert wheel.labels.tolist()[:4] == [9, 2, 1, 1]
+    with pytest.raises(UsageError, match="train on fashion-mnist"):
+        FoolboxFashionMnist().load("train")
+
+    class Stored:
+        data, targets = wheel.images[:, 0], wheel.labels.int()
+
+    monkeypatch.setattr(vision.datasets, "FashionMNIST", lambda root, train, download: Stored())
+    full = FashionMnist().load("test")
+    assert torch.equal(full.images, wheel.images)
+    assert full.labels.dtype == torch.int64

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from attacks.unchanged import Unchanged
@@ -29,6 +32,8 @@ SHORT = {
     "foolbox-pgd": {"steps": 1},
     "autoattack": {"parts": ["apgd-ce", "apgd-t"]},
     "patch-shuffle": {"levels": [2, 4]},
+    "corruption": {"kinds": ["gaussian-noise", "glass-blur", "jpeg-compression", "snow"], "severities": [5]},
+    "pgd-lengths": {"lengths": [2, 4]},
 }
 """Parameters for tests where the budgets do not suffice: Square needs larger images in L2."""
 
@@ -42,6 +47,16 @@ def attack(request: pytest.FixtureRequest) -> Attack:
     params |= SHORT.get(request.param, {})
     made: Attack = registry.instantiate("attacks", Component(name=request.param, params=params))
     return made
+
+
+@pytest.fixture(autouse=True)
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Tensor) -> None:
+    """A data folder with an image for each sample, for attacks that read theirs."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    (tmp_path / "stylized").mkdir()
+    for name, image in zip("abc", images, strict=True):
+        pixels = (255 - image * 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / "stylized" / f"{name}.png")
 
 
 @pytest.fixture(params=["linf", "l2"])

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from attacks._fourier import radius
 from attacks._series import ChangeSeries
+from attacks.corruption import Corruption, Kind
 from attacks.fourier_high import FourierHigh
 from attacks.fourier_low import FourierLow
 from attacks.fourier_random import FourierRandom
 from attacks.patch_shuffle import PatchShuffle
 from attacks.saturation import Saturation
+from attacks.stylized import Stylized
 from bench.attributions.gradient import Gradient
 from bench.core.contracts import Metric
-from bench.core.errors import UsageError
+from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
+from bench.core.files import sha256_of
 from bench.core.protocol import ThreatModel
 from bench.core.records import ROW_COLUMNS
 from bench.core.rng import Rng, SampleRng
+from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.evaluate import Bench, attack_shard, measure_shard
 from bench.samples import Samples
 from bench.victim import Explainer
@@ -168,3 +176,95 @@ def test_no_map_is_made_where_no_metric_reads_one() -> None:
     assert set(ROW_COLUMNS) <= set(rows.columns)
     assert rows["completeness_gap_before"].isna().all()
     assert rows["map_repeatable"].all()
+
+
+@pytest.fixture(scope="module")
+def real() -> Tensor:
+    return FoolboxCifar10().load("test").images[:3].float() / 255
+
+
+def corrupted(images: Tensor, *kinds: Kind) -> Tensor:
+    """(kinds, 5 severities, N, C, H, W)."""
+    found = torch.stack(Corruption(kinds=kinds).changed(images, RNG.select(slice(len(images)))))
+    return found.unflatten(0, (len(kinds), 5))
+
+
+def test_every_kind_changes_every_image_at_every_severity(real: Tensor) -> None:
+    found = corrupted(real, *Corruption().kinds)
+    size = (found - real).abs().mean((3, 4, 5))
+    assert size.gt(0.003).all()
+    assert (found * 255).round().sub(found * 255).abs().max() < 1e-4, "8-bit images"
+    growing = [
+        i for i, kind in enumerate(Corruption().kinds) if kind not in ("elastic-transform", "frost", "glass-blur")
+    ]
+    assert size[growing].mean(2).diff(dim=1).gt(-0.005).all()
+
+
+def test_noises_have_the_published_sizes() -> None:
+    grey = torch.full((1, 3, 64, 64), 0.5)
+    gaussian, shot, impulse = corrupted(grey, "gaussian-noise", "shot-noise", "impulse-noise")
+    for found, sigma in zip(gaussian, (0.04, 0.06, 0.08, 0.09, 0.10), strict=True):
+        assert float(found.std()) == pytest.approx(sigma, rel=0.05)
+    for found, photons in zip(shot, (500, 250, 100, 75, 50), strict=True):
+        assert float(found.std()) == pytest.approx((0.5 / photons) ** 0.5, rel=0.05)
+    for found, share in zip(impulse, (0.01, 0.02, 0.03, 0.05, 0.07), strict=True):
+        stark = ((found == 0) | (found == 1)).float()
+        assert float(stark.mean()) == pytest.approx(share, rel=0.25)
+
+
+def test_contrast_and_brightness_by_their_formulas(real: Tensor) -> None:
+    contrast, bright = corrupted(real, "contrast", "brightness")
+    mean = real.mean((2, 3), keepdim=True)
+    torch.testing.assert_close(contrast[4], mean + 0.15 * (real - mean), rtol=0, atol=1.01 / 255)
+    value, raised = real.amax(1), bright[2].amax(1)
+    torch.testing.assert_close(raised, (value + 0.15).clamp(0, 1), rtol=0, atol=1.01 / 255)
+
+
+def test_blurs_keep_a_plain_image_and_spread_a_point() -> None:
+    plain, point = torch.full((1, 3, 32, 32), 0.4), torch.zeros(1, 3, 32, 32)
+    point[..., 16, 16] = 1
+    kinds: tuple[Kind, ...] = ("defocus-blur", "motion-blur", "zoom-blur", "glass-blur")
+    for of_plain, of_point in zip(corrupted(plain, *kinds), corrupted(point, *kinds), strict=True):
+        torch.testing.assert_close(of_plain, plain.expand_as(of_plain), rtol=0, atol=1.01 / 255)
+        assert ((of_point[4] > 0).sum() > 3).all()
+
+
+def test_jpeg_and_pixelate_are_pillows(real: Tensor) -> None:
+    picture = Image.fromarray((real[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    sink = io.BytesIO()
+    picture.save(sink, "JPEG", quality=40)
+    small = picture.resize((20, 20), Image.Resampling.BOX).resize((32, 32), Image.Resampling.BOX)
+    jpeg, pixelated = corrupted(real[:1], "jpeg-compression", "pixelate")[:, 4, 0]
+    for found, expected in ((jpeg, Image.open(sink)), (pixelated, small)):
+        torch.testing.assert_close(
+            found, torch.from_numpy(np.asarray(expected).copy()).permute(2, 0, 1) / 255, rtol=0, atol=1.01 / 255
+        )
+
+
+def test_stylized_reads_the_pinned_images_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    folder, images = tmp_path / "paintings" / "cifar10" / "test", torch.zeros(1, 3, 8, 8)
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "5.png")
+    sums = f"{sha256_of((folder / '5.png').read_bytes())}  cifar10/test/5.png\n".encode()
+    (tmp_path / "paintings" / "SHA256SUMS").write_bytes(sums)
+    rng, threat = SampleRng(Rng(0), ("cifar10/test/5",)), ThreatModel(norm="linf", epsilon="1")
+
+    def read(**params: str) -> Tensor:
+        victim: Any = None
+        labels = torch.zeros(1, dtype=torch.int64)
+        return Stylized(folder="paintings", **params).perturb(victim, images, labels, threat=threat, rng=rng)
+
+    assert torch.equal(read(sha256=sha256_of(sums)), torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0) / 255)
+    with pytest.raises(IntegrityError, match="expected SHA256SUMS in paintings with the sha256 000000000000"):
+        read(sha256="0" * 64)
+    Image.fromarray(255 - pixels).save(folder / "5.png")
+    with pytest.raises(IntegrityError, match=r"expected cifar10/test/5\.png in paintings as SHA256SUMS has it"):
+        read(sha256=sha256_of(sums))
+    Image.fromarray(pixels[:4]).save(folder / "5.png")
+    with pytest.raises(IntegrityError, match=r"expected cifar10/test/5\.png of \(8, 8\) pixels, got \(4, 8\)"):
+        read()
+    (folder / "5.png").unlink()
+    with pytest.raises(EnvironmentFault, match="expected a prepared image in"):
+        read()

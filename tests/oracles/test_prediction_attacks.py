@@ -15,7 +15,9 @@ from attacks._predictions import LOSSES, cross_entropy, margin
 from attacks.autoattack import Autoattack
 from attacks.fgsm import Fgsm
 from attacks.foolbox_pgd import FoolboxPgd
+from attacks.generate import Generate
 from attacks.pgd import Pgd
+from attacks.pgd_lengths import PgdLengths
 from attacks.spatial import Spatial, evenly, moved
 from attacks.spsa import Spsa
 from bench.attributions.gradient import Gradient
@@ -168,3 +170,36 @@ def test_autoattack_names_its_extra_where_it_is_missing(
 def test_an_l2_step_has_its_length(model: nn.Module, images: Tensor) -> None:
     found, _ = attacked(model, images, Pgd(steps=1, step_size="1/10", random_start=False), L2)
     torch.testing.assert_close(l2(images, found), torch.full((2,), 0.1), rtol=1e-4, atol=1e-6)
+
+
+def test_pgd_lengths_are_prefixes_of_one_search_and_never_recover(model: nn.Module, images: Tensor) -> None:
+    labels = model(images).argmax(1)
+    found = PgdLengths(lengths=(1, 3, 9)).propose(victim_of(model), images, labels, threat=LINF, rng=RNG)
+    margins = torch.stack([margin(model(each), labels) for each in found])
+    short = PgdLengths(lengths=(3,)).propose(victim_of(model), images, labels, threat=LINF, rng=RNG)
+    assert torch.equal(found[1], short[0])
+    assert margins.diff(dim=0).le(0).all()
+
+
+def test_pgd_lengths_stops_once_the_class_is_another_one(linear: nn.Module, images: Tensor) -> None:
+    labels, victim = linear(images[:1]).argmax(1), victim_of(linear, threat=LARGE)
+    found = PgdLengths(lengths=(2, 200), step_size="1/10").propose(
+        victim, images[:1], labels, threat=LARGE, rng=RNG.select([0])
+    )
+    assert margin(linear(found[1]), labels) < 0
+    assert victim.cost.gradient < 20
+
+
+def test_generate_climbs_the_logit_of_the_class_within_its_radius(model: nn.Module, images: Tensor) -> None:
+    labels = torch.tensor([3, 7])
+    logits = []
+    for steps in (1, 10):
+        victim = victim_of(model, threat=LARGE)
+        victim.library = RNG.fork("donors").uniform((3, SIDE, SIDE), 0, 1).repeat(3, 1, 1, 1)
+        made = Generate(steps=steps, donors=6, radius="2", step_size="1/4").perturb(
+            victim, images, labels, threat=LARGE, rng=RNG
+        )
+        assert made.ge(0).all()
+        assert made.le(1).all()
+        logits.append(model(made).gather(1, labels.unsqueeze(1)))
+    assert (logits[1] > logits[0]).all()

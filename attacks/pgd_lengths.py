@@ -1,0 +1,66 @@
+"""On the prediction: what one PGD search has found after so many steps, for several numbers of steps."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from attacks._predictions import cross_entropy, margin, steepest
+from attacks._search import BestIterate, uniform_start
+from bench.core.contracts import Attack, Victim
+from bench.core.norms import project
+from bench.core.protocol import Aim, Knowledge, PixelFraction, ThreatModel
+from bench.core.rng import SampleRng
+
+Length = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PgdLengths(Attack):
+    """PGD on the cross-entropy from one random start; at each length the iterate of the lowest margin so far.
+
+    A search ends once the class is another one: no step after it can change the robust accuracy. So the longest costs
+    its full length on robust images alone. Robust accuracy that falls on from a short search to a long one says that
+    the short one was none.
+
+    Source:
+        Madry et al. 2018; Singh et al. 2020 evaluate with 40, 100 and 500 steps of 2/255.
+        Differs: the best iterate, where the references return the last; one search for all lengths.
+    """
+
+    version: ClassVar[int] = 1
+    knowledge: ClassVar[Knowledge] = "white-box"
+    source: ClassVar[str] = "Madry et al. 2018"
+    aim: ClassVar[Aim] = "prediction"
+    series: ClassVar[bool] = True
+    one_by_one: ClassVar[bool] = True
+
+    lengths: tuple[Length, ...] = Field(default=(40, 100, 500), min_length=1, description="steps, in rising order")
+    step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The lengths."""
+        return tuple(str(length) for length in self.lengths)
+
+    def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(M, N, C, H, W): the best iterate after each length; N is 1."""
+        best, found = BestIterate(images), {}
+        current = uniform_start(images, threat, rng.fork("start"))
+        for step in range(1, max(self.lengths) + 1):
+            done = best.similarity < 0
+            if not done.all():
+                gradient = victim.prediction_gradient(current, cross_entropy, labels)
+                current = project(images, current + float(self.step_size) * steepest(gradient, threat), threat)
+                margins = margin(victim.logits(current), labels).double()
+                best.update(current, margins.masked_fill(done, torch.inf))
+            found[step] = best.images
+        return torch.stack([found[length] for length in self.lengths])
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        """(N, C, H, W): the best iterate after the last length."""
+        return self.propose(victim, images, labels, threat=threat, rng=rng)[-1]

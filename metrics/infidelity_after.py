@@ -1,0 +1,24 @@
+"""Infidelity of the attribution of the attacked image."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from metrics._sides import Side
+from metrics.infidelity import Infidelity
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfidelityAfter(Infidelity):
+    """`infidelity` with `of = "after"`, for protocols that put both sides of an attack beside each other.
+
+    Source:
+        As of `infidelity`.
+        Differs: nothing but the side.
+    """
+
+    version: ClassVar[int] = 1
+
+    of: Side = "after"

@@ -1,0 +1,24 @@
+"""Insertion by the map of the attacked image, on that image."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from metrics._sides import Side
+from metrics.insertion import Insertion
+
+
+@dataclass(frozen=True, kw_only=True)
+class InsertionAfter(Insertion):
+    """`insertion` with `of = "after"`, for protocols that put both sides of an attack beside each other.
+
+    Source:
+        As of `insertion`.
+        Differs: nothing but the side.
+    """
+
+    version: ClassVar[int] = 1
+
+    of: Side = "after"
