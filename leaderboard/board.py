@@ -12,8 +12,9 @@ from typing import Literal
 import pandas as pd
 
 from bench.core.entry import ModelEntry
-from bench.core.records import Confirmation, MetricSpec, ProtocolSpec, RunRecord, RunSpec, Summary
+from bench.core.records import Confirmation, MetricSpec, ProtocolSpec, RunSpec, Summary
 from bench.core.store import StoredRun
+from leaderboard.edition import Edition, edition_of, of_weights
 from leaderboard.rows import read_values
 from leaderboard.samples import (
     ReadRows,
@@ -128,10 +129,12 @@ class Board:
     """
 
     spec: RunSpec
-    engine: int
+    edition: Edition
     attacks: tuple[str, ...]
     metrics: tuple[str, ...]
     standings: tuple[Standing, ...]
+    aside: tuple[Standing, ...] = ()
+    """Models that have only explored so far: none of their runs can be compared with the board's."""
     excused: tuple[str, ...] = ()
     common: int | None = None
     pairs: Pairs | None = None
@@ -164,8 +167,12 @@ class Board:
 
     @cached_property
     def by_name(self) -> dict[str, Standing]:
-        """The models by their names."""
-        return {standing.entry.name: standing for standing in self.standings}
+        """The models by their names, those aside included."""
+        return {standing.entry.name: standing for standing in (*self.standings, *self.aside)}
+
+    def shows(self, standing: Standing) -> bool:
+        """Whether a model has a line on the board, or stands aside."""
+        return all(standing is not other for other in self.aside)
 
     @property
     def compared(self) -> tuple[Standing, ...]:
@@ -211,46 +218,30 @@ def robustness(metric: MetricSpec, value: float) -> float:
     return -value if metric.higher_is == "less-robust" else value
 
 
-def shortfalls(record: RunRecord, engine: int) -> list[str]:
-    """Return the reasons why a run cannot be compared with the board's others, in words."""
-    spec, reasons = record.spec, []
-    if spec.samples.count < spec.samples.of:
-        reasons.append(f"{spec.samples.count} of {spec.samples.of} images")
-    if not spec.on_protocol:
-        reasons.append("attack or threat differs from the protocol")
-    if spec.engine < engine:
-        reasons.append(f"evaluated by engine {spec.engine}, the board's is {engine}")
-    return reasons
-
-
-def newest_weights(runs: Iterable[StoredRun]) -> str:
-    """Return the checksum of a model's newest weights: the entry's date decides, then the run's."""
-    newest = max(runs, key=lambda run: (run.record.entry.added, run.record.environment.started, run.record.run_id))
-    return newest.record.spec.model.weights_sha256
-
-
 def _board(runs: list[StoredRun], read_rows: ReadRows) -> Board:
-    engine = max(run.record.spec.engine for run in runs)
+    edition = edition_of(runs)
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
-    chosen = {name: _one_run_per_attack(members, engine) for name, members in by_model.items()}
+    chosen = {name: edition.fittest(members) for name, members in by_model.items()}
     shown = [run for of_model in chosen.values() for run in of_model.values()]
     judged = [run for run in shown if not is_control(run.record.entry)] or shown
-    best = max(judged, key=lambda run: _fitness(run, engine))
-    excused = shortfalls(best.record, engine)
-    required = {run.record.spec.attack.name for run in judged if shortfalls(run.record, engine) == excused}
+    best = max(judged, key=edition.fitness)
+    excused = edition.shortfalls(best.record)
+    found = {run.record.spec.attack.name for run in judged if edition.shortfalls(run.record) == excused}
     spec = best.record.spec
+    attacks = tuple(sorted(found, key=lambda name: (name != HEADLINE, name == spec.protocol.floor, name)))
     reference = reference_of(spec.protocol, shown, read_rows)
-    terms = _Terms(spec, engine, excused, required, reference)
+    terms = _Terms(spec, edition, excused, attacks, reference)
     standings = [_audited(_standing(of_model, terms, read_rows), by_model[name]) for name, of_model in chosen.items()]
-    attacks = sorted(required, key=lambda name: (name != HEADLINE, name == spec.protocol.floor, name))
     companion = next(name for name in COMPANIONS if name != spec.primary_metric)
     known = {metric.name for metric in spec.metrics}
     metrics = [spec.primary_metric, *([companion] if companion in known else [])]
     complete = reference is None or reference.complete
     ordered = _ranked(standings, spec.primary, spec.protocol.rankable and not excused and complete)
-    return Board(spec, engine, tuple(attacks), tuple(metrics), tuple(ordered), tuple(excused), reference=reference)
+    parts = [[s for s in ordered if any(map(terms.compares, s.runs.values())) == fit] for fit in (True, False)]
+    on_board, aside = map(tuple, parts)
+    return Board(spec, edition, attacks, tuple(metrics), on_board, aside, tuple(excused), reference=reference)
 
 
 @dataclass(frozen=True)
@@ -258,40 +249,37 @@ class _Terms:
     """What a model's runs must be to be compared."""
 
     spec: RunSpec
-    engine: int
+    edition: Edition
     excused: list[str]
-    required: set[str]
+    attacks: tuple[str, ...]
+    """Those of the board."""
     reference: Reference | None
 
+    @property
+    def required(self) -> set[str]:
+        """The attacks that a model needs to rank: `auto` and the floor; all, where the strongest scores."""
+        scoring = {HEADLINE, self.spec.protocol.floor} if HEADLINE in self.attacks else set(self.attacks)
+        return scoring & set(self.attacks)
 
-def _fitness(run: StoredRun, engine: int) -> tuple[object, ...]:
-    record = run.record
-    lacking = -len(shortfalls(record, engine))
-    return lacking, record.spec.engine, record.spec.samples.count, record.environment.started, record.run_id
+    def compares(self, run: StoredRun) -> bool:
+        """Whether a run is as complete as the board's best."""
+        return self.edition.shortfalls(run.record) == self.excused
 
-
-def _one_run_per_attack(runs: list[StoredRun], engine: int) -> dict[str, StoredRun]:
-    """Return a model's fittest runs; those off the protocol stand on a board only where there are no others."""
-    weights = newest_weights(runs)
-    candidates = _of_weights(runs, weights)
-    on_protocol = [run for run in candidates if run.record.spec.on_protocol]
-    by_fitness = sorted(on_protocol or candidates, key=lambda run: _fitness(run, engine))
-    return {run.record.spec.attack.name: run for run in by_fitness}
-
-
-def _of_weights(runs: list[StoredRun], weights: str) -> list[StoredRun]:
-    return [run for run in runs if run.record.spec.model.weights_sha256 == weights]
+    def shows(self, run: StoredRun) -> bool:
+        """Whether a run stands in the model's line: where it is required, also one that falls short."""
+        attack = run.record.spec.attack.name
+        return attack in self.required or (attack in self.attacks and self.compares(run))
 
 
 def _audited(standing: Standing, runs: list[StoredRun]) -> Standing:
     """Add what all runs of the standing's model, also those that are not on the board, say together."""
-    of_model = _of_weights(runs, standing.weights_sha256)
+    of_model = of_weights(runs, standing.weights_sha256)
     return replace(standing, sweeps=curves(of_model), audit=findings(of_model))
 
 
 def _standing(found: dict[str, StoredRun], terms: _Terms, read_rows: ReadRows) -> Standing:
     newest = max(found.values(), key=lambda run: (run.record.environment.started, run.record.run_id)).record
-    runs = {attack: run for attack, run in found.items() if attack in terms.required} or found
+    runs = {attack: run for attack, run in found.items() if terms.shows(run)} or found
     common: dict[str, dict[str, Summary]] = {}
     if terms.reference is not None and terms.reference.complete:
         common = {attack: common_summaries(run, read_rows(run), terms.reference) for attack, run in runs.items()}
@@ -318,11 +306,14 @@ def _remarks(entry: ModelEntry, runs: dict[str, StoredRun], defined: set[str], t
     """Yield the reasons why a model cannot be ranked with the others."""
     if is_control(entry):
         yield "a control: shown beside the others, never ranked"
-    for attack, run in sorted(runs.items()):
-        if (lacking := shortfalls(run.record, terms.engine)) != terms.excused:
-            yield from (f"{attack}: {reason}" for reason in lacking)
-    yield from (f"{attack}: not run" for attack in sorted(terms.required - set(runs)))
-    yield from (f"{attack}: {terms.spec.primary_metric} undefined" for attack in sorted(set(runs) - defined))
+    else:
+        for attack in sorted(terms.required & set(runs)):
+            if not terms.compares(runs[attack]):
+                yield from (f"{attack}: {reason}" for reason in terms.edition.shortfalls(runs[attack].record))
+        yield from (f"{attack}: not run" for attack in sorted(terms.required - set(runs)))
+    yield from (
+        f"{attack}: {terms.spec.primary_metric} undefined" for attack in sorted(set(runs) & terms.required - defined)
+    )
 
 
 def _ranked(standings: list[Standing], primary: MetricSpec, rankable: bool) -> list[Standing]:

@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from bench.core.entry import ModelEntry
 from bench.core.errors import UsageError
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import croissant, latex, pages
 from leaderboard.attack import Tally, campaigns, tally
-from leaderboard.board import Board, boards, newest_weights, shortfalls
+from leaderboard.board import Board, boards
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
 from leaderboard.duel import model_script, samples_script
+from leaderboard.edition import newest_weights
 from leaderboard.exhibit import find_exhibit, gallery
 from leaderboard.export import board_data, data_package, pairs_table, schema, standings_table
 from leaderboard.feed import feed
 from leaderboard.plots import distribution
-from leaderboard.rows import checked_rows, read_rows, read_runs, read_table, summary_table, to_csv
+from leaderboard.rows import read_rows, read_runs, remembering, summary_table, to_csv
+from leaderboard.samples import ReadRows
 from leaderboard.site import Staging, staged
 from leaderboard.strips import draw_sprite, sprite_name, strips
 
@@ -55,8 +59,8 @@ def build(
         IntegrityError: if a record, its rows or its showcase is damaged.
         EnvironmentFault: if `out` cannot be written.
     """
-    runs = read_runs(results)
-    made = [with_certainty(board, read_rows) for board in boards(runs)]
+    runs, rows = read_runs(results), remembering(read_rows)
+    made = [with_certainty(board, rows) for board in boards(runs, rows)]
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
@@ -65,18 +69,18 @@ def build(
             site.add(f"static/{file.name}", file.read_bytes())
         tallies: dict[str, Tally] = {}
         for name, of_model in sorted(by_model.items()):
-            groups = _views(of_model, made, site, tallies)
+            groups = _views(of_model, made, rows, site, tallies)
             site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(
                 f"attacks/{attack}.html",
                 pages.attack_page(attack, campaigns(attack, made, tallies), (definitions or {}).get(attack, "")),
             )
-        extra = {name for board in made for name in _extra_pages(board, site)}
-        site.add("index.html", pages.index_page(made, find_exhibit(made), extra))
+        extra = {name for board in made for name in _extra_pages(board, rows, site)}
+        site.add("index.html", pages.index_page(made, find_exhibit(made, rows), extra))
         site.add("compare.html", pages.choice_page(made, extra))
         site.add("about.html", pages.about_page(made))
-        _add_data(made, runs, site, home)
+        _add_data(made, runs, rows, site, home)
     return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
 
 
@@ -101,7 +105,7 @@ def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], b
     common = {
         run.record.run_id: standing.common[attack]
         for board in made
-        for standing in board.standings
+        for standing in board.by_name.values()
         for attack, run in standing.runs.items()
         if attack in standing.common
     }
@@ -115,13 +119,13 @@ def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], b
     return files | {f"{board.protocol.key}.tex": partial(latex.table, board) for board in made}
 
 
-def _add_data(made: list[Board], runs: list[StoredRun], site: Staging, home: str | None) -> None:
+def _add_data(made: list[Board], runs: list[StoredRun], read: ReadRows, site: Staging, home: str | None) -> None:
     """Add the files that machines read."""
     for name, content in _files(made, runs).items():
         site.add(f"data/{name}", content())
     documents = {"schema": schema(), "datapackage": data_package(runs), "feed": feed(runs, home)}
     for board in made:
-        key, table = board.protocol.key, croissant.sample_table(board, runs, read_rows)
+        key, table = board.protocol.key, croissant.sample_table(board, runs, read)
         text = to_csv(table)
         site.add(f"data/{key}-samples.csv", text)
         documents[f"{key}-croissant"] = croissant.description(board, table, text, runs)
@@ -129,19 +133,19 @@ def _add_data(made: list[Board], runs: list[StoredRun], site: Staging, home: str
         site.add(f"data/{name}.json", canonical_json(document) + "\n")
 
 
-def _extra_pages(board: Board, site: Staging) -> list[str]:
+def _extra_pages(board: Board, read: ReadRows, site: Staging) -> list[str]:
     """Add a board's plots, its images and its pairs; return the names of the latter two's pages."""
     key = board.protocol.key
-    site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read_rows)))
+    site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read)))
     names = []
-    if images := gallery(board):
+    if images := gallery(board, read):
         names.append(f"images/{key}.html")
         site.add(names[-1], pages.gallery_page(board, images))
-    for pair in comparisons(board, read_rows):
+    for pair in comparisons(board, read):
         names.append(f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}")
         site.add(names[-1], pages.compare_page(board, pair))
     if board.compared:
-        site.add(f"compare/{key}/samples.js", samples_script(board, read_rows))
+        site.add(f"compare/{key}/samples.js", samples_script(board, read))
     return names
 
 
@@ -156,35 +160,35 @@ def _newest(runs: list[StoredRun]) -> ModelEntry:
 
 
 def _views(
-    runs: list[StoredRun], made: list[Board], site: Staging, tallies: dict[str, Tally]
+    runs: list[StoredRun], made: list[Board], read: ReadRows, site: Staging, tallies: dict[str, Tally]
 ) -> list[tuple[Board, list[pages.RunView]]]:
     """Return a model's runs by board, as its page shows them; files go to the site, tallies to `tallies`."""
     groups = []
     for board in made:
         of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
-        views = [_run_view(run, board, site, tallies) for run in of_board]
+        views = [_run_view(run, board, read(run), site, tallies) for run in of_board]
         views.sort(key=lambda view: (not view.on_board, view.is_floor, view.record.spec.attack.name))
         if views:
             groups.append((board, views))
     return groups
 
 
-def _run_view(run: StoredRun, board: Board, site: Staging, tallies: dict[str, Tally]) -> pages.RunView:
+def _run_view(
+    run: StoredRun, board: Board, rows: pd.DataFrame, site: Staging, tallies: dict[str, Tally]
+) -> pages.RunView:
     record = run.record
     standing = board.by_name[record.entry.name]
-    table = read_table(run)
-    rows = checked_rows(run, table)
     tallies[record.run_id] = tally(record, rows)
-    site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(table))
+    site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(rows))
     drawn = strips(run, rows)
     if (sprite := draw_sprite(run)) is not None:
         site.add(f"images/{sprite_name(run)}", sprite)
     if standing.headline_run == run and not standing.remarks:
         site.add(f"compare/{board.protocol.key}/{record.entry.name}.js", model_script(board, run, rows, drawn))
-    on_board = standing.runs.get(record.spec.attack.name) == run
+    on_board = board.shows(standing) and standing.runs.get(record.spec.attack.name) == run
     return pages.RunView(
         run=run,
-        shortfalls=tuple(shortfalls(record, board.engine)),
+        shortfalls=tuple(board.edition.shortfalls(record)),
         on_board=on_board,
         common=standing.common.get(record.spec.attack.name, {}) if on_board else {},
         floor=standing.runs.get(board.floor) if record.spec.attack.name != board.floor else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.core.store import StoredRun
 from leaderboard.board import Board, robustness
-from leaderboard.rows import read_rows
+from leaderboard.samples import ReadRows
 from leaderboard.strips import Strip, strips
 
 MODELS = 6
@@ -34,24 +34,24 @@ class Exhibit:
     pieces: tuple[Piece, ...]
 
 
-def find_exhibit(boards: list[Board]) -> Exhibit | None:
+def find_exhibit(boards: list[Board], read_rows: ReadRows) -> Exhibit | None:
     """Return the first showcase image that the first models all classify correctly and no attack had to spare.
 
     It comes from the first board that has one; the rule, not a person, picks it.
     """
     for board in boards:
-        for exhibit in _exhibits(board):
+        for exhibit in _exhibits(board, read_rows):
             if len(exhibit.pieces) == len(_shown(board)) and not any(p.strip.remarks for p in exhibit.pieces):
                 return exhibit
     return None
 
 
-def gallery(board: Board) -> list[Exhibit]:
+def gallery(board: Board, read_rows: ReadRows) -> list[Exhibit]:
     """Return every showcase image of a board's first models, the most damaged on average first."""
-    return sorted(_exhibits(board), key=lambda exhibit: _left(board, exhibit))
+    return sorted(_exhibits(board, read_rows), key=lambda exhibit: _left(board, exhibit))
 
 
-def _exhibits(board: Board) -> list[Exhibit]:
+def _exhibits(board: Board, read_rows: ReadRows) -> list[Exhibit]:
     """Return the showcase images in the order of the first model's record."""
     shown = _shown(board)
     drawn = [{strip.sample_id: strip for strip in strips(run, read_rows(run))} for run in shown.values()]

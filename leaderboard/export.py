@@ -117,7 +117,7 @@ class LeaderboardData(Strict):
 
 def standings_table(made: list[Board]) -> pd.DataFrame:
     """Return one line per protocol and model, with the columns of STANDING_COLUMNS."""
-    lines = [_standing_line(board, standing) for board in made for standing in board.standings]
+    lines = [_standing_line(board, standing) for board in made for standing in board.by_name.values()]
     table = pd.DataFrame(lines, columns=list(STANDING_COLUMNS))
     return table.astype(dict.fromkeys(("rank", "rank_low", "rank_high", "tie_group", "common_images"), "Int64"))
 
@@ -203,7 +203,7 @@ def _board_data(board: Board) -> BoardData:
         reference_lacks=board.lacking,
         common_images=board.common,
         attacks=board.attacks,
-        standings=tuple(_standing_data(board, standing) for standing in board.standings),
+        standings=tuple(_standing_data(board, standing) for standing in board.by_name.values()),
     )
 
 

@@ -33,7 +33,7 @@ def table(board: Board) -> str:
 
 def bibliography(boards: list[Board]) -> str:
     """Return the citations of all models on the boards, each once, in the order of the models' names."""
-    return citations(standing.entry for board in boards for standing in board.standings)
+    return citations(standing.entry for board in boards for standing in board.by_name.values())
 
 
 def citations(entries: Iterable[ModelEntry]) -> str:

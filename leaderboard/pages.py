@@ -63,8 +63,8 @@ class RunView:
     @property
     def summaries(self) -> dict[SampleSetName, Mapping[str, Summary]]:
         """The means per sample set that there is, the one that ranks first."""
-        own: dict[SampleSetName, Mapping[str, Summary]] = {"common": self.common} if self.common else {}
-        return own | self.record.summaries
+        found: dict[SampleSetName, Mapping[str, Summary]] = {"common": self.common, **self.record.summaries}
+        return {name: found[name] for name in SETS if found.get(name)}
 
     @property
     def short_id(self) -> str:

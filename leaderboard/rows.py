@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,6 +102,18 @@ def read_rows(run: StoredRun) -> pd.DataFrame:
         IntegrityError: if the rows are damaged, or are not what the record sums up.
     """
     return checked_rows(run, read_table(run))
+
+
+def remembering(read: Callable[[StoredRun], pd.DataFrame]) -> Callable[[StoredRun], pd.DataFrame]:
+    """Return a reader that reads the rows of each run once, as a build asks for them many times."""
+    known: dict[Path, pd.DataFrame] = {}
+
+    def rows(run: StoredRun) -> pd.DataFrame:
+        if run.path not in known:
+            known[run.path] = read(run)
+        return known[run.path]
+
+    return rows
 
 
 def read_values(run: StoredRun) -> pd.DataFrame:

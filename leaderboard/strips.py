@@ -18,8 +18,8 @@ from leaderboard.tiles import Pixels
 SAID_IN_WORDS = {"accuracy", "prediction-kept"}
 """Metrics that a strip's captions tell already."""
 
-ORDER = ("original", "heatmap-before", "perturbed", "heatmap-after", "perturbation", "marks")
-"""How a strip is read."""
+ORDER = ("original", "heatmap-before", "perturbed", "perturbation", "heatmap-after", "marks")
+"""How a strip is read; a page shows the perturbation in the perturbed image's place, when asked to."""
 
 
 @dataclass(frozen=True)

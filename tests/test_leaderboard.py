@@ -36,7 +36,7 @@ IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uin
 class Page(HTMLParser):
     """What a test wants to know of a page."""
 
-    VOID = frozenset({"meta", "link", "img", "rect", "path", "line", "br"})
+    VOID = frozenset({"meta", "input", "link", "img", "rect", "path", "line", "br"})
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -172,9 +172,9 @@ def test_a_run_off_the_protocol_neither_ranks_nor_displaces_one_on_it(
     store_run(tmp_path, model_entry("one"), robustness=0.9, spec_changes=changes)
     store_run(tmp_path, model_entry("two"), robustness=0.9, spec_changes=changes)
     (board,) = boards(Store(tmp_path).runs())
-    assert [(s.entry.name, s.rank) for s in board.standings] == [("one", 1), ("two", None)]
+    assert [(s.entry.name, s.rank) for s in board.by_name.values()] == [("one", 1), ("two", None)]
     assert board.standings[0].runs["ifia-topk"] == fair
-    assert len(board.standings[1].remarks) == 1
+    assert [len(standing.remarks) for standing in board.aside] == [1]
 
 
 def test_equally_partial_runs_are_ordered_and_the_page_says_why_they_are_not_ranked(tmp_path: Path) -> None:
@@ -195,7 +195,11 @@ def test_equally_partial_runs_are_ordered_and_the_page_says_why_they_are_not_ran
     store_run(tmp_path / "results", model_entry("whole"), robustness=0.1)
     (board,) = boards(Store(tmp_path / "results").runs())
     assert (board.standings[0].entry.name, board.standings[0].rank) == ("whole", 1)
-    assert all(s.rank is None and "20 of 40 images" in str(s.remarks) for s in board.standings[1:])
+    assert {s.entry.name: (s.rank, *s.remarks) for s in board.aside} == {
+        "high": (None, "ifia-topk: 20 of 40 images"),
+        "low": (None, "ifia-topk: 20 of 40 images"),
+        "noise-only": (None, "ifia-topk: not run"),
+    }
 
 
 def test_where_lower_is_more_robust_the_lowest_worst_case_leads(tmp_path: Path) -> None:
@@ -313,12 +317,12 @@ def test_the_exhibit_shows_one_image_under_the_first_models_of_the_board(tmp_pat
     for number in range(MODELS + 1):
         store_run(tmp_path, model_entry(f"model-{number}"), robustness=number / 10, showcase=IMAGES)
     (board,) = boards(Store(tmp_path).runs())
-    exhibit = find_exhibit([board])
+    exhibit = find_exhibit([board], read_rows)
     assert exhibit is not None
     assert [piece.model for piece in exhibit.pieces] == [s.entry.name for s in board.standings][:MODELS]
     assert {piece.strip.sample_id for piece in exhibit.pieces} == {exhibit.sample_id}
     assert exhibit.sample_id != "cifar10/test/1", "an attack had to spare it"
-    shown = gallery(board)
+    shown = gallery(board, read_rows)
     assert {image.sample_id for image in shown} == {f"cifar10/test/{index}" for index in range(len(IMAGES))}
     means = [np.mean([piece.strip.numbers["kendall"] for piece in image.pieces]) for image in shown[:-1]]
     assert means == sorted(means)

@@ -116,7 +116,7 @@
     var box = tile.slice(4).join(" ");
     var image = drawn("image", { href: "images/" + model.file, width: model.size[0], height: model.size[1] });
     var picture = drawn("svg", { "class": tile[0], role: "img", "aria-label": tile[3], viewBox: box }, [image]);
-    return make("figure", {}, [picture, make("figcaption", {}, [make("b", { textContent: tile[1] }), " ", make("bdi", { textContent: tile[2] })])]);
+    return make("figure", { className: "of-" + tile[0] }, [picture, make("figcaption", {}, [make("b", { textContent: tile[1] }), " ", make("bdi", { textContent: tile[2] })])]);
   }
 
   function strips(board, models, ids, classes) {

@@ -83,13 +83,34 @@ def test_pages_are_complete_without_their_scripts(site: Path, page: str, tmp_pat
     shutil.copytree(site, tmp_path / "site")
     bare = re.sub(r"<script.*?</script>", "", (site / page).read_text(encoding="utf-8"))
     (tmp_path / "site" / page).write_text(bare, encoding="utf-8")
-    script = """return [document.querySelectorAll("button, input, select").length,
+    script = """return [document.querySelectorAll("button, input:not(.magnify), select").length,
       Array.from(document.querySelectorAll(".sortable")).map(function (table) { return table.tBodies[0].rows.length; }),
       Array.from(document.querySelectorAll("main table, main figure, main p")).filter(function (node) {
-        return !node.offsetWidth && !node.closest("details:not([open]), [hidden]"); }).length];"""
+        return !node.offsetWidth && !node.closest("details:not([open]), [hidden], .of-perturbation"); }).length];"""
     controls, rows, unseen = visit(tmp_path / "site", script, page=page)
     assert (controls, unseen) == (0, 0)
     assert rows == ([4, 1] if page == "index.html" else [])
+
+
+@pytest.mark.parametrize("page", ["models/art-wrn28.html", f"images/{BOARD}.html"])
+def test_a_box_shows_the_perturbation_in_the_perturbed_image_s_place_without_a_script(
+    site: Path, page: str, tmp_path: Path
+) -> None:
+    shutil.copytree(site, tmp_path / "site")
+    whole = (site / page).read_text(encoding="utf-8")
+    (tmp_path / "site" / page).write_text(re.sub(r"<script.*?</script>", "", whole), encoding="utf-8")
+    script = """function shown() {
+        return [".of-perturbed", ".of-perturbation"].map(function (name) {
+          return Array.from(document.querySelectorAll(name)).filter(function (one) { return one.offsetWidth; }).length;
+        });
+      }
+      var before = shown();
+      document.querySelector("label.magnifier").click();
+      return [before, shown()];"""
+    before, after = visit(tmp_path / "site", script, page=page)
+    assert before == after[::-1]
+    assert before[0] >= len(IMAGES)
+    assert before[1] == 0
 
 
 def test_two_to_four_models_are_compared_on_the_images_they_share(site: Path) -> None:
