@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from bench.core.entry import ModelEntry
 from bench.core.errors import UsageError
 from bench.core.files import canonical_json
@@ -25,7 +23,7 @@ from leaderboard.exhibit import find_exhibit, gallery
 from leaderboard.export import board_data, data_package, pairs_table, schema, standings_table
 from leaderboard.feed import feed
 from leaderboard.plots import distribution
-from leaderboard.rows import read_rows, read_runs, remembering, summary_table, to_csv
+from leaderboard.rows import RowReader, read_rows, read_runs, summary_table, to_csv
 from leaderboard.samples import ReadRows
 from leaderboard.site import Staging, staged
 from leaderboard.strips import draw_sprite, sprite_name, strips
@@ -59,7 +57,7 @@ def build(
         IntegrityError: if a record, its rows or its showcase is damaged.
         EnvironmentFault: if `out` cannot be written.
     """
-    runs, rows = read_runs(results), remembering(read_rows)
+    runs, rows = read_runs(results), RowReader()
     made = [with_certainty(board, rows) for board in boards(runs, rows)]
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
@@ -160,26 +158,25 @@ def _newest(runs: list[StoredRun]) -> ModelEntry:
 
 
 def _views(
-    runs: list[StoredRun], made: list[Board], read: ReadRows, site: Staging, tallies: dict[str, Tally]
+    runs: list[StoredRun], made: list[Board], read: RowReader, site: Staging, tallies: dict[str, Tally]
 ) -> list[tuple[Board, list[pages.RunView]]]:
     """Return a model's runs by board, as its page shows them; files go to the site, tallies to `tallies`."""
     groups = []
     for board in made:
         of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
-        views = [_run_view(run, board, read(run), site, tallies) for run in of_board]
+        views = [_run_view(run, board, read, site, tallies) for run in of_board]
         views.sort(key=lambda view: (not view.on_board, view.is_floor, view.record.spec.attack.name))
         if views:
             groups.append((board, views))
     return groups
 
 
-def _run_view(
-    run: StoredRun, board: Board, rows: pd.DataFrame, site: Staging, tallies: dict[str, Tally]
-) -> pages.RunView:
+def _run_view(run: StoredRun, board: Board, read: RowReader, site: Staging, tallies: dict[str, Tally]) -> pages.RunView:
     record = run.record
     standing = board.by_name[record.entry.name]
+    rows = read(run)
     tallies[record.run_id] = tally(record, rows)
-    site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(rows))
+    site.add(f"data/rows/{record.run_id[:12]}.csv", read.csv(run))
     drawn = strips(run, rows)
     if (sprite := draw_sprite(run)) is not None:
         site.add(f"images/{sprite_name(run)}", sprite)

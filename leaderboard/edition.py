@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.core.records import RunRecord
+from bench.core.records import RunRecord, RunSpec
 from bench.core.store import StoredRun
 
 
@@ -16,7 +15,7 @@ class Edition:
 
     engine: int
     versions: Mapping[str, int]
-    """Per attack, its version."""
+    """Per attack, its newest version."""
 
     def shortfalls(self, record: RunRecord) -> list[str]:
         """Return the reasons why a run cannot be compared with the board's others, in words."""
@@ -27,15 +26,19 @@ class Edition:
             reasons.append("attack or threat differs from the protocol")
         if spec.engine < self.engine:
             reasons.append(f"evaluated by engine {spec.engine}, the board's is {self.engine}")
-        if spec.attack.version != (version := self.versions[spec.attack.name]):
-            reasons.append(f"version {spec.attack.version} of the attack, the board's is {version}")
         return reasons
+
+    def outdated(self, record: RunRecord) -> str | None:
+        """Say that a newer version of the attack has run on the board, which may find more; None where none has."""
+        attack, newest = record.spec.attack, self.versions[record.spec.attack.name]
+        return f"{attack.name} {attack.version}, newest {newest}" if attack.version < newest else None
 
     def fitness(self, run: StoredRun) -> tuple[object, ...]:
         """Return what is larger for the run that should stand on the board."""
-        record = run.record
+        record, spec = run.record, run.record.spec
         lacking = -len(self.shortfalls(record))
-        return lacking, record.spec.engine, record.spec.samples.count, record.environment.started, record.run_id
+        age = (spec.engine, spec.attack.version)
+        return lacking, *age, spec.samples.count, record.environment.started, record.run_id
 
     def fittest(self, runs: list[StoredRun]) -> dict[str, StoredRun]:
         """Return a model's run per attack; runs off the protocol stand on a board only where there are no others."""
@@ -46,23 +49,14 @@ class Edition:
 
 
 def edition_of(runs: Iterable[StoredRun]) -> Edition:
-    """Return the newest engine and, of each attack, the version that evaluated most images with it.
+    """Return the newest engine, and of each attack the newest version that ran on the protocol."""
+    known = [run.record.spec for run in runs]
+    versions = {spec.attack.name: spec.attack.version for spec in sorted(known, key=_age)}
+    return Edition(max(spec.engine for spec in known), versions)
 
-    So one run by a newer version of an attack does not unrank everybody who was run by the one before: a board moves on
-    when most of it has.
-    """
-    known = list(runs)
-    engine = max(run.record.spec.engine for run in known)
-    images: dict[tuple[str, int], dict[str, tuple[bool, int]]] = defaultdict(dict)
-    for spec in (run.record.spec for run in known):
-        widest = images[spec.attack.name, spec.attack.version]
-        vote = (spec.on_protocol and spec.engine == engine, spec.samples.count)
-        widest[spec.model.name] = max(vote, widest.get(spec.model.name, (False, 0)))
 
-    def support(version: tuple[str, int]) -> tuple[int, int]:
-        return sum(count for fit, count in images[version].values() if fit), version[1]
-
-    return Edition(engine, dict(sorted(images, key=support)))
+def _age(spec: RunSpec) -> tuple[bool, int]:
+    return spec.on_protocol, spec.attack.version
 
 
 def newest_weights(runs: Iterable[StoredRun]) -> str:

@@ -63,8 +63,9 @@ class RunView:
     @property
     def summaries(self) -> dict[SampleSetName, Mapping[str, Summary]]:
         """The means per sample set that there is, the one that ranks first."""
-        found: dict[SampleSetName, Mapping[str, Summary]] = {"common": self.common, **self.record.summaries}
-        return {name: found[name] for name in SETS if found.get(name)}
+        own = self.record.summaries
+        found = {"common": self.common, "correct": own.get("correct", {}), "all": own.get("all", {})}
+        return {name: found[name] for name in SETS if found[name]}
 
     @property
     def short_id(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,16 +104,25 @@ def read_rows(run: StoredRun) -> pd.DataFrame:
     return checked_rows(run, read_table(run))
 
 
-def remembering(read: Callable[[StoredRun], pd.DataFrame]) -> Callable[[StoredRun], pd.DataFrame]:
-    """Return a reader that reads the rows of each run once, as a build asks for them many times."""
-    known: dict[Path, pd.DataFrame] = {}
+class RowReader:
+    """Reads rows as `read_rows` does, each file once, as a build asks for them many times."""
 
-    def rows(run: StoredRun) -> pd.DataFrame:
-        if run.path not in known:
-            known[run.path] = read(run)
-        return known[run.path]
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[pa.Table, pd.DataFrame]] = {}
 
-    return rows
+    def __call__(self, run: StoredRun) -> pd.DataFrame:
+        """Return the rows of a run, checked against its record; they are shared, so nobody changes them."""
+        return self._read(run)[1]
+
+    def csv(self, run: StoredRun) -> bytes:
+        """Return the rows of a run as CSV."""
+        return to_csv(self._read(run)[0])
+
+    def _read(self, run: StoredRun) -> tuple[pa.Table, pd.DataFrame]:
+        if run.path not in self._known:
+            table = read_table(run)
+            self._known[run.path] = table, checked_rows(run, table)
+        return self._known[run.path]
 
 
 def read_values(run: StoredRun) -> pd.DataFrame:
@@ -161,21 +170,21 @@ def checked_rows(run: StoredRun, table: pa.Table) -> pd.DataFrame:
         )
     correct = rows["correct"].to_numpy(bool)
     for sample_set in SAMPLE_SETS:
-        _check_means(run, sample_set, rows, correct if sample_set == "correct" else np.ones_like(correct))
+        _check_means(run, sample_set, table, correct if sample_set == "correct" else np.ones_like(correct))
     return rows
 
 
-def matrix(rows: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def matrix(rows: pd.DataFrame | pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return columns of rows as (N, M) numbers; column by column, which is many times faster than as a frame."""
-    columns = [rows[name].to_numpy(np.float64) for name in names]
+    columns = [np.asarray(rows[name].to_numpy(), np.float64) for name in names]
     return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
 
 
 def _check_means(
-    run: StoredRun, sample_set: Literal["correct", "all"], rows: pd.DataFrame, chosen: npt.NDArray[np.bool_]
+    run: StoredRun, sample_set: Literal["correct", "all"], rows: pa.Table, chosen: npt.NDArray[np.bool_]
 ) -> None:
     summaries = run.record.summaries.get(sample_set, {})
-    if absent := [name for name in summaries if name not in rows]:
+    if absent := [name for name in summaries if name not in rows.column_names]:
         raise IntegrityError(f"expected a column for {absent[0]} in {run.rows_path}, got none; restore it")
     values = matrix(rows, list(summaries))[chosen]
     known = ~np.isnan(values)

@@ -48,18 +48,18 @@ def test_a_partial_run_of_a_single_attack_is_not_shown_beside_whole_ones(tmp_pat
     ]
 
 
-def test_a_board_moves_to_a_new_version_of_an_attack_when_most_of_it_has(tmp_path: Path) -> None:
-    first = [store_run(tmp_path, model_entry(name), "auto") for name in ("one", "two", "three")]
-    newer = store_run(tmp_path, model_entry("one"), "auto", spec_changes=version(2))
-    assert board_of(tmp_path).by_name["one"].runs["auto"] == first[0]
-    assert all(standing.rank for standing in board_of(tmp_path).standings)
-    for name in ("two", "four"):
-        store_run(tmp_path, model_entry(name), "auto", spec_changes=version(2))
-    board = board_of(tmp_path)
-    assert board.edition.versions == {"auto": 2}
+def test_the_newest_version_of_an_attack_counts_and_older_ones_say_so(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        store_run(tmp_path / "results", model_entry(name), "auto")
+    newer = store_run(tmp_path / "results", model_entry("one"), "auto", spec_changes=version(2))
+    board = board_of(tmp_path / "results")
     assert board.by_name["one"].runs["auto"] == newer
-    assert {s.entry.name for s in board.standings} == {"one", "two", "four"}
-    assert [s.remarks for s in board.aside] == [("auto: version 1 of the attack, the board's is 2",)]
+    assert all(standing.rank for standing in board.standings)
+    build(tmp_path / "results", tmp_path / "site")
+    index = (tmp_path / "site/index.html").read_text()
+    rows = {name: index[index.index(f'models/{name}.html">{name}<') :].split("</tr>")[0] for name in ("one", "two")}
+    assert "auto 1, newest 2" not in rows["one"]
+    assert "auto 1, newest 2" in rows["two"]
 
 
 def test_models_that_only_explored_stand_aside_and_their_runs_are_folded(tmp_path: Path) -> None:
