@@ -1,0 +1,52 @@
+"""The lock with hashes and the constraints without are one set of versions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def locked() -> dict[str, tuple[Requirement, list[str]]]:
+    """Per package, its pin and the hashes of its files."""
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    pins = [(Requirement(HASH.sub("", line).strip()), HASH.findall(line)) for line in lines]
+    return {canonicalize_name(pin.name): (pin, hashes) for pin, hashes in pins}
+
+
+def constrained() -> dict[str, Requirement]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
+
+
+def test_every_package_of_the_lock_is_one_version_with_hashes() -> None:
+    for name, (pin, hashes) in locked().items():
+        assert len(pin.specifier) == 1, name
+        assert str(pin.specifier).startswith("=="), name
+        assert hashes, f"{name} has no hash, so pip would refuse the whole file"
+
+
+def test_the_lock_has_the_versions_of_the_constraints() -> None:
+    lock, constraints = locked(), constrained()
+    assert {name: str(pin.specifier) for name, pin in constraints.items()} == {
+        name: str(pin.specifier) for name, (pin, _) in lock.items() if name in constraints
+    }, "make requirements.lock again by the command in its first lines"
+    beyond = [name for name, (pin, _) in lock.items() if name not in constraints and pin.marker is None]
+    assert not beyond, "a package that every platform installs has a place in constraints.txt"
+
+
+@pytest.mark.parametrize("extra", [None, "dev", "autoattack"])
+def test_the_lock_satisfies_what_the_project_asks_for(extra: str | None) -> None:
+    project, lock = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"], locked()
+    wanted = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    for requirement in map(Requirement, wanted):
+        (pin,) = lock[canonicalize_name(requirement.name)][0].specifier
+        assert requirement.specifier.contains(pin.version), requirement
