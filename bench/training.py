@@ -18,7 +18,7 @@ from bench.core.errors import UsageError
 from bench.core.machine import hardware, pick_device
 from bench.core.protocol import Component
 from bench.core.rng import Rng
-from model_zoo.build import build, classifier, export_weights, read_weights
+from model_zoo.build import build, classifier, construct, export_weights, read_weights
 from model_zoo.hub import resolve, write_entry
 from model_zoo.training.data import fingerprint, to_float
 from model_zoo.training.loop import Progress, begin, initialize, partition
@@ -102,10 +102,7 @@ def _share(answers: Tensor) -> float:
 
 def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
-    try:
-        network = build_network(num_classes, **recipe.architecture.params)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"recipe {recipe.name}: architecture {recipe.architecture.name}: {error}") from error
+    network = construct(build_network, num_classes, recipe.architecture, whose=f"recipe {recipe.name}")
     if recipe.parent is not None:
         _start_from(recipe.parent, network, num_classes, recipe)
     return network

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import IntegrityError, ModelOutputError, UsageError
 from bench.core.files import sha256_of, write_atomic
+from bench.core.protocol import Component
 from model_zoo.hub import nature
 
 BuildNetwork = Callable[..., nn.Module]
+MAX_MODULES = 5000
+"""Layers and containers of one network: twice those of the deepest residual networks. An entry may be a stranger's."""
+
 STORED_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -60,19 +67,51 @@ def build(entry: ModelEntry, build_network: BuildNetwork, weights_path: Path, *,
         UsageError: if the architecture refuses the entry's parameters.
         IntegrityError: if the file does not hold exactly this network's finite tensors.
     """
-    try:
-        with torch.device("meta"):  # no memory yet: a stranger's entry may name any network, its file is what is there
-            sketch = build_network(entry.num_classes, **entry.architecture.params)
-        tensors = read_weights(weights_path, sketch.state_dict(), sha256=entry.weights.sha256)
-        network = build_network(entry.num_classes, **entry.architecture.params)
-    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
-        reason = (str(error) or type(error).__name__).split("\n")[0]
-        raise UsageError(
-            f"entry {entry.name}: architecture {entry.architecture.name}: {reason}; mend the entry"
-        ) from error
+    whose, architecture = f"entry {entry.name}", entry.architecture
+    with torch.device("meta"):  # no memory yet: a stranger's entry may name any network, its file is what is there
+        sketch = construct(build_network, entry.num_classes, architecture, whose=whose)
+    tensors = read_weights(weights_path, sketch.state_dict(), sha256=entry.weights.sha256)
+    network = construct(build_network, entry.num_classes, architecture, whose=whose)
     network.load_state_dict(tensors, strict=True)
     model = classifier(network, entry.mean, entry.std)
     return freeze(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def construct(build_network: BuildNetwork, num_classes: int, architecture: Component, *, whose: str) -> nn.Module:
+    """Return an untrained network.
+
+    Args:
+        build_network: the architecture's `build(num_classes, **params)`.
+        num_classes: K, the number of logits.
+        architecture: its name, for the error, and its parameters.
+        whose: whose parameters they are, for the error.
+    Raises:
+        UsageError: if the architecture refuses the parameters, or they make a network without bounds.
+    """
+    try:
+        with _few_modules():
+            return build_network(num_classes, **architecture.params)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        reason = (str(error) or type(error).__name__).split("\n")[0]
+        raise UsageError(f"{whose}: architecture {architecture.name}: {reason}; mend its parameters") from error
+
+
+@contextmanager
+def _few_modules() -> Iterator[None]:
+    """Stop a block that makes more than MAX_MODULES modules: each takes time, even where it takes no memory."""
+    made = 0
+
+    def count(module: nn.Module, name: str, child: nn.Module | None) -> None:  # noqa: ARG001
+        nonlocal made
+        made += 1
+        if made > MAX_MODULES:
+            raise ValueError(f"expected a network of at most {MAX_MODULES} modules, got more")
+
+    hook: Any = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def read_weights(path: Path, like: Mapping[str, Tensor], *, sha256: str | None = None) -> dict[str, Tensor]:

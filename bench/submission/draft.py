@@ -16,9 +16,9 @@ from bench.core.contracts import Dataset
 from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import UsageError
 from bench.core.files import sha256_of_file, write_atomic
-from bench.core.protocol import Name
+from bench.core.protocol import Component, Name
 from bench.core.toml import explain
-from model_zoo.build import pack
+from model_zoo.build import construct, pack
 from model_zoo.foreign import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
 from model_zoo.hub import write_entry
 
@@ -121,10 +121,8 @@ def convert(source: Path, answers: Answers, folder: Path, *, table: str | None =
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     told, names = adopt(shapes) if adopt is not None else ({}, {})
     params = {**told, **answers.params}
-    try:
-        network = build(len(dataset.classes), **params)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"architecture {answers.architecture}: {error}; correct --architecture or --set") from error
+    architecture = Component(name=answers.architecture, params=params)
+    network = construct(build, len(dataset.classes), architecture, whose=source.name)
     placed, report = translate(tensors, network.state_dict(), names)
     mean, std, where = _choose(answers, carried)
     if not report.complete:
