@@ -17,6 +17,7 @@ from bench.commands.compare import compare
 from bench.commands.confirm import confirm
 from bench.commands.contest import contest
 from bench.commands.export import export
+from bench.commands.speed import speed
 from bench.commands.submit import submit
 from bench.commands.validate import validate
 from bench.core.errors import BenchError, UsageError
@@ -268,6 +269,7 @@ bench.add_command(compare)
 bench.add_command(contest)
 bench.add_command(confirm)
 bench.add_command(export)
+bench.add_command(speed)
 bench.add_command(validate)
 bench.add_command(submit)
 

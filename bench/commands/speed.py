@@ -1,0 +1,86 @@
+"""`bench speed`: what attacks cost on this machine, and how near they come to what its convolutions allow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from bench import terminal
+
+if TYPE_CHECKING:
+    from bench.speed import Speed
+
+PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
+"""The two kinds of search: one gradient per image, and integrated gradients."""
+
+
+@click.command()
+@click.option(
+    "--model", "models", multiple=True, default=("hub:art-wrn28",), show_default=True, metavar="hub:NAME",
+    help="Repeatable; also recipe:NAME, that recipe's network without weights.",
+)  # fmt: skip
+@click.option("--protocol", "protocols", multiple=True, default=PROTOCOLS, show_default=True, metavar="NAME")
+@click.option("--attack", "attacks", multiple=True, default=("ifia-topk",), show_default=True, metavar="NAME")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images at once.")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The shortest time counts.")
+@click.option("--processor-time", is_flag=True, help="Count this process's own time, where others use the machine too.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+def speed(
+    models: tuple[str, ...],
+    protocols: tuple[str, ...],
+    attacks: tuple[str, ...],
+    batch_size: int,
+    repeats: int,
+    processor_time: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Time attacks and their judging on this machine.
+
+    A step is one gradient and one look at the real network. The floor is the time of 6 forward passes per node and
+    step, at the speed of the network's convolutions alone, measured on the spot. Judging is all that follows an attack;
+    map metrics are the part of it that compares heatmaps.
+    """
+    from bench.core.machine import hardware, pick_device
+    from bench.speed import Stopwatch, measure
+
+    watch = Stopwatch(pick_device(device), repeats, processor_time)
+    found = [
+        measure(model, protocol, attack, batch_size=batch_size, watch=watch)
+        for model in models
+        for protocol in protocols
+        for attack in attacks
+    ]
+    if as_json:
+        derived = ("images_per_second", "floor_seconds", "floor_share")
+        rows = [asdict(row) | {name: getattr(row, name) for name in derived} for row in found]
+        click.echo(json.dumps({"hardware": hardware(), "speeds": rows}))
+    else:
+        _show(hardware(), found)
+
+
+def _show(machine: str, found: list[Speed]) -> None:
+    table = Table("", title=f"{machine}; {found[0].batch_size} images at once", title_justify="left")
+    for row in found:
+        table.add_column(f"{row.model}\n{row.protocol}\n{row.attack}", justify="right")
+    lines: dict[str, Callable[[Speed], str]] = {
+        "nodes per heatmap": lambda row: str(row.nodes),
+        "steps": lambda row: str(row.steps),
+        "step, ms per image": lambda row: f"{1000 * row.step_seconds:.2f}",
+        "whole attack, images/s": lambda row: f"{row.images_per_second:.3g}",
+        "convolutions, GFLOP/s": lambda row: f"{row.convolution_flop_per_second / 1e9:.1f}",
+        "step at that floor, ms": lambda row: f"{1000 * row.floor_seconds:.2f}",
+        "share of the floor": lambda row: f"{row.floor_share:.0%}",
+        "judging, of the attack": lambda row: f"{row.judge_seconds / row.attack_seconds:.1%}",
+        "map metrics, of the attack": lambda row: f"{row.map_metrics_seconds / row.attack_seconds:.2%}",
+        "peak memory, MB": lambda row: f"{row.peak_bytes / 1e6:.0f}",
+    }
+    for title, text in lines.items():
+        table.add_row(title, *map(text, found))
+    terminal.out.print(table)
