@@ -11,6 +11,7 @@ import pandas as pd
 from bench.core.records import PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
 from leaderboard.board import Board, Standing, robustness
+from leaderboard.rivalry import Rivalry
 
 WINNER = "winner"
 """Column of the rows of a suite of attacks: the member that found the worst image."""
@@ -70,6 +71,7 @@ class Campaign:
     settings: tuple[PluginSpec, ...]
     """Its parameters: one setting on the protocol, and any others off it."""
     findings: tuple[Finding, ...]
+    rivalry: Rivalry
 
     @property
     def strongest_of(self) -> int:
@@ -93,7 +95,9 @@ def tally(record: RunRecord, rows: pd.DataFrame) -> Tally:
     return Tally(cost, dict(sorted(winners.items())))
 
 
-def campaigns(attack: str, made: list[Board], tallies: dict[str, Tally]) -> list[Campaign]:
+def campaigns(
+    attack: str, made: list[Board], tallies: dict[str, Tally], rivalries: dict[str, Rivalry]
+) -> list[Campaign]:
     """Return an attack's runs that are on a board, in the order of the boards and of their models."""
     found = []
     for board in made:
@@ -101,7 +105,8 @@ def campaigns(attack: str, made: list[Board], tallies: dict[str, Tally]) -> list
         findings = [_finding(board, standing, run, tallies) for standing, run in standings]
         settings = {run.record.spec.attack.model_dump_json(): run.record.spec.attack for _, run in standings}
         if findings:
-            found.append(Campaign(board, tuple(settings[key] for key in sorted(settings)), tuple(findings)))
+            chosen = tuple(settings[key] for key in sorted(settings))
+            found.append(Campaign(board, chosen, tuple(findings), rivalries[board.protocol.key]))
     return found
 
 

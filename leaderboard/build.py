@@ -23,6 +23,7 @@ from leaderboard.exhibit import find_exhibit, gallery
 from leaderboard.export import board_data, data_package, pairs_table, schema, standings_table
 from leaderboard.feed import feed
 from leaderboard.plots import distribution
+from leaderboard.rivalry import rivalry
 from leaderboard.rows import RowReader, read_rows, read_runs, summary_table, to_csv
 from leaderboard.samples import ReadRows
 from leaderboard.site import Staging, staged
@@ -69,10 +70,13 @@ def build(
         for name, of_model in sorted(by_model.items()):
             groups = _views(of_model, made, rows, site, tallies)
             site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
+        rivalries = {board.protocol.key: rivalry(board, rows) for board in made}
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(
                 f"attacks/{attack}.html",
-                pages.attack_page(attack, campaigns(attack, made, tallies), (definitions or {}).get(attack, "")),
+                pages.attack_page(
+                    attack, campaigns(attack, made, tallies, rivalries), (definitions or {}).get(attack, "")
+                ),
             )
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
         site.add("index.html", pages.index_page(made, find_exhibit(made, rows), extra))

@@ -1,0 +1,111 @@
+"""The attacks of a board against each other, image by image and metric by metric: which leaves less of a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.core.records import MetricSpec
+from leaderboard.board import Board, Standing, ranking_rows
+from leaderboard.rows import matrix
+from leaderboard.samples import ReadRows, is_control
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+TIE = 1e-6
+"""Values that differ by less are equal: float32 resolves no more."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """How one attack fares against another."""
+
+    attack: str
+    images: int
+    """Of all models that both were run on."""
+    shares: tuple[float | None, ...]
+    """Per metric, the share of the images that define it on which the first attack leaves less."""
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """All attacks of a board on the images that rank, over all models but the controls."""
+
+    attacks: tuple[str, ...]
+    metrics: tuple[MetricSpec, ...]
+    """Those that say how robust an explanation is."""
+    images: Counts
+    """(A, A). Images of the models that both attacks were run on."""
+    less: Counts
+    """(A, A, M). On how many of them the row's attack leaves less than the column's."""
+    defined: Counts
+    """(A, A, M). On how many of them the metric is defined under both."""
+    first: Counts
+    """(A, M). On how many images no other attack that was run on the model leaves less."""
+
+    def rivals(self, attack: str) -> tuple[Rival, ...]:
+        """Return an attack against each other one that shares a model with it."""
+        row = self.attacks.index(attack)
+        return tuple(
+            Rival(other, int(self.images[row, column]), _shares(self.less[row, column], self.defined[row, column]))
+            for column, other in enumerate(self.attacks)
+            if column != row and self.images[row, column]
+        )
+
+    def minimum(self, attack: str) -> Rival:
+        """Return an attack against all others together: the share of images on which none of them leaves less."""
+        row = self.attacks.index(attack)
+        return Rival(attack, int(self.images[row, row]), _shares(self.first[row], self.defined[row, row]))
+
+
+def rivalry(board: Board, read_rows: ReadRows) -> Rivalry:
+    """Return how the attacks of a board fare against each other."""
+    attacks = board.attacks
+    metrics = tuple(metric for metric in board.spec.metrics if metric.higher_is != "neutral")
+    count, width = len(attacks), len(metrics)
+    found = Rivalry(
+        attacks,
+        metrics,
+        images=np.zeros((count, count), np.int64),
+        less=np.zeros((count, count, width), np.int64),
+        defined=np.zeros((count, count, width), np.int64),
+        first=np.zeros((count, width), np.int64),
+    )
+    for standing in board.standings:
+        here = [place for place, attack in enumerate(attacks) if attack in standing.runs]
+        if here and not is_control(standing.entry):
+            _add(found, here, _values(board, standing, metrics, read_rows))
+    return found
+
+
+def _add(found: Rivalry, here: list[int], values: Floats) -> None:
+    """Count one model: `values` is (A, N, M), what the attacks `here` leave, more robust is larger."""
+    known = ~np.isnan(values)
+    both = known[:, None] & known[None]
+    cells = np.ix_(here, here)
+    found.images[cells] += values.shape[1]
+    found.less[cells] += (both & (values[:, None] < values[None] - TIE)).sum(axis=2)
+    found.defined[cells] += both.sum(axis=2)
+    least = np.where(known, values, np.inf).min(axis=0)
+    found.first[here] += (known & (values <= least + TIE)).sum(axis=1)
+
+
+def _values(board: Board, standing: Standing, metrics: tuple[MetricSpec, ...], read_rows: ReadRows) -> Floats:
+    """Return (A, N, M): robustness under the attacks of the board that the model has, on the images of them all."""
+    names = [metric.name for metric in metrics]
+    rows = [ranking_rows(board, read_rows(standing.runs[a])) for a in board.attacks if a in standing.runs]
+    ids = [frame["sample_id"].tolist() for frame in rows]
+    if any(other != ids[0] for other in ids):
+        shared = [sample for sample in ids[0] if all(sample in other for other in map(set, ids))]
+        rows = [pd.DataFrame(frame.set_index("sample_id").loc[shared]) for frame in rows]
+    signs = np.array([-1.0 if metric.higher_is == "less-robust" else 1.0 for metric in metrics])
+    robustness: Floats = np.stack([matrix(frame, names) for frame in rows]) * signs
+    return robustness
+
+
+def _shares(won: Counts, of: Counts) -> tuple[float | None, ...]:
+    return tuple(w / n if n else None for w, n in zip(won.tolist(), of.tolist(), strict=True))
