@@ -27,6 +27,9 @@ ROWS = 40
 NAMED = 12
 """Points of a scatter up to which all are named; beyond, only those of the front."""
 
+NAME_WIDTH = 120
+"""Pixels that a name takes."""
+
 QUANTILES = np.linspace(0, 1, 101)
 
 
@@ -66,6 +69,8 @@ class Point:
     on_front: bool
     label: float | None
     """Pixel row of the name, where there is one."""
+    leftward: bool
+    """Whether the name stands left of the dot, as another dot is in its way on the right."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +150,22 @@ def scatter(board: Board) -> Scatter | None:
     rows: dict[str, float] = {}
     for standing, clean, _, value, _ in sorted(found, key=lambda f: (y.at(f[3]), f[0].entry.name)):
         if len(found) <= NAMED or standing.entry.name in best:
+            here = x.at(clean)
             near = [
-                rows[s.entry.name] for s, c, *_ in found if s.entry.name in rows and abs(x.at(c) - x.at(clean)) < 120
+                rows[s.entry.name] for s, c, *_ in found if s.entry.name in rows and abs(x.at(c) - here) < NAME_WIDTH
             ]
             rows[standing.entry.name] = max([y.at(value) + 4, *(row + 14 for row in near)])
+    dots = [(x.at(clean), y.at(value)) for _, clean, _, value, _ in found]
+
+    def crowded(clean: float, value: float) -> bool:
+        here, row = x.at(clean), y.at(value)
+        in_the_way = any(0 < right - here < NAME_WIDTH and abs(down - row) < 12 for right, down in dots)
+        return in_the_way and here - NAME_WIDTH > x.start
+
     points = [
-        Point(s.entry.name, clean, value, low, high, s.entry.name in best, rows.get(s.entry.name))
+        Point(
+            s.entry.name, clean, value, low, high, s.entry.name in best, rows.get(s.entry.name), crowded(clean, value)
+        )
         for s, clean, low, value, high in found
     ]
     front = sorted((p for p in points if p.on_front), key=lambda point: (point.x, point.model))

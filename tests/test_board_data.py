@@ -76,6 +76,34 @@ def test_the_data_package_names_every_table_and_its_columns(site: Path) -> None:
     assert list(pd.read_csv(site / "data/standings.csv").columns) == list(STANDING_COLUMNS)
 
 
+def test_the_standings_are_the_numbers_of_the_page(site: Path) -> None:
+    table, page = pd.read_csv(site / "data/standings.csv"), (site / "index.html").read_text()
+    assert len(table) == 3
+    for line in table.to_dict("records"):
+        link = f'models/{line["model"]}.html">'
+        before, after = page.split(link, 1)
+        shown = re.sub(r"<[^>]*>", "", after.split("</tr>")[0])
+        assert f"{line['score']:.3f} [{line['low']:.3f}, {line['high']:.3f}]" in shown
+        assert f"n {line['n']}" in shown
+        assert f"{100 * line['clean_accuracy']:.1f} %" in shown
+        rank = "\N{EN DASH}".join(map(str, sorted({line["rank_low"], line["rank_high"]})))
+        assert f'class="rank">{rank}<' in before.rsplit("<tr", 1)[1]
+
+
+def test_the_documented_files_and_example_are_true(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parent.parent / "docs/data.md").read_text()
+    named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line)}
+    written = {path.relative_to(site / "data").as_posix() for path in (site / "data").rglob("*") if path.is_file()}
+    known = {re.sub(r"^rows/\w+", "rows/<run>", name.replace(KEY, "<protocol>")) for name in written}
+    assert named == known
+    (example,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(site.parent)
+    names: dict[str, object] = {}
+    exec(example, names)
+    board = LeaderboardData.model_validate(names["board"])
+    assert names["mean"] == pytest.approx(board.boards[0].standings[0].scores["correct"].mean)
+
+
 def test_croissant_describes_the_sample_table_to_the_byte(site: Path, results: Path) -> None:
     described, content = read(site, f"{KEY}-croissant.json"), (site / f"data/{KEY}-samples.csv").read_bytes()
     (file,) = described["distribution"]  # type: ignore[misc]

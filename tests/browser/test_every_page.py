@@ -152,6 +152,21 @@ def test_a_hostile_address_of_a_comparison_changes_nothing(site: Path) -> None:
     assert visit(site, script, page="compare.html", query=query) == "art-wrn28"
 
 
+def test_hostile_fields_run_nothing_and_break_no_layout(tmp_path: Path) -> None:
+    hostile = "\"><script>document.title='owned'</script><img src=x onerror=document.title='owned'>'{{ 7 }}\u202egnp"
+    training = {"method": hostile, "hardware": hostile, "differs": hostile + "W" * 10_000}
+    entry = model_entry("bad", title=hostile + "W" * 10_000, license=hostile, citation=hostile, training=training)
+    store_run(tmp_path / "results", entry, flags=(Flag(name="odd", detail=hostile),), showcase=IMAGES,
+              record_changes={"classes": (hostile,) * 10})  # fmt: skip
+    store_run(tmp_path / "results", model_entry("other"), robustness=0.4, showcase=IMAGES)
+    build(tmp_path / "results", tmp_path / "site")
+    script = """return [document.title.indexOf("owned"), document.querySelectorAll("main script, main img").length,
+      document.documentElement.scrollWidth <= window.innerWidth];"""
+    for page in ("index.html", "models/bad.html", "compare.html", f"compare/{BOARD}/bad--other.html"):
+        for width in (500, 1280):
+            assert visit(tmp_path / "site", script, page=page, width=width) == [-1, 0, True], page
+
+
 def test_boards_of_one_data_set_and_models_of_one_badge(site: Path) -> None:
     script = """function pick(label, value) {
         var labels = Array.from(document.querySelectorAll("label"));
