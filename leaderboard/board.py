@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from bench.core.entry import ModelEntry
@@ -208,9 +210,14 @@ def summary_of(
 
 def ranking_rows(board: Board, rows: pd.DataFrame) -> pd.DataFrame:
     """Return those of a model's rows that the board's means are over."""
+    return rows[ranking(board, rows)]
+
+
+def ranking(board: Board, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Say of each of a model's rows whether the board's means are over it."""
     if board.sample_set == "common" and board.reference is not None:
-        return rows[rows["sample_id"].isin(board.reference.ids)]
-    return rows[rows["correct"].astype(bool)]
+        return np.array([sample in board.reference.ids for sample in rows["sample_id"].tolist()], bool)
+    return rows["correct"].to_numpy(bool)
 
 
 def robustness(metric: MetricSpec, value: float) -> float:

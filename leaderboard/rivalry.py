@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bench.core.records import MetricSpec
-from leaderboard.board import Board, Standing, ranking_rows
+from leaderboard.board import Board, Standing, ranking
 from leaderboard.rows import matrix
 from leaderboard.samples import ReadRows, is_control
 
@@ -97,13 +97,17 @@ def _add(found: Rivalry, here: list[int], values: Floats) -> None:
 def _values(board: Board, standing: Standing, metrics: tuple[MetricSpec, ...], read_rows: ReadRows) -> Floats:
     """Return (A, N, M): robustness under the attacks of the board that the model has, on the images of them all."""
     names = [metric.name for metric in metrics]
-    rows = [ranking_rows(board, read_rows(standing.runs[a])) for a in board.attacks if a in standing.runs]
-    ids = [frame["sample_id"].tolist() for frame in rows]
-    if any(other != ids[0] for other in ids):
-        shared = [sample for sample in ids[0] if all(sample in other for other in map(set, ids))]
-        rows = [pd.DataFrame(frame.set_index("sample_id").loc[shared]) for frame in rows]
+    rows = [read_rows(standing.runs[attack]) for attack in board.attacks if attack in standing.runs]
+    chosen = [ranking(board, frame) for frame in rows]
+    ids = [np.array(frame["sample_id"].tolist())[some] for frame, some in zip(rows, chosen, strict=True)]
+    values = [matrix(frame, names)[some] for frame, some in zip(rows, chosen, strict=True)]
+    if any(not np.array_equal(other, ids[0]) for other in ids):
+        shared = reduce(np.intersect1d, ids)
+        orders = [np.argsort(own) for own in ids]
+        places = [order[np.searchsorted(own, shared, sorter=order)] for own, order in zip(ids, orders, strict=True)]
+        values = [own[place] for own, place in zip(values, places, strict=True)]
     signs = np.array([-1.0 if metric.higher_is == "less-robust" else 1.0 for metric in metrics])
-    robustness: Floats = np.stack([matrix(frame, names) for frame in rows]) * signs
+    robustness: Floats = np.stack(values) * signs
     return robustness
 
 

@@ -157,20 +157,20 @@ def checked_rows(run: StoredRun, table: pa.Table) -> pd.DataFrame:
     Raises:
         IntegrityError: if they are not what the record sums up.
     """
-    rows: pd.DataFrame = table.to_pandas(use_threads=False)
     record = run.record
-    missing = {*ROW_COLUMNS, *(metric.name for metric in record.spec.metrics)} - set(rows.columns)
+    missing = {*ROW_COLUMNS, *(metric.name for metric in record.spec.metrics)} - set(table.column_names)
     if missing:
         raise IntegrityError(f"expected the columns {sorted(missing)} in {run.rows_path}, got none; run it again")
-    counts = (len(rows), rows["sample_id"].nunique(), int(rows["correct"].sum()))
+    correct = table["correct"].to_numpy().astype(bool)
+    counts = (len(table), len(table["sample_id"].unique()), int(correct.sum()))
     if counts != (record.samples, record.samples, record.correct):
         raise IntegrityError(
             f"expected {record.samples} samples, {record.correct} of them correct, in {run.rows_path}, got {counts[0]} "
             f"({counts[1]} distinct), {counts[2]} of them correct; restore it"
         )
-    correct = rows["correct"].to_numpy(bool)
     for sample_set in SAMPLE_SETS:
         _check_means(run, sample_set, table, correct if sample_set == "correct" else np.ones_like(correct))
+    rows: pd.DataFrame = table.to_pandas(use_threads=False)
     return rows
 
 
