@@ -12,7 +12,8 @@ from bench.core.errors import UsageError
 from bench.core.protocol import Component, Protocol
 from bench.core.store import StoredRun
 from bench.plan import Request, plan
-from bench.run import Execution, Observer, run
+from bench.run import run
+from bench.sitting import Execution, Observer
 
 RADII = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
 """Factors on the protocol's radius."""

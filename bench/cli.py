@@ -19,6 +19,7 @@ from bench.commands.contest import contest
 from bench.commands.export import export
 from bench.commands.speed import speed
 from bench.commands.submit import submit
+from bench.commands.sweep import status, sweep
 from bench.commands.validate import validate
 from bench.core.errors import BenchError, UsageError
 from bench.core.folders import cache_folder
@@ -98,8 +99,8 @@ def run(
     from bench.core.store import Store
     from bench.memory import parse
     from bench.plan import Request, plan
-    from bench.run import Execution
     from bench.run import run as complete
+    from bench.sitting import Execution
 
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
@@ -272,6 +273,8 @@ bench.add_command(export)
 bench.add_command(speed)
 bench.add_command(validate)
 bench.add_command(submit)
+bench.add_command(sweep)
+bench.add_command(status)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
-from bench.core.machine import hardware
 from bench.core.records import Environment
+from bench.shards import Effort
 
 PACKAGES = (
     "attribution-bench", "torch", "torchvision", "captum", "numpy", "scipy", "pandas", "pyarrow", "safetensors", "timm",
@@ -19,21 +18,30 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe(device: torch.device, batch_size: int, started: datetime, seconds: float) -> Environment:
-    """Return what is recorded beside a run, and must not change its numbers."""
+def describe(efforts: Sequence[Effort], started: datetime) -> Environment:
+    """Return what is recorded beside a run, and must not change its numbers.
+
+    Args:
+        efforts: of all shards, whichever process on whichever machine made them.
+        started: when this sitting began.
+    """
     commit = _git("rev-parse", "HEAD")
     return Environment(
         python=platform.python_version(),
         packages=packages(),
         platform=platform.platform(terse=True),
-        device=device.type,
-        hardware=hardware(),
+        device=_together(effort.device for effort in efforts),
+        hardware=_together(effort.hardware for effort in efforts),
         commit=commit,
         dirty=None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
-        batch_size=batch_size,
+        batch_size=min(effort.batch_size for effort in efforts),
         started=started.isoformat(timespec="seconds"),
-        seconds=round(seconds, 1),
+        seconds=round(sum(effort.seconds for effort in efforts), 1),
     )
+
+
+def _together(words: Iterable[str]) -> str:
+    return "; ".join(sorted({word for word in words if word}))
 
 
 def packages() -> dict[str, str]:

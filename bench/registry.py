@@ -35,6 +35,7 @@ Kind = Literal[
     "protocols",
     "recipes",
     "zoos",
+    "executors",
 ]
 
 
@@ -66,6 +67,7 @@ KINDS: dict[Kind, Python | Toml] = {
     "protocols": Toml("bench", "protocols", Protocol),
     "recipes": Toml("model_zoo", "training/recipes", Recipe),
     "zoos": Python("model_zoo.zoos", "Zoo"),
+    "executors": Python("bench.executors", "Executor"),
 }
 ENTRY_POINT_GROUP = "attribution_bench"
 """Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""

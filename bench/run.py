@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Protocol as Interface
 
 import pandas as pd
-import torch
-from torch import Tensor, nn
 
 from bench import checks, registry
-from bench.core.contracts import Dataset
+from bench.core.errors import IntegrityError
 from bench.core.files import sha256_of
-from bench.core.machine import pick_device
-from bench.core.protocol import Component, HeatmapRule
-from bench.core.records import Environment, Flag, PluginSpec, RunRecord
-from bench.core.rng import Rng
+from bench.core.records import Environment, Flag, RunRecord
 from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.environment import describe
-from bench.evaluate import Bench, attack_shard, measure_shard
-from bench.memory import Room, available, nodes_within
 from bench.plan import Plan
-from bench.samples import Samples, load_samples
 from bench.shards import Shards
 from bench.showcase import sheet
+from bench.sitting import Execution, Observer, Sitting, Workbench
 from bench.summary import summarise
-from bench.victim import Explainer, StandIn
-from model_zoo.build import build, check_logits
-from model_zoo.hub import Resolved
-from model_zoo.surrogate import check_activations, smooth_copy
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a run is computed: nothing here may change a number."""
-
-    store: Store
-    work: Path
-    """Folder of unfinished work: finished shards wait there until their run is complete."""
-    device: str = "auto"
-    batch_size: int | None = None
-    """Images that an attack sees at once; by default 16 on a CPU, 64 on a GPU."""
-    showcase: bool = True
-    """Whether images are kept for the pages."""
-    memory: int | None = None
-    """Bytes that graphs for derivatives may take; by default most of what is free."""
-
-
-class Observer(Interface):
-    """Whoever shows the progress of a run."""
-
-    def start(self, title: str, total: int, done: int) -> None:
-        """Begin a run of `total` images, `done` of which earlier sittings finished."""
-
-    def advance(self, images: int) -> None:
-        """Count so many more images as finished."""
-
-    def say(self, text: str) -> None:
-        """Show a remark."""
 
 
 def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun | None = None) -> StoredRun:
@@ -79,109 +36,47 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     if (finished := execution.store.find(plan.spec)) is not None:
         return finished
     execution.store.prepare(plan.spec)
-    everything, started = _samples(plan), datetime.now(UTC)
-    bench, samples = set_up(plan, execution.device, everything.images), everything.part(slice(plan.spec.samples.count))
-    check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
-    check_activations(bench.smooth, samples.images[:1].to(bench.device))
-    bench = replace(bench, room=_room(bench, execution, samples.images, observer))
-    batch_size = execution.batch_size or (16 if bench.device.type == "cpu" else 64)
-    parts, shards = samples.split(plan.protocol.shard_size), Shards(plan.spec, execution.work)
-    done = shards.count_done([len(part.ids) for part in parts])
-    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", len(samples.ids), done)
-    tables = []
-    for index, part in enumerate(parts):
-        attacked = shards.attacked(index, len(part.ids))
-        if attacked is None:
-            clock = time.monotonic()
-            attacked = attack_shard(bench, part, batch_size, observer.advance)
-            shards.keep_attacked(index, attacked, time.monotonic() - clock)
-        rows = shards.measured(index)
-        if rows is None:
-            clock = time.monotonic()
-            rows = measure_shard(bench, part, attacked, _showcase(plan) if execution.showcase else frozenset())
-            shards.keep_measured(index, rows, time.monotonic() - clock)
-        tables.append(rows)
-    environment = describe(bench.device, batch_size, started, shards.seconds)
-    table = pd.concat(tables, ignore_index=True)
-    found = checks.flags(plan.spec, table, None if floor is None else floor.rows())
-    stored = _file(plan, execution.store, table, found, environment)
-    shards.forget_rows()
+    started, sitting = datetime.now(UTC), Sitting(plan, execution, observer, Workbench())
+    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, sitting.done)
+    for index in range(len(sitting.parts)):
+        sitting.complete(index, _patient)
+    return file(plan, execution, started, floor)
+
+
+def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun | None) -> StoredRun:
+    """Summarise and store a run whose shards are all finished, unless another process has just done so.
+
+    Raises:
+        IntegrityError: if a shard is missing.
+    """
+    shards = Shards(plan.spec, execution.work)
+    with shards.filing(_patient):
+        if (finished := execution.store.find(plan.spec)) is not None:
+            return finished
+        count = len(shard_sizes(plan))
+        tables = [rows for index in range(count) if (rows := shards.measured(index)) is not None]
+        if len(tables) < count:
+            raise IntegrityError(f"expected {count} finished shards of {plan.spec.run_id[:12]}, got {len(tables)}")
+        table = pd.concat(tables, ignore_index=True)
+        found = checks.flags(plan.spec, table, None if floor is None else floor.rows())
+        stored = _write(plan, execution.store, table, found, describe(shards.efforts(range(count)), started))
+        shards.forget_rows()
     return stored
 
 
-def set_up(plan: Plan, device_name: str, images: Tensor) -> Bench:
-    """Build networks and plug-ins of a plan, whose protocol has these (M, C, H, W) images."""
-    spec, device = plan.spec, pick_device(device_name)
-    model, smooth = _networks(plan, plan.model, device)
-    metrics = {m.name: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
-    top_k = [m.params["k"] for m in spec.metrics if "k" in m.params]
-    return Bench(
-        model=model,
-        smooth=smooth,
-        attack=plan.attack,
-        threat=spec.threat,
-        search=_searcher(spec.search_attribution, spec.heatmap),
-        judge=Explainer(registry.instantiate("attributions", plan.protocol.attribution), spec.heatmap),
-        metrics=metrics,
-        primary=spec.primary_metric,
-        explain_predicted=spec.explain == "predicted-class",
-        rng=Rng(spec.seed).fork(spec.attack.name),
-        device=device,
-        top_k=top_k[0] if top_k else 100,
-        library=images.to(device),
-        other=_stand_in(plan, device),
-    )
+def shard_sizes(plan: Plan) -> Sequence[int]:
+    """Return how many images each shard of a run has."""
+    count, size = plan.spec.samples.count, plan.protocol.shard_size
+    return [min(size, count - start) for start in range(0, count, size)]
 
 
-def _room(bench: Bench, execution: Execution, images: Tensor, observer: Observer) -> Room:
-    """Find out how many nodes of the networks fit into the memory that a run may take."""
-    budget = execution.memory or available(bench.device)
-    networks = [bench.smooth, *([] if bench.other is None else [bench.other.smooth])]
-    nodes = min(nodes_within(budget, network, images[:1].to(bench.device)) for network in networks)
-    return Room(bench.device, nodes, observer.say)
+def _patient() -> None:
+    """Wait for another process that is at the same work."""
 
 
-def _networks(plan: Plan, resolved: Resolved, device: torch.device) -> tuple[nn.Module, nn.Module]:
-    """Return a model and its smooth copy."""
-    network = registry.load("architectures", resolved.entry.architecture.name)
-    model = build(resolved.entry, network, resolved.path, device=device)
-    if plan.spec.precision == "float64":
-        model = model.double()
-    return model, smooth_copy(model, plan.spec.surrogate.beta)
-
-
-def _searcher(attribution: PluginSpec, heatmap: HeatmapRule) -> Explainer:
-    component = Component(name=attribution.name, params=attribution.params)
-    return Explainer(registry.instantiate("attributions", component), heatmap)
-
-
-def _stand_in(plan: Plan, device: torch.device) -> StandIn | None:
-    if plan.source is None or plan.source_attack is None or plan.spec.crafted_on is None:
-        return None
-    model, smooth = _networks(plan, plan.source, device)
-    search = _searcher(plan.spec.crafted_on.search_attribution, plan.spec.heatmap)
-    return StandIn(model, smooth, search, plan.source_attack)
-
-
-def _samples(plan: Plan) -> Samples:
-    """Return all of the protocol's samples."""
-    wanted = plan.protocol.samples
-    dataset: Dataset = registry.instantiate("datasets", Component(name=wanted.source))
-    samples = load_samples(wanted, dataset)
-    if plan.spec.precision == "float64":
-        return samples._replace(images=samples.images.double())
-    return samples
-
-
-def _showcase(plan: Plan) -> frozenset[str]:
-    samples = plan.protocol.samples
-    return frozenset(f"{samples.dataset}/{samples.split}/{index}" for index in samples.showcase)
-
-
-def _file(
+def _write(
     plan: Plan, store: Store, table: pd.DataFrame, flags: tuple[Flag, ...], environment: Environment
 ) -> StoredRun:
-    """Summarise and store a complete run."""
     spec, rows, shown = plan.spec, table.drop(columns="tiles"), table[table["tiles"].notna()]
     content = rows_to_parquet(rows)
     showcase = sheet(list(shown["tiles"])) if len(shown) else None

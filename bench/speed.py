@@ -22,8 +22,8 @@ from bench.core.protocol import Component, Protocol
 from bench.core.rng import Rng, SampleRng
 from bench.evaluate import Attacked, Bench, attack_shard, measure_shard
 from bench.plan import Request, plan
-from bench.run import set_up
 from bench.samples import Samples
+from bench.sitting import Workbench, set_up
 from bench.verify import SMALL_SETS
 from model_zoo.build import construct, export_weights
 from model_zoo.hub import write_entry
@@ -185,7 +185,7 @@ def _steps(attack: str, protocol: Protocol) -> int:
 
 def _bench(reference: str, protocol: str, attack: str, steps: int, device: torch.device) -> Bench:
     planned = plan(Request(model=reference, attack=attack, protocol=protocol, params={"steps": steps}))
-    return set_up(planned, str(device), torch.empty(0, 3, 1, 1))
+    return set_up(planned, str(device), torch.empty(0, 3, 1, 1), Workbench())
 
 
 def _samples(dataset: str, count: int) -> Samples:

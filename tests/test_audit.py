@@ -16,8 +16,8 @@ from bench.core.errors import UsageError
 from bench.core.protocol import Component
 from bench.core.store import Store
 from bench.plan import Request, plan
-from bench.run import Execution
 from bench.samples import checksum
+from bench.sitting import Execution
 from bench.victim import predict
 from leaderboard.board import boards
 from leaderboard.build import build

@@ -19,6 +19,7 @@ ALLOWED = {
     "bench.core": (),
     "bench.attributions": ("bench.core",),
     "bench.data": ("bench.core",),
+    "bench.executors": ("bench.core",),
     "attacks": ("bench.core",),
     "metrics": ("bench.core",),
     "model_zoo": ("bench.core",),

@@ -16,16 +16,15 @@ import pytest
 import tomli_w
 import torch
 
-from bench import evaluate, registry
+from bench import evaluate
 from bench.core.chunks import nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, UsageError
-from bench.core.protocol import Component
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.store import Store, StoredRun
 from bench.plan import Plan, Request, plan
-from bench.run import Execution, run
-from bench.samples import checksum
-from tests.tiny import tiny_content, write_entry
+from bench.run import run
+from bench.sitting import Execution
+from tests.tiny import tiny_content, write_entry, write_protocol
 
 COUNT = 5
 
@@ -54,19 +53,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A tiny model and a short protocol of five real images, as a command names them."""
     folder = tmp_path_factory.mktemp("words")
     entry = write_entry(folder, tiny_content(folder))
-    smoke = registry.load("protocols", "cifar10-smoke-v1")
-    images = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test").images
-    content: dict[str, Any] = smoke.model_dump(mode="json", exclude_none=True)
-    content |= {
-        "attribution": {"name": "integrated-gradients", "params": {"nodes": 4}},
-    }
-    content["search_attribution"] = {"name": "integrated-gradients", "params": {"nodes": 2}}
-    content["samples"] |= {"indices": list(range(COUNT)), "showcase": [0, 3], "sha256": checksum(images[:COUNT])}
-    content["attacks"][0]["params"] |= {"steps": 2}
-    content["attacks"][1]["params"] |= {"draws": 2}
     for name, shard_size in (("short", 2), ("one-shard", COUNT)):
-        written = content | {"name": name, "shard_size": shard_size}
-        (folder / f"{name}-v1.toml").write_text(tomli_w.dumps(written))
+        write_protocol(folder, name, COUNT, shard_size)
     return {"model": f"file:{entry}", "protocol": str(folder / "short-v1.toml")}
 
 

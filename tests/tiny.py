@@ -1,4 +1,4 @@
-"""A tiny, untrained model as files: an entry TOML and its weights, for tests that need no good classifier."""
+"""A tiny, untrained model and a short protocol as files, for tests that need no good classifier."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from torch import nn
 
+from bench import registry
+from bench.core.protocol import Component
 from bench.core.rng import Rng
+from bench.samples import checksum
 from model_zoo.architectures.wide_resnet import build
 from model_zoo.build import export_weights
 from model_zoo.training.loop import initialize
@@ -42,6 +46,22 @@ def write_entry(folder: Path, content: dict[str, Any]) -> Path:
     """Write an entry as `<name>.toml`: dotted keys, JSON values (which are TOML values)."""
     path = folder / f"{content['name']}.toml"
     path.write_text("".join(f"{key} = {value}\n" for key, value in _flat(content)))
+    return path
+
+
+def write_protocol(folder: Path, name: str, count: int, shard_size: int) -> Path:
+    """Write a protocol of the first real images and few steps as `<name>-v1.toml`."""
+    smoke = registry.load("protocols", "cifar10-smoke-v1")
+    images = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test").images
+    content: dict[str, Any] = smoke.model_dump(mode="json", exclude_none=True)
+    content |= {"name": name, "shard_size": shard_size}
+    content["attribution"] = {"name": "integrated-gradients", "params": {"nodes": 4}}
+    content["search_attribution"] = {"name": "integrated-gradients", "params": {"nodes": 2}}
+    content["samples"] |= {"indices": list(range(count)), "showcase": [0, 3], "sha256": checksum(images[:count])}
+    content["attacks"][0]["params"] |= {"steps": 2}
+    content["attacks"][1]["params"] |= {"draws": 2}
+    path = folder / f"{name}-v1.toml"
+    path.write_text(tomli_w.dumps(content))
     return path
 
 

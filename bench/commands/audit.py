@@ -52,7 +52,7 @@ def audit(
     from bench.audit import audit as complete
     from bench.core.files import write_atomic
     from bench.core.store import Store
-    from bench.run import Execution
+    from bench.sitting import Execution
     from leaderboard.pages import sweep_drawing
     from leaderboard.sweeps import curves, findings
 

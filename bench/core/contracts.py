@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked
 from torch import Tensor, nn
 
 from bench.core.chunks import forward, image_slices
 from bench.core.protocol import Aim, Component, Direction, Knowledge, ThreatModel
 from bench.core.rng import Rng, SampleRng
+from bench.core.units import Report, Unit
 
 HeatmapLoss = Callable[..., Tensor]
 """(N, H, W) heatmaps and per-sample targets to (N,) losses that an attack wants to see grow."""
@@ -366,3 +369,37 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar loss of a batch of (N, C, H, W) images in [0, 1], ready for `backward`."""
+
+
+class Worker(ABC):
+    """Does one unit after the other, and keeps what they share."""
+
+    @abstractmethod
+    def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
+        """Do a unit, telling of signs of life, and return the last report on it; an error of the unit is a report."""
+
+
+Hire = Callable[[str], Worker]
+"""From the device to compute on to a worker; travels to the process that shall work, so it must be picklable."""
+
+
+@checked(frozen=True, kw_only=True)
+class Executor(ABC):
+    """Who runs the units of a sweep; knows nothing of what a unit is about.
+
+    Whatever happens to a worker, each unit ends with exactly one report of a kind in `bench.core.units.FINAL`. Whether
+    a lost unit is tried again is for the caller to decide.
+    """
+
+    version: ClassVar[int] = 1
+
+    workers: int | None = Field(default=None, ge=1)
+    """How many work at once; by default what the machine offers."""
+    device: str = "auto"
+    """What each worker computes on."""
+    timeout: float = Field(default=900.0, gt=0)
+    """Seconds without a sign of life after which a worker counts as hung and is ended."""
+
+    @abstractmethod
+    def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
+        """Yield reports as they come; closing the iterator ends all workers."""

@@ -49,6 +49,10 @@ class EnvironmentFault(BenchError):
     exit_code = 5
 
 
+class Busy(BenchError):
+    """Another process is making the same thing."""
+
+
 class ShapeError(BenchError):
     """A tensor of another shape than its contract."""
 

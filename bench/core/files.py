@@ -11,6 +11,8 @@ from typing import Any
 
 from bench.core.errors import EnvironmentFault
 
+_SUFFIX = ".tmp"
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write `content` to `path`: temporary file, fsync, rename, fsync of the folder.
@@ -21,7 +23,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=_SUFFIX)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -35,6 +37,16 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise EnvironmentFault(
             f"expected to write {path}, got: {error.strerror or error}; choose a writable folder with free space"
         ) from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of `path` left; only while nobody else can be writing it."""
+    for temporary in path.parent.glob(f"{_prefix(path)}*{_SUFFIX}"):
+        temporary.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
 
 
 def _sync_folder(folder: Path) -> None:

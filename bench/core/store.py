@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
-from bench.core.files import canonical_json, sha256_of, write_atomic
+from bench.core.files import canonical_json, remove_leftovers, sha256_of, write_atomic
 from bench.core.records import Confirmation, RunRecord, RunSpec
 
 
@@ -115,11 +115,16 @@ class Store:
         """
         probe = self.path(spec).with_suffix(".probe")
         write_atomic(probe, b"")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may be at the same run
 
     def write(self, record: RunRecord, rows: bytes, showcase: bytes | None) -> StoredRun:
-        """File a finished run: rows and images first, the record last, so that a record is never alone."""
+        """File a finished run: rows and images first, the record last, so that a record is never alone.
+
+        One process at a time; `bench.run.file` sees to it.
+        """
         run = StoredRun(record, self.path(record.spec))
+        for path in (run.rows_path, run.showcase_path, run.path):
+            remove_leftovers(path)
         write_atomic(run.rows_path, rows)
         if showcase is not None:
             write_atomic(run.showcase_path, showcase)

@@ -17,7 +17,7 @@ from tests.contracts.parameters import example, others, parameters
 
 KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
 SOURCED: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "architectures", "objectives")
-CLASSES: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "objectives")
+CLASSES: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "objectives", "executors")
 IDENTIFIED: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "architectures")
 SHA = "0" * 64
 

@@ -1,0 +1,213 @@
+"""`bench sweep` and `bench status`: many models under many attacks, by many workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from bench import registry, terminal
+from bench.core.folders import cache_folder
+from bench.core.text import printable
+
+if TYPE_CHECKING:
+    from bench.core.protocol import Protocol
+    from bench.status import SweepStatus
+    from bench.sweep import Outcome, SweepRun
+
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
+)
+
+
+@click.command()
+@click.option(
+    "--models",
+    multiple=True,
+    required=True,
+    metavar="hub:NAME,…",
+    help="As for bench run; several with commas, or repeated. hub:all: all that are registered for the images.",
+)
+@click.option("--attacks", multiple=True, metavar="NAME,…", help="Several as above; default: all of the protocol's.")
+@click.option("--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME")
+@click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the runs are not ranked.")
+@click.option("--executor", default="local", show_default=True, metavar="NAME", help="bench list executors.")
+@click.option("--workers", type=int, metavar="N", help="How many at once; default: one per GPU, or one.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Without a sign of life until a worker counts as hung.")
+@click.option("--with", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the executor.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
+@click.option("--dry-run", is_flag=True, help="Say what is left to do and what it will cost, and do nothing.")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of public image sets (or BENCH_DATA).")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@JSON
+def sweep(
+    models: tuple[str, ...],
+    attacks: tuple[str, ...],
+    protocol: str,
+    limit: int | None,
+    executor: str,
+    workers: int | None,
+    timeout: float | None,
+    params: tuple[str, ...],
+    batch_size: int | None,
+    dry_run: bool,
+    results: Path,
+    data: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Run many models under many attacks, by many workers.
+
+    The runs are the same, to the byte, as those of `bench run`, however many workers there are and whatever becomes of
+    them. What the results have is not done again; an interrupted sweep continues when the same command is given again.
+    What fails is reported and stops nothing else (exit code 1). `bench status` in another terminal says how it goes.
+    """
+    if data is not None:
+        os.environ["BENCH_DATA"] = str(data)
+    from bench.cli import read_parameters
+    from bench.core.protocol import Component
+    from bench.core.store import Store
+    from bench.sitting import Execution
+    from bench.sweep import Wanted, choose
+    from bench.sweep import sweep as complete
+
+    rules: Protocol = registry.load("protocols", protocol)
+    named = _words(attacks) or [component.name for component in rules.attacks]
+    own = {"workers": workers, "timeout": timeout, "device": device} | read_parameters(params)
+    given = {key: value for key, value in own.items() if value is not None}
+    who = registry.instantiate("executors", Component(name=executor, params=given))
+    runs, failures = choose(Wanted(_models(models, rules), named, protocol, rules.floor, limit))
+    execution = Execution(Store(results), cache_folder() / "work", device, batch_size)
+    if dry_run:
+        _show_plan(runs, execution, workers or 1, as_json)
+        return
+    with terminal.RunProgress() as progress:
+        outcome = complete(runs, execution, who, progress)
+    outcome = outcome._replace(failures=[*failures, *outcome.failures])
+    if as_json:
+        failed = [failure._asdict() for failure in outcome.failures]
+        click.echo(json.dumps({"runs": [str(run.path) for run in outcome.finished], "failures": failed}))
+    else:
+        _show_outcome(outcome, len(runs))
+    if outcome.failures:
+        sys.exit(1)
+
+
+@click.command()
+@JSON
+def status(as_json: bool) -> None:
+    """Say how sweeps stand, from the folder of unfinished work (BENCH_CACHE)."""
+    from bench.status import statuses
+
+    found = list(statuses(cache_folder() / "work"))
+    if as_json:
+        click.echo(json.dumps([_as_json(each) for each in found]))
+        return
+    for each in found:
+        _show_status(each)
+    if not found:
+        terminal.out.print("No sweep was begun here; bench sweep --help")
+
+
+def _words(options: Sequence[str]) -> list[str]:
+    """Return what several options name, each with commas."""
+    return [word for option in options for word in option.split(",") if word]
+
+
+def _models(names: Sequence[str], protocol: Protocol) -> list[str]:
+    fitting = [
+        f"hub:{name}"
+        for name in registry.names("models")
+        if registry.load("models", name).dataset == protocol.samples.dataset
+    ]
+    return [model for word in _words(names) for model in (fitting if word == "hub:all" else [word])]
+
+
+def _show_plan(runs: Sequence[SweepRun], execution: Any, workers: int, as_json: bool) -> None:
+    from bench.costs import Costs
+    from bench.sweep import units
+
+    costs = Costs(execution.store.runs())
+    left = [(run, todo) for run in runs if (todo := units(run, execution))]
+    each: list[dict[str, Any]] = [
+        {"id": unit.id, "run_id": unit.run_id, "unit": unit.name, "images": unit.images}
+        | {"seconds": costs.estimate(run.plan.spec, unit.images)}
+        for run, todo in left
+        for unit in todo
+    ]
+    known = [unit["seconds"] for unit in each if unit["seconds"] is not None]
+    if as_json:
+        click.echo(json.dumps({"units": each, "seconds": sum(known), "unknown": len(each) - len(known)}))
+        return
+    table = Table("model", "attack", "images", "units", "estimated", title=f"{len(left)} of {len(runs)} runs to do")
+    for run, todo in left:
+        images = sum(unit.images for unit in todo)
+        seconds = costs.estimate(run.plan.spec, images)
+        spec = run.plan.spec
+        table.add_row(spec.model.name, spec.attack.name, str(images), str(len(todo)), _duration(seconds))
+    terminal.out.print(table)
+    unknown = f", and {len(each) - len(known)} of which no record tells" if len(known) < len(each) else ""
+    shared = f"; about {_duration(sum(known) / workers)} with {workers} workers" if workers > 1 else ""
+    terminal.out.print(f"{len(each)} units, {_duration(sum(known))} of computing by earlier records{shared}{unknown}")
+
+
+def _show_outcome(outcome: Outcome, wanted: int) -> None:
+    table = Table("model", "attack", "primary metric", "mean", "infeasible", "flags")
+    for run in outcome.finished:
+        record = run.record
+        mean = record.summaries["correct"][record.spec.primary_metric].mean
+        table.add_row(
+            printable(record.spec.model.name),
+            record.spec.attack.name,
+            record.spec.primary_metric,
+            "undefined" if mean is None else f"{mean:.3f}",
+            str(record.infeasible),
+            ", ".join(flag.name for flag in record.flags),
+        )
+    terminal.out.print(table)
+    for what, why in outcome.failures:
+        terminal.show_error(f"{what}: {why}")
+    terminal.out.print(f"{len(outcome.finished)} of {wanted} runs are filed")
+
+
+def _show_status(sweep: SweepStatus) -> None:
+    done, images = sweep.images
+    table = Table("model", "attack", "images", "at work", "", title=f"sweep {sweep.name}", title_justify="left")
+    for run in sweep.runs:
+        state = "filed" if run.filed else "finished" if run.done == run.images else ""
+        at_work = str(run.working) if run.working else ""
+        spec = run.spec
+        table.add_row(spec.model.name, spec.attack.name, f"{run.done} of {run.images}", at_work, state)
+    terminal.out.print(table)
+    for what, why in sweep.failures:
+        terminal.out.print(f"failed: {printable(what)}: {printable(why)}", soft_wrap=True)
+    if done == images:
+        words = "complete"
+    elif not sweep.working:
+        words = "nobody is at work: the same command continues"
+    else:
+        left = "" if sweep.seconds_left is None else f", about {_duration(sweep.seconds_left)} left"
+        words = f"{sweep.working} at work{left}"
+    terminal.out.print(f"{done} of {images} images; {words}")
+
+
+def _as_json(sweep: SweepStatus) -> dict[str, Any]:
+    runs = [
+        {"run_id": run.spec.run_id, "model": run.spec.model.name, "attack": run.spec.attack.name}
+        | {"images": run.images, "done": run.done, "filed": run.filed, "working": run.working}
+        for run in sweep.runs
+    ]
+    failures = [{"what": what, "why": why} for what, why in sweep.failures]
+    return {"sweep": sweep.name, "seconds_left": sweep.seconds_left, "runs": runs, "failures": failures}
+
+
+def _duration(seconds: float | None) -> str:
+    return "unknown" if seconds is None else str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,67 @@
+"""The right to make something, held by one living process at a time.
+
+The kernel keeps it, as a lock on an open file: it ends with its process, however that ends, and no clock takes part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bench.core.errors import Busy, EnvironmentFault
+
+PAUSE = 0.1
+"""Seconds between two tries for a lease that another process holds."""
+
+
+@contextmanager
+def lease(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold `path` alone.
+
+    Args:
+        path: a file that stands for what is made; it is there while somebody makes it.
+        waiting: called again and again while another process holds it; None, and nobody waits.
+    Raises:
+        Busy: if another process holds it and nobody waits.
+        EnvironmentFault: if the folder cannot be written.
+    """
+    lock = FileLock(path)
+    while not _taken(lock, path):
+        if waiting is None:
+            raise Busy(f"expected {path} to be free, got it held by another process; wait for that one, or end it")
+        waiting()
+        time.sleep(PAUSE)
+    try:
+        yield
+    finally:
+        path.unlink(
+            missing_ok=True
+        )  # while it is held: whoever waits for this file finds that it is gone, and begins anew
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a living process holds `path`."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    if free := _taken(lock, path):
+        lock.release()
+    return not free
+
+
+def _taken(lock: FileLock, path: Path) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise EnvironmentFault(
+            f"expected to lock {path}, got: {error.strerror or error}; choose a writable folder"
+        ) from error
+    return True

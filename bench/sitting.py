@@ -1,0 +1,199 @@
+"""One process at work on one run: networks in memory, samples in shards, finished shards on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol as Interface
+
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.core.contracts import Dataset
+from bench.core.machine import hardware, pick_device
+from bench.core.protocol import Component, HeatmapRule
+from bench.core.records import PluginSpec
+from bench.core.rng import Rng
+from bench.core.store import Store
+from bench.evaluate import Bench, attack_shard, measure_shard
+from bench.memory import Room, available, nodes_within
+from bench.plan import Plan
+from bench.samples import Samples, load_samples
+from bench.shards import Effort, Shards
+from bench.victim import Explainer, StandIn
+from model_zoo.build import build, check_logits
+from model_zoo.hub import Resolved
+from model_zoo.surrogate import check_activations, smooth_copy
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is computed: nothing here may change a number."""
+
+    store: Store
+    work: Path
+    """Folder of unfinished work: finished shards wait there until their run is complete."""
+    device: str = "auto"
+    batch_size: int | None = None
+    """Images that an attack sees at once; by default 16 on a CPU, 64 on a GPU."""
+    showcase: bool = True
+    """Whether images are kept for the pages."""
+    memory: int | None = None
+    """Bytes that graphs for derivatives may take; by default most of what is free."""
+
+
+class Observer(Interface):
+    """Whoever shows the progress of a run."""
+
+    def start(self, title: str, total: int, done: int) -> None:
+        """Begin a run of `total` images, `done` of which earlier sittings finished."""
+
+    def advance(self, images: int) -> None:
+        """Count so many more images as finished."""
+
+    def say(self, text: str) -> None:
+        """Show a remark."""
+
+
+@dataclass
+class Workbench:
+    """What a process keeps from one run to the next: the last two networks, and the images of the last protocol."""
+
+    _networks: dict[tuple[object, ...], tuple[nn.Module, nn.Module]] = field(default_factory=dict)
+    _images: dict[tuple[object, ...], Samples] = field(default_factory=dict)
+
+    def networks(self, plan: Plan, resolved: Resolved, device: torch.device) -> tuple[nn.Module, nn.Module]:
+        """Return a model and its smooth copy."""
+        entry, spec = resolved.entry, plan.spec
+        key = (entry.model_dump_json(), spec.precision, spec.surrogate.beta, device)
+        if key not in self._networks:
+            if len(self._networks) > 1:  # one to attack, one to craft on
+                self._networks.clear()
+            model = build(entry, registry.load("architectures", entry.architecture.name), resolved.path, device=device)
+            if spec.precision == "float64":
+                model = model.double()
+            self._networks[key] = model, smooth_copy(model, spec.surrogate.beta)
+        return self._networks[key]
+
+    def samples(self, plan: Plan) -> Samples:
+        """Return all of the protocol's samples."""
+        wanted, key = plan.protocol.samples, (plan.protocol.samples.model_dump_json(), plan.spec.precision)
+        if key not in self._images:
+            self._images.clear()
+            dataset: Dataset = registry.instantiate("datasets", Component(name=wanted.source))
+            samples = load_samples(wanted, dataset)
+            double = plan.spec.precision == "float64"
+            self._images[key] = samples._replace(images=samples.images.double()) if double else samples
+        return self._images[key]
+
+
+class Sitting:
+    """The shards of a run, and what completes one of them.
+
+    Args:
+        plan: the run.
+        execution: where and how.
+        observer: told of progress.
+        workbench: what this process keeps from earlier runs.
+    Raises:
+        BenchError: if data, weights or model are not as they must be.
+    """
+
+    def __init__(self, plan: Plan, execution: Execution, observer: Observer, workbench: Workbench) -> None:
+        everything = workbench.samples(plan)
+        samples = everything.part(slice(plan.spec.samples.count))
+        bench = set_up(plan, execution.device, everything.images, workbench)
+        check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
+        check_activations(bench.smooth, samples.images[:1].to(bench.device))
+        self.bench = replace(bench, room=_room(bench, execution, samples.images, observer))
+        self.parts = samples.split(plan.protocol.shard_size)
+        self.shards = Shards(plan.spec, execution.work)
+        self._observer = observer
+        self._batch_size = execution.batch_size or (16 if self.bench.device.type == "cpu" else 64)
+        self._showcase = _showcase(plan) if execution.showcase else frozenset()
+        self._found = {index for index in range(len(self.parts)) if self.shards.is_attacked(index)}
+
+    @property
+    def done(self) -> int:
+        """How many images earlier sittings attacked."""
+        return sum(len(self.parts[index].ids) for index in self._found)
+
+    def complete(self, index: int, waiting: Callable[[], None] | None) -> None:
+        """See to it that a shard is attacked and measured.
+
+        Args:
+            index: which shard.
+            waiting: called again and again while another process is at this shard; None, and nobody waits.
+        Raises:
+            Busy: if another process is at this shard and nobody waits.
+            BenchError: if the model answers nonsense, or there is no room for the answer.
+        """
+        part = self.parts[index]
+        with self.shards.lease(index, waiting):
+            attacked = self.shards.attacked(index, len(part.ids))
+            if attacked is None:
+                clock = time.monotonic()
+                attacked = attack_shard(self.bench, part, self._batch_size, self._observer.advance)
+                self.shards.keep_attacked(index, attacked, self._effort(clock))
+            elif index not in self._found:
+                self._observer.advance(len(part.ids))
+            if self.shards.measured(index) is None:
+                clock = time.monotonic()
+                rows = measure_shard(self.bench, part, attacked, self._showcase)
+                self.shards.keep_measured(index, rows, self._effort(clock))
+
+    def _effort(self, since: float) -> Effort:
+        return Effort(time.monotonic() - since, self.bench.device.type, hardware(), self._batch_size)
+
+
+def set_up(plan: Plan, device_name: str, images: Tensor, workbench: Workbench) -> Bench:
+    """Build networks and plug-ins of a plan, whose protocol has these (M, C, H, W) images."""
+    spec, device = plan.spec, pick_device(device_name)
+    model, smooth = workbench.networks(plan, plan.model, device)
+    metrics = {m.name: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
+    top_k = [m.params["k"] for m in spec.metrics if "k" in m.params]
+    return Bench(
+        model=model,
+        smooth=smooth,
+        attack=plan.attack,
+        threat=spec.threat,
+        search=_searcher(spec.search_attribution, spec.heatmap),
+        judge=Explainer(registry.instantiate("attributions", plan.protocol.attribution), spec.heatmap),
+        metrics=metrics,
+        primary=spec.primary_metric,
+        explain_predicted=spec.explain == "predicted-class",
+        rng=Rng(spec.seed).fork(spec.attack.name),
+        device=device,
+        top_k=top_k[0] if top_k else 100,
+        library=images.to(device),
+        other=_stand_in(plan, device, workbench),
+    )
+
+
+def _room(bench: Bench, execution: Execution, images: Tensor, observer: Observer) -> Room:
+    """Find out how many nodes of the networks fit into the memory that a run may take."""
+    budget = execution.memory or available(bench.device)
+    networks = [bench.smooth, *([] if bench.other is None else [bench.other.smooth])]
+    nodes = min(nodes_within(budget, network, images[:1].to(bench.device)) for network in networks)
+    return Room(bench.device, nodes, observer.say)
+
+
+def _searcher(attribution: PluginSpec, heatmap: HeatmapRule) -> Explainer:
+    component = Component(name=attribution.name, params=attribution.params)
+    return Explainer(registry.instantiate("attributions", component), heatmap)
+
+
+def _stand_in(plan: Plan, device: torch.device, workbench: Workbench) -> StandIn | None:
+    if plan.source is None or plan.source_attack is None or plan.spec.crafted_on is None:
+        return None
+    model, smooth = workbench.networks(plan, plan.source, device)
+    search = _searcher(plan.spec.crafted_on.search_attribution, plan.spec.heatmap)
+    return StandIn(model, smooth, search, plan.source_attack)
+
+
+def _showcase(plan: Plan) -> frozenset[str]:
+    samples = plan.protocol.samples
+    return frozenset(f"{samples.dataset}/{samples.split}/{index}" for index in samples.showcase)
