@@ -5,19 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.flags import MEANINGS
 from bench.core.records import TOP_K_CODES, Flag
-from bench.core.store import Store
+from bench.core.store import Store, StoredRun
 from leaderboard import pages, tiles
 from leaderboard.board import boards
 from leaderboard.build import build
@@ -410,6 +412,20 @@ def test_nothing_to_show_and_nowhere_to_write(results: Path, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="other files"):
         build(results, tmp_path / "other")
     assert all_files(tmp_path / "other") == {"thesis.txt": b"mine"}
+
+
+def test_a_build_reads_the_rows_of_each_run_once(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, whole = Counter[Path](), StoredRun.table
+
+    def counted(run: StoredRun, columns: list[str] | None = None) -> pa.Table:
+        read[run.rows_path] += 1
+        return whole(run, columns)
+
+    monkeypatch.setattr(StoredRun, "table", counted)
+    build(results, tmp_path / "site")
+    assert read == {run.rows_path: 1 for run in Store(results).runs()}
 
 
 def test_a_rebuild_removes_what_is_gone_and_nothing_else(tmp_path: Path) -> None:
