@@ -1,0 +1,146 @@
+"""Ray actors, on this machine or on a cluster; shares of a GPU where one model does not fill it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass as plain
+from dataclasses import field
+from typing import Any, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from bench.core.contracts import Executor, Hire
+from bench.core.errors import EnvironmentFault
+from bench.core.units import Report, Unit
+
+TICK = 0.5
+"""Seconds between two looks at actors that say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray(Executor):
+    """Actors that keep their model from unit to unit; one whose process or node disappears is replaced.
+
+    Nodes of a cluster must share the folder of unfinished work (BENCH_CACHE) and have this package installed.
+    """
+
+    version: ClassVar[int] = 1
+
+    address: str | None = None
+    """Of a running cluster; by default Ray is started on this machine, and ended."""
+    gpus: float = Field(default=0.0, ge=0)
+    """Of each worker; 0.5 lets two share one."""
+    cpus: float = Field(default=1.0, gt=0)
+    """Of each worker."""
+
+    def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
+        """Yield reports as they come; closing the iterator ends the actors."""
+        ray = _import()
+        started = not ray.is_initialized()
+        if started:
+            ray.init(address=self.address, include_dashboard=False, log_to_driver=False, runtime_env=_environment())
+        waiting, hands = deque(units), list[_Hand]()
+        kind = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_concurrency=2)(_Actor)
+        try:
+            count = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1) // self.cpus))
+            hands += [_Hand(ray, kind, hire, self.device, waiting.popleft()) for _ in range(min(count, len(waiting)))]
+            while busy := [hand for hand in hands if hand.unit is not None]:
+                ray.wait([hand.answer for hand in busy], timeout=TICK)
+                for hand in busy:
+                    yield from hand.reports(self.timeout)
+                    if hand.unit is None and waiting:
+                        hand.give(waiting.popleft())
+        finally:
+            for hand in hands:
+                hand.end()
+            if started:
+                ray.shutdown()
+
+
+class _Actor:
+    """A worker in a process of Ray's; what it tells waits here until it is asked for."""
+
+    def __init__(self, hire: Hire, device: str) -> None:
+        self._worker = hire(device)
+        self._told: deque[Report] = deque()
+
+    def do(self, unit: Unit) -> Report:
+        return self._worker.do(unit, self._told.append)
+
+    def told(self) -> list[Report]:
+        return [self._told.popleft() for _ in range(len(self._told))]
+
+
+@plain
+class _Hand:
+    """An actor, the unit that it is at, and the answer that is awaited."""
+
+    ray: Any
+    kind: Any
+    hire: Hire
+    device: str
+    unit: Unit | None
+    answer: Any = field(init=False)
+    actor: Any = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        assert self.unit is not None
+        self.give(self.unit)
+
+    def give(self, unit: Unit) -> None:
+        """Let the actor do a unit, a fresh one where it is lost."""
+        if self.actor is None:
+            self.actor = self.kind.remote(self.hire, self.device)
+        self.unit, self.answer = unit, self.actor.do.remote(unit)
+        self._question, self._heard = self.actor.told.remote(), time.monotonic()
+
+    def reports(self, timeout: float) -> Iterator[Report]:
+        """Yield what the actor said since, or that it is lost."""
+        assert self.unit is not None
+        unit, errors = self.unit, self.ray.exceptions
+        try:
+            if self.ray.wait([self._question], timeout=0)[0]:
+                told: list[Report] = self.ray.get(self._question)
+                self._heard = time.monotonic() if told else self._heard
+                yield from (report for report in told if report.unit == unit)
+                self._question = self.actor.told.remote()
+            if self.ray.wait([self.answer], timeout=0)[0]:
+                last: Report = self.ray.get(self.answer)
+                yield from (r for r in self.ray.get(self.actor.told.remote()) if r.unit == unit)
+                self.unit = None
+                yield last
+            elif time.monotonic() - self._heard > timeout:
+                yield self._lost(unit, f"its worker gave no sign of life for {timeout:g} s and was ended")
+        except (errors.RayActorError, errors.RayTaskError, errors.ObjectLostError) as error:
+            yield self._lost(unit, f"its worker disappeared: {str(error).splitlines()[0]}")
+
+    def end(self) -> None:
+        """Kill the actor; finished shards are on the disk."""
+        if self.actor is not None:
+            self.ray.kill(self.actor)
+        self.actor = None
+
+    def _lost(self, unit: Unit, why: str) -> Report:
+        self.end()
+        self.unit = None
+        return Report(unit, "lost", text=why)
+
+
+def _import() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise EnvironmentFault(
+            'expected Ray, got no such package; pip install "attribution-bench[ray]", or choose another executor'
+        ) from None
+    return ray
+
+
+def _environment() -> dict[str, Any]:
+    """Return what workers on other nodes must know of this process's environment."""
+    known = {key: value for key, value in os.environ.items() if key.startswith("BENCH_") or key == "PYTHONPATH"}
+    return {"env_vars": known}

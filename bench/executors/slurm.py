@@ -1,0 +1,126 @@
+"""Slurm jobs through submitit; a preempted job goes back into the queue and continues with what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from bench.core.contracts import Executor, Hire
+from bench.core.errors import EnvironmentFault
+from bench.core.files import write_atomic
+from bench.core.folders import cache_folder
+from bench.core.units import FINAL, Report, Unit
+
+TICK = 1.0
+"""Seconds between two looks at the folder of answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slurm(Executor):
+    """Jobs that each do a share of the units, one after the other.
+
+    The nodes must share the folder of unfinished work (BENCH_CACHE). Slurm itself ends a job that hangs, at its time
+    limit; units without an answer count as lost.
+    """
+
+    version: ClassVar[int] = 1
+
+    cluster: Literal["slurm", "local"] = "slurm"
+    """`local` runs the jobs as processes of this machine, to try things out."""
+    partition: str | None = None
+    hours: float = Field(default=4.0, gt=0)
+    """Time limit of a job."""
+    gpus: int = Field(default=0, ge=0)
+    """Of each job."""
+    cpus: int = Field(default=1, ge=1)
+    """Of each job."""
+    memory: int | None = Field(default=None, ge=1)
+    """Of each job, in GB."""
+
+    def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
+        """Yield reports as they come; closing the iterator cancels the jobs."""
+        submitit = _import()
+        folder = cache_folder() / "work" / "slurm"
+        executor = submitit.AutoExecutor(folder=folder / "jobs", cluster=self.cluster)
+        executor.update_parameters(
+            name="attribution-bench",
+            timeout_min=max(1, round(60 * self.hours)),
+            gpus_per_node=self.gpus,
+            cpus_per_task=self.cpus,
+            **({} if self.memory is None else {"mem_gb": self.memory}),
+            **({} if self.partition is None else {"slurm_partition": self.partition}),
+        )
+        count = min(self.workers or 1, len(units))
+        shares = [Share(list(units[index::count]), hire, self.device, folder / "answers") for index in range(count)]
+        for share in shares:
+            share.forget()
+        jobs = [(executor.submit(share), share) for share in shares]
+        try:
+            while jobs:
+                over = [job.done() for job, _ in jobs]  # before the answers are read, so that none comes in between
+                for _, share in jobs:
+                    yield from share.answers()
+                for (_, share), done in zip(jobs, over, strict=True):
+                    yield from share.lost() if done else ()
+                jobs = [each for each, done in zip(jobs, over, strict=True) if not done and each[1].left]
+                time.sleep(TICK if jobs else 0)
+        finally:
+            for job, _ in jobs:
+                job.cancel()
+
+
+class Share:
+    """The units of one job, and the answers on them, which wait in a folder: the job may end and begin again."""
+
+    def __init__(self, units: list[Unit], hire: Hire, device: str, folder: Path) -> None:
+        self.left = {unit.id: unit for unit in units}
+        self._hire, self._device, self._folder = hire, device, folder
+
+    def __call__(self) -> None:
+        """Do the units; in the job."""
+        worker = self._hire(self._device)
+        for unit in self.left.values():
+            if not self._path(unit).exists():
+                report = worker.do(unit, lambda _: None)
+                write_atomic(self._path(unit), f"{report.kind}\n{report.text}".encode())
+
+    def checkpoint(self) -> Any:
+        """Say what a preempted job is to do when it comes up again: the same, less what has an answer."""
+        return _import().helpers.DelayedSubmission(self)
+
+    def answers(self) -> Iterator[Report]:
+        """Yield the answers that came since; in the process that submitted the job."""
+        for unit in list(self.left.values()):
+            if self._path(unit).exists():
+                word, _, text = self._path(unit).read_text().partition("\n")
+                del self.left[unit.id]
+                yield Report(unit, next(kind for kind in FINAL if kind == word), text=text)
+
+    def lost(self) -> Iterator[Report]:
+        """Yield that the units without an answer are lost."""
+        for unit in list(self.left.values()):
+            del self.left[unit.id]
+            yield Report(unit, "lost", text=f"its job ended without an answer; its log is in {self._folder.parent}")
+
+    def forget(self) -> None:
+        """Remove answers of an earlier round."""
+        for unit in self.left.values():
+            self._path(unit).unlink(missing_ok=True)
+
+    def _path(self, unit: Unit) -> Path:
+        return self._folder / unit.id
+
+
+def _import() -> Any:
+    try:
+        import submitit
+    except ImportError:
+        raise EnvironmentFault(
+            'expected submitit, got no such package; pip install "attribution-bench[slurm]", or choose another executor'
+        ) from None
+    return submitit

@@ -1,0 +1,107 @@
+"""Executors of other packages, for real: Ray's actors and submitit's jobs, in processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.contracts import Worker
+from bench.core.units import FINAL, Report, Unit
+from bench.executors.ray import Ray
+from bench.executors.slurm import Slurm
+from bench.sweep import Wanted, choose, sweep
+from tests.test_reliability import content
+from tests.test_run import Watcher
+from tests.test_sweep import ATTACKS, execution, folder, protocol, runs, singly
+
+__all__ = ["folder", "protocol", "runs", "singly"]
+
+
+class Odd(Worker):
+    """Does what the unit's request says."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
+        word, mark = unit.request["attack"], Path(unit.request["model"])
+        tell(Report(unit, "alive", 1))
+        if word == "die":
+            os._exit(3)
+        if word == "preempted once" and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return Report(unit, "failed" if word == "fail" else "done", text=str(os.getpid()))
+
+
+def todo(folder: Path, *words: str) -> list[Unit]:
+    request = {"model": str(folder / "mark")}
+    return [
+        Unit(request=request | {"attack": word}, run_id=f"{i:064x}", shard=0, images=1) for i, word in enumerate(words)
+    ]
+
+
+def last(reports: Iterator[Report]) -> dict[int, Report]:
+    """The last report on each unit, by its place; each has one."""
+    found = dict[int, Report]()
+    for report in reports:
+        if report.kind in FINAL:
+            place = int(report.unit.run_id, 16)
+            assert place not in found
+            found[place] = report
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A real Ray on this machine, with two processes' room."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+class TestRay:
+    def test_actors_make_the_bytes_of_bench_run(self, cluster: Any, runs: Any, singly: Any, tmp_path: Path) -> None:
+        watcher = Watcher()
+        outcome = sweep(runs, execution(tmp_path), Ray(workers=2, device="cpu"), watcher)
+        assert not outcome.failures
+        assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+        assert watcher.done == watcher.total
+
+    def test_an_actor_that_disappears_loses_its_unit_alone(self, cluster: Any, tmp_path: Path) -> None:
+        found = last(Ray(workers=2, device="cpu").run(todo(tmp_path, "die", "good", "fail", "good"), Odd))
+        assert [found[place].kind for place in range(4)] == ["lost", "done", "failed", "done"]
+        assert "disappeared" in found[0].text
+        assert len({report.text for report in found.values() if report.kind != "lost"}) <= 3
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_preempted_job_continues_and_a_dead_one_loses_what_it_did_not_answer(shared: Path) -> None:
+    units = todo(shared, "good", "preempted once", "fail", "die", "good")
+    found = last(Slurm(cluster="local").run(units, Odd))
+    assert [found[place].kind for place in range(5)] == ["done", "done", "failed", "lost", "lost"]
+    assert (shared / "mark").exists()
+    assert found[0].text != found[1].text, "the job came up again as another process, and kept the first answer"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_jobs_make_the_bytes_of_bench_run(shared: Path, folder: Path, protocol: str, singly: Any) -> None:
+    chosen, _ = choose(Wanted([f"file:{folder}/tiny.toml"], ATTACKS, protocol, "random-noise"))
+    outcome = sweep(chosen, execution(shared), Slurm(cluster="local", workers=2, device="cpu"), Watcher())
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
