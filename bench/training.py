@@ -15,6 +15,8 @@ from bench import registry
 from bench.core.contracts import Dataset, Objective, Split
 from bench.core.entry import MeasuredAccuracy, ModelEntry, TrainingFacts, Weights
 from bench.core.errors import UsageError
+from bench.core.files import remove_leftovers
+from bench.core.lease import lease
 from bench.core.machine import hardware, pick_device
 from bench.core.protocol import Component
 from bench.core.rng import Rng
@@ -39,10 +41,18 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: 
     Returns:
         The new model's entry, its weights beside it.
     Raises:
+        Busy: if another process trains in the folder.
         UsageError: if the folder holds a checkpoint and `resume` is off, or the checkpoint is another recipe's.
         IntegrityError: if the checkpoint is damaged.
         ModelOutputError: if the loss diverges.
     """
+    with lease(folder / "training.lease"):
+        for name in ("checkpoint.safetensors", "metrics.csv", f"{recipe.model}.safetensors", f"{recipe.model}.toml"):
+            remove_leftovers(folder / name)
+        return _train(recipe, folder, resume=resume, device=device, progress=progress)
+
+
+def _train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
     checkpoint, where = folder / "checkpoint.safetensors", pick_device(device)
     if checkpoint.exists() and not resume:
         raise UsageError(f"expected an empty folder {folder}, got one with a checkpoint; continue it with --resume")

@@ -43,17 +43,21 @@ validation = { images = 10, stop_at_accuracy = 0.9 }
 
 @pytest.fixture(autouse=True)
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten classes, told apart by where a bright square lies: 60 training and 30 test images."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    write_digits(tmp_path)
+
+
+def write_digits(folder: Path) -> None:
+    """Ten classes, told apart by where a bright square lies: 60 training and 30 test images."""
     noise = np.random.default_rng(0)
-    (tmp_path / "usps").mkdir()
+    (folder / "usps").mkdir()
     for split, count in (("train", 60), ("test", 30)):
         labels = np.arange(count) % 10
         images = np.zeros((count, 16, 16, 1))
         for image, label in zip(images, labels, strict=True):
             image[label : label + 6, label : label + 6] = 200
         pixels = (images + noise.integers(0, 50, images.shape)).astype(np.uint8)
-        np.savez(tmp_path / "usps" / f"{split}.npz", images=pixels, labels=labels)
+        np.savez(folder / "usps" / f"{split}.npz", images=pixels, labels=labels)
 
 
 @pytest.fixture
