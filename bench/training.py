@@ -17,7 +17,7 @@ from bench.core.entry import MeasuredAccuracy, ModelEntry, TrainingFacts, Weight
 from bench.core.errors import UsageError
 from bench.core.files import remove_leftovers
 from bench.core.lease import lease
-from bench.core.machine import hardware, pick_device
+from bench.core.machine import hardware, has_bfloat16, pick_device
 from bench.core.protocol import Component
 from bench.core.rng import Rng
 from model_zoo.build import build, classifier, construct, export_weights, read_weights
@@ -100,7 +100,7 @@ def measure(
         steps=40,
         rng=Rng(0).fork("pgd40"),
         device=device,
-        fast=partial(torch.autocast, device.type, torch.bfloat16),
+        fast=partial(torch.autocast, device.type, torch.bfloat16, enabled=has_bfloat16(device)),
         progress=lambda done, total: progress("PGD-40 on the test set", done, total),
     )
     return MeasuredAccuracy(images=len(images), clean=_share(clean), pgd40=_share(robust), epsilon=epsilon)
