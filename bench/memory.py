@@ -46,6 +46,13 @@ def available(device: torch.device) -> int:
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SHARE)
 
 
+def share(text: str | None, workers: int, device: torch.device) -> int | None:
+    """Return the bytes of each of several workers on a machine; None where one alone, or one per GPU, finds out."""
+    if text is not None:
+        return parse(text) // workers
+    return available(device) // workers if workers > 1 and device.type == "cpu" else None
+
+
 def bytes_per_node(smooth: nn.Module, images: Tensor) -> float:
     """Measure what the graph of one gradient with respect to the first of (N, C, H, W) images keeps alive, per node.
 

@@ -15,7 +15,7 @@ from bench.core.chunks import CPU_BATCH, CPU_NODES_IN_FLIGHT, at_most, nodes_in_
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.rng import Rng, SampleRng
-from bench.memory import PASSES, Room, bytes_per_node, nodes_within, parse
+from bench.memory import PASSES, Room, available, bytes_per_node, nodes_within, parse, share
 from model_zoo.build import classifier, freeze
 from model_zoo.surrogate import smooth_copy
 from tests.tiny import tiny_network
@@ -136,3 +136,12 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match=r"--memory"):
         parse(text)
+
+
+def test_workers_share_a_machine() -> None:
+    assert share("2GB", 4, CPU) == 5 * 10**8
+    assert share(None, 1, CPU) is None
+    assert share(None, 2, torch.device("cuda")) is None
+    found = share(None, 4, CPU)
+    assert found is not None
+    assert found == pytest.approx(available(CPU) / 4, rel=0.5)

@@ -43,6 +43,11 @@ JSON = click.option(
 @click.option("--timeout", type=float, metavar="SECONDS", help="Without a sign of life until a worker counts as hung.")
 @click.option("--with", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the executor.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="What derivatives of all workers may take, such as 8GB; default: most of what is free.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and what it will cost, and do nothing.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of public image sets (or BENCH_DATA).")
@@ -58,6 +63,7 @@ def sweep(
     timeout: float | None,
     params: tuple[str, ...],
     batch_size: int | None,
+    memory: str | None,
     dry_run: bool,
     results: Path,
     data: Path | None,
@@ -73,8 +79,10 @@ def sweep(
     if data is not None:
         os.environ["BENCH_DATA"] = str(data)
     from bench.cli import read_parameters
+    from bench.core.machine import pick_device
     from bench.core.protocol import Component
     from bench.core.store import Store
+    from bench.memory import share
     from bench.sitting import Execution
     from bench.sweep import Wanted, choose
     from bench.sweep import sweep as complete
@@ -85,7 +93,8 @@ def sweep(
     given = {key: value for key, value in own.items() if value is not None}
     who = registry.instantiate("executors", Component(name=executor, params=given))
     runs, failures = choose(Wanted(_models(models, rules), named, protocol, rules.floor, limit))
-    execution = Execution(Store(results), cache_folder() / "work", device, batch_size)
+    each = share(memory, workers or 1, pick_device(device))
+    execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=each)
     if dry_run:
         _show_plan(runs, execution, workers or 1, as_json)
         return
