@@ -145,8 +145,9 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
 def _allow(bench: Bench, images: Tensor, clean: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(N, C, H, W) what the threat model lets pass of a proposal, (N,) whether it was feasible and was projected."""
     allowed = norms.project(images, proposal, bench.threat)
-    kept = predict(bench.model, allowed).argmax(1) == clean.argmax(1)
-    feasible = kept if bench.threat.keep_prediction else torch.ones_like(kept)
+    feasible = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    if bench.threat.keep_prediction:
+        feasible = predict(bench.model, allowed).argmax(1) == clean.argmax(1)
     projected = norms.linf(allowed, proposal) > OUTSIDE
     return torch.where(feasible.view(-1, 1, 1, 1), allowed, images), feasible, projected
 

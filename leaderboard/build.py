@@ -15,6 +15,7 @@ from bench.core.store import StoredRun
 from leaderboard import croissant, latex, pages
 from leaderboard.attack import Tally, campaigns, tally
 from leaderboard.board import Board, boards
+from leaderboard.book import Book
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
 from leaderboard.duel import model_script, samples_script
@@ -23,11 +24,13 @@ from leaderboard.exhibit import find_exhibit, gallery
 from leaderboard.export import board_data, data_package, pairs_table, schema, standings_table
 from leaderboard.feed import feed
 from leaderboard.plots import distribution
+from leaderboard.profiles import profile
 from leaderboard.rivalry import rivalry
 from leaderboard.rows import RowReader, read_rows, read_runs, summary_table, to_csv
 from leaderboard.samples import ReadRows
 from leaderboard.site import Staging, staged
 from leaderboard.strips import draw_sprite, sprite_name, strips
+from leaderboard.track_pages import add_track_pages, ranked, tracks
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def build(
         EnvironmentFault: if `out` cannot be written.
     """
     runs, rows = read_runs(results), RowReader()
-    made = [with_certainty(board, rows) for board in boards(runs, rows)]
+    made = [with_certainty(board, rows) for board in boards(ranked(runs), rows)]
+    book = Book(runs)
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
@@ -69,7 +73,9 @@ def build(
         tallies: dict[str, Tally] = {}
         for name, of_model in sorted(by_model.items()):
             groups = _views(of_model, made, rows, site, tallies)
-            site.add(f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model)))
+            site.add(
+                f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model), profile(book, name))
+            )
         rivalries = {board.protocol.key: rivalry(board, rows) for board in made}
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(
@@ -79,7 +85,8 @@ def build(
                 ),
             )
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
-        site.add("index.html", pages.index_page(made, find_exhibit(made, rows), extra))
+        site.add("index.html", pages.index_page(made, find_exhibit(made, rows), extra, tracks(book)))
+        add_track_pages(book, runs, rows, site, {attack for board in made for attack in board.attacks})
         site.add("compare.html", pages.choice_page(made, extra))
         site.add("about.html", pages.about_page(made))
         _add_data(made, runs, rows, site, home)
@@ -94,7 +101,7 @@ def exported(results: Path, name: str) -> bytes:
         IntegrityError: if a record or its rows are damaged.
     """
     runs = read_runs(results)
-    made = [with_certainty(board, read_rows) for board in boards(runs)]
+    made = [with_certainty(board, read_rows) for board in boards(ranked(runs))]
     files = _files(made, runs)
     if name not in files:
         raise UsageError(f"expected one of {', '.join(files)}, got {name!r}")

@@ -14,6 +14,7 @@ import jinja2
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json
 from bench.core.flags import MEANINGS
+from bench.core.protocol import Track
 from bench.core.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
 from leaderboard.attack import Campaign
@@ -23,10 +24,12 @@ from leaderboard.croissant import FIELDS
 from leaderboard.exhibit import Exhibit
 from leaderboard.export import SCHEMA, TABLES
 from leaderboard.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores, sweeps
+from leaderboard.profiles import Bar
 from leaderboard.samples import MEANINGS as SETS
 from leaderboard.samples import SampleSetName
 from leaderboard.strips import Strip
 from leaderboard.sweeps import KNOBS, Curve
+from leaderboard.tracks import Question
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
@@ -73,14 +76,16 @@ class RunView:
         return self.record.run_id[:12]
 
 
-def index_page(boards: list[Board], exhibit: Exhibit | None, made: set[str]) -> str:
+def index_page(boards: list[Board], exhibit: Exhibit | None, made: set[str], tracks: Mapping[Track, Question]) -> str:
     """Return the page of all boards; `made` names the pages of pairs and images that there are."""
-    return _render("index.html", root="", boards=boards, exhibit=exhibit, made=made)
+    return render("index.html", root="", boards=boards, exhibit=exhibit, made=made, tracks=tracks)
 
 
-def model_page(entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str]) -> str:
-    """Return a model's page: its entry, and its runs by protocol."""
-    return _render("model.html", root="../", entry=entry, groups=groups, models=models)
+def model_page(
+    entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str], profile: Sequence[Bar] = ()
+) -> str:
+    """Return a model's page: its entry, its profile, and its runs by protocol."""
+    return render("model.html", root="../", entry=entry, groups=groups, models=models, profile=profile)
 
 
 def plots_page(board: Board, curves: Curves | None) -> str:
@@ -93,7 +98,7 @@ def plots_page(board: Board, curves: Curves | None) -> str:
         "heat": heat(board),
         "sweeps": sweeps(board),
     }
-    return _render("plots.html", root="../", board=board, **drawn)
+    return render("plots.html", root="../", board=board, **drawn)
 
 
 def choice_page(boards: list[Board], made: set[str]) -> str:
@@ -102,34 +107,34 @@ def choice_page(boards: list[Board], made: set[str]) -> str:
         board.protocol.key: sorted(n for n in made if n.startswith(f"compare/{board.protocol.key}/"))
         for board in boards
     }
-    return _render("choice.html", root="", boards=boards, pairs=pairs)
+    return render("choice.html", root="", boards=boards, pairs=pairs)
 
 
 def compare_page(board: Board, pair: Comparison) -> str:
     """Return the page that compares two models of a board."""
-    return _render("compare.html", root="../../", board=board, pair=pair)
+    return render("compare.html", root="../../", board=board, pair=pair)
 
 
 def gallery_page(board: Board, gallery: list[Exhibit]) -> str:
     """Return the page of a board's showcase images."""
-    return _render("gallery.html", root="../", board=board, gallery=gallery)
+    return render("gallery.html", root="../", board=board, gallery=gallery)
 
 
 def sweep_drawing(curves: Sequence[Curve]) -> str:
     """Return the curves of a model's audit as one SVG that needs no style sheet."""
-    return _render("sweeps.svg", panels=[panel(curve) for curve in curves])
+    return render("sweeps.svg", panels=[panel(curve) for curve in curves])
 
 
 def attack_page(attack: str, campaigns: list[Campaign], definition: str) -> str:
     """Return the page of an attack; `definition` is what it says of itself, or nothing."""
-    return _render("attack.html", root="../", attack=attack, campaigns=campaigns, definition=definition)
+    return render("attack.html", root="../", attack=attack, campaigns=campaigns, definition=definition)
 
 
 def about_page(boards: list[Board]) -> str:
     """Return the page that says how a number is made."""
     tables = {f"data/{name}": columns for name, columns in TABLES.items()}
     tables["data/<protocol>-samples.csv"] = {name: meaning for name, (_, meaning) in FIELDS.items()}
-    return _render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
+    return render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
 
 
 def command(record: RunRecord) -> str:
@@ -207,6 +212,11 @@ def _axis_around(rows: list[Interval]) -> Axis:
     return axis([value for row in rows for value in (row.low, row.high)], 200, 720)
 
 
+def _spread(quantiles: Sequence[float]) -> list[str]:
+    """Return the x coordinates, in percent, of values on an axis from -1 to 1."""
+    return [f"{2 + 48 * (1 + max(-1.0, min(1.0, value))):.4g}" for value in quantiles]
+
+
 def _rank(standing: Standing) -> str:
     """Write a rank as the interval that it may be, such as 1–2."""
     low, high = standing.rank_interval or (standing.rank, standing.rank)
@@ -241,7 +251,8 @@ def _is_web_link(value: str) -> bool:
     return value.startswith(("https://", "http://"))
 
 
-def _render(template: str, **content: Any) -> str:
+def render(template: str, **content: Any) -> str:
+    """Return a page from its template."""
     return _environment().get_template(template).render(policy=CONTENT_POLICY, **content)
 
 
@@ -259,6 +270,7 @@ def _environment() -> jinja2.Environment:
         "p_value": _p_value,
         "percent": _percent,
         "rank": _rank,
+        "spread": _spread,
         "plugin": _plugin,
         "capitalize_first": _capitalize_first,
     }

@@ -56,6 +56,7 @@ def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) 
     """A spec; `changes` replace top-level fields."""
     protocol, floor = changes.pop("protocol", "cifar10-linf8"), changes.pop("protocol_floor", "random-noise")
     reference = changes.pop("protocol_reference", ())
+    track = changes.pop("protocol_track", "attribution")
     fields: dict[str, Any] = {
         "engine": 1,
         "protocol": {
@@ -65,6 +66,7 @@ def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) 
             "rankable": "smoke" not in protocol,
             "floor": floor,
             "reference": reference,
+            "track": track,
         },
         "model": {
             "name": entry.name,

@@ -150,7 +150,8 @@ def test_the_plots_show_robustness_against_the_swept_value(site: Path) -> None:
 
 def test_the_model_s_page_lists_its_history(site: Path, results: Path, tmp_path: Path) -> None:
     page = (site / "models/art.html").read_text()
-    table = page[page.index("Every run, the newest first") : page.index("</table>")]
+    start = page.index("Every run, the newest first")
+    table = page[start : page.index("</table>", start)]
     assert table.count("<tr>") == 1 + 4
     assert table.count("<td>yes</td>") == 2
 

@@ -1,0 +1,249 @@
+"""The pages of the questions beyond a board: what they read from records, and what they say where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from bench.core.store import StoredRun
+from bench.summary import summarise
+from leaderboard.book import Book, Measure
+from leaderboard.build import build
+from leaderboard.profiles import profile
+from leaderboard.reproduction import Claim, of_kind, published, reproduced, verdicts
+from leaderboard.rows import RowReader, read_runs
+from leaderboard.tracks import agreements, corruption_errors, sections, spreads, transfer_matrix
+from tests.factories import model_entry, rows_of, run_spec, store_run
+
+COUNT = 40
+IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in range(3)]
+KINDS = ("contrast", "snow")
+
+
+def metric(name: str) -> dict[str, Any]:
+    return {"name": name, "version": 1, "params": {}, "higher_is": "more-robust"}
+
+
+def stored(
+    root: Path,
+    model: str,
+    protocol: str,
+    track: str,
+    attack: str,
+    columns: Mapping[str, float],
+    *,
+    dataset: str = "cifar10",
+    params: Mapping[str, Any] | None = None,
+    showcase: bool = False,
+    **changes: Any,
+) -> StoredRun:
+    """A run whose metric columns have the given means: that share of ones."""
+    names = list(dict.fromkeys(name.partition("@")[0] for name in columns))
+    spec_changes = {
+        "protocol": protocol,
+        "protocol_track": track,
+        "protocol_floor": "unchanged",
+        "metrics": [metric(name) for name in names],
+        "primary_metric": names[0],
+        "attack": {"name": attack, "version": 1, "params": dict(params or {})},
+        **changes,
+    }
+    entry = model_entry(model, dataset=dataset)
+    values = {name: (np.arange(COUNT) < round(mean * COUNT)).astype(float) for name, mean in columns.items()}
+    spec = run_spec(entry, attack, **dict(spec_changes))
+    rows: pd.DataFrame = rows_of(spec, 0.5, int(spec.run_id[:8], 16)).assign(**values)
+    return store_run(
+        root,
+        entry,
+        attack,
+        spec_changes=spec_changes,
+        columns=values,
+        showcase=IMAGES if showcase else None,
+        record_changes={"summaries": summarise(rows, names)},
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("records") / "results"
+    store_run(root, model_entry("pgd-wrn28"), showcase=IMAGES)
+    for name, saturated, shuffled, weather in (("natural-wrn28", 0.3, 0.8, 0.4), ("pgd-wrn28", 0.6, 0.5, 0.7)):
+        levels = {"accuracy-on-correct": 0.5, "accuracy-on-correct@0.25": 0.2, "accuracy-on-correct@1024": saturated}
+        params = {"levels": [0.25, 1024.0]}
+        stored(root, name, "cifar10-shape-texture", "shape-texture", "saturation", levels, params=params)
+        shuffle = {"accuracy-on-correct": shuffled, "accuracy-on-correct@2": shuffled, "accuracy-on-correct@4": 0.1}
+        stored(
+            root, name, "cifar10-shape-texture", "shape-texture", "patch-shuffle", shuffle, params={"levels": [2, 4]}
+        )
+        snow = {f"robust-accuracy@snow-{s}": weather for s in range(1, 6)}
+        contrast = {f"robust-accuracy@contrast-{s}": 0.1 * s for s in range(1, 6)}
+        accuracies = {"robust-accuracy": 0.5} | contrast | snow
+        corrupted = {"kinds": list(KINDS), "severities": [1, 2, 3, 4, 5]}
+        stored(root, name, "cifar10-corruptions", "corruption", "corruption", accuracies, params=corrupted)
+        aligned = {"input-gradient-alignment": 0.5, "input-gradient-alignment-abs": 0.6, "gini": 0.4}
+        stored(root, name, "cifar10-alignment", "alignment", "unchanged", aligned, showcase=True)
+        stored(root, name, "cifar10-predictions", "prediction", "pgd-lengths", {"robust-accuracy": 0.2})
+        other = "pgd-wrn28" if name == "natural-wrn28" else "natural-wrn28"
+        source = run_spec(model_entry(other)).model
+        craft = {
+            "model": source,
+            "attack": {"name": "pgd", "version": 1, "params": {}},
+            "search_attribution": {"name": "gradient", "version": 1, "params": {}},
+        }
+        stored(
+            root, name, "cifar10-predictions", "prediction", "transfer", {"robust-accuracy": saturated},
+            crafted_on=craft, on_protocol=False,
+        )  # fmt: skip
+    return root
+
+
+@pytest.fixture(scope="module")
+def book(results: Path) -> Book:
+    return Book(read_runs(results))
+
+
+@pytest.fixture(scope="module")
+def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("built") / "site"
+    build(results, out)
+    return out
+
+
+def test_levels_stand_in_the_order_of_the_attack_not_of_their_names(book: Book) -> None:
+    (part,) = sections(book, "shape-texture")
+    (table,) = part.tables
+    assert [(c.attack, c.level) for c in table.columns] == [
+        ("patch-shuffle", "2"), ("patch-shuffle", "4"), ("saturation", "0.25"), ("saturation", "1024"),
+    ]  # fmt: skip
+    assert table.groups == [("patch-shuffle", 2), ("saturation", 2)]
+    means = {line.model: [None if v is None else v.mean for v in line.values] for line in table.lines}
+    assert means == {"natural-wrn28": [0.8, 0.1, 0.2, 0.3], "pgd-wrn28": [0.5, 0.1, 0.2, 0.6]}
+    assert [chart.attack for chart in part.charts] == ["patch-shuffle", "saturation"]
+
+
+def test_corruptions_are_means_over_severities_and_errors_relative_to_the_baseline(book: Book) -> None:
+    (part,) = sections(book, "corruption")
+    (table,) = part.tables
+    assert [column.level for column in table.columns] == ["contrast", "snow", "mean"]
+    natural = next(line for line in table.lines if line.model == "natural-wrn28")
+    assert [value.mean for value in natural.values if value is not None] == pytest.approx([0.3, 0.4, 0.5])
+    errors = dict(corruption_errors(book, "cifar10-corruptions-v1"))
+    assert errors["natural-wrn28"] == pytest.approx(1)
+    assert errors["pgd-wrn28"] == pytest.approx((1 + 0.3 / 0.6) / 2)
+    claim = next(claim for claim in published().claims if claim.kinds is not None)
+    assert claim.kinds is not None
+    assert of_kind(book, claim.kinds, "absent", "pgd-wrn28") is None
+
+
+def test_the_matrix_names_who_crafted(book: Book) -> None:
+    matrix = transfer_matrix(book, "cifar10-predictions-v1")
+    assert matrix is not None
+    assert matrix.sources == ("natural-wrn28", "pgd-wrn28")
+    assert dict(matrix.lines) == {"natural-wrn28": (None, 0.3), "pgd-wrn28": (0.6, None)}
+    assert transfer_matrix(book, "cifar10-alignment-v1") is None
+
+
+def test_agreement_compares_the_classes_of_both_networks(book: Book) -> None:
+    found = agreements(book, "cifar10-predictions-v1", "pgd-lengths", RowReader())
+    assert {(a.model, a.judge) for a in found} == {("pgd-wrn28", "natural-wrn28"), ("natural-wrn28", "pgd-wrn28")}
+    one, two = (book.run("cifar10-predictions-v1", "natural-wrn28", *place) for place in
+                (("transfer", "pgd-wrn28"), ("pgd-lengths",)))  # fmt: skip
+    assert one is not None
+    assert two is not None
+    own = book.run("cifar10-predictions-v1", "pgd-wrn28", "pgd-lengths")
+    assert own is not None
+    share = (one.rows()["predicted_after"] == own.rows()["predicted_after"]).mean()
+    assert next(a.share for a in found if a.judge == "natural-wrn28") == pytest.approx(share)
+
+
+def test_spreads_are_quantiles_of_the_rows(book: Book) -> None:
+    first = spreads(book, "cifar10-alignment-v1", RowReader())[0]
+    assert first.quantiles == (0.0, 0.0, 0.5, 1.0, 1.0)
+
+
+def test_a_profile_places_a_model_between_the_worst_and_the_best(book: Book) -> None:
+    bars = {bar.side.title: bar for bar in profile(book, "pgd-wrn28")}
+    shapes = bars["Shapes: accuracy in black and white"]
+    assert (shapes.value.mean, shapes.low, shapes.high, shapes.place, shapes.of) == (0.6, 0.3, 0.6, 1, 2)
+    assert "Accuracy on USPS" not in bars
+
+
+@pytest.mark.parametrize(
+    ("relation", "models", "held", "word"),
+    [
+        ("above", ("natural-wrn28", "pgd-wrn28"), 1, "confirmed"),
+        ("below", ("natural-wrn28", "pgd-wrn28"), 0, "refuted"),
+        ("rising", ("natural-wrn28", "pgd-wrn28", "art-wrn28"), 1, "confirmed"),
+        ("within", ("natural-wrn28", "pgd-wrn28"), 0, "refuted"),
+        ("above", ("art-wrn28", "ig-norm-wrn28"), 0, "not measured"),
+    ],
+)
+def test_a_claim_is_judged_by_the_records(
+    book: Book, relation: Any, models: tuple[str, ...], held: int, word: str
+) -> None:
+    saturated = Measure(protocol="cifar10-shape-texture-v1", attack="saturation", metric="accuracy-on-correct@1024")
+    claim = Claim(paper="ATC", text="so it is", relation=relation, models=models, measures=(saturated,))
+    (verdict,) = verdicts(book, (claim,))
+    assert (verdict.held, verdict.word) == (held, word)
+    assert set(verdict.lacking) == set(models) - {"natural-wrn28", "pgd-wrn28"}
+
+
+def test_published_numbers_stand_beside_ours_and_missing_ones_are_said_to_be(book: Book) -> None:
+    printed = published()
+    found = {table.table.title: table for table in reproduced(book, printed.tables)}
+    saturation = found["Saturation, CIFAR-10: accuracy on correctly classified images"]
+    row, cells = saturation.rows[0]
+    assert row.model == "natural-wrn28"
+    assert cells[-1].published == 31.06
+    assert cells[-1].ours is not None
+    assert cells[-1].ours.mean == 0.3
+    for table in found.values():
+        assert table.table.missing or table.table.differences, "a table says how it differs"
+        assert not (table.table.missing and table.compared)
+    assert {table.paper for table in printed.tables} == set(printed.papers)
+
+
+def test_every_model_that_the_papers_are_compared_with_is_registered() -> None:
+    from bench import registry
+
+    printed, known = published(), set(registry.names("models"))
+    named = {row.model for table in printed.tables for row in table.rows if row.model}
+    assert named | {name for claim in printed.claims for name in claim.models} <= known
+    protocols = set(registry.names("protocols"))
+    places = [claim.kinds for claim in printed.claims] + [t.kinds or t.levels or t.transfer for t in printed.tables]
+    assert {place.protocol for place in places if place is not None} <= protocols
+    measures = [m for claim in printed.claims for m in claim.measures]
+    measures += [c.measure for table in printed.tables for c in table.columns if c.measure is not None]
+    for measure in measures:
+        if measure.protocol:
+            protocol = registry.load("protocols", measure.protocol)
+            assert measure.attack in {attack.name for attack in protocol.attacks}
+            assert measure.metric.partition("@")[0] in {m.name for m in protocol.metrics}
+
+
+def test_a_measure_is_of_a_run_or_of_an_entry() -> None:
+    for wrong in ({}, {"entry": "clean", "metric": "kendall"}, {"protocol": "p-v1", "attack": "a"}):
+        with pytest.raises(ValidationError, match="expected either an entry's accuracy or protocol"):
+            Measure.model_validate(wrong)
+
+
+def test_the_site_has_a_page_per_track_and_ranks_none_of_them(site: Path) -> None:
+    pages = {path.stem for path in (site / "tracks").iterdir()}
+    assert pages == {"shape-texture", "corruption", "alignment", "prediction"}
+    index = (site / "index.html").read_text()
+    for page in pages:
+        assert f'href="tracks/{page}.html"' in index
+        assert f'href="tracks/{page}.html"' in (site / "tracks.html").read_text()
+    assert 'id="cifar10-corruptions-v1"' not in index
+    assert not (site / "plots" / "cifar10-corruptions-v1.html").exists()
+    alignment = (site / "tracks" / "alignment.html").read_text()
+    assert alignment.count("<image") == 3 * 3, "three images: the original and two networks' gradients"
+    assert "Do the orderings hold?" in (site / "reproduction.html").read_text()
+    assert "Profile" in (site / "models" / "pgd-wrn28.html").read_text()
+    assert "robust-accuracy@snow-1" in (site / "data" / "leaderboard.csv").read_text()
