@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-STEPS = (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",), ("pytest",))
+STEPS = (
+    ("ruff", "format", "--check", "."),
+    ("ruff", "check", "."),
+    ("mypy",),
+    ("pytest", "-n", "auto", "--dist", "loadfile"),
+)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 """The networks of the tests are so small that threads would only wait for each other."""
 

@@ -154,9 +154,10 @@ def test_a_hostile_address_of_a_comparison_changes_nothing(site: Path) -> None:
 
 def test_hostile_fields_run_nothing_and_break_no_layout(tmp_path: Path) -> None:
     hostile = "\"><script>document.title='owned'</script><img src=x onerror=document.title='owned'>'{{ 7 }}\u202egnp"
-    training = {"method": hostile, "hardware": hostile, "differs": hostile + "W" * 10_000}
-    entry = model_entry("bad", title=hostile + "W" * 10_000, license=hostile, citation=hostile, training=training)
-    store_run(tmp_path / "results", entry, flags=(Flag(name="odd", detail=hostile),), showcase=IMAGES,
+    long = hostile + "W" * 10_000
+    training = {"method": hostile[:80], "hardware": hostile, "differs": long[:4000]}
+    entry = model_entry("bad", title=long[:200], license=hostile[:100], citation=long[:4000], training=training)
+    store_run(tmp_path / "results", entry, flags=(Flag(name="odd", detail=long),), showcase=IMAGES,
               record_changes={"classes": (hostile,) * 10})  # fmt: skip
     store_run(tmp_path / "results", model_entry("other"), robustness=0.4, showcase=IMAGES)
     build(tmp_path / "results", tmp_path / "site")
