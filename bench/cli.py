@@ -21,7 +21,7 @@ from bench.commands.speed import speed
 from bench.commands.submit import submit
 from bench.commands.sweep import status, sweep
 from bench.commands.validate import validate
-from bench.core.errors import BenchError, UsageError
+from bench.core.errors import BenchError, EnvironmentFault, UsageError
 from bench.core.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -284,6 +284,12 @@ def main(arguments: list[str] | None = None) -> None:
     except BenchError as error:
         terminal.show_error(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:  # of a path in somebody's words: too long, no permission, a file where a folder must be
+        about = "" if error.filename is None else f" with {os.fsdecode(error.filename)[:200]!r}"
+        terminal.show_error(
+            f"expected to work{about}, got: {error.strerror or error}; correct the path or its permissions"
+        )
+        sys.exit(EnvironmentFault.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

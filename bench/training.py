@@ -20,7 +20,7 @@ from bench.core.lease import lease
 from bench.core.machine import hardware, has_bfloat16, pick_device
 from bench.core.protocol import Component
 from bench.core.rng import Rng
-from model_zoo.build import build, classifier, construct, export_weights, read_weights
+from model_zoo.build import build, check_logits, classifier, construct, export_weights, read_weights
 from model_zoo.hub import resolve, write_entry
 from model_zoo.training.data import fingerprint, to_float
 from model_zoo.training.loop import Progress, begin, initialize, partition
@@ -61,6 +61,8 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress:
     data = partition(dataset.load("train"), recipe)
     network = _network(recipe, len(dataset.classes))
     model = classifier(network, dataset.mean, dataset.std)
+    check_logits(model.eval(), to_float(data.train.images[:1]), len(dataset.classes))
+    model.train()
     training = begin(recipe, model, data, objective, where, parent=recipe.parent is not None)
     if checkpoint.exists():
         training.resume(checkpoint)

@@ -101,7 +101,7 @@ def read_rows(run: StoredRun) -> pd.DataFrame:
     Raises:
         IntegrityError: if the rows are damaged, or are not what the record sums up.
     """
-    return checked_rows(run, read_table(run))
+    return checked_rows(run, run.table())
 
 
 class RowReader:
@@ -120,7 +120,7 @@ class RowReader:
 
     def _read(self, run: StoredRun) -> tuple[pa.Table, pd.DataFrame]:
         if run.path not in self._known:
-            table = read_table(run)
+            table = run.table()
             self._known[run.path] = table, checked_rows(run, table)
         return self._known[run.path]
 
@@ -132,23 +132,11 @@ def read_values(run: StoredRun) -> pd.DataFrame:
         IntegrityError: if the rows are damaged.
     """
     names = ["sample_id", "correct", *(metric.name for metric in run.record.spec.metrics)]
-    table = read_table(run, names)
+    table = run.table(names)
     if missing := set(names) - set(table.column_names):
         raise IntegrityError(f"expected the columns {sorted(missing)} in {run.rows_path}, got none; run it again")
     values: pd.DataFrame = table.to_pandas(use_threads=False)
     return values
-
-
-def read_table(run: StoredRun, columns: list[str] | None = None) -> pa.Table:
-    """Return the rows of a run as they are stored; only some columns, where they are named.
-
-    Raises:
-        IntegrityError: if they are damaged.
-    """
-    try:
-        return run.table(columns)
-    except pa.ArrowInvalid as error:
-        raise IntegrityError(f"expected parquet in {run.rows_path}, got: {error}; restore it") from error
 
 
 def checked_rows(run: StoredRun, table: pa.Table) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,9 +90,10 @@ def construct(build_network: BuildNetwork, num_classes: int, architecture: Compo
         UsageError: if the architecture refuses the parameters, or they make a network without bounds.
     """
     try:
-        with _few_modules():
+        with _few_modules(), warnings.catch_warnings():
+            warnings.filterwarnings("error", "Initializing zero-element tensors")
             return build_network(num_classes, **architecture.params)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError, UserWarning) as error:
         reason = (str(error) or type(error).__name__).split("\n")[0]
         raise UsageError(f"{whose}: architecture {architecture.name}: {reason}; mend its parameters") from error
 

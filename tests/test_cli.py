@@ -46,9 +46,12 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
         (["run"], 2, "--model"),
         (["walk"], 2, "No such command"),
         (["verify"], 2, "expected models or a results folder"),
+        (["verify", "hub:natural-linear", "--device", "tpu"], 2, "expected auto, cpu, cuda or cuda:N"),
+        (["verify", "hub:natural-linear", "--device", "cuda:99"], 5, "expected the GPU cuda:99"),
         (["show", "ifia-topq"], 2, "ifia-topk"),
         (["train", "nothing"], 2, "expected the name of one of the recipes"),
         (["leaderboard", "build", "nowhere", "site"], 2, "nowhere"),
+        (["leaderboard", "build", "x" * 300, "site"], 5, "File name too long"),
     ],
 )
 def test_errors_are_one_sentence_and_the_documented_code(

@@ -90,7 +90,7 @@ def test_float32_columns_are_averaged_in_float64() -> None:
 def test_missing_columns_and_infinities_are_errors() -> None:
     with pytest.raises(IntegrityError, match="a column 'other'"):
         summarise(rows([1.0]), ["other"])
-    with pytest.raises(IntegrityError, match="an infinity"):
+    with pytest.raises(IntegrityError, match="got inf"):
         summarise(rows([1.0, float("inf")]), ["m"])
 
 

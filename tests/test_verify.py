@@ -151,7 +151,7 @@ def filed(tmp_path: Path) -> Filed:
         samples=SamplesSpec(sha256=protocol.samples.sha256, count=3, of=20),
     ).model_copy(update={"protocol": ProtocolSpec.model_validate(recorded)})
     table = pd.DataFrame({name: np.zeros(3) for name in ROW_COLUMNS})
-    table["sample_id"] = protocol.samples.ids()[:3]
+    table["sample_id"], table["seed"] = protocol.samples.ids()[:3], "0" * 16
     table["correct"], table["feasible"] = [True, False, True], [True, True, False]
     table["kendall"], table["accuracy"] = [0.25, float("nan"), 0.5], [1.0, 0.0, 1.0]
     content = rows_to_parquet(table)
@@ -240,6 +240,9 @@ def one_metric_less(filed: Filed) -> None:
         (lambda filed: filed.rewrite(infeasible=0), "rows"),
         (lambda filed: filed.rewrite(rows=filed.table.drop(columns="linf")), "rows"),
         (lambda filed: filed.rewrite(rows=filed.table.assign(sample_id="cifar10/test/0")), "protocol"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(sample_id=0.5)), "rows"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(correct="yes")), "rows"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(linf=[[0.1]] * 3)), "rows"),
         (lambda filed: filed.rewrite(rows=filed.table.iloc[::-1]), "protocol"),
         (lambda filed: filed.rewrite(rows=filed.table.assign(kendall=[0.25, 0.1, 0.5])), "summaries"),
     ],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import resource
 import sys
 from pathlib import Path
 
 import torch
+
+from bench.core.errors import EnvironmentFault, UsageError
 
 
 def _keep_freed_memory() -> None:
@@ -29,11 +32,19 @@ def pick_device(wanted: str = "auto") -> torch.device:
     """Return the device to compute on, the named one or a GPU where there is one, and set this process up for it.
 
     On CPUs the tails of softplus underflow: subnormal numbers, which processors handle slowly, become zeros.
+
+    Raises:
+        UsageError: if there is no such kind of device.
+        EnvironmentFault: if this machine lacks it.
     """
-    _keep_freed_memory()
-    torch.set_flush_denormal(True)
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if (named := re.fullmatch(r"cpu|(cuda)(?::([0-9]{1,3}))?", wanted, re.ASCII)) is None:
+        raise UsageError(f"expected auto, cpu, cuda or cuda:N for --device, got {wanted!r}")
+    if named[1] and int(named[2] or 0) >= (found := torch.cuda.device_count()):
+        raise EnvironmentFault(f"expected the GPU {wanted}, got {found} of them on this machine; choose --device cpu")
+    _keep_freed_memory()
+    torch.set_flush_denormal(True)
     return torch.device(wanted)
 
 

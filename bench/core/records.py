@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,10 @@ LEVEL_MARK = "@"
 
 TOP_K_CODES = {"none": 0, "kept": 85, "lost": 170, "gained": 255}
 """Grey values of the `top-k` tile."""
+
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""How many: within what every reader of JSON and CSV holds exactly."""
 
 
 class PluginSpec(Strict):
@@ -112,14 +116,14 @@ class SamplesSpec(Strict):
     """Which of the protocol's images: the first `count`."""
 
     sha256: Sha256
-    count: int
-    of: int
+    count: Count
+    of: Count
 
 
 class RunSpec(Strict):
     """All that may change a number of a run."""
 
-    engine: int
+    engine: Count
     protocol: ProtocolSpec
     model: ModelSpec
     attack: PluginSpec
@@ -172,8 +176,8 @@ class Summary(Strict):
     mean: float | None
     low: float | None
     high: float | None
-    n: int
-    n_undefined: int
+    n: Count
+    n_undefined: Count
 
 
 class Flag(Strict):
@@ -209,9 +213,9 @@ class RunRecord(Strict):
         description="per sample set, `correct` being those this model classifies correctly, and per metric; of a "
         "series also per metric and level"
     )
-    samples: int
-    correct: int
-    infeasible: int = Field(description="samples for which every iterate of the attack changed the class")
+    samples: Count
+    correct: Count
+    infeasible: Count = Field(description="samples for which every iterate of the attack changed the class")
     flags: tuple[Flag, ...]
     environment: Environment
     rows_sha256: Sha256

@@ -15,6 +15,20 @@ from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, remove_leftovers, sha256_of, write_atomic
 from bench.core.records import Confirmation, RunRecord, RunSpec
 
+NUMBERS = ("floating", "integer", "boolean")
+"""Kinds of column, as Arrow calls them, that hold measurements; one without a value is undefined."""
+
+ROW_KINDS = {
+    "sample_id": ("string", "large_string"),
+    "correct": ("boolean",),
+    "feasible": ("boolean",),
+    "seed": ("string", "large_string", "integer"),
+    "winner": ("string", "large_string"),
+}
+"""Of the columns of rows that are no measurements."""
+
+NEVER_EMPTY = ("sample_id", "correct", "feasible")
+
 
 class StoredRun(NamedTuple):
     """A record and where its three files lie."""
@@ -68,9 +82,20 @@ class StoredRun(NamedTuple):
         return rows
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """Read the rows as they are stored, checked as `rows` checks them; only some columns, where they are named."""
-        content = pa.BufferReader(self._checked(self.rows_path, self.record.rows_sha256))
-        return pq.ParquetFile(content).read(columns, use_threads=False)
+        """Read the rows as they are stored, checked as `rows` checks them; only some columns, where they are named.
+
+        The checksum tells that nothing was changed since the record was sealed, and nothing of who sealed it: whether
+        it is parquet, and of columns of their kinds, is asked too.
+        """
+        content = self._checked(self.rows_path, self.record.rows_sha256)
+        try:
+            table = pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            came = str(error).strip().split("\n")[0]
+            raise IntegrityError(f"expected parquet in {self.rows_path}, got: {came}; restore it") from error
+        if (wrong := _misfit(table)) is not None:
+            raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run anew")
+        return table.replace_schema_metadata(None)
 
     def showcase(self) -> bytes | None:
         """Read the showcase PNG, checked as the rows are; None where the record has none."""
@@ -89,6 +114,19 @@ class StoredRun(NamedTuple):
                 f"expected {path} to have the sha256 {expected[:12]}…, got {actual[:12]}…; it was changed after the run"
             )
         return content
+
+
+def _misfit(table: pa.Table) -> str | None:
+    """Say which column was expected to be of which kind, and what came; None where all are of their kinds."""
+    if len(set(table.column_names)) < len(table.column_names):
+        return f"each column once, got {table.column_names}"
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kinds = ROW_KINDS.get(name, NUMBERS)
+        if not any(getattr(pa.types, f"is_{kind}")(column.type) for kind in kinds):
+            return f"{' or '.join(kinds)} in the column {name!r}, got {column.type}"
+        if name in NEVER_EMPTY and column.null_count:
+            return f"a value in every row of the column {name!r}, got {column.null_count} without"
+    return None
 
 
 class Store:

@@ -22,7 +22,7 @@ class Schedule(Strict):
 class Augmentation(Strict):
     """Random changes of the training images, drawn anew for each step."""
 
-    crop_padding: int = Field(default=4, ge=0)
+    crop_padding: int = Field(default=4, ge=0, le=256)
     flip: bool = True
 
 
