@@ -53,13 +53,15 @@ def model_entry(name: str = "art-wrn28", **changes: Any) -> ModelEntry:
 
 
 def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) -> RunSpec:
-    """A spec; `changes` replace top-level fields."""
+    """A spec; `changes` replace top-level fields, `protocol_spec` the protocol's whole content."""
+    whole = changes.pop("protocol_spec", None)
     protocol, floor = changes.pop("protocol", "cifar10-linf8"), changes.pop("protocol_floor", "random-noise")
     reference = changes.pop("protocol_reference", ())
     track = changes.pop("protocol_track", "attribution")
     fields: dict[str, Any] = {
         "engine": 1,
-        "protocol": {
+        "protocol": whole
+        or {
             "name": protocol,
             "version": 1,
             "sha256": sha256_of(protocol.encode()),
