@@ -138,11 +138,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         codes = ", ".join(f"{code}: {count}" for code, count in sorted(tally.items()))
         terminalreporter.write_line(f"{name}: {sum(tally.values())} cases ({codes})")
     terminalreporter.write_line(f"total: {sum(sum(tally.values()) for tally in TALLIES.values())} cases")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep fuzzing behind `pytest -m slow`: it takes minutes."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slow)
