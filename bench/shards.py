@@ -1,24 +1,29 @@
-"""Finished shards of runs that are not complete: what makes a killed run continue where it stopped."""
+"""Finished shards of runs that are not complete: what makes a killed run continue where it stopped.
+
+`bench status` looks at them, so torch is imported only where tensors are read or written.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_tensors
 
 from bench.core.files import remove_leftovers, write_atomic
 from bench.core.lease import is_held, lease
 from bench.core.records import RunSpec
-from bench.evaluate import Attacked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.evaluate import Attacked
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,11 @@ class Shards:
 
     def attacked(self, index: int, count: int) -> Attacked | None:
         """Return the first `count` perturbed images of a shard, if they were kept."""
+        from bench.evaluate import Attacked
+
         try:
             with safe_open(self._attacked_path(index), framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in Attacked.__dataclass_fields__}
+                tensors = {field.name: file.get_tensor(field.name) for field in fields(Attacked)}
         except (FileNotFoundError, SafetensorError):
             return None
         if len(tensors["images"]) < count:
@@ -77,10 +84,12 @@ class Shards:
 
     def keep_attacked(self, index: int, attacked: Attacked, effort: Effort) -> None:
         """Keep a shard's perturbed images; only with its lease."""
-        tensors = {name: getattr(attacked, name).contiguous() for name in Attacked.__dataclass_fields__}
+        from safetensors.torch import save
+
+        tensors = {field.name: getattr(attacked, field.name).contiguous() for field in fields(attacked)}
         path = self._attacked_path(index)
         remove_leftovers(path)
-        write_atomic(path, save_tensors(tensors, effort.as_text()))
+        write_atomic(path, save(tensors, effort.as_text()))
 
     def measured(self, index: int) -> pd.DataFrame | None:
         """Return the rows of a shard, if they were kept."""
@@ -105,7 +114,7 @@ class Shards:
         found = []
         for index in indices:
             try:
-                with safe_open(self._attacked_path(index), framework="pt") as file:
+                with safe_open(self._attacked_path(index), framework="np") as file:
                     found.append(Effort.of(file.metadata()))
                 metadata = pq.read_schema(self._measured_path(index)).metadata
                 found.append(Effort.of({key.decode(): value.decode() for key, value in metadata.items()}))

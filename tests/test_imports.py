@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
+import torch
+
+from bench.evaluate import Attacked
+from bench.shards import Effort, Shards
+from bench.status import Manifest, write_manifest
+from tests.factories import model_entry, run_spec
 
 ROOT = Path(__file__).parent.parent
 OWN = ("bench", "model_zoo", "attacks", "metrics", "leaderboard")
@@ -225,12 +234,33 @@ COMMAND = "import runpy\nsys.argv = ['bench', {words}]\n" + (
 )
 
 
+def without_torch(text: str, **environment: str) -> str:
+    """What a program prints that must not import torch."""
+    script = f"import sys\n{text}\nassert 'torch' not in sys.modules, 'torch was imported'"
+    where: dict[str, Any] = {"cwd": ROOT, "env": os.environ | environment}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, **where)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     "text",
     [EVERY_PAGE, COMMAND.format(words="'list', 'models'"), COMMAND.format(words="'list', 'attacks'")],
     ids=["registry, store and pages", "bench list models", "bench list attacks"],
 )
 def test_torch_stays_unimported(text: str) -> None:
-    script = f"import sys\n{text}\nassert 'torch' not in sys.modules, 'torch was imported'"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    without_torch(text)
+
+
+def test_bench_status_reads_the_shards_of_a_sweep_without_torch(tmp_path: Path) -> None:
+    spec, work, count = run_spec(model_entry()), tmp_path / "work", 2
+    flags, numbers = torch.ones(count, 1).bool(), torch.ones(count)
+    shards = Shards(spec, work)
+    images, kept = torch.ones(count, 1, 3, 4, 4), flags[:, 0].clone()
+    attacked = Attacked(images, flags, numbers.long(), numbers.long(), kept, numbers)
+    shards.keep_attacked(0, attacked, Effort(1.5))
+    shards.keep_measured(0, pd.DataFrame({"sample_id": ["a", "b"]}), Effort(0.5))
+    write_manifest(work, Manifest(results=tmp_path / "results", runs=((spec, (count, count)),)))
+    said = without_torch(COMMAND.format(words="'status', '--json'"), BENCH_CACHE=str(tmp_path))
+    (run,) = json.loads(said)[0]["runs"]
+    assert (run["done"], run["images"]) == (count, 2 * count)

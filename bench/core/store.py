@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
@@ -14,6 +13,9 @@ from pydantic import ValidationError
 from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, remove_leftovers, sha256_of, write_atomic
 from bench.core.records import Confirmation, RunRecord, RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NUMBERS = ("floating", "integer", "boolean")
 """Kinds of column, as Arrow calls them, that hold measurements; one without a value is undefined."""
