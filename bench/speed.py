@@ -197,17 +197,17 @@ def _samples(dataset: str, count: int) -> Samples:
 
 
 def _map_metrics(bench: Bench, samples: Samples, attacked: Attacked) -> Callable[[], None]:
-    """Return what judges the heatmaps of the first member, whose attributions are made before the clock runs."""
+    """Return what judges the heatmaps of every member, whose attributions are made before the clock runs."""
     labels = samples.labels.to(bench.device)
     rng = SampleRng(bench.rng, samples.ids)
-    sides = (samples.images, attacked.images[:, 0])
-    before, after = (bench.judge.view(bench.model, side.to(bench.device), labels, rng) for side in sides)
-    pair = Pair(before, after, labels)
+    sides = (samples.images, *attacked.images.unbind(1))
+    before, *afters = (bench.judge.view(bench.model, side.to(bench.device), labels, rng) for side in sides)
     own = [metric for metric in bench.metrics.values() if not metric.asks_model]
 
     def compare() -> None:
-        for metric in own:
-            metric(pair)
+        for after in afters:
+            for metric in own:
+                metric(Pair(before, after, labels))
 
     return compare
 

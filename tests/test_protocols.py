@@ -11,9 +11,11 @@ import torch
 from bench import registry
 from bench.core.contracts import Split
 from bench.core.protocol import Component, Protocol
+from bench.core.rng import Rng
 from bench.data.cifar10 import Cifar10
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.samples import checksum, draw_stratified, load_samples
+from model_zoo.training.data import hold_out
 
 # Protocols never change. A new value is a new file with the next version, and a new line here.
 HASHES = {
@@ -27,8 +29,11 @@ HASHES = {
     "cifar10-ig-v1": "9374178f49ad1a11eb3bf95ceec855c81154cab7cb5ac211b3bd0871e25fe0cc",
     "cifar10-large-epsilon-v1": "25ddf9917787d5f502d509383631a113c8325bc34964cb86524efcbd73dc0984",
     "cifar10-linf8-v1": "41cf89bf60698c411363ca30c678623fbeeb4e7c777b380b4d5ca00afc9a9456",
+    "cifar10-linf8-v2": "4f7be2e7d51d5aa905aae783bb0ce5fe9e71b66e528b0d5a6fcdcf5e7f7aceae",
     "cifar10-predictions-l2-v1": "54f9a38ca2fc127b81cbf44577e01fe033470da64f2225c79a273d117a243a63",
     "cifar10-predictions-v1": "f6450c4edc641aec26f4288df1ee64de36fa9fbc2cc60f44a370e49c7648670d",
+    "cifar10-search-gradient-v1": "e1951d87b08fe71325613030f9a3c02d51ebc2625630db1c3af614d3db626fa8",
+    "cifar10-search-ig-v1": "54e7913b836f300ffa8297679e3b7906976c579753adf411235d77d3f3c59718",
     "cifar10-shape-texture-smoothgrad-v1": "3639ea01589a7c39007d74256c36394e5d5eca7a11e24269670febce5354d488",
     "cifar10-shape-texture-v1": "1582b4b957be1586e9d3ba3836c700e15cd860913e06e50f716ec44a769b2b8b",
     "cifar10-smoke-v1": "32cc64920b9cc194d55651d62a344303a2d351cc1b25cb311cfa1098f4527b13",
@@ -63,7 +68,7 @@ def cifar10() -> Split:
     return dataset.load("test")
 
 
-@pytest.mark.parametrize("key", HASHES)
+@pytest.mark.parametrize("key", registry.names("protocols"))
 def test_a_shipped_protocol_never_changes(key: str) -> None:
     assert registry.load("protocols", key).sha256 == HASHES[key]
 
@@ -125,3 +130,16 @@ def test_the_images_of_the_wheel_are_the_first_twenty_of_the_test_split(smoke: P
     assert torch.equal(wheel.images, cifar10.images[:20])
     assert torch.equal(wheel.labels, cifar10.labels[:20])
     assert checksum(cifar10.images[:20]) == smoke.samples.sha256
+
+
+@pytest.mark.parametrize("key", ["cifar10-search-gradient-v1", "cifar10-search-ig-v1"])
+def test_searches_are_compared_on_images_with_which_no_recipe_trains(key: str) -> None:
+    dataset = Cifar10()
+    if not dataset.is_stored():
+        pytest.skip("CIFAR-10 is not in the data folder")
+    protocol: Protocol = registry.load("protocols", key)
+    train = dataset.load("train")
+    numbered = Split(torch.arange(len(train.labels)), train.labels)
+    held_out = hold_out(numbered, 1000, Rng(0).fork("held-out", "cifar10")).held_out
+    assert protocol.samples.split == "train"
+    assert set(protocol.samples.indices) <= set(held_out.images.tolist())

@@ -1,0 +1,147 @@
+"""What an attack costs beside the published way of attacking, and the steps around it: loading, running, filing.
+
+    python -m pytest tests/speed/test_engine_speed.py --benchmark-enable --benchmark-group-by=group
+
+With benchmarks disabled, as among all tests, everything runs once, at a small size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor, nn
+
+from attacks.ifia_topk import mass_outside
+from bench import registry
+from bench.core.heatmap import top_k_mask
+from bench.core.rng import SampleRng
+from bench.evaluate import Bench
+from bench.plan import Request, plan
+from bench.samples import Samples
+from bench.sitting import Workbench, set_up
+from bench.victim import WhiteBoxVictim, predict
+from model_zoo.build import build
+from model_zoo.hub import resolve
+from tests.factories import model_entry, store_run
+from tests.oracles.test_second_order import plain_smooth
+from tests.test_cli import invoke
+
+MODEL, BATCH, K = "hub:art-wrn28", 16, 100
+NAIVE_NODES = 100
+"""Of the published attack, by the right Riemann rule, one image at a time."""
+
+PROTOCOLS = ("cifar10-linf8-v2", "cifar10-ig-v1")
+"""Whose searches take 10 and 5 nodes."""
+
+GROUP = f"attack step: one image in the published way, {BATCH} images in ours"
+PEAK = 2e9
+"""Bytes that an attack on a WRN-28-10 may take on a CPU."""
+
+
+def set_bench(protocol: str) -> Bench:
+    planned = plan(Request(model=MODEL, attack="ifia-topk", protocol=protocol))
+    return set_up(planned, "cpu", torch.empty(0, 3, 1, 1), Workbench())
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    images, labels = registry.load("datasets", "foolbox-cifar10")().load("test")
+    return Samples(tuple(map(str, range(BATCH))), images[:BATCH].float() / 255, labels[:BATCH])
+
+
+def naive_heatmap(network: nn.Module, image: Tensor, label: Tensor, *, graph: bool) -> Tensor:
+    """(1, H, W) integrated gradients of one image as reference codes compute them."""
+    positions = torch.arange(1, NAIVE_NODES + 1) / NAIVE_NODES
+    points = image * positions.view(-1, 1, 1, 1)
+    logits = network(points).gather(1, label.expand(NAIVE_NODES, 1))
+    (gradients,) = torch.autograd.grad(logits.sum(), points, create_graph=graph)
+    return (image * gradients.mean(0, keepdim=True)).abs().sum(1)
+
+
+def naive_step(bench: Bench, smooth: nn.Module, image: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    """Double backward through every node at once, a signed step, and the heatmap of the real network, which selects."""
+    leaf = image.clone().requires_grad_()
+    loss = mass_outside(naive_heatmap(smooth, leaf, label, graph=True), mask)
+    (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    moved = (image + gradient.sign() / 255).requires_grad_()
+    return naive_heatmap(bench.model, moved, label, graph=False)
+
+
+def our_step(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    gradient = victim.loss_gradient(images, labels, mass_outside, mask)
+    return victim.observe(images + gradient.sign() / 255, labels).heatmap
+
+
+def start(bench: Bench, samples: Samples) -> tuple[SampleRng, Tensor, Tensor]:
+    """The streams of the samples, the explained classes, and the pixels on top."""
+    rng, labels = SampleRng(bench.rng, samples.ids), predict(bench.model, samples.images).argmax(1)
+    return rng, labels, top_k_mask(bench.judge.view(bench.model, samples.images, labels, rng).heatmap, K)
+
+
+def test_a_step_in_the_published_way(benchmark: BenchmarkFixture, samples: Samples) -> None:
+    bench, one = set_bench(PROTOCOLS[0]), samples.part(slice(1))
+    _, labels, mask = start(bench, one)
+    benchmark.group = GROUP
+    found = benchmark(naive_step, bench, plain_smooth(bench.model, 50.0), one.images, labels, mask)
+    assert torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_step_in_ours(benchmark: BenchmarkFixture, samples: Samples, protocol: str) -> None:
+    bench, samples = set_bench(protocol), samples.part(slice(2)) if benchmark.disabled else samples
+    rng, labels, mask = start(bench, samples)
+    victim = WhiteBoxVictim(
+        model=bench.model, smooth=bench.smooth, explainer=bench.search, primary=bench.metrics[bench.primary],
+        threat=bench.threat, knowledge="white-box", rng=rng,
+    )  # fmt: skip
+    benchmark.group = GROUP
+    found = benchmark(our_step, victim, samples.images, labels, mask)
+    assert torch.isfinite(found).all()
+
+
+def test_a_smoke_run(
+    benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    model, limit = ("hub:natural-linear", "2") if benchmark.disabled else (MODEL, "20")
+    words = ("run", "--model", model, "--attack", "ifia-topk", "--limit", limit, "--results", str(tmp_path), "--json")
+    benchmark.group = "whole commands"
+    code, out, _ = benchmark.pedantic(invoke, args=(capsys, *words), rounds=1)
+    assert code == 0
+    assert len(json.loads(out)) == 2
+
+
+def test_loading_a_model(benchmark: BenchmarkFixture) -> None:
+    def load() -> nn.Module:
+        found = resolve(MODEL, partial(registry.load, "models"))
+        architecture = registry.load("architectures", found.entry.architecture.name)
+        return build(found.entry, architecture, found.path, device=torch.device("cpu"))
+
+    benchmark.group = "steps around an attack"
+    assert not benchmark(load).training
+
+
+def test_filing_a_record(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """Rows, then the record, each with its fsync."""
+    benchmark.group = "steps around an attack"
+    entry = model_entry()
+    run = benchmark(store_run, tmp_path, entry)
+    assert run.rows()["sample_id"].is_unique
+
+
+@pytest.mark.slow
+def test_a_wide_network_fits_into_a_small_machine() -> None:
+    words = ("speed", "--model", "recipe:pgd-wrn28-10", "--batch-size", "1", "--repeats", "1", "--json")
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    program = [sys.executable, "-m", "bench.cli", *words, "--protocol", "cifar10-linf8-v2"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+    (row,) = json.loads(done.stdout)["speeds"]
+    assert row["peak_bytes"] < PEAK
