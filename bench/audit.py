@@ -13,7 +13,7 @@ from bench.core.protocol import Component, Protocol
 from bench.core.store import StoredRun
 from bench.plan import Request, plan
 from bench.run import run
-from bench.sitting import Execution, Observer
+from bench.sitting import Execution, Observer, Workbench
 
 RADII = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
 """Factors on the protocol's radius."""
@@ -58,11 +58,12 @@ def audit(wanted: Audit, execution: Execution, observer: Observer) -> list[Store
     protocol: Protocol = registry.load("protocols", wanted.protocol)
     component = _component(wanted, protocol)
     first, *plans = [plan(_request(wanted, protocol.floor)), *map(plan, requests(wanted, component, protocol))]
-    floor = run(first, execution, observer)
+    workbench = Workbench()
+    floor = run(first, execution, observer, workbench=workbench)
     done = {floor.record.run_id: floor}
     for planned in plans:
         comparable = planned.spec.threat == protocol.threat
-        stored = run(planned, execution, observer, floor if comparable else None)
+        stored = run(planned, execution, observer, floor if comparable else None, workbench)
         done[stored.record.run_id] = stored
     return list(done.values())
 

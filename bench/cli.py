@@ -100,7 +100,7 @@ def run(
     from bench.memory import parse
     from bench.plan import Request, plan
     from bench.run import run as complete
-    from bench.sitting import Execution
+    from bench.sitting import Execution, Workbench
 
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
@@ -122,10 +122,11 @@ def run(
     budget = None if memory is None else parse(memory)
     execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget)
     finished: list[StoredRun] = []
+    workbench = Workbench()
     with terminal.RunProgress() as progress:
         for planned in plans:
             floor = finished[0] if finished else None
-            finished.append(complete(planned, execution, progress, floor))
+            finished.append(complete(planned, execution, progress, floor, workbench))
     if as_json:
         click.echo(json.dumps([run.record.model_dump(mode="json") for run in finished]))
     else:

@@ -20,7 +20,13 @@ from bench.sitting import Execution, Observer, Sitting, Workbench
 from bench.summary import summarise
 
 
-def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun | None = None) -> StoredRun:
+def run(
+    plan: Plan,
+    execution: Execution,
+    observer: Observer,
+    floor: StoredRun | None = None,
+    workbench: Workbench | None = None,
+) -> StoredRun:
     """Complete a run, or return it at once if the store has it.
 
     Args:
@@ -28,6 +34,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
         execution: where and how.
         observer: told of progress.
         floor: the protocol's floor attack on the same samples, which soundness checks compare with.
+        workbench: what earlier runs of this process left for later ones.
     Returns:
         The stored record with its rows.
     Raises:
@@ -36,7 +43,7 @@ def run(plan: Plan, execution: Execution, observer: Observer, floor: StoredRun |
     if (finished := execution.store.find(plan.spec)) is not None:
         return finished
     execution.store.prepare(plan.spec)
-    started, sitting = datetime.now(UTC), Sitting(plan, execution, observer, Workbench())
+    started, sitting = datetime.now(UTC), Sitting(plan, execution, observer, workbench or Workbench())
     observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, sitting.done)
     for index in range(len(sitting.parts)):
         sitting.complete(index, _patient)

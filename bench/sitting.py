@@ -18,7 +18,8 @@ from bench.core.protocol import Component, HeatmapRule
 from bench.core.records import PluginSpec
 from bench.core.rng import Rng
 from bench.core.store import Store
-from bench.evaluate import Bench, attack_shard, measure_shard
+from bench.evaluate import Bench, attack_shard
+from bench.judge import Clean, look, measure_shard
 from bench.memory import Room, available, nodes_within
 from bench.plan import Plan
 from bench.samples import Samples, load_samples
@@ -60,10 +61,14 @@ class Observer(Interface):
 
 @dataclass
 class Workbench:
-    """What a process keeps from one run to the next: the last two networks, and the images of the last protocol."""
+    """What a process keeps from one run to the next.
+
+    The last two networks, the images of the last protocol, and what the judge found of them before any attack.
+    """
 
     _networks: dict[tuple[object, ...], tuple[nn.Module, nn.Module]] = field(default_factory=dict)
     _images: dict[tuple[object, ...], Samples] = field(default_factory=dict)
+    _clean: dict[tuple[object, ...], dict[tuple[str, ...], Clean]] = field(default_factory=dict)
 
     def networks(self, plan: Plan, resolved: Resolved, device: torch.device) -> tuple[nn.Module, nn.Module]:
         """Return a model and its smooth copy."""
@@ -89,6 +94,16 @@ class Workbench:
             self._images[key] = samples._replace(images=samples.images.double()) if double else samples
         return self._images[key]
 
+    def clean(self, plan: Plan, bench: Bench, samples: Samples) -> Clean:
+        """Return what the judge finds of clean images."""
+        key = (plan.spec.clean_id, plan.spec.attack.name if bench.judge.method.random else None, bench.device)
+        if key not in self._clean:
+            self._clean = {key: {}}
+        known = self._clean[key]
+        if samples.ids not in known:
+            known[samples.ids] = look(bench, samples)
+        return known[samples.ids]
+
 
 class Sitting:
     """The shards of a run, and what completes one of them.
@@ -111,7 +126,7 @@ class Sitting:
         self.bench = replace(bench, room=_room(bench, execution, samples.images, observer))
         self.parts = samples.split(plan.protocol.shard_size)
         self.shards = Shards(plan.spec, execution.work)
-        self._observer = observer
+        self._plan, self._workbench, self._observer = plan, workbench, observer
         self._batch_size = execution.batch_size or (16 if self.bench.device.type == "cpu" else 64)
         self._showcase = _showcase(plan) if execution.showcase else frozenset()
         self._found = {index for index in range(len(self.parts)) if self.shards.is_attacked(index)}
@@ -142,7 +157,8 @@ class Sitting:
                 self._observer.advance(len(part.ids))
             if self.shards.measured(index) is None:
                 clock = time.monotonic()
-                rows = measure_shard(self.bench, part, attacked, self._showcase)
+                clean = self._workbench.clean(self._plan, self.bench, part)
+                rows = measure_shard(self.bench, part, attacked, self._showcase, clean)
                 self.shards.keep_measured(index, rows, self._effort(clock))
 
     def _effort(self, since: float) -> Effort:

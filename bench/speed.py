@@ -20,7 +20,8 @@ from bench.core.folders import cache_folder
 from bench.core.machine import forget_peak_memory, peak_memory
 from bench.core.protocol import Component, Protocol
 from bench.core.rng import Rng, SampleRng
-from bench.evaluate import Attacked, Bench, attack_shard, measure_shard
+from bench.evaluate import Attacked, Bench, attack_shard
+from bench.judge import look, measure_shard
 from bench.plan import Request, plan
 from bench.samples import Samples
 from bench.sitting import Workbench, set_up
@@ -57,8 +58,10 @@ class Speed:
     batch_size: int
     step_seconds: float
     attack_seconds: float
+    clean_seconds: float
+    """Of judging the clean image, once for all attacks on a model."""
     judge_seconds: float
-    """Of everything after the attack: predictions, attributions, metrics, diagnostics."""
+    """Of everything after the attack: predictions, attributions, metrics."""
     map_metrics_seconds: float
     """Of the metrics that compare heatmaps and do not ask the network."""
     forward_flop: int
@@ -131,7 +134,8 @@ def measure(reference: str, protocol_name: str, attack: str, *, batch_size: int,
     attacked = attack_shard(short, samples, batch_size, _ignore)  # the first call also warms up
     few, more = (watch.seconds(partial(attack_shard, each, samples, batch_size, _ignore)) for each in (short, long))
     step = max(0.0, more - few) / (MORE - FEW)
-    judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset()))
+    clean = look(short, samples)
+    judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
     flop, rate = _convolutions(short, samples.images, watch)
     return Speed(
         model=reference,
@@ -143,6 +147,7 @@ def measure(reference: str, protocol_name: str, attack: str, *, batch_size: int,
         batch_size=batch_size,
         step_seconds=step / batch_size,
         attack_seconds=(few + (steps - FEW) * step) / batch_size,
+        clean_seconds=watch.seconds(partial(look, short, samples)) / batch_size,
         judge_seconds=judging / batch_size,
         map_metrics_seconds=watch.seconds(_map_metrics(short, samples, attacked)) / batch_size,
         forward_flop=flop,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair, View
 from bench.core.records import LEVEL_MARK
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Verdict(NamedTuple):
@@ -23,7 +26,9 @@ class Verdict(NamedTuple):
     """(N,) of each metric; of a series also of each metric at each level, `<metric>@<level>`."""
 
 
-def worst(pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str) -> Verdict:
+def worst(
+    pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str, known: Mapping[str, Tensor] = NOTHING
+) -> Verdict:
     """Judge M proposals for N samples.
 
     For each metric and sample the worst of the proposals counts, as each of them is an attack of its own. Metrics that
@@ -33,11 +38,15 @@ def worst(pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str) ->
         pairs: M of them, with the same N samples before.
         metrics: by name.
         primary: the name of the metric that decides the winner.
+        known: values of metrics that look at the clean side alone.
     """
     by_primary = torch.stack([metrics[primary](pair) for pair in pairs])
     winner = _badness(by_primary, metrics[primary]).argmax(0)
     pair, values = _pick(pairs, winner), {}
     for name, metric in metrics.items():
+        if name in known:
+            values[name] = known[name]
+            continue
         if metric.asks_model or metric.higher_is == "neutral":
             values[name] = metric(pair)
             continue
@@ -46,7 +55,9 @@ def worst(pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str) ->
     return Verdict(winner, pair, values)
 
 
-def mean(pairs: Sequence[Pair], metrics: Mapping[str, Metric], levels: Sequence[str]) -> Verdict:
+def mean(
+    pairs: Sequence[Pair], metrics: Mapping[str, Metric], levels: Sequence[str], known: Mapping[str, Tensor] = NOTHING
+) -> Verdict:
     """Judge N samples at each of M levels of one change.
 
     Metrics that are neutral, or that question the network anew, are those of the last level.
@@ -55,11 +66,15 @@ def mean(pairs: Sequence[Pair], metrics: Mapping[str, Metric], levels: Sequence[
         pairs: one per level, with the same N samples before.
         metrics: by name.
         levels: their M names.
+        known: values of metrics that look at the clean side alone.
     """
     last, count = pairs[-1], len(pairs)
     values: dict[str, Tensor] = {}
     at_level: dict[str, Tensor] = {}
     for name, metric in metrics.items():
+        if name in known:
+            values[name] = known[name]
+            continue
         if metric.asks_model or metric.higher_is == "neutral":
             values[name] = metric(last)
             continue

@@ -35,6 +35,11 @@ class AblationMetric(Metric):
     """What stands where no pixel is shown: the mean of the image's channel, or black."""
     steps: int = Field(default=20, ge=1)
 
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Whether its side is the one before."""
+        return self.of == "before"
+
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where the heatmap is constant or holds a NaN: it orders nothing."""
         probe, heatmap = probe_of(self, pair), view_of(pair, self.of).heatmap

@@ -48,6 +48,11 @@ class StabilityMetric(Metric):
     radius: PixelFraction = Field(default="1/50", validate_default=True, gt=0)
     """Half the side of the cube, in pixel units, in which neighbours are drawn uniformly."""
 
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Whether its neighbours are drawn."""
+        return self.neighbours == "drawn"
+
     @abstractmethod
     def ratio(self, here: Point, there: Point) -> Tensor:
         """(N,) from (N, n) float64 images and attributions, and (N, K) logits."""

@@ -34,6 +34,11 @@ class CompletenessGap(Metric):
 
     of: Side = "before"
 
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Whether its side is the one before."""
+        return self.of == "before"
+
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64, in logits; NaN where the attribution is not finite somewhere."""
         probe, view = probe_of(self, pair), view_of(pair, self.of)

@@ -30,6 +30,11 @@ class Gini(Metric):
 
     of: Side = "before"
 
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Whether its side is the one before."""
+        return self.of == "before"
+
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1); NaN where the heatmap is zero everywhere or not finite somewhere."""
         shares = sum_to_one(view_of(pair, self.of).heatmap).sort(1).values

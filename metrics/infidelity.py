@@ -55,6 +55,11 @@ class Infidelity(Metric):
     """Whether the error is divided by the mean squared change of the logit: networks have different scales. Then 1 is
     what predicting no change would score."""
 
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Whether its side is the one before."""
+        return self.of == "before"
+
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64; NaN where the attribution is not finite somewhere.
 

@@ -35,6 +35,11 @@ class InputGradientAlignment(Metric):
     of: Side = "before"
     origin: Origin = "image-mean"
 
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Whether its side is the one before."""
+        return self.of == "before"
+
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where the gradient is zero everywhere, or the image is plain."""
         probe, images = probe_of(self, pair), view_of(pair, self.of).images

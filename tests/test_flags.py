@@ -26,7 +26,8 @@ from bench.core.records import RunRecord, RunSpec
 from bench.core.rng import Rng
 from bench.core.store import StoredRun
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
-from bench.evaluate import Bench, attack_shard, measure_shard
+from bench.evaluate import Bench, attack_shard
+from bench.judge import measure_shard
 from bench.plan import _plugin_spec
 from bench.samples import Samples
 from bench.victim import Explainer

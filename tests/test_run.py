@@ -16,14 +16,14 @@ import pytest
 import tomli_w
 import torch
 
-from bench import evaluate
+from bench import evaluate, sitting
 from bench.core.chunks import nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, UsageError
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.store import Store, StoredRun
 from bench.plan import Plan, Request, plan
 from bench.run import run
-from bench.sitting import Execution
+from bench.sitting import Execution, Workbench
 from tests.tiny import tiny_content, write_entry, write_protocol
 
 COUNT = 5
@@ -125,6 +125,47 @@ def test_a_run_without_enough_memory_goes_on_by_halves_says_so_and_files_the_sam
     made = run(planned(words), execution, watcher)
     assert watcher.said[-1] == "out of memory on cpu: on with at most 10 nodes at once"
     assert made.record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+@pytest.mark.parametrize(("attribution", "looks"), [("gradient", 1), ("smoothgrad", 2)])
+def test_clean_images_are_judged_once_for_all_attacks_and_no_bit_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attribution: str, looks: int
+) -> None:
+    entry = write_entry(tmp_path, tiny_content(tmp_path))
+    protocol = tomllib.loads(write_protocol(tmp_path, "asking", 4, 4).read_text())
+    protocol |= {"attribution": {"name": attribution}, "search_attribution": {"name": "gradient"}}
+    protocol["metrics"] += [{"name": name} for name in ("deletion", "infidelity", "max-sensitivity")]
+    path = tmp_path / "asking-v1.toml"
+    path.write_text(tomli_w.dumps(protocol))
+    words, seen = {"model": f"file:{entry}", "protocol": str(path)}, []
+    usual = sitting.look
+    monkeypatch.setattr(sitting, "look", lambda bench, samples: seen.append(samples.ids) or usual(bench, samples))
+
+    def rows(folder: str, workbench: Workbench | None) -> list[str | None]:
+        execution = Execution(Store(tmp_path / folder), tmp_path / folder / "work", "cpu")
+        plans = [planned(words, attack) for attack in ("random-noise", "ifia-topk")]
+        return [run(each, execution, Watcher(), workbench=workbench).record.rows_sha256 for each in plans]
+
+    together = rows("together", Workbench())
+    assert len(seen) == looks
+    assert rows("apart", None) == together
+    assert len(seen) == looks + 2
+
+
+def test_another_model_is_looked_at_anew(words: dict[str, str], tmp_path: Path) -> None:
+    workbench, found = Workbench(), []
+    for name, mean in (("one", 0.5), ("two", 0.4)):
+        folder = tmp_path / name
+        folder.mkdir()
+        entry = write_entry(folder, tiny_content(folder) | {"mean": [mean] * 3})
+        execution = Execution(Store(folder / "results"), folder / "work", "cpu")
+        made = run(planned(words | {"model": f"file:{entry}"}), execution, Watcher(), workbench=workbench)
+        alone = Execution(Store(folder / "alone"), folder / "alone" / "work", "cpu")
+        assert run(planned(words | {"model": f"file:{entry}"}), alone, Watcher()).record.rows_sha256 == (
+            made.record.rows_sha256
+        )
+        found.append(made.record.rows_sha256)
+    assert found[0] != found[1]
 
 
 def test_a_budget_of_memory_changes_no_bit(words: dict[str, str], undisturbed: StoredRun, tmp_path: Path) -> None:

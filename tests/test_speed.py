@@ -36,7 +36,9 @@ def test_times_are_those_of_the_protocols_whole_attack(rows: list[Speed]) -> Non
     assert (gradient.nodes, gradient.steps, integrated.steps) == (1, 20, 50)
     assert integrated.nodes > 1
     for row in rows:
-        assert min(row.attack_seconds, row.step_seconds, row.map_metrics_seconds, row.judge_seconds) > 0
+        assert (
+            min(row.attack_seconds, row.step_seconds, row.map_metrics_seconds, row.judge_seconds, row.clean_seconds) > 0
+        )
         assert row.floor_share == pytest.approx(row.floor_seconds / row.step_seconds)
         assert row.peak_bytes > 50e6
 

@@ -19,6 +19,7 @@ class OpaqueMethod(AttributionMethod):
     """A subclass explains images; nobody differentiates what it says."""
 
     differentiable: ClassVar[bool] = False
+    random: ClassVar[bool] = False
 
     @abstractmethod
     def explain(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class ArtIntegratedGradients(NodeMethod):
     """
 
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
     exact_pullback: ClassVar[bool] = False
 
     nodes: int = Field(default=100, ge=1)

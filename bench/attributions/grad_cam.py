@@ -29,6 +29,7 @@ class GradCam(AttributionMethod):
     """
 
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
 
     def attribute(
         self,

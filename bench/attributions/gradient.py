@@ -23,6 +23,7 @@ class Gradient(NodeMethod):
     """
 
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
 
     @property
     def nodes_per_image(self) -> int:

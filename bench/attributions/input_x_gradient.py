@@ -21,6 +21,7 @@ class InputXGradient(NodeMethod):
     """
 
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
 
     @property
     def nodes_per_image(self) -> int:

@@ -28,6 +28,7 @@ class IntegratedGradients(NodeMethod):
     """
 
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
 
     nodes: int = Field(default=50, ge=1)
     rule: Rule = "midpoint"

@@ -28,6 +28,7 @@ class LossIntegratedGradients(NodeMethod):
     """
 
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
 
     nodes: int = Field(default=101, ge=2)
 

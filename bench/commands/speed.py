@@ -44,8 +44,9 @@ def speed(
     """Time attacks and their judging on this machine.
 
     A step is one gradient and one look at the real network. The floor is the time of 6 forward passes per node and
-    step, at the speed of the network's convolutions alone, measured on the spot. Judging is all that follows an attack;
-    map metrics are the part of it that compares heatmaps.
+    step, at the speed of the network's convolutions alone, measured on the spot. Judging is all that follows an attack,
+    the clean images apart, which are judged once for all attacks on a model; map metrics are the part of it that
+    compares heatmaps.
     """
     from bench.core.machine import hardware, pick_device
     from bench.speed import Stopwatch, measure
@@ -77,6 +78,7 @@ def _show(machine: str, found: list[Speed]) -> None:
         "convolutions, GFLOP/s": lambda row: f"{row.convolution_flop_per_second / 1e9:.1f}",
         "step at that floor, ms": lambda row: f"{1000 * row.floor_seconds:.2f}",
         "share of the floor": lambda row: f"{row.floor_share:.0%}",
+        "judging clean images, of the attack": lambda row: f"{row.clean_seconds / row.attack_seconds:.1%}",
         "judging, of the attack": lambda row: f"{row.judge_seconds / row.attack_seconds:.1%}",
         "map metrics, of the attack": lambda row: f"{row.map_metrics_seconds / row.attack_seconds:.2%}",
         "peak memory, MB": lambda row: f"{row.peak_bytes / 1e6:.0f}",

@@ -49,6 +49,8 @@ class AttributionMethod(ABC):
     """Whether it can be linearized; if not, it is attacked by transfer and without gradients only."""
     exact_pullback: ClassVar[bool] = True
     """Whether the pullback is the derivative; False for one that repeats a published mistake on purpose."""
+    random: ClassVar[bool] = True
+    """Whether it draws from its `rng`; clean images are explained once for all attacks by one that does not."""
 
     @property
     def nodes_per_image(self) -> int:
@@ -281,6 +283,11 @@ class Metric(ABC):
     """Whether it needs the pair's probe; then it cannot be what attacks select by."""
     reads_maps: ClassVar[bool] = True
     """Whether it looks at attributions or heatmaps; under a protocol of which no metric does, none are made."""
+
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Whether it does not look at the attack's image, so that one answer holds for every attack."""
+        return False
 
     @abstractmethod
     def __call__(self, pair: Pair) -> Tensor:

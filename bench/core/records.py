@@ -158,6 +158,11 @@ class RunSpec(Strict):
         """Hash of what decides the perturbed images: the spec less the metrics that do not steer, and the count."""
         return self._hash(frozenset({"metrics", "samples"}))
 
+    @property
+    def clean_id(self) -> str:
+        """Hash of what decides what the judge finds of clean images: the spec less the attack."""
+        return self._hash(frozenset({"attack", "threat", "crafted_on", "on_protocol"}))
+
     def _hash(self, without: frozenset[str]) -> str:
         # A field that came later counts only where it is used, so that earlier runs keep their names; the reference set
         # and the track sort, and change no number.

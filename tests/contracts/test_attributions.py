@@ -69,6 +69,13 @@ def test_the_value_is_deterministic_and_no_image_depends_on_its_neighbours(
         assert torch.equal(alone[0], together[i])
 
 
+def test_only_a_method_that_says_so_draws_random_numbers(
+    method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    own, other = (method.attribute(network, images, labels, rng=streams) for streams in (rng, rng.fork("other")))
+    assert torch.equal(own, other) != method.random
+
+
 def test_the_explained_class_matters(
     method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
 ) -> None:

@@ -238,3 +238,13 @@ def test_the_network_is_shown_images_only(name: str, judge: Judge, before: View)
         assert images.dtype == stark.images.dtype
         assert images.ge(0).all()
         assert images.le(1).all()
+
+
+CLEAN = [name for name in NAMES if instance(name).looks_at_clean_alone]
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_what_looks_at_clean_images_alone_is_the_same_under_every_attack(name: str, judge: Judge) -> None:
+    before, after = judge.view("before"), judge.view("after")
+    values = [instance(name)(judge.pair(before, each)).nan_to_num(-7) for each in (before, after)]
+    assert torch.equal(*values)

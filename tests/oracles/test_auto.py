@@ -19,7 +19,8 @@ from bench.core.contracts import Metric, Pair, View
 from bench.core.norms import linf
 from bench.core.protocol import ThreatModel
 from bench.core.rng import Rng, SampleRng
-from bench.evaluate import Bench, attack_shard, measure_shard
+from bench.evaluate import Bench, attack_shard
+from bench.judge import measure_shard
 from bench.samples import Samples
 from bench.verdict import worst
 from bench.victim import Explainer, WhiteBoxVictim

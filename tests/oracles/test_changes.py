@@ -30,7 +30,8 @@ from bench.core.protocol import ThreatModel
 from bench.core.records import ROW_COLUMNS
 from bench.core.rng import Rng, SampleRng
 from bench.data.foolbox_cifar10 import FoolboxCifar10
-from bench.evaluate import Bench, attack_shard, measure_shard
+from bench.evaluate import Bench, attack_shard
+from bench.judge import measure_shard
 from bench.samples import Samples
 from bench.victim import Explainer
 from metrics.accuracy import Accuracy
