@@ -289,7 +289,7 @@ def _standing(found: dict[str, StoredRun], terms: _Terms, read_rows: ReadRows) -
     runs = {attack: run for attack, run in found.items() if terms.shows(run)} or found
     common: dict[str, dict[str, Summary]] = {}
     if terms.reference is not None and terms.reference.complete:
-        common = {attack: common_summaries(run, read_rows(run), terms.reference) for attack, run in runs.items()}
+        common = common_summaries(runs, read_rows, terms.reference)
     primary = terms.spec.primary
     sample_set: SampleSetName = "common" if common else "correct"
     summaries = {attack: summary_of(run, primary.name, sample_set, common) for attack, run in sorted(runs.items())}

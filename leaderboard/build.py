@@ -8,28 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.core.entry import ModelEntry
 from bench.core.errors import UsageError
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import croissant, latex, pages
-from leaderboard.attack import Tally, campaigns, tally
+from leaderboard.attack import campaigns
 from leaderboard.board import Board, boards
 from leaderboard.book import Book
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
-from leaderboard.duel import model_script, samples_script
-from leaderboard.edition import newest_weights
+from leaderboard.duel import samples_script
 from leaderboard.exhibit import find_exhibit, gallery
 from leaderboard.export import board_data, data_package, pairs_table, schema, standings_table
 from leaderboard.feed import feed
+from leaderboard.models import add_models
 from leaderboard.plots import distribution
-from leaderboard.profiles import profile
 from leaderboard.rivalry import rivalry
 from leaderboard.rows import RowReader, read_rows, read_runs, summary_table, to_csv
 from leaderboard.samples import ReadRows
+from leaderboard.shards import processes_for
 from leaderboard.site import Staging, staged
-from leaderboard.strips import draw_sprite, sprite_name, strips
 from leaderboard.track_pages import add_track_pages, ranked, tracks
 
 
@@ -45,7 +43,11 @@ class BuildReport:
 
 
 def build(
-    results: Path, out: Path, home: str | None = None, definitions: Mapping[str, str] | None = None
+    results: Path,
+    out: Path,
+    home: str | None = None,
+    definitions: Mapping[str, str] | None = None,
+    processes: int | None = None,
 ) -> BuildReport:
     """Write the leaderboard of the records in `results` to `out`, as pages, CSV and JSON.
 
@@ -56,6 +58,7 @@ def build(
         out: the folder of pages.
         home: address under which the pages will be published, for the feed's links.
         definitions: what attacks say of themselves, by name, for their pages.
+        processes: how many share the models' pages; by default as many as there are processors, for many pages.
     Raises:
         UsageError: if there is no record, or `out` holds something else than an earlier build.
         IntegrityError: if a record, its rows or its showcase is damaged.
@@ -70,12 +73,7 @@ def build(
     with staged(out) as site:
         for file in sorted((pages.FOLDER / "static").iterdir()):
             site.add(f"static/{file.name}", file.read_bytes())
-        tallies: dict[str, Tally] = {}
-        for name, of_model in sorted(by_model.items()):
-            groups = _views(of_model, made, rows, site, tallies)
-            site.add(
-                f"models/{name}.html", pages.model_page(_newest(of_model), groups, set(by_model), profile(book, name))
-            )
+        tallies = add_models(book, by_model, made, rows, site, processes=processes or processes_for(len(by_model)))
         rivalries = {board.protocol.key: rivalry(board, rows) for board in made}
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(
@@ -156,49 +154,3 @@ def _extra_pages(board: Board, read: ReadRows, site: Staging) -> list[str]:
     if board.compared:
         site.add(f"compare/{key}/samples.js", samples_script(board, read))
     return names
-
-
-def _newest(runs: list[StoredRun]) -> ModelEntry:
-    """Return a model's newest entry."""
-    weights = newest_weights(runs)
-    newest = max(
-        (run for run in runs if run.record.spec.model.weights_sha256 == weights),
-        key=lambda run: (run.record.environment.started, run.record.run_id),
-    )
-    return newest.record.entry
-
-
-def _views(
-    runs: list[StoredRun], made: list[Board], read: RowReader, site: Staging, tallies: dict[str, Tally]
-) -> list[tuple[Board, list[pages.RunView]]]:
-    """Return a model's runs by board, as its page shows them; files go to the site, tallies to `tallies`."""
-    groups = []
-    for board in made:
-        of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
-        views = [_run_view(run, board, read, site, tallies) for run in of_board]
-        views.sort(key=lambda view: (not view.on_board, view.is_floor, view.record.spec.attack.name))
-        if views:
-            groups.append((board, views))
-    return groups
-
-
-def _run_view(run: StoredRun, board: Board, read: RowReader, site: Staging, tallies: dict[str, Tally]) -> pages.RunView:
-    record = run.record
-    standing = board.by_name[record.entry.name]
-    rows = read(run)
-    tallies[record.run_id] = tally(record, rows)
-    site.add(f"data/rows/{record.run_id[:12]}.csv", read.csv(run))
-    drawn = strips(run, rows)
-    if (sprite := draw_sprite(run)) is not None:
-        site.add(f"images/{sprite_name(run)}", sprite)
-    if standing.headline_run == run and not standing.remarks:
-        site.add(f"compare/{board.protocol.key}/{record.entry.name}.js", model_script(board, run, rows, drawn))
-    on_board = board.shows(standing) and standing.runs.get(record.spec.attack.name) == run
-    return pages.RunView(
-        run=run,
-        shortfalls=tuple(board.edition.shortfalls(record)),
-        on_board=on_board,
-        common=standing.common.get(record.spec.attack.name, {}) if on_board else {},
-        floor=standing.runs.get(board.floor) if record.spec.attack.name != board.floor else None,
-        strips=drawn,
-    )

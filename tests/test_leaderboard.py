@@ -97,6 +97,14 @@ def test_same_records_same_bytes(results: Path, site: Path, tmp_path: Path) -> N
     assert (report.protocols, report.models, report.runs, report.files) == (2, 3, 6, len(all_files(site)))
 
 
+@pytest.mark.parametrize("processes", [2, 5])
+def test_any_number_of_processes_writes_the_same_bytes(
+    processes: int, results: Path, site: Path, tmp_path: Path
+) -> None:
+    build(results, tmp_path / "again", processes=processes)
+    assert all_files(tmp_path / "again") == all_files(site)
+
+
 def test_every_reference_leads_to_a_file_of_the_site(site: Path) -> None:
     checked = 0
     for path in site.rglob("*.html"):

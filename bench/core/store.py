@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -120,14 +121,23 @@ class StoredRun(NamedTuple):
 
 def _misfit(table: pa.Table) -> str | None:
     """Say which column was expected to be of which kind, and what came; None where all are of their kinds."""
-    if len(set(table.column_names)) < len(table.column_names):
-        return f"each column once, got {table.column_names}"
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        kinds = ROW_KINDS.get(name, NUMBERS)
+    if (wrong := _misfit_of_schema(table.schema.remove_metadata())) is not None:
+        return wrong
+    for name in NEVER_EMPTY:
+        if name in table.column_names and (count := table[name].null_count):
+            return f"a value in every row of the column {name!r}, got {count} without"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _misfit_of_schema(schema: pa.Schema) -> str | None:
+    """Say the same of the columns' names and types alone, which most runs share."""
+    if len(set(schema.names)) < len(schema.names):
+        return f"each column once, got {schema.names}"
+    for column in schema:
+        kinds = ROW_KINDS.get(column.name, NUMBERS)
         if not any(getattr(pa.types, f"is_{kind}")(column.type) for kind in kinds):
-            return f"{' or '.join(kinds)} in the column {name!r}, got {column.type}"
-        if name in NEVER_EMPTY and column.null_count:
-            return f"a value in every row of the column {name!r}, got {column.null_count} without"
+            return f"{' or '.join(kinds)} in the column {column.name!r}, got {column.type}"
     return None
 
 

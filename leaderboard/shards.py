@@ -1,0 +1,79 @@
+"""Work in as many processes as there are processors: forks, which see everything that was read before they start."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from bench.core.errors import EnvironmentFault
+
+T = TypeVar("T")
+
+WORTH = 20
+"""Pieces of work that are worth a process."""
+
+MOST = 8
+"""Processes at most, as each one copies what it touches."""
+
+
+def processes_for(pieces: int) -> int:
+    """Return how many processes share some pieces of work; one where the system cannot fork safely."""
+    if sys.platform != "linux":
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), pieces // WORTH, MOST))
+
+
+def in_shards(count: int, work: Callable[[int], T]) -> list[T]:
+    """Return `work(0)`, …, `work(count - 1)`, the first made by this process and each other one by a fork of it.
+
+    Args:
+        count: how many shards there are.
+        work: makes one; its result is pickled.
+    Raises:
+        EnvironmentFault: if a process ends before it is done, as when memory runs out.
+        Exception: whatever the work raises; of several, that of the first shard.
+    """
+    context = multiprocessing.get_context("fork") if count > 1 else None
+    children = []
+    for shard in range(1, count):
+        assert context is not None
+        receiver, sender = context.Pipe(duplex=False)
+        child = context.Process(target=_answer, args=(sender, work, shard), daemon=True)
+        with warnings.catch_warnings():
+            # Python 3.12 warns where there are threads; there are only those of BLAS, which sees to forks itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child.start()
+        sender.close()
+        children.append((child, receiver))
+    try:
+        return [work(0), *(_answer_of(receiver) for _, receiver in children)]
+    finally:
+        for child, receiver in children:
+            receiver.close()
+            child.terminate()
+            child.join()
+
+
+def _answer(sender: Connection, work: Callable[[int], T], shard: int) -> None:
+    try:
+        answer: tuple[bool, object] = (True, work(shard))
+    except Exception as error:
+        answer = (False, error)
+    sender.send(answer)
+
+
+def _answer_of(receiver: Connection) -> Any:
+    try:
+        done, answer = receiver.recv()
+    except EOFError:
+        raise EnvironmentFault(
+            "expected a process of the build to end with its pages, got none; free memory, or build fewer records"
+        ) from None
+    if not done:
+        raise answer
+    return answer
