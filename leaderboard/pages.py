@@ -209,7 +209,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _axis_around(rows: list[Interval]) -> Axis:
-    return axis([value for row in rows for value in (row.low, row.high)], 200, 720)
+    return axis([value for row in rows for value in (row.low, row.high)], 170, 468)
 
 
 def _spread(quantiles: Sequence[float]) -> list[str]:

@@ -102,7 +102,7 @@ def test_an_axis_of_one_value_has_a_length() -> None:
 def test_every_plot_says_in_words_what_it_shows(results: Path, tmp_path: Path) -> None:
     build(results, tmp_path / "site")
     page = (tmp_path / "site/plots/cifar10-linf8-v1.html").read_text()
-    plots = re.findall(r'<svg viewBox="0 0 760 \d+" role="img" aria-label="([^"]*)"', page)
+    plots = re.findall(r'<svg (?:class="rows" )?viewBox="0 0 \d+ \d+" role="img" aria-label="([^"]*)"', page)
     assert len(plots) == 4
     assert all("robust" in words and "accurate" in words for words in plots)
 

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from tests.browser.conftest import CHROMIUM
 PROBE = """
 window.addEventListener("load", function () {
   function show(found) {
+    if (window.parent !== window) { window.parent.postMessage(found, "*"); return; }
     var probe = document.createElement("pre");
     probe.id = "probe";
     probe.textContent = JSON.stringify(found);
@@ -26,6 +27,18 @@ window.addEventListener("load", function () {
     function (error) { show({ error: String(error) }); });
 });
 """
+
+NARROWEST = 500
+"""Pixels of the narrowest window that Chromium opens; a narrower page is shown in a frame."""
+
+FRAME = """<!doctype html><iframe style="border: 0; width: %dpx; height: 900px" src="%s"></iframe><script>
+window.addEventListener("message", function (event) {
+  var probe = document.createElement("pre");
+  probe.id = "probe";
+  probe.textContent = JSON.stringify(event.data);
+  document.body.append(probe);
+});
+</script>"""
 
 
 def visit(
@@ -43,15 +56,19 @@ def visit(
     root = "../" * page.count("/")
     probed = site / page.replace(".html", "-probed.html")
     probed.write_text(original.replace("</head>", f'<script src="{root}static/probe.js"></script></head>'), "utf-8")
-    dom, messages = _open(probed, query or {}, [f"--window-size={width},900", *options])
+    address = f"{probed.resolve().as_uri()}?{urlencode(query or {})}"
+    if width < NARROWEST:
+        frame = site / "frame.html"
+        frame.write_text(FRAME % (width, escape(address)), encoding="utf-8")
+        address = frame.resolve().as_uri()
+    dom, messages = _open(address, [f"--window-size={max(width, NARROWEST)},900", *options])
     assert not messages, messages
     found = json.loads(unescape(re.findall(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)[0]))
     assert "error" not in found, found["error"]
     return found.get("value")
 
 
-def _open(page: Path, query: dict[str, str], options: list[str]) -> tuple[str, list[str]]:
-    address = f"{page.resolve().as_uri()}?{urlencode(query)}"
+def _open(address: str, options: list[str]) -> tuple[str, list[str]]:
     quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
         "--disable-quic", "--disable-component-update", "--disable-sync"]  # fmt: skip
     with tempfile.TemporaryDirectory() as profile:

@@ -12,9 +12,11 @@ import pytest
 
 from bench.core.records import Flag
 from leaderboard.build import build
+from leaderboard.tracks import QUESTIONS
 from tests.browser.axe import AXE, SCRIPT
 from tests.browser.chromium import visit
 from tests.factories import model_entry, store_run
+from tests.tracked import store_tracks
 
 BOARD = "cifar10-linf8-v1"
 REFERENCE = ("natural-wrn28", "pgd-wrn28")
@@ -23,6 +25,9 @@ IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uin
 PAGES = [
     "index.html",
     "about.html",
+    "tracks.html",
+    *(f"tracks/{track}.html" for track in QUESTIONS),
+    "reproduction.html",
     "compare.html",
     "models/art-wrn28.html",
     "attacks/auto.html",
@@ -30,6 +35,7 @@ PAGES = [
     f"images/{BOARD}.html",
     f"compare/{BOARD}/art-wrn28--pgd-wrn28.html",
 ]
+PHONE = 390
 DARK = ("--blink-settings=preferredColorScheme=0",)
 
 
@@ -50,13 +56,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     control = model_entry("constant", control=True)
     store_run(root / "results", control, "auto", robustness=0.9, spec_changes=spec)
     store_run(root / "results", model_entry("digits", dataset="mnist"), spec_changes={"protocol": "mnist-smoke"})
+    store_tracks(root / "results")
     build(root / "results", root / "site")
     return root / "site"
 
 
 @pytest.mark.skipif(AXE is None, reason="no axe-core: `npm install axe-core` here, or BENCH_AXE names its folder")
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize(("width", "options"), [(1280, ()), (500, DARK)])
+@pytest.mark.parametrize(("width", "options"), [(1280, ()), (PHONE, DARK)])
 def test_axe_finds_nothing(site: Path, page: str, width: int, options: tuple[str, ...]) -> None:
     assert AXE is not None
     script = AXE.read_text(encoding="utf-8") + SCRIPT
@@ -75,7 +82,7 @@ def test_axe_would_find_something_and_dark_is_dark(site: Path) -> None:
 def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Path, page: str) -> None:
     script = """return [document.documentElement.scrollWidth <= window.innerWidth,
       performance.getEntriesByType("resource").every(function (entry) { return entry.name.startsWith("file:"); })];"""
-    assert visit(site, script, page=page, width=500) == [True, True]
+    assert visit(site, script, page=page, width=PHONE) == [True, True]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -164,7 +171,7 @@ def test_hostile_fields_run_nothing_and_break_no_layout(tmp_path: Path) -> None:
     script = """return [document.title.indexOf("owned"), document.querySelectorAll("main script, main img").length,
       document.documentElement.scrollWidth <= window.innerWidth];"""
     for page in ("index.html", "models/bad.html", "compare.html", f"compare/{BOARD}/bad--other.html"):
-        for width in (500, 1280):
+        for width in (PHONE, 1280):
             assert visit(tmp_path / "site", script, page=page, width=width) == [-1, 0, True], page
 
 
