@@ -71,8 +71,10 @@ def test_bytes_reach_the_disk_before_their_name_does_and_the_name_before_the_ans
 
     recorded("fsync", os.fsync, lambda fd: Path(os.readlink(f"/proc/self/fd/{fd}")).suffix or "folder")
     recorded("replace", os.replace, lambda path: Path(path).suffix)
-    write_atomic(tmp_path / "a.json", b"content")
-    assert calls == ["fsync .tmp", "replace .tmp", "fsync folder"]
+    recorded("mkdir", os.mkdir, lambda path: Path(path).name)
+    write_atomic(tmp_path / "new" / "newer" / "a.json", b"content")
+    made = ["mkdir new", "fsync folder", "mkdir newer", "fsync folder"]
+    assert calls == [*made, "fsync .tmp", "replace .tmp", "fsync folder"]
 
 
 def test_a_record_is_filed_after_all_that_it_names(

@@ -15,14 +15,14 @@ _SUFFIX = ".tmp"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path`: temporary file, fsync, rename, fsync of the folder.
+    """Write `content` to `path`: temporary file, fsync, rename, fsync of the folder and of those above that are new.
 
     Raises:
         EnvironmentFault: if the folder cannot be written or the disk is full.
     """
     temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=_SUFFIX)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -47,6 +47,13 @@ def remove_leftovers(path: Path) -> None:
 
 def _prefix(path: Path) -> str:
     return f".{path.name}."
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
