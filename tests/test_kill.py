@@ -109,10 +109,10 @@ def made(what: str, out: Path) -> Any:
     return [content(run) for run in Store(out / "results").runs()]
 
 
-def units_of(out: Path) -> dict[str, str]:
-    """What is finished for good: shards under attack and records, with their bytes."""
+def units_of(out: Path) -> dict[str, tuple[str, int]]:
+    """What is finished for good: shards under attack and records, with their bytes and when they were written."""
     finished = [*out.glob("cache/work/attacks/*/*.safetensors"), *out.glob("results/*/*/*/*.json")]
-    return {str(path): sha256_of_file(path) for path in finished}
+    return {str(path): (sha256_of_file(path), path.stat().st_mtime_ns) for path in finished}
 
 
 def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[..., int]) -> int:
@@ -124,12 +124,12 @@ def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[...
     words, cache = words_of(what, folder, out / "killed"), out / "killed" / "cache"
     moments = took * torch.rand(kills, generator=Rng(0).fork("kill", what).generator())
     moments[0] /= 4  # so that one meets it alive for sure
-    before: dict[str, str] = {}
+    before: dict[str, tuple[str, int]] = {}
     for moment in moments.tolist():
         code = run(words, cache, moment)
         met += code == -signal.SIGKILL
         now = units_of(out / "killed")
-        assert before.items() <= now.items(), "a finished unit was lost"
+        assert before.items() <= now.items(), "a finished unit was lost, or done again"
         before = now
     assert run(words, cache) == 0
     assert made(what, out / "killed") == made(what, out / "whole")
