@@ -49,6 +49,7 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
         (["verify", "hub:natural-linear", "--device", "tpu"], 2, "expected auto, cpu, cuda or cuda:N"),
         (["verify", "hub:natural-linear", "--device", "cuda:99"], 5, "expected the GPU cuda:99"),
         (["show", "ifia-topq"], 2, "ifia-topk"),
+        (["sweep", "--models", "hub:natural-linear", "--executor", "8/255"], 2, "expected the name of one of the exec"),
         (["train", "nothing"], 2, "expected the name of one of the recipes"),
         (["leaderboard", "build", "nowhere", "site"], 2, "nowhere"),
         (["leaderboard", "build", "x" * 300, "site"], 5, "File name too long"),

@@ -91,6 +91,7 @@ def sweep(
     named = _words(attacks) or [component.name for component in rules.attacks]
     own = {"workers": workers, "timeout": timeout, "device": device} | read_parameters(params)
     given = {key: value for key, value in own.items() if value is not None}
+    registry.load("executors", executor)  # what is no name at all is an unknown one, too
     who = registry.instantiate("executors", Component(name=executor, params=given))
     runs, failures = choose(Wanted(_models(models, rules), named, protocol, rules.floor, limit))
     each = share(memory, workers or 1, pick_device(device))
