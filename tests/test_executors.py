@@ -91,10 +91,10 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_preempted_job_continues_and_a_dead_one_loses_what_it_did_not_answer(shared: Path) -> None:
+def test_a_preempted_job_continues_and_a_dead_one_loses_the_unit_in_hand_alone(shared: Path) -> None:
     units = todo(shared, "good", "preempted once", "fail", "die", "good")
     found = last(Slurm(cluster="local").run(units, Odd))
-    assert [found[place].kind for place in range(5)] == ["done", "done", "failed", "lost", "lost"]
+    assert [found[place].kind for place in range(5)] == ["done", "done", "failed", "lost", "busy"]
     assert (shared / "mark").exists()
     assert found[0].text != found[1].text, "the job came up again as another process, and kept the first answer"
 

@@ -31,7 +31,7 @@ class Unit(Strict):
 
 Kind = Literal["alive", "note", "done", "failed", "busy", "lost"]
 FINAL: frozenset[Kind] = frozenset({"done", "failed", "busy", "lost"})
-"""Kinds of the last report on a unit: done; it cannot be done; another process is at it; its worker disappeared."""
+"""Kinds of the last report on a unit: done; it cannot be done; nobody here has begun it; its worker disappeared."""
 
 
 class Report(NamedTuple):

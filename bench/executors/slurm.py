@@ -19,13 +19,16 @@ from bench.core.units import FINAL, Report, Unit
 TICK = 1.0
 """Seconds between two looks at the folder of answers."""
 
+BEGUN = "begun"
+"""What stands in place of an answer while a job is at the unit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slurm(Executor):
     """Jobs that each do a share of the units, one after the other.
 
     The nodes must share the folder of unfinished work (BENCH_CACHE). Slurm itself ends a job that hangs, at its time
-    limit; units without an answer count as lost.
+    limit; the unit that it was at counts as lost.
     """
 
     version: ClassVar[int] = 1
@@ -85,7 +88,8 @@ class Share:
         """Do the units; in the job."""
         worker = self._hire(self._device)
         for unit in self.left.values():
-            if not self._path(unit).exists():
+            if self._answer(unit)[0] in {"", BEGUN}:
+                write_atomic(self._path(unit), BEGUN.encode())
                 report = worker.do(unit, lambda _: None)
                 write_atomic(self._path(unit), f"{report.kind}\n{report.text}".encode())
 
@@ -96,21 +100,33 @@ class Share:
     def answers(self) -> Iterator[Report]:
         """Yield the answers that came since; in the process that submitted the job."""
         for unit in list(self.left.values()):
-            if self._path(unit).exists():
-                word, _, text = self._path(unit).read_text().partition("\n")
+            word, text = self._answer(unit)
+            for kind in FINAL & {word}:
                 del self.left[unit.id]
-                yield Report(unit, next(kind for kind in FINAL if kind == word), text=text)
+                yield Report(unit, kind, text=text)
 
     def lost(self) -> Iterator[Report]:
-        """Yield that the units without an answer are lost."""
+        """Yield that the unit which the job was at is lost; those behind it were not begun, and only wait again."""
+        begun = {unit.id for unit in self.left.values() if self._answer(unit)[0] == BEGUN}
         for unit in list(self.left.values()):
             del self.left[unit.id]
-            yield Report(unit, "lost", text=f"its job ended without an answer; its log is in {self._folder.parent}")
+            if unit.id in begun or not begun:
+                yield Report(unit, "lost", text=f"its job ended without an answer; its log is in {self._folder.parent}")
+            else:
+                yield Report(unit, "busy", text="its job ended before it was begun")
 
     def forget(self) -> None:
         """Remove answers of an earlier round."""
         for unit in self.left.values():
             self._path(unit).unlink(missing_ok=True)
+
+    def _answer(self, unit: Unit) -> tuple[str, str]:
+        """Return the word and the text of a unit's answer, both empty where there is none."""
+        try:
+            word, _, text = self._path(unit).read_text().partition("\n")
+        except FileNotFoundError:
+            return "", ""
+        return word, text
 
     def _path(self, unit: Unit) -> Path:
         return self._folder / unit.id
