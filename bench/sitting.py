@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
+from bench.core.chunks import CPU_NODES_IN_FLIGHT
 from bench.core.contracts import Dataset
 from bench.core.machine import hardware, pick_device
 from bench.core.protocol import Component, HeatmapRule
@@ -39,7 +40,7 @@ class Execution:
     """Folder of unfinished work: finished shards wait there until their run is complete."""
     device: str = "auto"
     batch_size: int | None = None
-    """Images that an attack sees at once; by default 16 on a CPU, 64 on a GPU."""
+    """Images that an attack sees at once; by default 40 on a CPU, 64 on a GPU."""
     showcase: bool = True
     """Whether images are kept for the pages."""
     memory: int | None = None
@@ -127,7 +128,7 @@ class Sitting:
         self.parts = samples.split(plan.protocol.shard_size)
         self.shards = Shards(plan.spec, execution.work)
         self._plan, self._workbench, self._observer = plan, workbench, observer
-        self._batch_size = execution.batch_size or (16 if self.bench.device.type == "cpu" else 64)
+        self._batch_size = execution.batch_size or (CPU_NODES_IN_FLIGHT if self.bench.device.type == "cpu" else 64)
         self._showcase = _showcase(plan) if execution.showcase else frozenset()
         self._found = {index for index in range(len(self.parts)) if self.shards.is_attacked(index)}
 
