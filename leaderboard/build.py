@@ -13,7 +13,7 @@ from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import croissant, latex, pages
 from leaderboard.attack import campaigns
-from leaderboard.board import Board, boards
+from leaderboard.board import Board
 from leaderboard.book import Book
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons, page_name
@@ -28,6 +28,7 @@ from leaderboard.rows import RowReader, read_rows, read_runs, summary_table, to_
 from leaderboard.samples import ReadRows
 from leaderboard.shards import processes_for
 from leaderboard.site import Staging, staged
+from leaderboard.standings import boards
 from leaderboard.track_pages import add_track_pages, ranked, tracks
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from bench.core.entry import MeasuredAccuracy
 from bench.core.errors import UsageError
 from bench.core.records import Summary
-from leaderboard.board import Board, Standing, boards
+from leaderboard.board import Board, Standing
 from leaderboard.contest import Round, Variant
 from leaderboard.rows import read_runs
+from leaderboard.standings import boards
 
 
 def tables(

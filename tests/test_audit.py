@@ -19,9 +19,9 @@ from bench.plan import Request, plan
 from bench.samples import checksum
 from bench.sitting import Execution
 from bench.victim import predict
-from leaderboard.board import boards
 from leaderboard.build import build
 from leaderboard.pages import command
+from leaderboard.standings import boards
 from leaderboard.sweeps import Knob, curves
 from model_zoo.build import classifier
 from tests.factories import model_entry, store_run

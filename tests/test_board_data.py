@@ -14,10 +14,10 @@ from bench.cli import bench
 from bench.core.files import sha256_of
 from bench.core.records import Confirmation
 from bench.core.store import Store
-from leaderboard.board import boards
 from leaderboard.build import build, exported
 from leaderboard.croissant import FIELDS
 from leaderboard.export import SCHEMA, STANDING_COLUMNS, LeaderboardData
+from leaderboard.standings import boards
 from tests.factories import model_entry, store_run
 
 KEY = "cifar10-linf8-v1"

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 from bench.core.store import Store
-from leaderboard.board import Board, boards
+from leaderboard.board import Board
 from leaderboard.build import build
 from leaderboard.certainty import with_certainty
 from leaderboard.comparison import comparisons
 from leaderboard.pages import DASH
 from leaderboard.rows import read_rows
+from leaderboard.standings import boards
 from tests.factories import model_entry, store_run
 
 ROBUSTNESS = {"far": 0.8, "near": 0.5, "nearer": 0.49, "last": 0.1}

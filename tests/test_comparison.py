@@ -11,10 +11,11 @@ from scipy import stats
 
 from bench.core.store import Store
 from leaderboard import latex
-from leaderboard.board import Board, boards
+from leaderboard.board import Board
 from leaderboard.build import build
 from leaderboard.comparison import MODELS, comparisons
 from leaderboard.rows import read_rows
+from leaderboard.standings import boards
 from tests.factories import model_entry, store_run
 
 IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in range(4)]

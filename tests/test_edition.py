@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from bench.core.store import Store
-from leaderboard.board import Board, boards
+from leaderboard.board import Board
 from leaderboard.build import build
+from leaderboard.standings import boards
 from tests.factories import model_entry, store_run
 
 PARTIAL = {"samples": {"sha256": "0" * 64, "count": 30, "of": 40}}

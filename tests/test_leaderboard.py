@@ -21,11 +21,11 @@ from bench.core.flags import MEANINGS
 from bench.core.records import TOP_K_CODES, Flag
 from bench.core.store import Store, StoredRun
 from leaderboard import pages, tiles
-from leaderboard.board import boards
 from leaderboard.build import build
 from leaderboard.colormap import INFERNO
 from leaderboard.exhibit import MODELS, find_exhibit, gallery
 from leaderboard.rows import RUN_COLUMNS, SAMPLE_COLUMNS, read_rows
+from leaderboard.standings import boards
 from leaderboard.strips import strips
 from tests.factories import K, model_entry, run_spec, store_run
 

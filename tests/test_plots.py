@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.store import Store
-from leaderboard.board import Board, boards
+from leaderboard.board import Board
 from leaderboard.build import build
 from leaderboard.certainty import with_certainty
 from leaderboard.plots import LINES, Axis, axis, distribution, heat, ranks, scatter, scores
 from leaderboard.rows import read_rows
+from leaderboard.standings import boards
 from tests.factories import model_entry, store_run
 
 MODELS = {"both": (0.9, 0.7), "beaten": (0.8, 0.6), "robust": (0.7, 0.9), "accurate": (0.95, 0.2), "worst": (0.6, 0.1)}

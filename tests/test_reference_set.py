@@ -14,10 +14,11 @@ from scipy import stats
 from bench import registry
 from bench.core.protocol import Protocol
 from bench.core.store import Store
-from leaderboard.board import Board, boards
+from leaderboard.board import Board
 from leaderboard.build import build
 from leaderboard.certainty import with_certainty
 from leaderboard.rows import read_rows
+from leaderboard.standings import boards
 from leaderboard.statistics import bootstrap_intervals
 from tests.factories import model_entry, run_spec, store_run
 

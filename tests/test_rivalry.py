@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bench.core.store import Store
-from leaderboard.board import boards
 from leaderboard.build import build
 from leaderboard.rivalry import rivalry
 from leaderboard.rows import read_rows
+from leaderboard.standings import boards
 from tests.factories import model_entry, store_run
 
 STRONG = {"kendall": np.repeat([0.1, 0.5], 20), "mass-center-shift": np.full(40, 3.0)}

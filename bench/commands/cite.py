@@ -13,9 +13,9 @@ import click
 def cite(models: tuple[str, ...], results: Path) -> None:
     """Print the BibTeX of registered models, or of every model with records in RESULTS if none is named."""
     from bench import registry
-    from leaderboard.board import boards
     from leaderboard.latex import bibliography, citations
     from leaderboard.rows import read_runs
+    from leaderboard.standings import boards
 
     if models:
         entries = [registry.load("models", name.removeprefix("hub:")) for name in models]

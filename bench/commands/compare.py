@@ -27,10 +27,10 @@ def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_jso
     The lead is the mean of the paired differences in robustness, with its 95 % interval (paired bootstrap).
     """
     from bench.core.errors import UsageError
-    from leaderboard.board import boards
     from leaderboard.comparison import compare as of_pair
     from leaderboard.comparison import find_board
     from leaderboard.rows import read_rows, read_runs
+    from leaderboard.standings import boards
 
     names = [name.removeprefix("hub:") for name in dict.fromkeys(models)]
     if not 2 <= len(names) <= 4:
