@@ -37,7 +37,6 @@ class PgdLengths(Attack):
     source: ClassVar[str] = "Madry et al. 2018"
     aim: ClassVar[Aim] = "prediction"
     series: ClassVar[bool] = True
-    one_by_one: ClassVar[bool] = True
 
     lengths: tuple[Length, ...] = Field(default=(40, 100, 500), min_length=1, description="steps, in rising order")
     step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
@@ -48,17 +47,21 @@ class PgdLengths(Attack):
         return tuple(str(length) for length in self.lengths)
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(M, N, C, H, W): the best iterate after each length; N is 1."""
+        """(M, N, C, H, W): the best iterate after each length."""
         best, found = BestIterate(images), {}
         current = uniform_start(images, threat, rng.fork("start"))
         for step in range(1, max(self.lengths) + 1):
-            done = best.similarity < 0
-            if not done.all():
-                gradient = victim.prediction_gradient(current, cross_entropy, labels)
-                current = project(images, current + float(self.step_size) * steepest(gradient, threat), threat)
-                margins = margin(victim.logits(current), labels).double()
-                best.update(current, margins.masked_fill(done, torch.inf))
-            found[step] = best.images
+            left = (best.similarity >= 0).nonzero().squeeze(1)
+            if len(left):
+                some = victim.only(left)
+                gradient = some.prediction_gradient(current[left], cross_entropy, labels[left])
+                moved = current[left] + float(self.step_size) * steepest(gradient, threat)
+                current[left] = project(images[left], moved, threat)
+                margins = torch.full_like(best.similarity, torch.inf)
+                margins[left] = margin(some.logits(current[left]), labels[left]).double()
+                best.update(current, margins)
+            if step in self.lengths:
+                found[step] = best.images
         return torch.stack([found[length] for length in self.lengths])
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:

@@ -138,14 +138,14 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
             "mend the attack"
         )
     judged = [_allow(bench, images, clean, proposal.to(images.dtype)) for proposal in proposals]
-    count = torch.full((len(images),), 1)
+    spent = victim.spent
     return Attacked(
         images=torch.stack([images for images, _, _ in judged], 1).cpu(),
         feasible=torch.stack([feasible for _, feasible, _ in judged], 1).cpu(),
-        forward=count * victim.cost.forward,
-        gradient=count * victim.cost.gradient,
+        forward=spent.forward,
+        gradient=spent.gradient,
         projected=torch.stack([projected for _, _, projected in judged], 1).any(1).cpu(),
-        vanished=victim.vanished,
+        vanished=spent.vanished / spent.asked,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,25 @@ class StandIn:
     attack: Attack
 
 
+class Ledger(NamedTuple):
+    """What was spent on each of N images so far."""
+
+    forward: Tensor
+    """(N,) int64 forward passes."""
+    gradient: Tensor
+    """(N,) int64 gradient evaluations."""
+    asked: Tensor
+    """(N,) int64: how often a search asked where to go."""
+    vanished: Tensor
+    """(N,) float32: how often the answer could not guide it."""
+
+    @classmethod
+    def of(cls, count: int) -> Self:
+        """Return an empty one."""
+        forward, gradient, asked = torch.zeros((3, count), dtype=torch.int64)
+        return cls(forward, gradient, asked, torch.zeros(count))
+
+
 @dataclass
 class WhiteBoxVictim(Victim):
     """A network, its smooth copy for gradients, and the rule by which iterates compare; bound to a batch by `rng`.
@@ -127,10 +147,10 @@ class WhiteBoxVictim(Victim):
     library: Tensor | None = None
     """(M, C, H, W) clean images that donors are taken from."""
     other: StandIn | None = None
-    _forward: int = field(default=0, init=False)
-    _gradient: int = field(default=0, init=False)
-    _asked: int = field(default=0, init=False)
-    _vanished: Tensor | int = field(default=0, init=False)
+    ledger: Ledger | None = None
+    """Of a larger batch, if these are some of its samples."""
+    rows: Tensor | None = None
+    """(N,) int64: where they stand in it."""
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) logits of the real network."""
@@ -159,7 +179,7 @@ class WhiteBoxVictim(Victim):
                 value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
                 parts.append(linear.pullback(cotangent))
                 vanished.append(_has_vanished(parts[-1], value))
-        self._asked, self._vanished = self._asked + 1, self._vanished + torch.cat(vanished).float()
+        self._note(torch.cat(vanished))
         return torch.cat(parts)
 
     def attribution_gradient(
@@ -224,17 +244,23 @@ class WhiteBoxVictim(Victim):
             void = void | (after.logits.argmax(1) != labels)
         return torch.where(void, torch.inf, value)
 
-    @property
-    def cost(self) -> Cost:
-        """What was spent on each image so far."""
-        return Cost(self._forward, self._gradient)
+    def only(self, samples: Tensor) -> Victim:
+        """Return the victim of some samples of the batch, (n,) int64: what is spent there counts for them alone."""
+        ledger, rows = self._book()
+        chosen = samples.cpu()
+        return replace(self, rng=self.rng.select(chosen.tolist()), ledger=ledger, rows=rows[chosen])
 
     @property
-    def vanished(self) -> Tensor:
-        """(N,) float32: the share of each image's gradients that could not guide a search; NaN where none was asked."""
-        if not self._asked:
-            return torch.full((len(self.rng.sample_ids),), torch.nan)
-        return torch.as_tensor(self._vanished).cpu() / self._asked
+    def cost(self) -> Cost:
+        """What was spent so far on the image that cost most."""
+        ledger, rows = self._book()
+        return Cost(int(ledger.forward[rows].max()), int(ledger.gradient[rows].max()))
+
+    @property
+    def spent(self) -> Ledger:
+        """What was spent on each of the N images."""
+        ledger, rows = self._book()
+        return Ledger(*(column[rows] for column in ledger))
 
     def _need_white_box(self) -> None:
         if self.knowledge != "white-box":
@@ -255,12 +281,25 @@ class WhiteBoxVictim(Victim):
         (cotangent,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), cotangent
 
+    def _book(self) -> tuple[Ledger, Tensor]:
+        """Return the ledger, and the rows of these samples in it."""
+        if self.ledger is None or self.rows is None:
+            count = len(self.rng.sample_ids)
+            self.ledger, self.rows = Ledger.of(count), torch.arange(count)
+        return self.ledger, self.rows
+
     def _count(self, *, forward: int = 0, gradient: int = 0) -> None:
-        self._forward += forward
-        self._gradient += gradient
-        allowed, spent = self.threat.max_queries, self._forward + self._gradient
+        ledger, rows = self._book()
+        ledger.forward[rows] += forward
+        ledger.gradient[rows] += gradient
+        allowed, spent = self.threat.max_queries, sum(self.cost)
         if allowed is not None and spent > allowed:
             raise BenchError(f"expected at most {allowed} queries per image, got {spent}; give the attack fewer steps")
+
+    def _note(self, vanished: Tensor) -> None:
+        ledger, rows = self._book()
+        ledger.asked[rows] += 1
+        ledger.vanished[rows] += vanished.cpu().float()
 
 
 def _has_vanished(gradient: Tensor, loss: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ class Pair:
 
 
 class Cost(NamedTuple):
-    """What an attack spent on each image of its batch."""
+    """What an attack spent on an image."""
 
     forward: int
     """Forward passes."""
@@ -216,10 +216,14 @@ class Victim(ABC):
         +inf where the prediction had to be kept and was not, or where the metric is undefined.
         """
 
+    @abstractmethod
+    def only(self, samples: Tensor) -> Victim:
+        """Return the victim of some samples of the batch, (n,) int64: what is spent there counts for them alone."""
+
     @property
     @abstractmethod
     def cost(self) -> Cost:
-        """What was spent on each image so far."""
+        """What was spent so far on the image that cost most."""
 
 
 class CraftedOn(NamedTuple):

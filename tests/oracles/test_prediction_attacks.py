@@ -190,6 +190,22 @@ def test_pgd_lengths_stops_once_the_class_is_another_one(linear: nn.Module, imag
     assert victim.cost.gradient < 20
 
 
+def test_pgd_lengths_leave_finished_images_alone_and_are_those_of_each_image_alone(
+    model: nn.Module, images: Tensor
+) -> None:
+    labels, attack = model(images).argmax(1), PgdLengths(lengths=(1, 40), step_size="1/500")
+    victim = victim_of(model, threat=LARGE)
+    together = attack.propose(victim, images, labels, threat=LARGE, rng=RNG)
+    for i in range(len(images)):
+        alone = victim_of(model, threat=LARGE)
+        alone.rng = alone.rng.select([i])
+        one = slice(i, i + 1)
+        found = attack.propose(alone, images[one], labels[one], threat=LARGE, rng=RNG.select([i]))
+        assert torch.equal(together[:, one], found)
+        assert alone.cost == (victim.spent.forward[i], victim.spent.gradient[i])
+    assert len(set(victim.spent.gradient.tolist())) > 1, "expected images that end after different numbers of steps"
+
+
 def test_generate_climbs_the_logit_of_the_class_within_its_radius(model: nn.Module, images: Tensor) -> None:
     labels = torch.tensor([3, 7])
     logits = []
