@@ -2,7 +2,7 @@
 (function () {
   "use strict";
 
-  var MOST = 60; // rows that are shown before somebody asks for all: a browser lays out more too slowly to sort
+  var MOST = 40; // rows that are shown before somebody asks for all: a browser lays out more too slowly to sort
 
   function list(nodes) { return Array.prototype.slice.call(nodes); }
 
@@ -32,8 +32,9 @@
 
   function sort(board, header, direction) {
     var sign = direction === "ascending" ? 1 : -1;
+    header.keys = header.keys || board.rows.map(function (row, index) { return sortKey(row, index, header); });
     var sorted = board.rows
-      .map(function (row, index) { return { row: row, index: index, key: sortKey(row, index, header) }; })
+      .map(function (row, index) { return { row: row, index: index, key: header.keys[index] }; })
       .sort(function (a, b) {
         if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.index - b.index;
         return sign * ((a.key > b.key) - (a.key < b.key)) || a.index - b.index;
