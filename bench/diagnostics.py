@@ -31,7 +31,7 @@ def contrast(heatmap: Tensor) -> Tensor:
 
 
 def same_maps(first: Tensor, second: Tensor) -> Tensor:
-    """(N,) bool: whether two (N, H, W) maps agree up to the order of additions."""
+    """(N,) bool: whether two (N, H, W) maps, or logits shaped as such, agree up to the order of additions."""
     return (first - second).abs().amax((1, 2)) <= REPEATED * first.abs().amax((1, 2))
 
 

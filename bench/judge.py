@@ -43,12 +43,14 @@ def look(bench: Bench, samples: Samples) -> Clean:
 
 def _look(bench: Bench, samples: Samples) -> Clean:
     images, labels = samples.images.to(bench.device), samples.labels.to(bench.device)
-    explained = bench.explained(predict(bench.model, images), samples.labels)
-    rng = bench.attribution_rng(samples.ids)
+    logits = predict(bench.model, images)
+    explained, rng = bench.explained(logits, samples.labels), bench.attribution_rng(samples.ids)
     view = _view(bench, images, explained, rng)
+    repeated = same_maps(logits.unsqueeze(1), view.logits.unsqueeze(1))
     alone = Pair(view, view, labels, None, _probe(bench, samples, explained))
     values = {name: metric(alone) for name, metric in bench.metrics.items() if metric.looks_at_clean_alone}
-    return Clean(explained, view, _gap(bench, view, explained), _diagnostics(bench, view, explained, rng), values)
+    diagnostics = _diagnostics(bench, view, explained, repeated, rng)
+    return Clean(explained, view, _gap(bench, view, explained), diagnostics, values)
 
 
 def measure_shard(
@@ -136,21 +138,23 @@ def _probe(bench: Bench, samples: Samples, explained: Tensor) -> JudgeProbe:
     return JudgeProbe(bench.model, bench.judge.method, explained, bench.attribution_rng(samples.ids), metric_rng)
 
 
-def _diagnostics(bench: Bench, view: View, explained: Tensor, rng: SampleRng) -> dict[str, np.ndarray]:
+def _diagnostics(
+    bench: Bench, view: View, explained: Tensor, repeated: Tensor, rng: SampleRng
+) -> dict[str, np.ndarray]:
     """Measure on the clean images what the soundness checks need; what nobody reads raises no flag."""
     fine, unknown = torch.ones(len(explained), dtype=torch.bool), torch.full((len(explained),), torch.nan)
     found = {
         "surrogate_agrees": fine,
         "surrogate_correlation": unknown,
         "map_contrast": unknown,
-        "map_repeatable": fine,
+        "map_repeatable": repeated,
         "probabilities": are_probabilities(view.logits),
     }
     if bench.reads_maps:
         again = bench.judge.view(bench.model, view.images, explained, rng)
         found["surrogate_agrees"] = predict(bench.smooth, view.images).argmax(1) == view.logits.argmax(1)
         found["map_contrast"] = contrast(view.heatmap)
-        found["map_repeatable"] = same_maps(view.heatmap, again.heatmap)
+        found["map_repeatable"] = repeated & same_maps(view.heatmap, again.heatmap)
     if bench.reads_maps and bench.search.method.differentiable:
         real, smooth = (bench.search.view(net, view.images, explained, rng) for net in (bench.model, bench.smooth))
         found["surrogate_correlation"] = correlation(real.heatmap, smooth.heatmap)

@@ -64,7 +64,7 @@ SAMPLE_COLUMNS = {
     "surrogate_agrees": "whether the smooth surrogate predicts the clean image's class as the network does",
     "surrogate_correlation": "Pearson correlation of the surrogate's and the network's heatmaps of the clean image",
     "map_contrast": "standard deviation of the clean image's heatmap over its mean absolute value",
-    "map_repeatable": "whether explaining the clean image twice gives the same heatmap",
+    "map_repeatable": "whether asking about the clean image twice gives the same answer and heatmap",
     "probabilities": "whether the model's answer is a distribution over the classes rather than logits",
 }
 """Columns of data/rows/*.csv, and what they mean; one column per metric, by the metric's name, follows."""

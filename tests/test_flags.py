@@ -27,11 +27,12 @@ from bench.core.rng import Rng
 from bench.core.store import StoredRun
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
 from bench.evaluate import Bench, attack_shard
-from bench.judge import measure_shard
+from bench.judge import look, measure_shard
 from bench.plan import _plugin_spec
 from bench.samples import Samples
 from bench.victim import Explainer
 from leaderboard.sweeps import CURVE_CHECKS, curves, findings
+from metrics.accuracy import Accuracy
 from metrics.kendall import Kendall
 from model_zoo.surrogate import smooth_copy
 from tests import broken
@@ -71,10 +72,10 @@ class Trial:
             on_protocol=self.on_protocol,
         )
 
-    def rows(self) -> pd.DataFrame:
-        """Attack and judge, as a run does."""
+    @property
+    def bench(self) -> Bench:
         spec, explainer = self.spec, Explainer(self.method, "sum-of-abs")
-        bench = Bench(
+        return Bench(
             model=self.network,
             smooth=self.smooth or smooth_copy(self.network, self.beta),
             attack=self.attack,
@@ -88,7 +89,10 @@ class Trial:
             device=torch.device("cpu"),
             top_k=20,
         )
-        samples = images_of(self.network)
+
+    def rows(self) -> pd.DataFrame:
+        """Attack and judge, as a run does."""
+        bench, samples = self.bench, images_of(self.network)
         return measure_shard(bench, samples, attack_shard(bench, samples, COUNT, lambda _: None), frozenset())
 
     def flags(self) -> set[str]:
@@ -137,6 +141,12 @@ def test_a_broken_run_raises_its_flag(flag: str) -> None:
 def test_a_sound_run_raises_none() -> None:
     assert SOUND.flags() == set()
     assert replace(SOUND, attack=NOISE).flags() == set(), "an attack without gradients never met the surrogate"
+
+
+@pytest.mark.parametrize(("network", "repeatable"), [(broken.sound(), True), (broken.Dropping(), False)])
+def test_answers_at_random_are_found_where_no_map_is_read(network: nn.Module, repeatable: bool) -> None:
+    bench = replace(Trial(network).bench, metrics={"accuracy": Accuracy()}, primary="accuracy")
+    assert look(bench, images_of(network)).diagnostics["map_repeatable"].all() == repeatable
 
 
 def test_every_flag_has_a_meaning_and_every_meaning_a_check() -> None:

@@ -70,7 +70,7 @@ MEANINGS: dict[str, Meaning] = {
         "look at the model's heatmaps, and read accuracy and faithfulness beside the score",
     ),
     "not-repeatable": Meaning(
-        "explaining the same clean image twice gave two heatmaps",
+        "asking about the same clean image twice gave two answers or two heatmaps",
         "the model draws random numbers or keeps a state, so that noise and attack cannot be told apart",
         "put dropout and sampling out of the evaluated model",
     ),
