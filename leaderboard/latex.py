@@ -22,8 +22,11 @@ def table(board: Board) -> str:
     heads = ["rank", "model", "training", "clean", "worst case", *attacks]
     lines = [" & ".join(map(escaped, heads)) + r" \\", r"\midrule"]
     lines += [" & ".join(_cells(board, standing)) + r" \\" for standing in board.standings]
+    whose = "each model"
+    if board.sample_set == "common" and board.reference is not None:
+        whose = f"the reference set ({', '.join(board.reference.models)})"
     note = (
-        f"% {board.protocol.key}: mean {board.spec.primary_metric} over the images that each model classifies "
+        f"% {board.protocol.key}: mean {board.spec.primary_metric} over the images that {whose} classifies "
         "correctly, with 95 % bootstrap intervals\n"
     )
     columns = "rll" + "r" * (2 + len(attacks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.core.store import Store
 from leaderboard.board import Board
 from leaderboard.build import build
 from leaderboard.certainty import with_certainty
+from leaderboard.latex import table
 from leaderboard.rows import read_rows
 from leaderboard.standings import boards
 from leaderboard.statistics import bootstrap_intervals
@@ -165,3 +167,10 @@ def test_the_tables_name_the_sample_set(results: Path, tmp_path: Path) -> None:
         standing = board.by_name[line.model]
         assert standing.score is not None
         assert (line.mean, line.low, line.high) == (standing.score.mean, standing.score.low, standing.score.high)
+
+
+def test_the_table_for_papers_names_the_images_that_its_means_are_over(board: Board) -> None:
+    first = table(board).partition("\n")[0]
+    assert f"the reference set ({', '.join(REFERENCE)}) classifies correctly" in first
+    alone = replace(board, reference=None)
+    assert "each model classifies correctly" in table(alone).partition("\n")[0]
