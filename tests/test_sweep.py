@@ -309,7 +309,10 @@ def test_a_dry_run_does_nothing_and_estimates_by_queries_and_speed(
     took = sum(each.record.environment.seconds for each in singly)
     assert answer["seconds"] == pytest.approx(took, rel=1), "the same attacks on the same architecture"
     assert not (tmp_path / "work").exists()
-    assert f"{2 * COUNT // SHARD} units" in CliRunner().invoke(command, words).output
+    assert f"{2 * COUNT // SHARD} units, 0:00:" in CliRunner().invoke(command, words).output
+    nothing = [str(tmp_path / "nothing") if word == str(store.root) else word for word in words]
+    said = CliRunner().invoke(command, nothing).output
+    assert f"{2 * COUNT // SHARD} units, no record tells what {2 * COUNT // SHARD} of them cost" in said
     spec = singly[1].record.spec
     assert Costs(store.runs()).estimate(spec, 2) == pytest.approx(singly[1].record.environment.seconds / COUNT * 2)
     assert Costs([]).estimate(spec, 2) is None

@@ -164,9 +164,14 @@ def _show_plan(runs: Sequence[SweepRun], execution: Any, workers: int, as_json: 
         spec = run.plan.spec
         table.add_row(spec.model.name, spec.attack.name, str(images), str(len(todo)), _duration(seconds))
     terminal.out.print(table)
-    unknown = f", and {len(each) - len(known)} of which no record tells" if len(known) < len(each) else ""
-    shared = f"; about {_duration(sum(known) / workers)} with {workers} workers" if workers > 1 else ""
-    terminal.out.print(f"{len(each)} units, {_duration(sum(known))} of computing by earlier records{shared}{unknown}")
+    words = [f"{len(each)} units"]
+    if known:
+        words.append(f"{_duration(sum(known))} of computing by earlier records")
+    if known and workers > 1:
+        words.append(f"about {_duration(sum(known) / workers)} with {workers} workers")
+    if len(known) < len(each):
+        words.append(f"no record tells what {len(each) - len(known)} of them cost")
+    terminal.out.print(", ".join(words), soft_wrap=True)
 
 
 def _show_outcome(outcome: Outcome, wanted: int) -> None:
