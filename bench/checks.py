@@ -20,6 +20,9 @@ from bench.core.flags import (
 )
 from bench.core.records import Flag, RunSpec
 
+UNCHANGED = "unchanged"
+"""The floor of protocols whose changes know no ball, in which nothing random could be drawn."""
+
 
 class Evidence(NamedTuple):
     """What a finished run leaves to be judged by."""
@@ -64,7 +67,7 @@ def _off_protocol(run: Evidence) -> str | None:
 
 
 def _random_beats_attack(run: Evidence) -> str | None:
-    if run.floor is None:
+    if run.floor is None or run.spec.protocol.floor == UNCHANGED:
         return None
     metric = run.spec.primary_metric
     both = run.rows[run.rows["correct"]].merge(run.floor, on="sample_id", suffixes=("", "_floor"))

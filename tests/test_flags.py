@@ -143,6 +143,17 @@ def test_a_sound_run_raises_none() -> None:
     assert replace(SOUND, attack=NOISE).flags() == set(), "an attack without gradients never met the surrogate"
 
 
+def test_no_random_image_can_win_where_none_is_drawn() -> None:
+    floor = replace(MASKED, attack=NOISE).rows()
+    spec = MASKED.spec
+    drawn, none_drawn = (
+        spec.model_copy(update={"protocol": spec.protocol.model_copy(update={"floor": name})})
+        for name in ("random-noise", "unchanged")
+    )
+    assert "random-beats-attack" in {flag.name for flag in checks.flags(drawn, MASKED.rows(), floor)}
+    assert "random-beats-attack" not in {flag.name for flag in checks.flags(none_drawn, MASKED.rows(), floor)}
+
+
 @pytest.mark.parametrize(("network", "repeatable"), [(broken.sound(), True), (broken.Dropping(), False)])
 def test_answers_at_random_are_found_where_no_map_is_read(network: nn.Module, repeatable: bool) -> None:
     bench = replace(Trial(network).bench, metrics={"accuracy": Accuracy()}, primary="accuracy")

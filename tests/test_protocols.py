@@ -24,7 +24,7 @@ HASHES = {
     "cifar10-autoattack-v1": "b734c521a7f8c382c308f87138b111377edd1856f733719f3388644ce5ff995c",
     "cifar10-corruptions-v1": "c45c83e37a85524785d4458990eebb2f1d95db28f5d42ec266902840ac4bce16",
     "cifar10-faithfulness-v1": "e1f7269bd2b6ce2c9ce40f277d2bc9e5cbc72866fdff3112db1049872bb73c2a",
-    "cifar10-generation-v1": "4cdfbb20db218e49c297b42e4d54b4cb62bb5ff04eebf926b2e7756fdbb0e73a",
+    "cifar10-generation-v2": "9a8d95bfeeab6a011fa2b023511fbb40d3dc1cfea754720ffacb27fb54ef1ac8",
     "cifar10-gradient-v1": "193af1b0d6ed292818d3e537b2f38fe75d06059b612ffc48689a23811cd9859f",
     "cifar10-ig-v1": "9374178f49ad1a11eb3bf95ceec855c81154cab7cb5ac211b3bd0871e25fe0cc",
     "cifar10-large-epsilon-v1": "25ddf9917787d5f502d509383631a113c8325bc34964cb86524efcbd73dc0984",
