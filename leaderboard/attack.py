@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pandas as pd
+import pyarrow as pa
 
 from bench.core.records import PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
@@ -87,11 +87,11 @@ class Campaign:
         return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def tally(record: RunRecord, rows: pd.DataFrame) -> Tally:
+def tally(record: RunRecord, rows: pa.Table) -> Tally:
     """Return what a run spent on an image on average, and which member of a suite found the worst how often."""
-    gradients, forwards = rows["gradient_evaluations"].mean(), rows["forward_evaluations"].mean()
-    cost = Cost(float(gradients), float(forwards), record.environment.seconds / record.samples)
-    winners = Counter(map(str, rows[WINNER].dropna())) if WINNER in rows else Counter[str]()
+    gradients, forwards = (float(rows[f"{what}_evaluations"].to_numpy().mean()) for what in ("gradient", "forward"))
+    cost = Cost(gradients, forwards, record.environment.seconds / record.samples)
+    winners = Counter(rows[WINNER].drop_null().to_pylist()) if WINNER in rows.column_names else Counter[str]()
     return Tally(cost, dict(sorted(winners.items())))
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from bench.core.entry import ModelEntry
 from bench.core.records import Confirmation, MetricSpec, ProtocolSpec, RunSpec, Summary
@@ -19,6 +20,7 @@ from leaderboard.edition import Edition
 from leaderboard.samples import (
     Reference,
     SampleSetName,
+    among,
     is_control,
 )
 from leaderboard.statistics import Pairs
@@ -193,14 +195,17 @@ def summary_of(
 
 def ranking_rows(board: Board, rows: pd.DataFrame) -> pd.DataFrame:
     """Return those of a model's rows that the board's means are over."""
-    return rows[ranking(board, rows)]
+    if board.sample_set == "common" and board.reference is not None:
+        return rows[rows["sample_id"].isin(board.reference.ids)]
+    return rows[rows["correct"].astype(bool)]
 
 
-def ranking(board: Board, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+def ranking(board: Board, rows: pa.Table) -> npt.NDArray[np.bool_]:
     """Say of each of a model's rows whether the board's means are over it."""
     if board.sample_set == "common" and board.reference is not None:
-        return np.array([sample in board.reference.ids for sample in rows["sample_id"].tolist()], bool)
-    return rows["correct"].to_numpy(bool)
+        return among(rows, board.reference.ids)
+    correct: npt.NDArray[np.bool_] = rows["correct"].to_numpy().astype(bool)
+    return correct
 
 
 def robustness(metric: MetricSpec, value: float) -> float:

@@ -59,23 +59,25 @@ def build(
         out: the folder of pages.
         home: address under which the pages will be published, for the feed's links.
         definitions: what attacks say of themselves, by name, for their pages.
-        processes: how many share the models' pages; by default as many as there are processors, for many pages.
+        processes: how many share rows and models' pages; by default as many as there are processors, for many models.
     Raises:
         UsageError: if there is no record, or `out` holds something else than an earlier build.
         IntegrityError: if a record, its rows or its showcase is damaged.
         EnvironmentFault: if `out` cannot be written.
     """
     runs, rows = read_runs(results), RowReader()
-    made = [with_certainty(board, rows) for board in boards(ranked(runs), rows)]
-    book = Book(runs)
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
+    processes = processes or processes_for(len(by_model))
+    rows.read_all(runs, processes)
+    made = [with_certainty(board, rows) for board in boards(ranked(runs), rows.table)]
+    book = Book(runs)
     with staged(out) as site:
         for file in sorted((pages.FOLDER / "static").iterdir()):
             site.add(f"static/{file.name}", file.read_bytes())
-        tallies = add_models(book, by_model, made, rows, site, processes=processes or processes_for(len(by_model)))
-        rivalries = {board.protocol.key: rivalry(board, rows) for board in made}
+        tallies = add_models(book, by_model, made, rows, site, processes=processes)
+        rivalries = {board.protocol.key: rivalry(board, rows.table) for board in made}
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(
                 f"attacks/{attack}.html",

@@ -104,7 +104,7 @@ def comparisons(board: Board, read_rows: ReadRows) -> list[Comparison]:
     """Return the pairs of the first models of a board that have an image in common."""
     shown = [(s, s.runs[str(s.headline)]) for s in board.compared[:MODELS]]
     rows = {s.entry.name: read_rows(run) for s, run in shown}
-    drawn = {s.entry.name: {strip.sample_id: strip for strip in strips(run, rows[s.entry.name])} for s, run in shown}
+    drawn = {s.entry.name: {strip.sample_id: strip for strip in strips(run, read_rows)} for s, run in shown}
     found = []
     for (first, run), (second, _) in combinations(shown, 2):
         names = first.entry.name, second.entry.name

@@ -54,7 +54,7 @@ def gallery(board: Board, read_rows: ReadRows) -> list[Exhibit]:
 def _exhibits(board: Board, read_rows: ReadRows) -> list[Exhibit]:
     """Return the showcase images in the order of the first model's record."""
     shown = _shown(board)
-    drawn = [{strip.sample_id: strip for strip in strips(run, read_rows(run))} for run in shown.values()]
+    drawn = [{strip.sample_id: strip for strip in strips(run, read_rows)} for run in shown.values()]
     found = []
     for sample in next((run.record.showcase for run in shown.values()), ()):
         pieces = [

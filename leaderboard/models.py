@@ -13,7 +13,7 @@ from leaderboard.book import Book
 from leaderboard.duel import model_script
 from leaderboard.edition import newest_weights
 from leaderboard.profiles import profile
-from leaderboard.rows import RowReader
+from leaderboard.rows import RowReader, to_csv
 from leaderboard.shards import in_shards
 from leaderboard.site import Staging
 from leaderboard.strips import draw_sprite, sprite_name, strips
@@ -82,14 +82,13 @@ def _views(
 def _run_view(run: StoredRun, board: Board, read: RowReader, site: Staging, tallies: dict[str, Tally]) -> pages.RunView:
     record = run.record
     standing = board.by_name[record.entry.name]
-    rows = read(run)
-    tallies[record.run_id] = tally(record, rows)
-    site.add(f"data/rows/{record.run_id[:12]}.csv", read.csv(run))
-    drawn = strips(run, rows)
+    tallies[record.run_id] = tally(record, read.table(run))
+    site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(read.table(run)))
+    drawn = strips(run, read)
     if (sprite := draw_sprite(run)) is not None:
         site.add(f"images/{sprite_name(run)}", sprite)
     if standing.headline_run == run and not standing.remarks:
-        site.add(f"compare/{board.protocol.key}/{record.entry.name}.js", model_script(board, run, rows, drawn))
+        site.add(f"compare/{board.protocol.key}/{record.entry.name}.js", model_script(board, run, read(run), drawn))
     on_board = board.shows(standing) and standing.runs.get(record.spec.attack.name) == run
     return pages.RunView(
         run=run,

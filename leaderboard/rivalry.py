@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bench.core.records import MetricSpec
 from leaderboard.board import Board, Standing, ranking
 from leaderboard.rows import matrix
-from leaderboard.samples import ReadRows, is_control
+from leaderboard.samples import ReadTable, is_control
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ class Rivalry:
         return Rival(attack, int(self.images[row, row]), _shares(self.first[row], self.defined[row, row]))
 
 
-def rivalry(board: Board, read_rows: ReadRows) -> Rivalry:
+def rivalry(board: Board, read: ReadTable) -> Rivalry:
     """Return how the attacks of a board fare against each other."""
     attacks = board.attacks
     metrics = tuple(metric for metric in board.spec.metrics if metric.higher_is != "neutral")
@@ -78,7 +78,7 @@ def rivalry(board: Board, read_rows: ReadRows) -> Rivalry:
     for standing in board.standings:
         here = [place for place, attack in enumerate(attacks) if attack in standing.runs]
         if here and not is_control(standing.entry):
-            _add(found, here, _values(board, standing, metrics, read_rows))
+            _add(found, here, _values(board, standing, metrics, read))
     return found
 
 
@@ -94,13 +94,13 @@ def _add(found: Rivalry, here: list[int], values: Floats) -> None:
     found.first[here] += (known & (values <= least + TIE)).sum(axis=1)
 
 
-def _values(board: Board, standing: Standing, metrics: tuple[MetricSpec, ...], read_rows: ReadRows) -> Floats:
+def _values(board: Board, standing: Standing, metrics: tuple[MetricSpec, ...], read: ReadTable) -> Floats:
     """Return (A, N, M): robustness under the attacks of the board that the model has, on the images of them all."""
     names = [metric.name for metric in metrics]
-    rows = [read_rows(standing.runs[attack]) for attack in board.attacks if attack in standing.runs]
-    chosen = [ranking(board, frame) for frame in rows]
-    ids = [np.array(frame["sample_id"].tolist())[some] for frame, some in zip(rows, chosen, strict=True)]
-    values = [matrix(frame, names)[some] for frame, some in zip(rows, chosen, strict=True)]
+    rows = [read(standing.runs[attack]) for attack in board.attacks if attack in standing.runs]
+    chosen = [ranking(board, table) for table in rows]
+    ids = [np.array(table["sample_id"].to_pylist())[some] for table, some in zip(rows, chosen, strict=True)]
+    values = [matrix(table, names)[some] for table, some in zip(rows, chosen, strict=True)]
     if any(not np.array_equal(other, ids[0]) for other in ids):
         shared = reduce(np.intersect1d, ids)
         orders = [np.argsort(own) for own in ids]

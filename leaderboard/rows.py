@@ -16,6 +16,7 @@ from pyarrow.csv import write_csv
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.records import ROW_COLUMNS, Summary
 from bench.core.store import Store, StoredRun
+from leaderboard.shards import in_shards
 
 SAMPLE_SETS: tuple[Literal["correct", "all"], ...] = ("correct", "all")
 
@@ -101,31 +102,45 @@ def read_rows(run: StoredRun) -> pd.DataFrame:
     Raises:
         IntegrityError: if the rows are damaged, or are not what the record sums up.
     """
-    return checked_rows(run, run.table())
+    return as_frame(checked(run, run.table()))
 
 
 class RowReader:
-    """Reads rows as `read_rows` does, each file once, as a build asks for them many times."""
+    """Reads rows as `read_rows` does, each file once, as a build asks for them many times; shared: nobody changes them.
+
+    A table is read many times faster than a frame is made of it.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[pa.Table, pd.DataFrame]] = {}
+        self._tables: dict[Path, pa.Table] = {}
+        self._frames: dict[Path, pd.DataFrame] = {}
 
     def __call__(self, run: StoredRun) -> pd.DataFrame:
-        """Return the rows of a run, checked against its record; they are shared, so nobody changes them."""
-        return self._read(run)[1]
+        """Return the rows of a run, checked against its record."""
+        if run.path not in self._frames:
+            self._frames[run.path] = as_frame(self.table(run))
+        return self._frames[run.path]
 
-    def csv(self, run: StoredRun) -> bytes:
-        """Return the rows of a run as CSV."""
-        return to_csv(self._read(run)[0])
+    def read_all(self, runs: Sequence[StoredRun], processes: int) -> None:
+        """Read the rows of runs at once, shared among processes."""
+        shards = in_shards(processes, lambda shard: [self.table(run) for run in runs[shard::processes]])
+        for shard, tables in enumerate(shards):
+            self._tables |= {run.path: table for run, table in zip(runs[shard::processes], tables, strict=True)}
 
-    def _read(self, run: StoredRun) -> tuple[pa.Table, pd.DataFrame]:
-        if run.path not in self._known:
-            table = run.table()
-            self._known[run.path] = table, checked_rows(run, table)
-        return self._known[run.path]
+    def table(self, run: StoredRun) -> pa.Table:
+        """Return the same as a table."""
+        if run.path not in self._tables:
+            self._tables[run.path] = checked(run, run.table())
+        return self._tables[run.path]
 
 
-def read_values(run: StoredRun) -> pd.DataFrame:
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as a frame."""
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    return frame
+
+
+def read_values(run: StoredRun) -> pa.Table:
     """Return the ids, the correctness and the metrics of a run's rows: quick, as they are not checked against it.
 
     Raises:
@@ -135,12 +150,11 @@ def read_values(run: StoredRun) -> pd.DataFrame:
     table = run.table(names)
     if missing := set(names) - set(table.column_names):
         raise IntegrityError(f"expected the columns {sorted(missing)} in {run.rows_path}, got none; run it again")
-    values: pd.DataFrame = table.to_pandas(use_threads=False)
-    return values
+    return table
 
 
-def checked_rows(run: StoredRun, table: pa.Table) -> pd.DataFrame:
-    """Return the rows in a table, checked against their record.
+def checked(run: StoredRun, table: pa.Table) -> pa.Table:
+    """Return the rows of a run, if they are what its record sums up.
 
     Raises:
         IntegrityError: if they are not what the record sums up.
@@ -158,12 +172,11 @@ def checked_rows(run: StoredRun, table: pa.Table) -> pd.DataFrame:
         )
     _check_means(run, "correct", table, correct)
     _check_means(run, "all", table, slice(None))
-    rows: pd.DataFrame = table.to_pandas(use_threads=False)
-    return rows
+    return table
 
 
-def matrix(rows: pd.DataFrame | pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return columns of rows as (N, M) numbers; column by column, which is many times faster than as a frame."""
+def matrix(rows: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return columns of rows as (N, M) numbers."""
     columns = [np.asarray(rows[name].to_numpy(), np.float64) for name in names]
     return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
 

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from bench.core.entry import ModelEntry
 from bench.core.records import ProtocolSpec, Summary
@@ -29,6 +31,7 @@ DIGITS = 9
 """Decimals of means that are computed here: less than machines differ in when they sum."""
 
 ReadRows = Callable[[StoredRun], pd.DataFrame]
+ReadTable = Callable[[StoredRun], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def is_control(entry: ModelEntry) -> bool:
     return entry.control
 
 
-def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read_rows: ReadRows) -> Reference | None:
+def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read: ReadTable) -> Reference | None:
     """Return a protocol's reference set with the images that all its models classify correctly; None if it names none.
 
     Whether an image is classified correctly does not depend on the attack, so each model's widest run tells it.
@@ -60,7 +63,7 @@ def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read_rows: R
     Args:
         protocol: names the models.
         runs: the runs under the protocol, one set of weights per model.
-        read_rows: returns a run's rows.
+        read: returns a run's rows.
     """
     if not protocol.reference:
         return None
@@ -72,18 +75,18 @@ def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read_rows: R
     absent = [f"{name}: {why}" for name in protocol.reference if (why := _lack(widest.get(name), images))]
     if absent:
         return Reference(protocol.reference, tuple(absent), frozenset())
-    correct = [_correct_ids(read_rows(widest[name])) for name in protocol.reference]
+    correct = [_correct_ids(read(widest[name])) for name in protocol.reference]
     return Reference(protocol.reference, (), frozenset.intersection(*correct))
 
 
 def common_summaries(
-    runs: Mapping[str, StoredRun], read_rows: ReadRows, reference: Reference
+    runs: Mapping[str, StoredRun], read: ReadTable, reference: Reference
 ) -> dict[str, dict[str, Summary]]:
     """Return the mean of every metric of runs over the reference set's images, misclassified ones among them.
 
     Runs over as many images as each other are resampled together, which is many times faster and changes no number.
     """
-    values = {name: _common_values(run, read_rows(run), reference) for name, run in runs.items()}
+    values = {name: _common_values(run, read(run), reference) for name, run in runs.items()}
     found = {}
     for count in {len(of_run) for of_run in values.values()}:
         alike = [name for name, of_run in values.items() if len(of_run) == count]
@@ -94,10 +97,15 @@ def common_summaries(
     return {name: found[name] for name in runs}
 
 
-def _common_values(run: StoredRun, rows: pd.DataFrame, reference: Reference) -> npt.NDArray[np.float64]:
+def _common_values(run: StoredRun, rows: pa.Table, reference: Reference) -> npt.NDArray[np.float64]:
     """Return (N, M): the metrics of a run on the reference set's images."""
-    chosen = [sample in reference.ids for sample in rows["sample_id"].tolist()]
-    return matrix(rows, [metric.name for metric in run.record.spec.metrics])[chosen]
+    return matrix(rows, [metric.name for metric in run.record.spec.metrics])[among(rows, reference.ids)]
+
+
+def among(rows: pa.Table, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Say of each row whether its image is one of some."""
+    found: npt.NDArray[np.bool_] = pc.is_in(rows["sample_id"], pa.array(ids, pa.string())).to_numpy()
+    return found
 
 
 def _summed_up(
@@ -131,5 +139,5 @@ def _lack(run: StoredRun | None, images: int) -> str | None:
     return f"{count} of {images} images" if count < images else None
 
 
-def _correct_ids(rows: pd.DataFrame) -> frozenset[str]:
-    return frozenset(rows.loc[rows["correct"].astype(bool), "sample_id"])
+def _correct_ids(rows: pa.Table) -> frozenset[str]:
+    return frozenset(rows["sample_id"].filter(rows["correct"]).to_pylist())

@@ -13,23 +13,23 @@ from bench.core.store import StoredRun
 from leaderboard.board import HEADLINE, Board, Standing, robustness, summary_of
 from leaderboard.edition import Edition, edition_of, of_weights
 from leaderboard.rows import read_values
-from leaderboard.samples import ReadRows, Reference, SampleSetName, common_summaries, is_control, reference_of
+from leaderboard.samples import ReadTable, Reference, SampleSetName, common_summaries, is_control, reference_of
 from leaderboard.sweeps import curves, findings
 
 COMPANIONS = ("topk-intersection", "kendall")
 """Shown beside the primary metric: the first of these that is not the primary metric itself."""
 
 
-def boards(runs: Iterable[StoredRun], read_rows: ReadRows = read_values) -> list[Board]:
+def boards(runs: Iterable[StoredRun], read: ReadTable = read_values) -> list[Board]:
     """Return one board per protocol, those that rank first; rows are read where a protocol names a reference set."""
     by_protocol: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_protocol[run.record.spec.protocol.key].append(run)
-    made = [_board(members, read_rows) for members in by_protocol.values()]
+    made = [_board(members, read) for members in by_protocol.values()]
     return sorted(made, key=lambda board: (not board.protocol.rankable, board.protocol.key))
 
 
-def _board(runs: list[StoredRun], read_rows: ReadRows) -> Board:
+def _board(runs: list[StoredRun], read: ReadTable) -> Board:
     edition = edition_of(runs)
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
@@ -42,9 +42,9 @@ def _board(runs: list[StoredRun], read_rows: ReadRows) -> Board:
     found = {run.record.spec.attack.name for run in judged if edition.shortfalls(run.record) == excused}
     spec = best.record.spec
     attacks = tuple(sorted(found, key=lambda name: (name != HEADLINE, name == spec.protocol.floor, name)))
-    reference = reference_of(spec.protocol, shown, read_rows)
+    reference = reference_of(spec.protocol, shown, read)
     terms = _Terms(spec, edition, excused, attacks, reference)
-    standings = [_audited(_standing(of_model, terms, read_rows), by_model[name]) for name, of_model in chosen.items()]
+    standings = [_audited(_standing(of_model, terms, read), by_model[name]) for name, of_model in chosen.items()]
     companion = next(name for name in COMPANIONS if name != spec.primary_metric)
     known = {metric.name for metric in spec.metrics}
     metrics = [spec.primary_metric, *([companion] if companion in known else [])]
@@ -88,12 +88,12 @@ def _audited(standing: Standing, runs: list[StoredRun]) -> Standing:
     return replace(standing, sweeps=curves(of_model), audit=findings(of_model))
 
 
-def _standing(found: dict[str, StoredRun], terms: _Terms, read_rows: ReadRows) -> Standing:
+def _standing(found: dict[str, StoredRun], terms: _Terms, read: ReadTable) -> Standing:
     newest = max(found.values(), key=lambda run: (run.record.environment.started, run.record.run_id)).record
     runs = {attack: run for attack, run in found.items() if terms.shows(run)} or found
     common: dict[str, dict[str, Summary]] = {}
     if terms.reference is not None and terms.reference.complete:
-        common = common_summaries(runs, read_rows, terms.reference)
+        common = common_summaries(runs, read, terms.reference)
     primary = terms.spec.primary
     sample_set: SampleSetName = "common" if common else "correct"
     summaries = {attack: summary_of(run, primary.name, sample_set, common) for attack, run in sorted(runs.items())}

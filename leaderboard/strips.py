@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from bench.core.errors import IntegrityError
 from bench.core.records import MetricSpec, RunRecord
 from bench.core.store import StoredRun
 from leaderboard import tiles as draw
 from leaderboard.board import robustness
+from leaderboard.samples import ReadRows
 from leaderboard.tiles import Pixels
 
 SAID_IN_WORDS = {"accuracy", "prediction-kept"}
@@ -61,7 +60,7 @@ def draw_sprite(run: StoredRun) -> bytes | None:
     return None if content is None else draw.sprite(draw.cut(content, run))
 
 
-def strips(run: StoredRun, rows: pd.DataFrame) -> list[Strip]:
+def strips(run: StoredRun, read_rows: ReadRows) -> list[Strip]:
     """Return a run's strips, the most damaged explanation first.
 
     Raises:
@@ -70,6 +69,7 @@ def strips(run: StoredRun, rows: pd.DataFrame) -> list[Strip]:
     content, record = run.showcase(), run.record
     if content is None:
         return []
+    rows = read_rows(run)
     shown = rows[rows["sample_id"].isin(record.showcase)].to_dict("records")
     by_id = {row["sample_id"]: {str(name): value for name, value in row.items()} for row in shown}
     if unknown := [sample for sample in record.showcase if sample not in by_id]:

@@ -10,7 +10,7 @@ from bench.core.store import StoredRun
 from leaderboard import pages
 from leaderboard.book import Book
 from leaderboard.reproduction import published, reproduced, verdicts
-from leaderboard.rows import RowReader
+from leaderboard.rows import RowReader, to_csv
 from leaderboard.site import Staging
 from leaderboard.strips import Tile, draw_sprite, sprite_name, strips
 from leaderboard.tracks import (
@@ -75,7 +75,7 @@ def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site
     """Add the pages of every track that ran, their index, the papers' tables, and the files that they show."""
     for run in runs:
         if run.record.spec.protocol.track != "attribution":
-            site.add(f"data/rows/{run.record.run_id[:12]}.csv", read.csv(run))
+            site.add(f"data/rows/{run.record.run_id[:12]}.csv", to_csv(read.table(run)))
             if (sprite := draw_sprite(run)) is not None:
                 site.add(f"images/{sprite_name(run)}", sprite)
     for track in tracks(book):
@@ -144,7 +144,7 @@ def _gallery(book: Book, key: str, show: Show, read: RowReader) -> Gallery | Non
         return None
     runs = {model: run for model in book.models(key) if (run := book.run(key, model, show.attack)) is not None}
     drawn = {
-        model: {strip.sample_id: {tile.picture: tile for tile in strip.tiles} for strip in strips(run, read(run))}
+        model: {strip.sample_id: {tile.picture: tile for tile in strip.tiles} for strip in strips(run, read)}
         for model, run in runs.items()
         if run.record.showcase
     }

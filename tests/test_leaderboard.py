@@ -225,7 +225,7 @@ def test_where_lower_is_more_robust_the_lowest_worst_case_leads(tmp_path: Path) 
         means = {attack: standing.summary(attack, "mass-center-shift") for attack in standing.runs}
         assert standing.strongest == max(means, key=lambda attack: means[attack].mean)  # type: ignore[union-attr]
     run = board.standings[0].runs["calm"]
-    shifts = [strip.numbers["mass-center-shift"] for strip in strips(run, read_rows(run))]
+    shifts = [strip.numbers["mass-center-shift"] for strip in strips(run, read_rows)]
     assert shifts == sorted(shifts, reverse=True)
     build(tmp_path / "results", tmp_path / "site")
     page = Page(tmp_path / "site/index.html")
@@ -312,7 +312,7 @@ def test_a_run_without_showcase_says_so(tmp_path: Path) -> None:
 def test_strips_count_order_and_describe(results: Path) -> None:
     run = next(run for run in Store(results).runs() if run.record.showcase)
     rows = read_rows(run)
-    made = strips(run, rows)
+    made = strips(run, read_rows)
     kendall = rows.set_index("sample_id")["kendall"][[strip.sample_id for strip in made]]
     assert kendall.is_monotonic_increasing or (kendall[:-1].is_monotonic_increasing and np.isnan(kendall.iloc[-1]))
     for strip in made:
@@ -357,7 +357,7 @@ def test_marks_differ_in_shape_and_the_perturbation_is_magnified() -> None:
 
 def test_every_box_of_the_sprite_holds_its_picture(results: Path, site: Path) -> None:
     run = next(run for run in Store(results).runs() if run.record.showcase)
-    made = strips(run, read_rows(run))
+    made = strips(run, read_rows)
     sheet = np.asarray(Image.open(site / "images" / made[0].tiles[0].file))
     assert sheet.shape[:2] == made[0].tiles[0].size[::-1]
     for strip in made:

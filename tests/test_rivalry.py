@@ -10,7 +10,7 @@ import pytest
 from bench.core.store import Store
 from leaderboard.build import build
 from leaderboard.rivalry import rivalry
-from leaderboard.rows import read_rows
+from leaderboard.rows import RowReader
 from leaderboard.standings import boards
 from tests.factories import model_entry, store_run
 
@@ -31,7 +31,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_shares_are_counts_of_images(results: Path) -> None:
     (board,) = boards(Store(results).runs())
-    found = rivalry(board, read_rows)
+    found = rivalry(board, RowReader().table)
     place = {metric.name: index for index, metric in enumerate(found.metrics)}
     against = {rival.attack: rival for rival in found.rivals("strong")}
     assert {name: rival.images for name, rival in against.items()} == {"same": 40, "weak": 80}
@@ -50,7 +50,7 @@ def test_undefined_values_and_images_that_only_one_attack_saw_do_not_count(resul
     reversed_rows = {name: np.asarray(values)[::-1] for name, values in (ALL | STRONG | undefined).items()}
     store_run(results, model_entry("one"), "partly", columns=reversed_rows | order, spec_changes=fewer)
     (board,) = boards(Store(results).runs())
-    found = rivalry(board, read_rows)
+    found = rivalry(board, RowReader().table)
     kendall = [metric.name for metric in found.metrics].index("kendall")
     against = {rival.attack: rival for rival in found.rivals("partly")}
     assert against["strong"].shares[kendall] == 1.0

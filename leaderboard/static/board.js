@@ -2,7 +2,7 @@
 (function () {
   "use strict";
 
-  var MOST = 40; // rows that are shown before somebody asks for all: a browser lays out more too slowly to sort
+  var MOST = 25; // rows that are shown before somebody asks for all: a browser lays out more too slowly to sort
 
   function list(nodes) { return Array.prototype.slice.call(nodes); }
 
