@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,25 @@ class Odd(Worker):
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
         word, mark = unit.request["attack"], Path(unit.request["model"])
         tell(Report(unit, "alive", 1))
+        if word == "meet":
+            mark.with_name(str(os.getpid())).touch()
+            wait(lambda: len(list(mark.parent.iterdir())) == 2)
+            return Report(unit, "done", text=os.environ["CUDA_VISIBLE_DEVICES"])
+        if word == "wait":
+            wait(mark.exists)
         if word == "die":
             os._exit(3)
         if word == "preempted once" and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGUSR2)
         return Report(unit, "failed" if word == "fail" else "done", text=str(os.getpid()))
+
+
+def wait(over: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not over():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def todo(folder: Path, *words: str) -> list[Unit]:
@@ -59,11 +73,17 @@ def last(reports: Iterator[Report]) -> dict[int, Report]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A real Ray on this machine, with two processes' room."""
+    """A real Ray of two nodes with room for a process each; the first says that it has a GPU."""
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
-    yield ray
+    from ray.cluster_utils import Cluster
+
+    room = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=room | {"num_gpus": 1})
+    nodes.add_node(**room)
+    ray.init(address=nodes.address, log_to_driver=False)
+    yield nodes
     ray.shutdown()
+    nodes.shutdown()
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -81,6 +101,35 @@ class TestRay:
         assert [found[place].kind for place in range(4)] == ["lost", "done", "failed", "done"]
         assert "disappeared" in found[0].text
         assert len({report.text for report in found.values() if report.kind != "lost"}) <= 3
+
+    def test_two_workers_share_a_gpu_by_halves(self, cluster: Any, tmp_path: Path) -> None:
+        (tmp_path / "met").mkdir()
+        halves = Ray(workers=2, device="cpu", gpus=0.5, cpus=0.5)
+        found = last(halves.run(todo(tmp_path / "met", "meet", "meet"), Odd))
+        assert [(report.kind, report.text) for report in found.values()] == [("done", "0")] * 2
+
+    def test_a_node_that_disappears_loses_its_unit_alone(self, cluster: Any, tmp_path: Path) -> None:
+        (away,) = cluster.worker_nodes
+        told, found = set[str](), dict[int, str]()
+        for report in Ray(workers=2, device="cpu").run(todo(tmp_path, "wait", "wait", "good", "good"), Odd):
+            place = int(report.unit.run_id, 16)
+            told |= {report.unit.id}
+            if report.kind in FINAL:
+                found[place] = report.kind
+            if report.kind == "alive" and len(told) == 2 and not found and away in cluster.worker_nodes:
+                cluster.remove_node(away)
+            if report.kind == "lost":
+                (tmp_path / "mark").touch()
+        assert sorted(found.values()) == ["done", "done", "done", "lost"], found
+        assert "lost" in {found[0], found[1]}
+        assert (found[2], found[3]) == ("done", "done"), (
+            "the node that is left goes on, though the other worker has no room"
+        )
+
+    def test_a_worker_for_which_there_is_no_room_is_not_waited_for_for_ever(self, cluster: Any, tmp_path: Path) -> None:
+        (found,) = Ray(workers=1, device="cpu", cpus=99, timeout=1).run(todo(tmp_path, "good"), Odd)
+        assert found.kind == "lost"
+        assert "no room for a worker" in found.text
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain
 from dataclasses import field
 from typing import Any, ClassVar
@@ -43,22 +43,32 @@ class Ray(Executor):
         started = not ray.is_initialized()
         if started:
             ray.init(address=self.address, include_dashboard=False, log_to_driver=False, runtime_env=_environment())
-        waiting, hands = deque(units), list[_Hand]()
+        waiting, hands, heard = deque(units), list[_Hand](), time.monotonic()
         kind = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_concurrency=2)(_Actor)
         try:
-            count = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1) // self.cpus))
-            hands += [_Hand(ray, kind, hire, self.device, waiting.popleft()) for _ in range(min(count, len(waiting)))]
-            while busy := [hand for hand in hands if hand.unit is not None]:
-                ray.wait([hand.answer for hand in busy], timeout=TICK)
-                for hand in busy:
+            count = self.workers or self._room(ray.cluster_resources())
+            hands += [_Hand(ray, kind, hire, self.device) for _ in range(min(count, len(waiting)))]
+            while waiting or any(hand.unit is not None for hand in hands):
+                ray.wait([hand.awaited for hand in hands if waiting or hand.unit is not None], timeout=TICK)
+                for hand in hands:
                     yield from hand.reports(self.timeout)
-                    if hand.unit is None and waiting:
+                    if waiting and hand.is_up():
                         hand.give(waiting.popleft())
+                if any(hand.unit is not None for hand in hands):
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > self.timeout:
+                    why = f"the cluster had no room for a worker for {self.timeout:g} s"
+                    yield from (Report(waiting.popleft(), "lost", text=why) for _ in range(len(waiting)))
         finally:
             for hand in hands:
                 hand.end()
             if started:
                 ray.shutdown()
+
+    def _room(self, resources: Mapping[str, float]) -> int:
+        """Return how many workers a cluster has room for, at least one."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus}
+        return max(1, min(int(resources.get(name, 0) / each) for name, each in wanted.items() if each))
 
 
 class _Actor:
@@ -77,39 +87,46 @@ class _Actor:
 
 @plain
 class _Hand:
-    """An actor, the unit that it is at, and the answer that is awaited."""
+    """An actor, the unit that it is at, and what is awaited of it.
+
+    A unit is given only to an actor that is up: Ray lets one wait for room, and after a node is gone perhaps for ever.
+    """
 
     ray: Any
     kind: Any
     hire: Hire
     device: str
-    unit: Unit | None
-    answer: Any = field(init=False)
+    unit: Unit | None = None
     actor: Any = field(init=False, default=None)
+    awaited: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        assert self.unit is not None
-        self.give(self.unit)
+        self._start()
+
+    def is_up(self) -> bool:
+        """Return whether the actor can be given a unit; a fresh one is on its way where it is lost."""
+        if self.actor is None:
+            self._start()
+        return self.unit is None and bool(self.ray.wait([self.awaited], timeout=0)[0])
 
     def give(self, unit: Unit) -> None:
-        """Let the actor do a unit, a fresh one where it is lost."""
-        if self.actor is None:
-            self.actor = self.kind.remote(self.hire, self.device)
-        self.unit, self.answer = unit, self.actor.do.remote(unit)
+        """Let the actor do a unit."""
+        self.unit, self.awaited = unit, self.actor.do.remote(unit)
         self._question, self._heard = self.actor.told.remote(), time.monotonic()
 
     def reports(self, timeout: float) -> Iterator[Report]:
-        """Yield what the actor said since, or that it is lost."""
-        assert self.unit is not None
-        unit, errors = self.unit, self.ray.exceptions
+        """Yield what the actor said since of its unit, or that it is lost."""
+        if (unit := self.unit) is None:
+            return
+        errors = self.ray.exceptions
         try:
             if self.ray.wait([self._question], timeout=0)[0]:
                 told: list[Report] = self.ray.get(self._question)
                 self._heard = time.monotonic() if told else self._heard
                 yield from (report for report in told if report.unit == unit)
                 self._question = self.actor.told.remote()
-            if self.ray.wait([self.answer], timeout=0)[0]:
-                last: Report = self.ray.get(self.answer)
+            if self.ray.wait([self.awaited], timeout=0)[0]:
+                last: Report = self.ray.get(self.awaited)
                 yield from (r for r in self.ray.get(self.actor.told.remote()) if r.unit == unit)
                 self.unit = None
                 yield last
@@ -123,6 +140,10 @@ class _Hand:
         if self.actor is not None:
             self.ray.kill(self.actor)
         self.actor = None
+
+    def _start(self) -> None:
+        self.actor = self.kind.remote(self.hire, self.device)
+        self.awaited = self.actor.told.remote()
 
     def _lost(self, unit: Unit, why: str) -> Report:
         self.end()
