@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +45,19 @@ class BuildReport:
     files: int
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no cycles meanwhile: what a build reads lives to its end, and searching it takes a fifth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_uncollected()
 def build(
     results: Path,
     out: Path,

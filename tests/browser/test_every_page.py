@@ -186,7 +186,8 @@ def test_boards_of_one_data_set_and_models_of_one_badge(site: Path) -> None:
       pick("Badge", "control");
       var names = texts("#%s tbody tr th a:first-child", function (link) { return link.textContent; });
       pick("Data set", "mnist");
-      return [names[0], texts(".board[data-class]:not([hidden])", function (board) { return board.id; }), location.search];"""
+      var boards = texts(".board[data-class]:not([hidden])", function (board) { return board.id; });
+      return [names[0], boards, location.search];"""
     assert visit(site, script % BOARD) == [
         "constant",
         ["mnist-smoke-v1"],
