@@ -20,9 +20,6 @@ from bench.core.flags import (
 )
 from bench.core.records import Flag, RunSpec
 
-UNCHANGED = "unchanged"
-"""The floor of protocols whose changes know no ball, in which nothing random could be drawn."""
-
 
 class Evidence(NamedTuple):
     """What a finished run leaves to be judged by."""
@@ -67,7 +64,7 @@ def _off_protocol(run: Evidence) -> str | None:
 
 
 def _random_beats_attack(run: Evidence) -> str | None:
-    if run.floor is None or run.spec.protocol.floor == UNCHANGED:
+    if run.floor is None or run.spec.threat.unbounded:  # without a ball, the floor draws nothing
         return None
     metric = run.spec.primary_metric
     both = run.rows[run.rows["correct"]].merge(run.floor, on="sample_id", suffixes=("", "_floor"))

@@ -144,14 +144,10 @@ def test_a_sound_run_raises_none() -> None:
 
 
 def test_no_random_image_can_win_where_none_is_drawn() -> None:
-    floor = replace(MASKED, attack=NOISE).rows()
-    spec = MASKED.spec
-    drawn, none_drawn = (
-        spec.model_copy(update={"protocol": spec.protocol.model_copy(update={"floor": name})})
-        for name in ("random-noise", "unchanged")
-    )
-    assert "random-beats-attack" in {flag.name for flag in checks.flags(drawn, MASKED.rows(), floor)}
-    assert "random-beats-attack" not in {flag.name for flag in checks.flags(none_drawn, MASKED.rows(), floor)}
+    floor, rows = replace(MASKED, attack=NOISE).rows(), MASKED.rows()
+    ball, no_ball = (replace(MASKED, epsilon=epsilon).spec for epsilon in ("8/255", "1"))
+    assert "random-beats-attack" in {flag.name for flag in checks.flags(ball, rows, floor)}
+    assert "random-beats-attack" not in {flag.name for flag in checks.flags(no_ball, rows, floor)}
 
 
 @pytest.mark.parametrize(("network", "repeatable"), [(broken.sound(), True), (broken.Dropping(), False)])
