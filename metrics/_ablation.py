@@ -9,9 +9,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
+from bench.core.contracts import Pair
 from metrics._probe import probe_of
-from metrics._sides import Side, view_of
+from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves
 from metrics._undefined import nan_where_nan
 
@@ -19,7 +19,7 @@ Fill = Literal["image-mean", "black"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationMetric(Metric):
+class AblationMetric(OneSided):
     """Area under the curve of p_y over the share of pixels that went or came; a subclass says which."""
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
@@ -34,11 +34,6 @@ class AblationMetric(Metric):
     fill: Fill = "image-mean"
     """What stands where no pixel is shown: the mean of the image's channel, or black."""
     steps: int = Field(default=20, ge=1)
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Whether its side is the one before."""
-        return self.of == "before"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where the heatmap is constant or holds a NaN: it orders nothing."""

@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
+from bench.core.contracts import Pair
 from metrics._probe import explained, probe_of
-from metrics._sides import Side, view_of
+from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompletenessGap(Metric):
+class CompletenessGap(OneSided):
     """|sum of A - (z_y(x) - z_y(black))|, z_y the explained logit.
 
     Small where quadrature is fine enough, for methods that promise completeness from black (integrated gradients,
@@ -33,11 +33,6 @@ class CompletenessGap(Metric):
     asks_model: ClassVar[bool] = True
 
     of: Side = "before"
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Whether its side is the one before."""
-        return self.of == "before"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64, in logits; NaN where the attribution is not finite somewhere."""

@@ -9,13 +9,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
-from metrics._sides import Side, view_of
+from bench.core.contracts import Pair
+from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves, sum_to_one
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entropy(Metric):
+class Entropy(OneSided):
     """-sum p log p / log(number of pixels), p the heatmap's absolute values as shares of their sum.
 
     1 for a constant map, 0 for a single pixel. Neutral: it says how spread a map is, not how far it moved.
@@ -30,11 +30,6 @@ class Entropy(Metric):
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
 
     of: Side = "before"
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Whether its side is the one before."""
-        return self.of == "before"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where the heatmap is zero everywhere or not finite somewhere."""

@@ -8,13 +8,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
-from metrics._sides import Side, view_of
+from bench.core.contracts import Pair
+from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves, sum_to_one
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gini(Metric):
+class Gini(OneSided):
     """1 - 2 sum_i p_(i) (n - i + 1/2) / n, p_(1) <= .. <= p_(n) the pixels' shares of the summed absolute values.
 
     Neutral: it says how sparse a map is, not how far it moved. Adversarial training makes maps sparser.
@@ -29,11 +29,6 @@ class Gini(Metric):
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
 
     of: Side = "before"
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Whether its side is the one before."""
-        return self.of == "before"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1); NaN where the heatmap is zero everywhere or not finite somewhere."""

@@ -10,10 +10,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
+from bench.core.contracts import Pair
 from bench.core.rng import SampleRng
 from metrics._probe import explained, probe_of
-from metrics._sides import Side, view_of
+from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves
 
 
@@ -25,7 +25,7 @@ class _Perturbed(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Infidelity(Metric):
+class Infidelity(OneSided):
     """E over I of (beta <I, A> - (z_y(x) - z_y(x - I)))^2, in squared logits; beta is the best factor if `rescale`.
 
     "gaussian" subtracts noise and reads A as slopes: 0 for the gradient of a linear model. "square" blackens a random
@@ -54,11 +54,6 @@ class Infidelity(Metric):
     relative: bool = False
     """Whether the error is divided by the mean squared change of the logit: networks have different scales. Then 1 is
     what predicting no change would score."""
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Whether its side is the one before."""
-        return self.of == "before"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64; NaN where the attribution is not finite somewhere.

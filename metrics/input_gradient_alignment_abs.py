@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
+from bench.core.contracts import Pair
 from metrics._alignment import Origin, from_origin
 from metrics._probe import probe_of
-from metrics._sides import Side, view_of
+from metrics._sides import OneSided, Side, view_of
 from metrics._sums import cosine
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputGradientAlignmentAbs(Metric):
+class InputGradientAlignmentAbs(OneSided):
     """<X, G> / (|X| |G|), X = mean_c |x|, G = mean_c |g|, g = dz_y/dx, x less the mean of each of its channels.
 
     Unrelated maps are not at 0: for half-normal values chance is near 2/pi. Neutral, as the signed alignment is.
@@ -35,11 +35,6 @@ class InputGradientAlignmentAbs(Metric):
 
     of: Side = "before"
     origin: Origin = "image-mean"
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Whether its side is the one before."""
-        return self.of == "before"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where the gradient is zero everywhere, or the image is plain."""
