@@ -292,8 +292,8 @@ class WhiteBoxVictim(Victim):
         ledger, rows = self._book()
         ledger.forward[rows] += forward
         ledger.gradient[rows] += gradient
-        allowed, spent = self.threat.max_queries, sum(self.cost)
-        if allowed is not None and spent > allowed:
+        allowed = self.threat.max_queries
+        if allowed is not None and (spent := sum(self.cost)) > allowed:
             raise BenchError(f"expected at most {allowed} queries per image, got {spent}; give the attack fewer steps")
 
     def _note(self, vanished: Tensor) -> None:
