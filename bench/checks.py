@@ -60,7 +60,9 @@ def _partial(run: Evidence) -> str | None:
 def _off_protocol(run: Evidence) -> str | None:
     spec = run.spec
     words = f"{spec.attack.name} with {spec.attack.params}, {spec.threat.norm} {spec.threat.epsilon}"
-    return None if spec.on_protocol else f"{words}, softplus beta {spec.surrogate.beta:g}"
+    words += f", softplus beta {spec.surrogate.beta:g}"
+    words += "" if spec.surrogate.precision == "float32" else f", search in {spec.surrogate.precision}"
+    return None if spec.on_protocol else words
 
 
 def _random_beats_attack(run: Evidence) -> str | None:

@@ -23,6 +23,7 @@ from bench.commands.sweep import status, sweep
 from bench.commands.validate import validate
 from bench.core.errors import BenchError, EnvironmentFault, UsageError
 from bench.core.folders import cache_folder
+from bench.core.protocol import SearchPrecision
 
 if TYPE_CHECKING:
     from bench.core.store import StoredRun
@@ -68,6 +69,11 @@ def bench() -> None:
 @click.option("--epsilon", metavar="A/B", help="Another radius than the protocol's; the run is not ranked.")
 @click.option("--beta", type=float, help="Another sharpness of the surrogate; the run is not ranked.")
 @click.option("--nodes", type=int, help="Other quadrature nodes of the search; the run is not ranked.")
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(SearchPrecision)),
+    help="Other arithmetic of the search on a GPU; the run is not ranked.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
 @MEMORY
 @RESULTS
@@ -83,6 +89,7 @@ def run(
     epsilon: str | None,
     beta: float | None,
     nodes: int | None,
+    precision: str | None,
     batch_size: int | None,
     memory: str | None,
     results: Path,
@@ -115,6 +122,7 @@ def run(
             epsilon=epsilon,
             beta=beta,
             nodes=nodes,
+            precision=precision,
         )
         for attack in chosen
     ]

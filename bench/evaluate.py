@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from bench.core import norms
 from bench.core.contracts import Attack, Metric
 from bench.core.errors import ModelOutputError
-from bench.core.protocol import ThreatModel
+from bench.core.machine import shortened
+from bench.core.protocol import SearchPrecision, ThreatModel
 from bench.core.rng import Rng, SampleRng
 from bench.memory import Room
 from bench.samples import Samples
@@ -53,6 +54,8 @@ class Bench:
     """What a transferred attack is crafted on."""
     room: Room | None = None
     """The memory that there is; None where nobody watches it."""
+    precision: SearchPrecision = "float32"
+    """Of what the attack computes; whether it succeeded is found out in full."""
 
     def within_memory(self, work: Callable[[], Result]) -> Result:
         """Do a piece of work in the room that there is."""
@@ -93,6 +96,15 @@ class Attacked:
     vanished: Tensor
     """(N,) float32: share of the attack's gradients that could not guide it; NaN where it asked for none."""
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return what was made of several lots of images, one after the other."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    def part(self, which: slice) -> Self:
+        """Return what was made of some of the images."""
+        return type(self)(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
 
 def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) -> Attacked:
     """Run the attack over a shard, batch by batch.
@@ -111,7 +123,7 @@ def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) ->
     for batch in samples.split(1 if bench.attack.one_by_one else batch_size):
         parts.append(bench.within_memory(partial(_attack_batch, bench, batch)))
         tick(len(batch.ids))
-    return Attacked(*(torch.cat([getattr(p, name) for p in parts]) for name in Attacked.__dataclass_fields__))
+    return Attacked.joined(parts)
 
 
 def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
@@ -128,9 +140,11 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         rng=bench.attribution_rng(samples.ids),
         library=bench.library,
         other=bench.other,
+        precision=bench.precision,
     )
     rng = bench.attack_rng(samples.ids)
-    proposals = bench.attack.propose(victim, images, explained, threat=bench.threat, rng=rng).detach()
+    with shortened(bench.precision != "float32" and bench.device.type == "cuda"):
+        proposals = bench.attack.propose(victim, images, explained, threat=bench.threat, rng=rng).detach()
     expected = (len(bench.attack.members), *images.shape)
     if proposals.shape != expected or not torch.isfinite(proposals).all():
         raise ModelOutputError(

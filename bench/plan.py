@@ -39,6 +39,8 @@ class Request:
     """Sharpness of the surrogate other than the protocol's."""
     nodes: int | None = None
     """Nodes of the attribution that attacks search with, other than the protocol's."""
+    precision: str | None = None
+    """How the search multiplies on a GPU, other than the protocol's."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def plan(request: Request) -> Plan:
         )
     threat = _override(protocol.threat, "epsilon", request.epsilon)
     surrogate = _override(protocol.surrogate, "beta", request.beta)
+    surrogate = _override(surrogate, "precision", request.precision)
     search = _search_attribution(attack, protocol, request.nodes)
     as_written = (
         component in protocol.attacks,

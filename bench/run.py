@@ -45,8 +45,8 @@ def run(
     execution.store.prepare(plan.spec)
     started, sitting = datetime.now(UTC), Sitting(plan, execution, observer, workbench or Workbench())
     observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, sitting.done)
-    for index in range(len(sitting.parts)):
-        sitting.complete(index, _patient)
+    for indices in sitting.together():
+        sitting.complete(indices, _patient)
     return file(plan, execution, started, floor)
 
 

@@ -27,6 +27,12 @@ class Samples(NamedTuple):
         """Return some of them."""
         return Samples(self.ids[chosen], self.images[chosen], self.labels[chosen])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Return the samples of several lots, one after the other."""
+        ids = tuple(each for part in parts for each in part.ids)
+        return cls(ids, torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
     def split(self, size: int) -> list[Samples]:
         """Return them in parts of `size`, the last one perhaps smaller."""
         return [self.part(slice(start, start + size)) for start in range(0, len(self.ids), size)]

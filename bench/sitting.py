@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol as Interface
@@ -19,7 +20,7 @@ from bench.core.protocol import Component, HeatmapRule
 from bench.core.records import PluginSpec
 from bench.core.rng import Rng
 from bench.core.store import Store
-from bench.evaluate import Bench, attack_shard
+from bench.evaluate import Attacked, Bench, attack_shard
 from bench.judge import Clean, look, measure_shard
 from bench.memory import Room, available, nodes_within
 from bench.plan import Plan
@@ -29,6 +30,9 @@ from bench.victim import Explainer, StandIn
 from model_zoo.build import build, check_logits
 from model_zoo.hub import Resolved
 from model_zoo.surrogate import check_activations, smooth_copy
+
+GPU_BATCH = 256
+"""Images that an attack sees at once on a GPU where nobody says: fewer do not fill it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Execution:
     """Folder of unfinished work: finished shards wait there until their run is complete."""
     device: str = "auto"
     batch_size: int | None = None
-    """Images that an attack sees at once; by default 40 on a CPU, 64 on a GPU."""
+    """Images that an attack sees at once; by default 40 on a CPU, 256 on a GPU."""
     showcase: bool = True
     """Whether images are kept for the pages."""
     memory: int | None = None
@@ -107,7 +111,7 @@ class Workbench:
 
 
 class Sitting:
-    """The shards of a run, and what completes one of them.
+    """The shards of a run, and what completes them.
 
     Args:
         plan: the run.
@@ -128,42 +132,75 @@ class Sitting:
         self.parts = samples.split(plan.protocol.shard_size)
         self.shards = Shards(plan.spec, execution.work)
         self._plan, self._workbench, self._observer = plan, workbench, observer
-        self._batch_size = execution.batch_size or (CPU_NODES_IN_FLIGHT if self.bench.device.type == "cpu" else 64)
+        self._batch_size = execution.batch_size or (
+            CPU_NODES_IN_FLIGHT if self.bench.device.type == "cpu" else GPU_BATCH
+        )
         self._showcase = _showcase(plan) if execution.showcase else frozenset()
         self._found = {index for index in range(len(self.parts)) if self.shards.is_attacked(index)}
 
     @property
     def done(self) -> int:
-        """How many images earlier sittings attacked."""
+        """How many images are attacked, by earlier sittings and this one."""
         return sum(len(self.parts[index].ids) for index in self._found)
 
-    def complete(self, index: int, waiting: Callable[[], None] | None) -> None:
-        """See to it that a shard is attacked and measured.
+    def together(self) -> Iterator[range]:
+        """Yield all shards in order, those together that fill a batch; on a CPU, which few images fill, each alone."""
+        size = 1 if self.bench.device.type == "cpu" else max(1, self._batch_size // self._plan.protocol.shard_size)
+        for start in range(0, len(self.parts), size):
+            yield range(start, min(start + size, len(self.parts)))
+
+    def complete(self, indices: Iterable[int], waiting: Callable[[], None] | None) -> None:
+        """See to it that shards are attacked and measured.
 
         Args:
-            index: which shard.
-            waiting: called again and again while another process is at this shard; None, and nobody waits.
+            indices: which shards, in ascending order; those that lack something are worked at together.
+            waiting: called again and again while another process is at one of them; None, and nobody waits.
         Raises:
-            Busy: if another process is at this shard and nobody waits.
+            Busy: if another process is at one of these shards and nobody waits.
             BenchError: if the model answers nonsense, or there is no room for the answer.
         """
-        part = self.parts[index]
-        with self.shards.lease(index, waiting):
-            attacked = self.shards.attacked(index, len(part.ids))
-            if attacked is None:
-                clock = time.monotonic()
-                attacked = attack_shard(self.bench, part, self._batch_size, self._observer.advance)
-                self.shards.keep_attacked(index, attacked, self._effort(clock))
-            elif index not in self._found:
-                self._observer.advance(len(part.ids))
-            if self.shards.measured(index) is None:
-                clock = time.monotonic()
-                clean = self._workbench.clean(self._plan, self.bench, part)
-                rows = measure_shard(self.bench, part, attacked, self._showcase, clean)
-                self.shards.keep_measured(index, rows, self._effort(clock))
+        with ExitStack() as held:
+            for index in indices:
+                held.enter_context(self.shards.lease(index, waiting))
+            attacked = self._attack(indices)
+            self._measure({index: each for index, each in attacked.items() if not self.shards.is_measured(index)})
 
-    def _effort(self, since: float) -> Effort:
-        return Effort(time.monotonic() - since, self.bench.device.type, hardware(), self._batch_size)
+    def _attack(self, indices: Iterable[int]) -> dict[int, Attacked]:
+        """Return what the attack made of each shard."""
+        kept = {index: self.shards.attacked(index, len(self.parts[index].ids)) for index in indices}
+        done = {index: each for index, each in kept.items() if each is not None}
+        for index in done.keys() - self._found:
+            self._observer.advance(len(self.parts[index].ids))
+        left = [index for index in kept if index not in done]
+        if left:
+            clock, batch = time.monotonic(), Samples.joined([self.parts[index] for index in left])
+            found = attack_shard(self.bench, batch, self._batch_size, self._observer.advance)
+            for index, rows in self._rows(left):
+                done[index] = found.part(rows)
+                self.shards.keep_attacked(index, done[index], self._effort(clock, len(left)))
+        self._found |= done.keys()
+        return done
+
+    def _measure(self, attacked: dict[int, Attacked]) -> None:
+        """Judge shards and keep their rows."""
+        if not attacked:
+            return
+        clock, batch = time.monotonic(), Samples.joined([self.parts[index] for index in attacked])
+        clean = self._workbench.clean(self._plan, self.bench, batch)
+        table = measure_shard(self.bench, batch, Attacked.joined(list(attacked.values())), self._showcase, clean)
+        for index, rows in self._rows(attacked):
+            own = table.iloc[rows].reset_index(drop=True)
+            self.shards.keep_measured(index, own, self._effort(clock, len(attacked)))
+
+    def _rows(self, indices: Iterable[int]) -> Iterator[tuple[int, slice]]:
+        """Yield shards with the places of their samples among those of all."""
+        start = 0
+        for index in indices:
+            yield index, slice(start, start := start + len(self.parts[index].ids))
+
+    def _effort(self, since: float, shards: int) -> Effort:
+        """Return what one of some shards took."""
+        return Effort((time.monotonic() - since) / shards, self.bench.device.type, hardware(), self._batch_size)
 
 
 def set_up(plan: Plan, device_name: str, images: Tensor, workbench: Workbench) -> Bench:
@@ -187,6 +224,7 @@ def set_up(plan: Plan, device_name: str, images: Tensor, workbench: Workbench) -
         top_k=top_k[0] if top_k else 100,
         library=images.to(device),
         other=_stand_in(plan, device, workbench),
+        precision=spec.surrogate.precision,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,8 +17,8 @@ from bench.core.contracts import Pair
 from bench.core.entry import ModelEntry, TrainingFacts
 from bench.core.errors import UsageError
 from bench.core.folders import cache_folder
-from bench.core.machine import forget_peak_memory, peak_memory
-from bench.core.protocol import Component, Protocol
+from bench.core.machine import forget_peak_memory, peak_memory, shortened
+from bench.core.protocol import Component, Protocol, SearchPrecision
 from bench.core.rng import Rng, SampleRng
 from bench.evaluate import Attacked, Bench, attack_shard
 from bench.judge import look, measure_shard
@@ -56,6 +56,8 @@ class Speed:
     steps: int
     """Of the attack, as the protocol has it."""
     batch_size: int
+    precision: str
+    """Of the search's arithmetic on a GPU."""
     step_seconds: float
     attack_seconds: float
     clean_seconds: float
@@ -113,7 +115,15 @@ class Stopwatch:
             torch.cuda.synchronize(self.device)
 
 
-def measure(reference: str, protocol_name: str, attack: str, *, batch_size: int, watch: Stopwatch) -> Speed:
+def measure(
+    reference: str,
+    protocol_name: str,
+    attack: str,
+    *,
+    batch_size: int,
+    watch: Stopwatch,
+    precision: SearchPrecision | None = None,
+) -> Speed:
     """Time an attack on a model under a protocol.
 
     Args:
@@ -122,13 +132,15 @@ def measure(reference: str, protocol_name: str, attack: str, *, batch_size: int,
         attack: one that has `steps`.
         batch_size: N images at once.
         watch: where to compute, and how to take times.
+        precision: of the search's arithmetic on a GPU; None, and it is the protocol's.
     Raises:
         UsageError: if the attack has no steps, or a name is unknown.
     """
     protocol: Protocol = registry.load("protocols", protocol_name)
     resolvable = untrained(reference.removeprefix(RECIPE)) if reference.startswith(RECIPE) else reference
     steps = _steps(attack, protocol)
-    short, long = (_bench(resolvable, protocol_name, attack, count, watch.device) for count in (FEW, MORE))
+    request = Request(model=resolvable, attack=attack, protocol=protocol_name, precision=precision)
+    short, long = (_bench(request, count, watch.device) for count in (FEW, MORE))
     samples = _samples(protocol.samples.dataset, batch_size)
     forget_peak_memory(watch.device)
     attacked = attack_shard(short, samples, batch_size, _ignore)  # the first call also warms up
@@ -136,7 +148,8 @@ def measure(reference: str, protocol_name: str, attack: str, *, batch_size: int,
     step = max(0.0, more - few) / (MORE - FEW)
     clean = look(short, samples)
     judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
-    flop, rate = _convolutions(short, samples.images, watch)
+    with shortened(short.precision != "float32" and watch.device.type == "cuda"):
+        flop, rate = _convolutions(short, samples.images, watch)
     return Speed(
         model=reference,
         protocol=protocol.key,
@@ -145,6 +158,7 @@ def measure(reference: str, protocol_name: str, attack: str, *, batch_size: int,
         searches=len(short.attack.members),
         steps=steps,
         batch_size=batch_size,
+        precision=short.precision,
         step_seconds=step / batch_size,
         attack_seconds=(few + (steps - FEW) * step) / batch_size,
         clean_seconds=watch.seconds(partial(look, short, samples)) / batch_size,
@@ -188,8 +202,8 @@ def _steps(attack: str, protocol: Protocol) -> int:
     return int(steps)
 
 
-def _bench(reference: str, protocol: str, attack: str, steps: int, device: torch.device) -> Bench:
-    planned = plan(Request(model=reference, attack=attack, protocol=protocol, params={"steps": steps}))
+def _bench(request: Request, steps: int, device: torch.device) -> Bench:
+    planned = plan(replace(request, params={"steps": steps}))
     return set_up(planned, str(device), torch.empty(0, 3, 1, 1), Workbench())
 
 

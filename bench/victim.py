@@ -25,7 +25,7 @@ from bench.core.contracts import (
 )
 from bench.core.errors import BenchError, ModelOutputError
 from bench.core.heatmap import reduce
-from bench.core.protocol import HeatmapRule, Knowledge, ThreatModel
+from bench.core.protocol import HeatmapRule, Knowledge, SearchPrecision, ThreatModel
 from bench.core.rng import SampleRng
 from model_zoo.surrogate import sharpened
 
@@ -151,6 +151,8 @@ class WhiteBoxVictim(Victim):
     """Of a larger batch, if these are some of its samples."""
     rows: Tensor | None = None
     """(N,) int64: where they stand in it."""
+    precision: SearchPrecision = "float32"
+    """Of the surrogate's convolutions, if it is bfloat16; what else it means is for whoever runs the attack."""
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) logits of the real network."""
@@ -173,7 +175,7 @@ class WhiteBoxVictim(Victim):
         self._need_white_box()
         self._count(gradient=2 * self.explainer.method.nodes_per_image)
         method, parts, vanished = self.explainer.method, [], []
-        with sharpened(self.smooth, sharpness):
+        with sharpened(self.smooth, sharpness), self._arithmetic(images.device):
             for part in method.slices(len(images), images.device):
                 linear = method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
                 value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
@@ -190,14 +192,15 @@ class WhiteBoxVictim(Victim):
         method = self.explainer.method
         self._count(gradient=2 * len(classes) * method.nodes_per_image)
         parts = []
-        for part in method.slices(len(images), images.device):
-            rng = self.rng.select(part)
-            linear = [method.linearize(self.smooth, images[part], labels[part], rng=rng) for labels in classes]
-            leaves = [t.detach().requires_grad_() for t in (images[part], *(each.attribution for each in linear))]
-            value = loss(*leaves, *(target[part] for target in targets))
-            direct, *cotangents = torch.autograd.grad(value.sum(), leaves, materialize_grads=True, allow_unused=True)
-            pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, cotangents, strict=True)]
-            parts.append(sum(pulled, start=direct))
+        with self._arithmetic(images.device):
+            for part in method.slices(len(images), images.device):
+                rng = self.rng.select(part)
+                linear = [method.linearize(self.smooth, images[part], labels[part], rng=rng) for labels in classes]
+                leaves = [t.detach().requires_grad_() for t in (images[part], *(each.attribution for each in linear))]
+                value = loss(*leaves, *(target[part] for target in targets))
+                direct, *slopes = torch.autograd.grad(value.sum(), leaves, materialize_grads=True, allow_unused=True)
+                pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, slopes, strict=True)]
+                parts.append(sum(pulled, start=direct))
         return torch.cat(parts)
 
     def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
@@ -231,6 +234,7 @@ class WhiteBoxVictim(Victim):
             knowledge=self.other.attack.knowledge,
             rng=self.rng,
             library=self.library,
+            precision=self.precision,
         )
         return victim, self.other.attack
 
@@ -273,6 +277,10 @@ class WhiteBoxVictim(Victim):
                 f"expected no gradients under a {self.threat.knowledge} threat model, got a white-box attack; "
                 "choose another attack or protocol"
             )
+
+    def _arithmetic(self, device: torch.device) -> torch.autocast:
+        """How the surrogate's convolutions multiply."""
+        return torch.autocast(device.type, torch.bfloat16, self.precision == "bfloat16" and device.type == "cuda")
 
     def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(N,) the loss of each image, and (N, C, H, W) its gradient with respect to the attribution."""

@@ -89,7 +89,7 @@ class UnitWorker(Worker):
         planned, sitting = self._sit(unit)
         if self._execution.store.find(planned.spec) is None:
             with _beating(sitting.bench.model, sitting.bench.smooth, self._teller.beat):
-                sitting.complete(unit.shard, self._teller.beat if self._patient else None)
+                sitting.complete([unit.shard], self._teller.beat if self._patient else None)
 
     def _sit(self, unit: Unit) -> tuple[Plan, Sitting]:
         if self._current is None or self._current[0].spec.run_id != unit.run_id:

@@ -17,7 +17,7 @@ from leaderboard.statistics import bootstrap_interval
 
 @dataclass(frozen=True)
 class Variant:
-    """An attack with the protocol's parameters, or with some of its own, a `beta` or `nodes` of its search included."""
+    """An attack with the protocol's parameters, or with its own; its search's beta, nodes and precision are such."""
 
     name: str
     params: tuple[tuple[str, str], ...] = ()
@@ -43,7 +43,8 @@ class Variant:
         spec = run.record.spec
         if spec.attack.name != self.name:
             return False
-        searched = {"beta": f"{spec.surrogate.beta:g}"} | spec.search_attribution.params | spec.attack.params
+        searched = {"beta": f"{spec.surrogate.beta:g}", "precision": spec.surrogate.precision}
+        searched |= spec.search_attribution.params | spec.attack.params
         given = {key: str(value) for key, value in searched.items()}
         return all(given.get(key) == value for key, value in self.params) if self.params else spec.on_protocol
 

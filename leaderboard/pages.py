@@ -154,6 +154,8 @@ def command(record: RunRecord) -> str:
         words += ["--limit", str(spec.samples.count)]
     if not spec.on_protocol:
         words += ["--epsilon", str(spec.threat.epsilon), "--beta", f"{spec.surrogate.beta:g}"]
+        if spec.surrogate.precision != "float32":
+            words += ["--precision", spec.surrogate.precision]
         if "nodes" in spec.search_attribution.params:
             words += ["--nodes", str(spec.search_attribution.params["nodes"])]
         for name, value in sorted(spec.attack.params.items()):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from metrics._undefined import nan_where_nan
 
-_PAIRS_AT_ONCE = 2**20
-"""Comparisons held in memory at a time (one byte each): about what stays in a core's cache."""
+_PAIRS_AT_ONCE = {"cpu": 2**20, "cuda": 2**28}
+"""Comparisons held in memory at a time (one byte each): about what stays in a core's cache, or fills a GPU."""
 
 
 def kendall_tau_b(first: Tensor, second: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def inversions(places: Tensor) -> Tensor:
     width = math.isqrt(length - 1) + 1 if length else 1
     # Places appended in order invert nothing and fill up the last blocks.
     rest = torch.arange(length, width * width, device=places.device).expand(len(places), -1)
-    whole, step = torch.cat([places, rest], 1), max(1, _PAIRS_AT_ONCE // width**3)
+    whole, step = torch.cat([places, rest], 1), max(1, _PAIRS_AT_ONCE[places.device.type] // width**3)
     parts = [_inversions_by_blocks(whole[i : i + step], width) for i in range(0, len(whole), step)]
     return torch.cat(parts) if parts else whole.sum(1)
 

@@ -149,7 +149,7 @@ def test_a_black_box_run_is_compared_with_runs_that_say_they_used_gradients(tmp_
     assert "nes" in finding.flag.detail
 
 
-@pytest.mark.parametrize("changes", [{"epsilon": "4/255"}, {"beta": 7.0}])
+@pytest.mark.parametrize("changes", [{"epsilon": "4/255"}, {"beta": 7.0}, {"precision": "tf32"}])
 def test_an_override_is_part_of_the_identity_and_off_the_protocol(
     words: dict[str, str], changes: dict[str, Any]
 ) -> None:
@@ -157,10 +157,13 @@ def test_an_override_is_part_of_the_identity_and_off_the_protocol(
     assert (base.on_protocol, other.on_protocol) == (True, False)
     assert base.run_id != other.run_id
     assert base.attack_id != other.attack_id
-    assert plan(Request(attack="ifia-topk", **words, epsilon="8/255", beta=50.0)).spec == base
+    assert plan(Request(attack="ifia-topk", **words, epsilon="8/255", beta=50.0, precision="float32")).spec == base
 
 
-@pytest.mark.parametrize(("changes", "sentence"), [({"epsilon": "0.x"}, "--epsilon"), ({"beta": 0.0}, "--beta")])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [({"epsilon": "0.x"}, "--epsilon"), ({"beta": 0.0}, "--beta"), ({"precision": "tf16"}, "--precision")],
+)
 def test_a_bad_override_gives_one_sentence(words: dict[str, str], changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         plan(Request(attack="ifia-topk", **words, **changes))
@@ -168,6 +171,8 @@ def test_a_bad_override_gives_one_sentence(words: dict[str, str], changes: dict[
 
 def test_the_command_of_a_run_off_the_protocol_names_all_that_differs(tmp_path: Path) -> None:
     changes = {"surrogate": {"beta": 20}, "threat": {"norm": "linf", "epsilon": "4/255"}, "on_protocol": False}
-    assert "--epsilon 4/255 --beta 20 --nodes 10 --set steps=50" in command(
-        store_run(tmp_path, spec_changes=changes).record
-    )
+    said = "--epsilon 4/255 --beta 20 --nodes 10 --set steps=50"
+    assert said in command(store_run(tmp_path, spec_changes=changes).record)
+    changes["surrogate"] = {"beta": 20, "precision": "tf32"}
+    said = "--epsilon 4/255 --beta 20 --precision tf32 --nodes 10 --set steps=50"
+    assert said in command(store_run(tmp_path, spec_changes=changes).record)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.store import Store, StoredRun
 from bench.plan import Plan, Request, plan
 from bench.run import run
-from bench.sitting import Execution, Workbench
+from bench.sitting import Execution, Sitting, Workbench
 from tests.tiny import tiny_content, write_entry, write_protocol
 
 COUNT = 5
@@ -108,6 +109,29 @@ def test_neither_batch_size_nor_shard_size_changes_a_bit_on_a_cpu(
     other = completed(in_one_shard, tmp_path, batch_size=batch_size)
     pd.testing.assert_frame_equal(other.rows(), undisturbed.rows(), check_exact=True)
     assert other.record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+def test_shards_that_are_worked_at_together_give_the_rows_of_each_alone(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path
+) -> None:
+    ready = planned(words)
+    execution, watcher = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", COUNT), Watcher()
+    made = Sitting(ready, execution, watcher, Workbench())
+    assert [list(each) for each in made.together()] == [[0], [1], [2]]
+    made.complete([1], None)
+    made.complete([0, 1, 2], None)  # the middle one is there, and is neither attacked nor measured again
+    assert watcher.done == COUNT
+    assert made.shards.efforts([1])[0].seconds != made.shards.efforts([0])[0].seconds
+    again = run(ready, execution, watcher)
+    assert again.record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+def test_a_gpu_takes_as_many_shards_at_once_as_fill_a_batch(
+    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Sitting(planned(words), Execution(Store(tmp_path), tmp_path, "cpu", 4), Watcher(), Workbench())
+    monkeypatch.setattr(made, "bench", replace(made.bench, device=torch.device("cuda")))
+    assert [list(each) for each in made.together()] == [[0, 1], [2]]
 
 
 def test_a_run_without_enough_memory_goes_on_by_halves_says_so_and_files_the_same_bytes(

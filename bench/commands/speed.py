@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 from rich.table import Table
 
 from bench import terminal
+from bench.core.protocol import SearchPrecision
 
 if TYPE_CHECKING:
     from bench.speed import Speed
@@ -27,6 +28,7 @@ PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 @click.option("--protocol", "protocols", multiple=True, default=PROTOCOLS, show_default=True, metavar="NAME")
 @click.option("--attack", "attacks", multiple=True, default=("ifia-topk",), show_default=True, metavar="NAME")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images at once.")
+@click.option("--precision", type=click.Choice(get_args(SearchPrecision)), help="Of the search on a GPU.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The shortest time counts.")
 @click.option("--processor-time", is_flag=True, help="Count this process's own time, where others use the machine too.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
@@ -36,6 +38,7 @@ def speed(
     protocols: tuple[str, ...],
     attacks: tuple[str, ...],
     batch_size: int,
+    precision: SearchPrecision | None,
     repeats: int,
     processor_time: bool,
     device: str,
@@ -53,7 +56,7 @@ def speed(
 
     watch = Stopwatch(pick_device(device), repeats, processor_time)
     found = [
-        measure(model, protocol, attack, batch_size=batch_size, watch=watch)
+        measure(model, protocol, attack, batch_size=batch_size, watch=watch, precision=precision)
         for model in models
         for protocol in protocols
         for attack in attacks
@@ -67,7 +70,11 @@ def speed(
 
 
 def _show(machine: str, found: list[Speed]) -> None:
-    table = Table("", title=f"{machine}; {found[0].batch_size} images at once", title_justify="left")
+    table = Table(
+        "",
+        title=f"{machine}; {found[0].batch_size} images at once, search in {found[0].precision}",
+        title_justify="left",
+    )
     for row in found:
         table.add_column(f"{row.model}\n{row.protocol}\n{row.attack}", justify="right")
     lines: dict[str, Callable[[Speed], str]] = {

@@ -7,6 +7,8 @@ import platform
 import re
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,7 +33,8 @@ def _keep_freed_memory() -> None:
 def pick_device(wanted: str = "auto") -> torch.device:
     """Return the device to compute on, the named one or a GPU where there is one, and set this process up for it.
 
-    On CPUs the tails of softplus underflow: subnormal numbers, which processors handle slowly, become zeros.
+    On CPUs the tails of softplus underflow: subnormal numbers, which processors handle slowly, become zeros. On GPUs
+    float32 is float32, which torch's convolutions otherwise shorten, and equal batches give equal bits.
 
     Raises:
         UsageError: if there is no such kind of device.
@@ -45,7 +48,28 @@ def pick_device(wanted: str = "auto") -> torch.device:
         raise EnvironmentFault(f"expected the GPU {wanted}, got {found} of them on this machine; choose --device cpu")
     _keep_freed_memory()
     torch.set_flush_denormal(True)
-    return torch.device(wanted)
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        _multiply("ieee")
+        torch.backends.cudnn.deterministic = True
+    return device
+
+
+@contextmanager
+def shortened(wanted: bool) -> Iterator[None]:
+    """Run a block in which a GPU may multiply float32 with ten bits of mantissa (TF32), if wanted; a CPU never does."""
+    if wanted:
+        _multiply("tf32")
+    try:
+        yield
+    finally:
+        if wanted:
+            _multiply("ieee")
+
+
+def _multiply(precision: str) -> None:
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = precision
 
 
 def forget_peak_memory(device: torch.device) -> None:

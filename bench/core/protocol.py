@@ -19,6 +19,9 @@ Track = Literal["attribution", "prediction", "shape-texture", "corruption", "tra
 Direction = Literal["more-robust", "less-robust", "neutral"]
 """What a higher value of a metric means."""
 
+SearchPrecision = Literal["float32", "tf32", "bfloat16"]
+"""How a search multiplies: in TF32 everywhere, or there in bfloat16 where it differentiates the surrogate."""
+
 HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=80)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$", max_length=160)]
@@ -98,6 +101,10 @@ class Surrogate(Strict):
 
     activation: Literal["softplus"] = "softplus"
     beta: float = Field(gt=0)
+    precision: SearchPrecision = Field(
+        default="float32",
+        description="of a search's arithmetic on a GPU; the judge always computes in the protocol's own",
+    )
 
 
 class Protocol(Strict):

@@ -168,6 +168,8 @@ class RunSpec(Strict):
         # and the track sort, and change no number.
         unused = {"crafted_on"} if self.crafted_on is None else set()
         exclude: dict[str, Any] = dict.fromkeys((*without, *unused), True) | {"protocol": {"reference", "track"}}
+        if self.surrogate.precision == "float32" and "surrogate" not in without:
+            exclude["surrogate"] = {"precision"}
         content = self.model_dump(mode="json", exclude=exclude)
         if without:
             content["selected_by"] = [m.model_dump(mode="json") for m in self.metrics if m.name == self.primary_metric]

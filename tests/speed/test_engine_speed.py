@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from attacks.ifia_topk import mass_outside
 from bench import registry
 from bench.core.heatmap import top_k_mask
+from bench.core.machine import pick_device
 from bench.core.rng import SampleRng
 from bench.evaluate import Bench
 from bench.plan import Request, plan
@@ -34,7 +36,9 @@ from tests.factories import model_entry, store_run
 from tests.oracles.test_second_order import plain_smooth
 from tests.test_cli import invoke
 
-MODEL, BATCH, K = "hub:art-wrn28", 16, 100
+MODEL, K = "hub:art-wrn28", 100
+DEVICE = pick_device()
+BATCH = 16 if DEVICE.type == "cpu" else 256
 NAIVE_NODES = 100
 """Of the published attack, by the right Riemann rule, one image at a time."""
 
@@ -48,18 +52,27 @@ PEAK = 2e9
 
 def set_bench(protocol: str) -> Bench:
     planned = plan(Request(model=MODEL, attack="ifia-topk", protocol=protocol))
-    return set_up(planned, "cpu", torch.empty(0, 3, 1, 1), Workbench())
+    return set_up(planned, str(DEVICE), torch.empty(0, 3, 1, 1), Workbench())
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     images, labels = registry.load("datasets", "foolbox-cifar10")().load("test")
-    return Samples(tuple(map(str, range(BATCH))), images[:BATCH].float() / 255, labels[:BATCH])
+    chosen = torch.arange(BATCH) % len(labels)
+    return Samples(tuple(map(str, range(BATCH))), images[chosen].to(DEVICE).float() / 255, labels[chosen].to(DEVICE))
+
+
+def waited(step: Callable[..., Tensor], *arguments: object) -> Tensor:
+    """Do a step, and wait for the GPU if there is one."""
+    found = step(*arguments)
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return found
 
 
 def naive_heatmap(network: nn.Module, image: Tensor, label: Tensor, *, graph: bool) -> Tensor:
     """(1, H, W) integrated gradients of one image as reference codes compute them."""
-    positions = torch.arange(1, NAIVE_NODES + 1) / NAIVE_NODES
+    positions = torch.arange(1, NAIVE_NODES + 1, device=image.device) / NAIVE_NODES
     points = image * positions.view(-1, 1, 1, 1)
     logits = network(points).gather(1, label.expand(NAIVE_NODES, 1))
     (gradients,) = torch.autograd.grad(logits.sum(), points, create_graph=graph)
@@ -90,7 +103,7 @@ def test_a_step_in_the_published_way(benchmark: BenchmarkFixture, samples: Sampl
     bench, one = set_bench(PROTOCOLS[0]), samples.part(slice(1))
     _, labels, mask = start(bench, one)
     benchmark.group = GROUP
-    found = benchmark(naive_step, bench, plain_smooth(bench.model, 50.0), one.images, labels, mask)
+    found = benchmark(waited, naive_step, bench, plain_smooth(bench.model, 50.0), one.images, labels, mask)
     assert torch.isfinite(found).all()
 
 
@@ -103,7 +116,7 @@ def test_a_step_in_ours(benchmark: BenchmarkFixture, samples: Samples, protocol:
         threat=bench.threat, knowledge="white-box", rng=rng,
     )  # fmt: skip
     benchmark.group = GROUP
-    found = benchmark(our_step, victim, samples.images, labels, mask)
+    found = benchmark(waited, our_step, victim, samples.images, labels, mask)
     assert torch.isfinite(found).all()
 
 
@@ -123,7 +136,7 @@ def test_loading_a_model(benchmark: BenchmarkFixture) -> None:
     def load() -> nn.Module:
         found = resolve(MODEL, partial(registry.load, "models"))
         architecture = registry.load("architectures", found.entry.architecture.name)
-        return build(found.entry, architecture, found.path, device=torch.device("cpu"))
+        return build(found.entry, architecture, found.path, device=DEVICE)
 
     benchmark.group = "steps around an attack"
     assert not benchmark(load).training
