@@ -80,8 +80,7 @@ class _ToInput(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
         ctx.save_for_backward(gradient, weight)
         ctx.how = how
-        x = gradient.new_empty(1).expand(shape)  # only its shape counts
-        return _adjoints(gradient, x, weight, how, (True, False))[0]
+        return (_by_forward_kernels if gradient.is_cuda else _by_backward_kernels)(gradient, weight, shape, how)
 
     @staticmethod
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -106,6 +105,26 @@ class _ToWeight(torch.autograd.Function):
         to_gradient = _apply(_Convolve, x, along, ctx.how) if ctx.needs_input_grad[0] else None
         to_x = _apply(_ToInput, gradient, along, x.shape, ctx.how) if ctx.needs_input_grad[1] else None
         return to_gradient, to_x, None, None
+
+
+def _by_backward_kernels(gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+    """(N, inputs, H, W) the gradient of <gradient, x * weight> with respect to an x of this shape."""
+    x = gradient.new_empty(1).expand(shape)  # only its shape counts
+    return _adjoints(gradient, x, weight, how, (True, False))[0]
+
+
+def _by_forward_kernels(gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
+    """Return the same by a convolution with the turned kernel: on GPUs faster, and without a copy of x for nothing."""
+    kernel = weight.shape[2:]
+    whole = [d * (k - 1) - p for d, k, p in zip(how.dilation, kernel, how.padding, strict=True)]
+    if set(how.stride) == {1} and how.groups == 1 and min(whole) >= 0:
+        return F.conv2d(gradient, weight.transpose(0, 1).flip(2, 3), None, 1, whole, how.dilation)
+    reached = [
+        (g - 1) * s - 2 * p + d * (k - 1) + 1
+        for g, s, p, d, k in zip(gradient.shape[2:], how.stride, how.padding, how.dilation, kernel, strict=True)
+    ]
+    beyond = [side - last for side, last in zip(shape[2:], reached, strict=True)]
+    return F.conv_transpose2d(gradient, weight, None, how.stride, how.padding, beyond, how.groups, how.dilation)
 
 
 def _adjoints(gradient: Tensor, x: Tensor, weight: Tensor, how: Geometry, wanted: tuple[bool, bool]) -> list[Tensor]:

@@ -67,6 +67,11 @@ def shortened(wanted: bool) -> Iterator[None]:
             _multiply("ieee")
 
 
+def is_shortened() -> bool:
+    """Whether GPUs multiply in TF32 now."""
+    return bool(torch.backends.cudnn.conv.fp32_precision == "tf32")  # type: ignore[attr-defined]
+
+
 def _multiply(precision: str) -> None:
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = precision

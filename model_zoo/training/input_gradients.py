@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.core.chunks import NODES_IN_FLIGHT
 from model_zoo.second_order import only_input_gradients
+
+CHUNK = 512
+"""Points that pass through a network at once, in training."""
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """(M, K) logits and (M,) labels to the (M,) numbers whose input gradients count."""
@@ -52,7 +54,7 @@ def loss_of_input_gradients(
     score: Score,
     loss: Callable[[Tensor], Tensor],
     *,
-    chunk: int = NODES_IN_FLIGHT,
+    chunk: int = CHUNK,
 ) -> Tensor:
     """Return loss(G), where G are the input gradients of the score at `points`, ready for `backward`.
 

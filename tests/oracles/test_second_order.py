@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.rng import Rng
+from model_zoo import second_order as module
 from model_zoo.build import classifier
 from model_zoo.second_order import only_input_gradients, second_order
 from model_zoo.surrogate import Softplus, second_order_copy, smooth_copy
@@ -18,6 +19,8 @@ CONVOLUTIONS = [
     nn.Conv2d(3, 4, 3, padding=1),
     nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
     nn.Conv2d(3, 6, 1, stride=2),
+    nn.Conv2d(3, 4, 3, padding=4),
+    nn.Conv2d(3, 4, 5, stride=3, padding=1),
     nn.Conv2d(3, 6, (3, 2), padding=(2, 0), dilation=2, groups=3),
 ]
 
@@ -38,8 +41,12 @@ def derivatives(network: nn.Module, images: Tensor) -> list[Tensor]:
     return [found.detach() for found in (logits, gradient, product, *of_weights)]
 
 
+@pytest.mark.parametrize("way", ["_by_backward_kernels", "_by_forward_kernels"], ids=["as-on-a-cpu", "as-on-a-gpu"])
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=str)
-def test_a_convolution_has_the_derivatives_of_torch(layer: nn.Conv2d) -> None:
+def test_a_convolution_has_the_derivatives_of_torch(
+    layer: nn.Conv2d, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_by_backward_kernels", getattr(module, way))
     plain = copy.deepcopy(layer).double()
     ours = second_order(plain)
     assert ours is not None
