@@ -21,9 +21,10 @@ def test_its_table_is_the_one_of_the_records() -> None:
     assert tables(ROOT / "results", "cifar10-gradient-v1", metrics=["kendall"], attacks=ATTACKS) in README
 
 
-def test_the_results_are_what_the_commands_above_them_print(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", ["results", "search"])
+def test_the_tables_are_what_the_commands_above_them_print(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    text = (ROOT / "docs/results.md").read_text()
+    text = (ROOT / f"docs/{document}.md").read_text()
     commands = re.findall(r"^```bash\nbench (.+?)\n```$", text, flags=re.MULTILINE | re.DOTALL)
     assert commands
     for command in commands:
