@@ -45,7 +45,7 @@ def run(
     execution.store.prepare(plan.spec)
     started, sitting = datetime.now(UTC), Sitting(plan, execution, observer, workbench or Workbench())
     observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, sitting.done)
-    for indices in sitting.together():
+    for indices in execution.together(len(sitting.parts), plan.protocol.shard_size):
         sitting.complete(indices, _patient)
     return file(plan, execution, started, floor)
 

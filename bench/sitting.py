@@ -50,6 +50,16 @@ class Execution:
     memory: int | None = None
     """Bytes that graphs for derivatives may take; by default most of what is free."""
 
+    def together(self, shards: int, size: int) -> Iterator[range]:
+        """Yield so many shards of so many images in order, those together that fill a batch of a GPU.
+
+        On a CPU, which few images fill, each is alone, so that little is lost with a process.
+        """
+        on_gpu = pick_device(self.device).type == "cuda"
+        step = max(1, (self.batch_size or GPU_BATCH) // size) if on_gpu else 1
+        for start in range(0, shards, step):
+            yield range(start, min(start + step, shards))
+
 
 class Observer(Interface):
     """Whoever shows the progress of a run."""
@@ -142,12 +152,6 @@ class Sitting:
     def done(self) -> int:
         """How many images are attacked, by earlier sittings and this one."""
         return sum(len(self.parts[index].ids) for index in self._found)
-
-    def together(self) -> Iterator[range]:
-        """Yield all shards in order, those together that fill a batch; on a CPU, which few images fill, each alone."""
-        size = 1 if self.bench.device.type == "cpu" else max(1, self._batch_size // self._plan.protocol.shard_size)
-        for start in range(0, len(self.parts), size):
-            yield range(start, min(start + size, len(self.parts)))
 
     def complete(self, indices: Iterable[int], waiting: Callable[[], None] | None) -> None:
         """See to it that shards are attacked and measured.

@@ -105,13 +105,13 @@ def units(run: SweepRun, execution: Execution) -> list[Unit]:
     """Return what is left to do of a run: none where the store has it."""
     if execution.store.find(run.plan.spec) is not None:
         return []
-    shards, request = Shards(run.plan.spec, execution.work), asdict(run.request)
-    sizes = enumerate(shard_sizes(run.plan))
-    return [
-        Unit(request=request, run_id=run.run_id, shard=index, images=images)
-        for index, images in sizes
-        if not shards.is_measured(index)
-    ]
+    shards, request, sizes = Shards(run.plan.spec, execution.work), asdict(run.request), shard_sizes(run.plan)
+    found = []
+    for group in execution.together(len(sizes), run.plan.protocol.shard_size):
+        left = sum(sizes[index] for index in group if not shards.is_measured(index))
+        if left:
+            found.append(Unit(request=request, run_id=run.run_id, shard=group.start, shards=len(group), images=left))
+    return found
 
 
 def sweep(runs: Sequence[SweepRun], execution: Execution, executor: Executor, watcher: Watcher) -> Outcome:

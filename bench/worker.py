@@ -69,7 +69,7 @@ class UnitWorker(Worker):
         self._current: tuple[Plan, Sitting] | None = None
 
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
-        """Complete the unit's shard, unless it is complete."""
+        """Complete the unit's shards, unless they are complete."""
         pick_device(self._execution.device)  # its settings belong to a thread, and the next unit may come in another
         try:
             self._teller.begin(unit, tell)
@@ -89,7 +89,8 @@ class UnitWorker(Worker):
         planned, sitting = self._sit(unit)
         if self._execution.store.find(planned.spec) is None:
             with _beating(sitting.bench.model, sitting.bench.smooth, self._teller.beat):
-                sitting.complete([unit.shard], self._teller.beat if self._patient else None)
+                shards = range(unit.shard, unit.shard + unit.shards)
+                sitting.complete(shards, self._teller.beat if self._patient else None)
 
     def _sit(self, unit: Unit) -> tuple[Plan, Sitting]:
         if self._current is None or self._current[0].spec.run_id != unit.run_id:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +116,7 @@ def test_shards_that_are_worked_at_together_give_the_rows_of_each_alone(
     ready = planned(words)
     execution, watcher = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", COUNT), Watcher()
     made = Sitting(ready, execution, watcher, Workbench())
-    assert [list(each) for each in made.together()] == [[0], [1], [2]]
+    assert list(execution.together(3, 2)) == [range(1), range(1, 2), range(2, 3)]
     made.complete([1], None)
     made.complete([0, 1, 2], None)  # the middle one is there, and is neither attacked nor measured again
     assert watcher.done == COUNT
@@ -126,12 +125,11 @@ def test_shards_that_are_worked_at_together_give_the_rows_of_each_alone(
     assert again.record.rows_sha256 == undisturbed.record.rows_sha256
 
 
-def test_a_gpu_takes_as_many_shards_at_once_as_fill_a_batch(
-    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = Sitting(planned(words), Execution(Store(tmp_path), tmp_path, "cpu", 4), Watcher(), Workbench())
-    monkeypatch.setattr(made, "bench", replace(made.bench, device=torch.device("cuda")))
-    assert [list(each) for each in made.together()] == [[0, 1], [2]]
+def test_a_gpu_takes_as_many_shards_at_once_as_fill_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitting, "pick_device", torch.device)
+    for batch_size, ends in ((5, [2, 3]), (1, [1, 2, 3]), (None, [3])):
+        execution = Execution(Store(tmp_path), tmp_path, "cuda", batch_size)
+        assert [group.stop for group in execution.together(3, 2)] == ends
 
 
 def test_a_run_without_enough_memory_goes_on_by_halves_says_so_and_files_the_same_bytes(

@@ -109,6 +109,21 @@ def test_the_order_of_units_changes_no_byte(
     assert watcher.done == watcher.total == 2 * COUNT
 
 
+def test_units_of_several_shards_as_on_a_gpu_change_no_byte_and_do_only_what_is_left(
+    runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = execution(tmp_path)
+    swept(runs, tmp_path, Inline(fate=lambda unit: None if unit.shard == 1 else "failed"))
+    monkeypatch.setattr(Execution, "together", lambda self, shards, size: [range(shards)])
+    (first, second) = [units(each, where)[0] for each in runs]
+    assert (first.shard, first.shards, first.images) == (0, COUNT // SHARD, COUNT - SHARD)
+    assert first.name.endswith(f"shards 0 to {COUNT // SHARD - 1}")
+    outcome, watcher = swept(runs, tmp_path, Inline())
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+    assert watcher.done == watcher.total
+    assert first.id not in {second.id, first.model_copy(update={"shards": 1}).id}
+
+
 def test_a_unit_is_named_by_all_that_may_change_a_number_of_it(runs: list[SweepRun], tmp_path: Path) -> None:
     todo = [unit for each in runs for unit in units(each, execution(tmp_path))]
     assert len({unit.id for unit in todo}) == len(todo) == 2 * COUNT // SHARD

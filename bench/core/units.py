@@ -11,22 +11,24 @@ from bench.core.protocol import Sha256, Strict
 
 
 class Unit(Strict):
-    """One shard of one run, told so that a worker on any machine can do it."""
+    """Shards of one run that are done together, told so that a worker on any machine can do them."""
 
     request: dict[str, Any] = Field(description="fields of bench.plan.Request")
     run_id: Sha256 = Field(description="what the request must mean to the worker too")
     shard: int = Field(ge=0)
-    images: int = Field(ge=1)
+    shards: int = Field(default=1, ge=1, description="how many, from that one on")
+    images: int = Field(ge=1, description="what is left to do of them")
 
     @property
     def id(self) -> str:
         """Hash of all that may change a number of it."""
-        return sha256_of(canonical_json([self.run_id, self.shard]).encode())
+        return sha256_of(canonical_json([self.run_id, self.shard, self.shards]).encode())
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"{self.request['model']} under {self.request['attack']}, shard {self.shard}"
+        which = f"shard {self.shard}" if self.shards == 1 else f"shards {self.shard} to {self.shard + self.shards - 1}"
+        return f"{self.request['model']} under {self.request['attack']}, {which}"
 
 
 Kind = Literal["alive", "note", "done", "failed", "busy", "lost"]
