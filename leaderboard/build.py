@@ -106,7 +106,8 @@ def build(
         site.add("compare.html", pages.choice_page(made, extra))
         site.add("about.html", pages.about_page(made))
         _add_data(made, runs, rows, site, home)
-    return BuildReport(out, len(made), len(by_model), len(runs), len(site.checksums))
+    protocols = {run.record.spec.protocol.key for run in runs}
+    return BuildReport(out, len(protocols), len(by_model), len(runs), len(site.checksums))
 
 
 def exported(results: Path, name: str) -> bytes:

@@ -21,12 +21,15 @@ COMPANIONS = ("topk-intersection", "kendall")
 
 
 def boards(runs: Iterable[StoredRun], read: ReadTable = read_values) -> list[Board]:
-    """Return one board per protocol, those that rank first; rows are read where a protocol names a reference set."""
+    """Return one board per protocol; rows are read where a protocol names a reference set.
+
+    Those that rank come first, and of these those of most models.
+    """
     by_protocol: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_protocol[run.record.spec.protocol.key].append(run)
     made = [_board(members, read) for members in by_protocol.values()]
-    return sorted(made, key=lambda board: (not board.protocol.rankable, board.protocol.key))
+    return sorted(made, key=lambda board: (not board.protocol.rankable, -len(board.standings), board.protocol.key))
 
 
 def _board(runs: list[StoredRun], read: ReadTable) -> Board:
