@@ -182,7 +182,7 @@ class WhiteBoxVictim(Victim):
                 parts.append(linear.pullback(cotangent))
                 vanished.append(_has_vanished(parts[-1], value))
         self._note(torch.cat(vanished))
-        return torch.cat(parts)
+        return _direction(torch.cat(parts))
 
     def attribution_gradient(
         self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
@@ -201,7 +201,7 @@ class WhiteBoxVictim(Victim):
                 direct, *slopes = torch.autograd.grad(value.sum(), leaves, materialize_grads=True, allow_unused=True)
                 pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, slopes, strict=True)]
                 parts.append(sum(pulled, start=direct))
-        return torch.cat(parts)
+        return _direction(torch.cat(parts))
 
     def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
         """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
@@ -211,7 +211,7 @@ class WhiteBoxVictim(Victim):
         with torch.enable_grad():
             value = loss(forward(self.model, leaf), *targets).sum()
         (gradient,) = torch.autograd.grad(value, leaf)
-        return gradient
+        return _direction(gradient)
 
     def donors(self, count: int) -> Tensor:
         """(count, C, H, W) of the protocol's images, the same for every sample."""
@@ -308,6 +308,11 @@ class WhiteBoxVictim(Victim):
         ledger, rows = self._book()
         ledger.asked[rows] += 1
         ledger.vanished[rows] += vanished.cpu().float()
+
+
+def _direction(gradient: Tensor) -> Tensor:
+    """Return a gradient that says nothing where it is NaN, so that the image stays one."""
+    return torch.where(gradient.isnan(), 0.0, gradient)
 
 
 def _has_vanished(gradient: Tensor, loss: Tensor) -> Tensor:

@@ -328,6 +328,19 @@ def test_nan_logits_stop_the_run_and_nothing_is_filed(
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_gradients_that_are_nan_beside_finite_logits_end_in_flags_and_no_number(
+    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(_: object, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0, 0, :10] + (0 * x[:, 1, :1, 0]).sqrt()  # its slope at zero is infinite, times zero
+
+    monkeypatch.setattr("model_zoo.architectures.wide_resnet.WideResNet.forward", forward)
+    made = completed(words, tmp_path)
+    assert {"vanishing-gradient", "undefined-metric"} <= {flag.name for flag in made.record.flags}
+    assert (made.rows()["gradient_vanished"] == 1).all()
+    assert made.record.summaries["all"]["kendall"].mean is None
+
+
 def test_a_results_folder_that_cannot_be_written_says_so(words: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where a folder should be")
     with pytest.raises(EnvironmentFault, match="choose a writable folder"):
