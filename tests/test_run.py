@@ -328,14 +328,15 @@ def test_nan_logits_stop_the_run_and_nothing_is_filed(
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.parametrize("attack", ["ifia-topk", "target-map"])  # which step by signs and by sizes
 def test_gradients_that_are_nan_beside_finite_logits_end_in_flags_and_no_number(
-    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: str
 ) -> None:
     def forward(_: object, x: torch.Tensor) -> torch.Tensor:
         return x[:, 0, 0, :10] + (0 * x[:, 1, :1, 0]).sqrt()  # its slope at zero is infinite, times zero
 
     monkeypatch.setattr("model_zoo.architectures.wide_resnet.WideResNet.forward", forward)
-    made = completed(words, tmp_path)
+    made = completed(words, tmp_path, attack=attack, params={"steps": 2})
     assert {"vanishing-gradient", "undefined-metric"} <= {flag.name for flag in made.record.flags}
     assert (made.rows()["gradient_vanished"] == 1).all()
     assert made.record.summaries["all"]["kendall"].mean is None
