@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +41,26 @@ def show_error(text: str) -> None:
     err.print(Text.assemble(("error: ", "bold red"), printable(text)), soft_wrap=True)
 
 
+def seconds_left(task: Task) -> float | None:
+    """Return how long a task will take at its pace since this sitting began; None before anything is done.
+
+    Batches of many workers come in bursts, so that the pace of a short while says nothing.
+    """
+    advanced = task.completed - task.fields["begun"]
+    if advanced <= 0 or task.elapsed is None or task.total is None:
+        return None
+    return float(task.elapsed * (task.total - task.completed) / advanced)
+
+
+class _TimeLeft(ProgressColumn):
+    """The estimate, as hours, minutes and seconds."""
+
+    def render(self, task: Task) -> Text:
+        """Show one task's."""
+        left = seconds_left(task)
+        return Text("-:--:--" if left is None else str(timedelta(seconds=round(left))), "progress.remaining")
+
+
 class _Bar:
     """A progress bar with an ETA; where stderr is no terminal, a line now and then."""
 
@@ -43,7 +72,7 @@ class _Bar:
             TextColumn(unit),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             console=err,
             disable=not err.is_terminal,
         )
@@ -66,7 +95,7 @@ class RunProgress(_Bar):
 
     def start(self, title: str, total: int, done: int) -> None:
         """Begin a run of `total` images, `done` of which earlier sittings finished."""
-        self._task = self._bar.add_task(title, total=total, completed=done)
+        self._task = self._bar.add_task(title, total=total, completed=done, begun=done)
         self._title, self._total, self._done = title, total, done
         if not err.is_terminal:
             err.print(f"{title}: {done} of {total} images done", soft_wrap=True)
@@ -77,7 +106,7 @@ class RunProgress(_Bar):
         before, self._done = self._done, self._done + images
         tenth = max(1, self._total // 10)
         if not err.is_terminal and self._done // tenth > before // tenth:
-            left = self._bar.tasks[self._task].time_remaining
+            left = seconds_left(self._bar.tasks[self._task])
             eta = "" if left is None else f", about {left:.0f} s left"
             err.print(f"{self._title}: {self._done} of {self._total} images{eta}", soft_wrap=True)
 
@@ -98,7 +127,7 @@ class TrainingProgress(_Bar):
         """Show a line of text, the steps done and the steps in all."""
         if err.is_terminal:
             if total not in self._tasks:
-                self._tasks[total] = self._bar.add_task(self._name, total=total)
+                self._tasks[total] = self._bar.add_task(self._name, total=total, begun=done)
             self._bar.update(self._tasks[total], completed=done, description=f"{self._name}: {text}")
         else:
             err.print(f"{self._name}: {done} of {total}: {text}", soft_wrap=True)
