@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.core.errors import UsageError
-from model_zoo.second_order import second_order
+from model_zoo.second_order import second_order, softplus
 
 SMOOTH = frozenset(
     {"Softplus", "SiLU", "Swish", "GELU", "GELUTanh", "QuickGELU", "Mish", "ELU", "CELU", "Tanh", "Sigmoid"}
@@ -34,7 +33,7 @@ class Softplus(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        return F.softplus(u, self.beta)
+        return softplus(u, self.beta)
 
 
 def smooth_copy(model: nn.Module, beta: float) -> nn.Module:

@@ -6,6 +6,8 @@ import copy
 
 import pytest
 import torch
+import torch.autograd.forward_ad as fwAD
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.rng import Rng
@@ -70,6 +72,25 @@ def test_a_normalisation_has_the_derivatives_of_torch(affine: bool) -> None:
         networks = [nn.Sequential(layer, nn.Softplus(), head).train(training) for layer in (ours, plain)]
         for mine, theirs in zip(*(derivatives(n, drawn(4, 3, 5, 5, seed=3)) for n in networks), strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("beta", [1.0, 50.0])
+def test_softplus_by_hand_has_the_derivatives_of_torch(beta: float) -> None:
+    u, g, v = (drawn(4, 5, seed=seed).requires_grad_() for seed in (4, 5, 6))
+    u.data[0, 0] = 2 * module.THRESHOLD / beta  # where it is the identity
+    found = []
+    for function in (module._Softplus.apply, F.softplus):
+        value = function(u, beta)
+        (slope,) = torch.autograd.grad(value, u, g, create_graph=True)
+        curved = torch.autograd.grad(slope, (u, g), v, create_graph=True)
+        (third,) = torch.autograd.grad(curved[0].sum(), u)
+        found.append((value, slope, *curved, third))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+    with fwAD.dual_level():
+        moved = module._Softplus.apply(fwAD.make_dual(u.detach(), v.detach()), beta)
+        tangent = fwAD.unpack_dual(moved).tangent
+    torch.testing.assert_close(tangent, v * torch.sigmoid(beta * u), rtol=1e-7, atol=1e-8)
 
 
 def plain_smooth(model: nn.Module, beta: float) -> nn.Module:

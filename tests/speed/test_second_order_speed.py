@@ -9,10 +9,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
+from bench.core.machine import pick_device
 from bench.core.rng import Rng
+from model_zoo import second_order
 from model_zoo.architectures.wide_resnet import build
 from model_zoo.build import classifier, freeze
 from model_zoo.surrogate import smooth_copy
@@ -42,3 +45,17 @@ def test_hessian_vector_products(
     batch = batch.contiguous(memory_format=torch.channels_last)
     found = benchmark(product, smooth, batch)
     assert torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize("function", [F.softplus, second_order._Softplus.apply], ids=["torch", "by-hand"])
+def test_the_second_derivative_of_softplus(function: Callable[..., Tensor], benchmark: BenchmarkFixture) -> None:
+    """By hand is what GPUs do; on a CPU other bits than the records' are not worth it."""
+    u, g, v = torch.randn((3, 40, 16, 32, 32), generator=Rng(2).generator()).to(pick_device())
+
+    def twice() -> Tensor:
+        leaf = u.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(function(leaf, BETA), leaf, g.requires_grad_(), create_graph=True)
+        (curved,) = torch.autograd.grad(slope, leaf, v)
+        return curved
+
+    assert torch.isfinite(benchmark(twice)).all()
