@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import terminal
+from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS
 from bench.core.flags import MEANINGS
 from bench.core.folders import cache_folder
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", metavar="hub:NAME")
-@click.option("--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME")
+@PROTOCOL
 @click.option("--attack", metavar="NAME", help="One of the protocol's with gradients; default: its first.")
 @click.option("--limit", type=int, default=20, show_default=True, metavar="N", help="The protocol's first N samples.")
 @click.option("--curves", "drawing", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the curves.")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of public image sets (or BENCH_DATA).")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+@RESULTS
+@DATA
+@DEVICE
+@JSON
 def audit(
     model: str,
     protocol: str,
@@ -37,7 +37,6 @@ def audit(
     limit: int,
     drawing: Path | None,
     results: Path,
-    data: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -46,8 +45,6 @@ def audit(
     Every run is an ordinary one: it is filed, and an interrupted audit continues when the same command is given again.
     No board shows these runs as scores; what they say together stands on the model's page and beside its score.
     """
-    if data is not None:
-        os.environ["BENCH_DATA"] = str(data)
     from bench.audit import Audit
     from bench.audit import audit as complete
     from bench.core.files import write_atomic

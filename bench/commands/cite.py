@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from bench.commands._options import RESULTS
+
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@RESULTS
 def cite(models: tuple[str, ...], results: Path) -> None:
     """Print the BibTeX of registered models, or of every model with records in RESULTS if none is named."""
     from bench import registry

@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from bench import terminal
+from bench.commands._options import JSON, RESULTS
 
 if TYPE_CHECKING:
     from leaderboard.comparison import Comparison
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL MODEL [MODEL [MODEL]]")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@RESULTS
 @click.option("--protocol", metavar="NAME", help="Whose records; default: the first board that has all the models.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+@JSON
 def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_json: bool) -> None:
     """Compare two to four models image by image, each under the attack that scores it.
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 
+from bench.commands._options import JSON
+
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("again", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+@JSON
 def confirm(results: Path, again: Path, as_json: bool) -> None:
     """Compare the runs in RESULTS with second runs of the same specs in AGAIN, and note beside the first who agrees.
 

@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from bench import terminal
+from bench.commands._options import JSON, RESULTS
 
 if TYPE_CHECKING:
     from leaderboard.contest import Round
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 @click.argument("second", metavar="ATTACK")
 @click.option("--protocol", required=True, metavar="NAME", help="Whose records.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; default: kendall, top-k.")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@RESULTS
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+@JSON
 def contest(
     first: str, second: str, protocol: str, metrics: tuple[str, ...], results: Path, markdown: bool, as_json: bool
 ) -> None:

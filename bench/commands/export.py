@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from bench.commands._options import RESULTS
+
 
 @click.command()
 @click.argument("name", metavar="FILE", default="standings.csv")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@RESULTS
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file in place of stdout.")
 def export(name: str, results: Path, out: Path | None) -> None:
     """Write a file of the site's data folder, byte for byte.

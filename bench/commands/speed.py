@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from bench import terminal
+from bench.commands._options import DEVICE, JSON
 from bench.core.protocol import SearchPrecision
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 @click.option("--precision", type=click.Choice(get_args(SearchPrecision)), help="Of the search on a GPU.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The shortest time counts.")
 @click.option("--processor-time", is_flag=True, help="Count this process's own time, where others use the machine too.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+@DEVICE
+@JSON
 def speed(
     models: tuple[str, ...],
     protocols: tuple[str, ...],

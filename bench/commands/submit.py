@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -13,20 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import terminal
+from bench.commands._options import DATA, DEVICE, JSON, RESULTS, read_parameters
 from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.submission.draft import Answers
 
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-DATA = click.option(
-    "--data",
-    type=click.Path(),
-    expose_value=False,
-    callback=lambda _context, _option, folder: os.environ.update({"BENCH_DATA": folder} if folder else {}),
-    help="Folder of public image sets (or BENCH_DATA).",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 ANSWERS: tuple[Callable[[Any], Any], ...] = (
     click.option("--name", help="Name of the model; default: the file's."),
     click.option("--title", default="", help="One line on the model."),
@@ -116,7 +107,7 @@ def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
 @click.pass_context
 def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
     """Evaluate the model under a protocol: `bench run` with this model."""
-    from bench.cli import run as evaluate
+    from bench.commands.run import run as evaluate
 
     with evaluate.make_context("run", ["--model", _reference(entry), *options], parent=context) as inner:
         evaluate.invoke(inner)
@@ -125,7 +116,7 @@ def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
 @submit.command()
 @click.argument("entry", metavar="ENTRY.toml")
 @click.option("--repo", required=True, metavar="ORG/NAME", help="Repository on the Hub; made if it is not there.")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@RESULTS
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for what is published; default beside the entry.")
 @click.option("--dry-run", is_flag=True, help="Write every file, upload none.")
 @DATA
@@ -165,7 +156,6 @@ def _reference(entry: str) -> str:
 
 def _collect(file: Path, given: dict[str, Any]) -> Answers:
     """Return the answers that the flags give, and ask a person at a terminal for the others."""
-    from bench.cli import read_parameters
     from bench.submission.draft import Answers
 
     license_, citation = _asked(given["license_"], "license", "MIT"), given["citation"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,6 +13,7 @@ import click
 from rich.table import Table
 
 from bench import registry, terminal
+from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.folders import cache_folder
 from bench.core.text import printable
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from bench.core.protocol import Protocol
     from bench.status import SweepStatus
     from bench.sweep import Outcome, SweepRun
-
-JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
-)
 
 
 @click.command()
@@ -36,7 +32,7 @@ JSON = click.option(
     help="As for bench run; several with commas, or repeated. hub:all: all that are registered for the images.",
 )
 @click.option("--attacks", multiple=True, metavar="NAME,…", help="Several as above; default: all of the protocol's.")
-@click.option("--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME")
+@PROTOCOL
 @click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the runs are not ranked.")
 @click.option("--executor", default="local", show_default=True, metavar="NAME", help="bench list executors.")
 @click.option("--workers", type=int, metavar="N", help="How many at once; default: one per GPU, or one.")
@@ -49,9 +45,9 @@ JSON = click.option(
     help="What derivatives of all workers may take, such as 8GB; default: most of what is free.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and what it will cost, and do nothing.")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of public image sets (or BENCH_DATA).")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@RESULTS
+@DATA
+@DEVICE
 @JSON
 def sweep(
     models: tuple[str, ...],
@@ -66,7 +62,6 @@ def sweep(
     memory: str | None,
     dry_run: bool,
     results: Path,
-    data: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -76,9 +71,6 @@ def sweep(
     them. What the results have is not done again; an interrupted sweep continues when the same command is given again.
     What fails is reported and stops nothing else (exit code 1). `bench status` in another terminal says how it goes.
     """
-    if data is not None:
-        os.environ["BENCH_DATA"] = str(data)
-    from bench.cli import read_parameters
     from bench.core.machine import pick_device
     from bench.core.protocol import Component
     from bench.core.store import Store

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 
+from bench.commands._options import JSON
+
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.option("--base", metavar="COMMIT", help="Also check what changed since COMMIT: records are write-once.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+@JSON
 def validate(results: Path, base: str | None, as_json: bool) -> None:
     """Check entries and RESULTS as the repository takes them.
 

@@ -1,0 +1,43 @@
+"""`bench leaderboard`: pages and tables from records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench import registry
+
+
+@click.group()
+def leaderboard() -> None:
+    """Pages and tables from records."""
+
+
+@leaderboard.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.argument("out", type=click.Path(path_type=Path), default=Path("site"))
+@click.option("--url", metavar="HTTPS://…/", help="Where the site will be published: for the links of its feed.")
+def build(results: Path, out: Path, url: str | None) -> None:
+    """Write the static site of the records in RESULTS to OUT."""
+    from leaderboard.build import build as make
+
+    definitions = {name: registry.definition("attacks", name) for name in registry.names("attacks")}
+    report = make(results, out, url, definitions)
+    click.echo(
+        f"{report.files} files from {report.runs} runs of {report.models} models under {report.protocols} protocols; "
+        f"open {report.out / 'index.html'}"
+    )
+
+
+@leaderboard.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.option("--protocol", metavar="NAME", help="Only this protocol's.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; default: the board's.")
+@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all.")
+@click.option("--brief", is_flag=True, help="One column per attack: the means of the metrics, without intervals.")
+def table(results: Path, protocol: str | None, metrics: tuple[str, ...], attacks: tuple[str, ...], brief: bool) -> None:
+    """Print the boards of RESULTS as Markdown tables."""
+    from leaderboard.markdown import tables
+
+    click.echo(tables(results, protocol, metrics=metrics, attacks=attacks, brief=brief), nl=False)

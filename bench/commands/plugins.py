@@ -1,0 +1,48 @@
+"""`bench list` and `bench show`: what there is."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import click
+
+from bench import registry, terminal
+from bench.commands._options import JSON
+from bench.core.errors import UnknownNameError, UsageError
+
+KINDS = get_args(registry.Kind)
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS), required=False)
+@JSON
+def list_(kind: registry.Kind | None, as_json: bool) -> None:
+    """List plug-ins: models, attacks, metrics, attributions, protocols and more."""
+    kinds = [kind] if kind else list(KINDS)
+    found = {k: [{"name": n, "summary": registry.summary(k, n)} for n in registry.names(k)] for k in kinds}
+    for row in found.get("models", []):
+        row.update(terminal.accuracies(registry.load("models", row["name"])))
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        terminal.show_lists(found)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), help="Needed if several kinds have the name.")
+@JSON
+def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
+    """Show one model, protocol, recipe, attack, metric, …: its values, its parameters, its source."""
+    name = name.removeprefix("hub:")
+    kinds = [kind] if kind else [k for k in KINDS if name in registry.names(k)]
+    if not kinds:
+        raise UnknownNameError("plug-ins", name, {n for k in KINDS for n in registry.names(k)})
+    if len(kinds) > 1:
+        raise UsageError(f"expected a name of one kind, got {name!r} of {', '.join(kinds)}; add --kind")
+    content = registry.describe(kinds[0], name)
+    if as_json:
+        click.echo(json.dumps(content))
+    else:
+        terminal.show_plugin(kinds[0], name, content)

@@ -1,0 +1,27 @@
+"""`bench train`: a recipe to weights and an entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench import registry, terminal
+from bench.commands._options import DATA, DEVICE
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and weights; default runs/RECIPE.")
+@click.option("--resume", is_flag=True, help="Continue the checkpoint in the folder.")
+@DATA
+@DEVICE
+def train(recipe: str, out: Path | None, resume: bool, device: str) -> None:
+    """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry."""
+    from bench.training import train as complete
+
+    loaded = registry.load("recipes", recipe)
+    folder = out or Path("runs") / loaded.name
+    with terminal.TrainingProgress(loaded.name) as progress:
+        trained = complete(loaded, folder, resume=resume, device=device, progress=progress)
+    terminal.show_trained(trained.entry, trained.path)

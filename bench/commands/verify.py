@@ -1,0 +1,41 @@
+"""`bench verify`: whether models and records are what they say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from bench import registry, terminal
+from bench.commands._options import DATA, DEVICE, JSON
+from bench.core.errors import UsageError
+
+
+@click.command()
+@click.argument("subjects", nargs=-1, metavar="[MODEL | RESULTS_FOLDER]...")
+@click.option("--all", "every", is_flag=True, help="Every registered model.")
+@DATA
+@DEVICE
+@JSON
+def verify(subjects: tuple[str, ...], every: bool, device: str, as_json: bool) -> None:
+    """Check models (hash, size, clean accuracy measured again) or a folder of records (hashes, recomputed means)."""
+    from bench.core.machine import pick_device
+    from bench.verify import verify_model, verify_results
+
+    models = [f"hub:{name}" for name in registry.names("models")] if every else []
+    if not subjects and not models:
+        raise UsageError("expected models or a results folder to verify, got nothing; name one, or add --all")
+    found = []
+    for subject in [*models, *subjects]:
+        if Path(subject).is_dir():
+            found.extend(verify_results(Path(subject)))
+        else:
+            found.extend(verify_model(subject, device=pick_device(device)))
+    if as_json:
+        click.echo(json.dumps([check._asdict() for check in found]))
+    else:
+        terminal.show_checks(found)
+    if codes := [check.exit_code for check in found if not check.ok]:
+        sys.exit(max(codes))
