@@ -162,7 +162,12 @@ def test_an_override_is_part_of_the_identity_and_off_the_protocol(
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
-    [({"epsilon": "0.x"}, "--epsilon"), ({"beta": 0.0}, "--beta"), ({"precision": "tf16"}, "--precision")],
+    [
+        ({"epsilon": "0.x"}, "--epsilon"),
+        ({"beta": 0.0}, "--beta"),
+        ({"precision": "tf16"}, "--precision"),
+        ({"nodes": 2**63}, "nodes"),
+    ],
 )
 def test_a_bad_override_gives_one_sentence(words: dict[str, str], changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):

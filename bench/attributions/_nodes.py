@@ -19,6 +19,9 @@ from bench.core.chunks import forward, node_slices, pieces
 from bench.core.contracts import AttributionMethod, Linearization
 from bench.core.rng import SampleRng
 
+MOST_NODES = 10_000
+"""Of one image: more serve no quadrature, and a protocol of a stranger's that asked for them would fill the memory."""
+
 
 class Nodes(NamedTuple):
     """Where gradients are taken for a batch of N images, T nodes each."""

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench.attributions._completeness import gap_to_black
-from bench.attributions._nodes import NodeMethod, Nodes
+from bench.attributions._nodes import MOST_NODES, NodeMethod, Nodes
 from bench.core.contracts import Linearization
 from bench.core.rng import SampleRng
 
@@ -30,7 +30,7 @@ class ArtIntegratedGradients(NodeMethod):
     random: ClassVar[bool] = False
     exact_pullback: ClassVar[bool] = False
 
-    nodes: int = Field(default=100, ge=1)
+    nodes: int = Field(default=100, ge=1, le=MOST_NODES)
 
     @property
     def nodes_per_image(self) -> int:

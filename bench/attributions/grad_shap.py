@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.attributions._nodes import NodeMethod, Nodes
+from bench.attributions._nodes import MOST_NODES, NodeMethod, Nodes
 from bench.core.rng import SampleRng
 
 
@@ -29,7 +29,7 @@ class GradShap(NodeMethod):
 
     version: ClassVar[int] = 1
 
-    nodes: int = Field(default=20, ge=1)
+    nodes: int = Field(default=20, ge=1, le=MOST_NODES)
 
     @property
     def nodes_per_image(self) -> int:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench.attributions._completeness import gap_to_black
-from bench.attributions._nodes import NodeMethod, Nodes
+from bench.attributions._nodes import MOST_NODES, NodeMethod, Nodes
 from bench.core.rng import SampleRng
 
 Rule = Literal["midpoint", "gauss-legendre", "right-riemann"]
@@ -30,7 +30,7 @@ class IntegratedGradients(NodeMethod):
     version: ClassVar[int] = 1
     random: ClassVar[bool] = False
 
-    nodes: int = Field(default=50, ge=1)
+    nodes: int = Field(default=50, ge=1, le=MOST_NODES)
     rule: Rule = "midpoint"
 
     @property
