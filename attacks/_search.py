@@ -53,6 +53,10 @@ class Search(NamedTuple):
     """Per restart."""
     rule: Callable[[], StepRule]
     """Makes a step rule for a restart; a rule may remember earlier steps."""
+    coarse: int = 0
+    """Steps at the beginning with half of the nodes."""
+    blind: int = 0
+    """Steps at the beginning whose iterates are not looked at on the real network, so that none of them can win."""
 
 
 def climb(
@@ -84,9 +88,11 @@ def climb(
     for restart in range(search.restarts):
         current, step = uniform_start(images, threat, rng.fork("start", restart)), search.rule()
         for number in range(search.steps):
-            gradient = victim.loss_gradient(current, labels, loss, *targets)
+            coarseness = 2 if number < search.coarse else 1
+            gradient = victim.loss_gradient(current, labels, loss, *targets, coarseness=coarseness)
             current = project(images, step(number, current, gradient), threat)
-            best.update(current, victim.similarity(before, victim.observe(current, labels)))
+            if number >= search.blind:
+                best.update(current, victim.similarity(before, victim.observe(current, labels)))
     return best.images
 
 

@@ -165,7 +165,13 @@ class WhiteBoxVictim(Victim):
         return self.explainer.view(self.model, images, labels, self.rng)
 
     def loss_gradient(
-        self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor, sharpness: float = 1.0
+        self,
+        images: Tensor,
+        labels: Tensor,
+        loss: HeatmapLoss,
+        *targets: Tensor,
+        sharpness: float = 1.0,
+        coarseness: int = 1,
     ) -> Tensor:
         """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
 
@@ -173,8 +179,8 @@ class WhiteBoxVictim(Victim):
             BenchError: if the attack declared itself without knowledge of the network, or the threat model denies it.
         """
         self._need_white_box()
-        self._count(gradient=2 * self.explainer.method.nodes_per_image)
-        method, parts, vanished = self.explainer.method, [], []
+        method, parts, vanished = self.explainer.method.coarser(coarseness), [], []
+        self._count(gradient=2 * method.nodes_per_image)
         with sharpened(self.smooth, sharpness), self._arithmetic(images.device):
             for part in method.slices(len(images), images.device):
                 linear = method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,11 @@ class NodeMethod(AttributionMethod):
     @abstractmethod
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:
         """Return the nodes of N images; differentiable with respect to `images`."""
+
+    def coarser(self, factor: int) -> AttributionMethod:
+        """Return the same method with its nodes divided by a factor, at least one; without nodes, this one."""
+        nodes = getattr(self, "nodes", None)
+        return self if nodes is None or factor == 1 else replace(cast("Any", self), nodes=max(1, nodes // factor))
 
     def slices(self, count: int, device: torch.device) -> Iterator[slice]:
         """Yield slices that cover `count` images: which of them pass together."""

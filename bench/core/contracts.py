@@ -57,6 +57,10 @@ class AttributionMethod(ABC):
         """How many images pass through the network to explain one."""
         return 1
 
+    def coarser(self, factor: int) -> AttributionMethod:  # noqa: ARG002
+        """Return the same method with its nodes divided by a factor, at least one; without nodes, this one."""
+        return self
+
     def slices(self, count: int, device: torch.device) -> Iterator[slice]:
         """Yield slices that cover `count` images: which of them pass through the network together."""
         return image_slices(count, self.nodes_per_image, device)
@@ -177,12 +181,18 @@ class Victim(ABC):
 
     @abstractmethod
     def loss_gradient(
-        self, images: Tensor, labels: Tensor, loss: HeatmapLoss, *targets: Tensor, sharpness: float = 1.0
+        self,
+        images: Tensor,
+        labels: Tensor,
+        loss: HeatmapLoss,
+        *targets: Tensor,
+        sharpness: float = 1.0,
+        coarseness: int = 1,
     ) -> Tensor:
         """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
 
         `targets` are tensors whose first axis is the batch; each image meets its own slice of them. `sharpness` is a
-        factor on the protocol's sharpness of the surrogate.
+        factor on the protocol's sharpness of the surrogate, `coarseness` divides the nodes of its heatmap.
         """
 
     @abstractmethod
