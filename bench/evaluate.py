@@ -18,7 +18,8 @@ from bench.core.protocol import SearchPrecision, ThreatModel
 from bench.core.rng import Rng, SampleRng
 from bench.memory import Room
 from bench.samples import Samples
-from bench.victim import Explainer, StandIn, WhiteBoxVictim, predict
+from bench.victim import StandIn, WhiteBoxVictim
+from bench.views import Explainer, predict
 
 ENGINE = 3
 """Part of every run's identity: raised when a change of this module, of the judge or of the victim can change a number

@@ -19,7 +19,7 @@ from bench.evaluate import Attacked, Bench
 from bench.samples import Samples
 from bench.showcase import encode, tiles
 from bench.verdict import Verdict, mean, worst
-from bench.victim import JudgeProbe, predict
+from bench.views import JudgeProbe, predict
 
 
 class Clean(NamedTuple):

@@ -26,7 +26,8 @@ from bench.memory import Room, available, nodes_within
 from bench.plan import Plan
 from bench.samples import Samples, load_samples
 from bench.shards import Effort, Shards
-from bench.victim import Explainer, StandIn
+from bench.victim import StandIn
+from bench.views import Explainer
 from model_zoo.build import build, check_logits
 from model_zoo.hub import Resolved
 from model_zoo.surrogate import check_activations, smooth_copy

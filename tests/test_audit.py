@@ -18,7 +18,7 @@ from bench.core.store import Store
 from bench.plan import Request, plan
 from bench.samples import checksum
 from bench.sitting import Execution
-from bench.victim import predict
+from bench.views import predict
 from leaderboard.build import build
 from leaderboard.pages import command
 from leaderboard.standings import boards

@@ -30,7 +30,7 @@ from bench.evaluate import Bench, attack_shard
 from bench.judge import look, measure_shard
 from bench.plan import _plugin_spec
 from bench.samples import Samples
-from bench.victim import Explainer
+from bench.views import Explainer
 from leaderboard.sweeps import CURVE_CHECKS, curves, findings
 from metrics.accuracy import Accuracy
 from metrics.kendall import Kendall

@@ -15,7 +15,8 @@ from bench.core.contracts import Attack, View
 from bench.core.norms import l2, linf, project
 from bench.core.protocol import Component, ThreatModel
 from bench.core.rng import SampleRng
-from bench.victim import Explainer, StandIn, WhiteBoxVictim
+from bench.victim import StandIn, WhiteBoxVictim
+from bench.views import Explainer
 from model_zoo.build import freeze
 from model_zoo.surrogate import smooth_copy
 from tests.contracts.conftest import SIDE, tiny_classifier

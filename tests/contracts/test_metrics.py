@@ -16,7 +16,7 @@ from bench.core.contracts import Metric, Pair, Probe, View
 from bench.core.errors import BenchError
 from bench.core.protocol import Component
 from bench.core.rng import Rng, SampleRng
-from bench.victim import Explainer, JudgeProbe
+from bench.views import Explainer, JudgeProbe
 from model_zoo.build import freeze
 from tests.contracts.conftest import tiny_classifier
 from tests.contracts.parameters import example, parameters

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.core.contracts import AttributionMethod, Pair
 from bench.core.rng import Rng, SampleRng
-from bench.victim import Explainer, JudgeProbe
+from bench.views import Explainer, JudgeProbe
 from model_zoo.build import classifier, freeze
 from tests.tiny import tiny_network
 

@@ -23,7 +23,8 @@ from bench.evaluate import Bench, attack_shard
 from bench.judge import measure_shard
 from bench.samples import Samples
 from bench.verdict import worst
-from bench.victim import Explainer, WhiteBoxVictim
+from bench.victim import WhiteBoxVictim
+from bench.views import Explainer
 from metrics.cosine import Cosine
 from metrics.entropy import Entropy
 from metrics.kendall import Kendall

@@ -33,7 +33,7 @@ from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.evaluate import Bench, attack_shard
 from bench.judge import measure_shard
 from bench.samples import Samples
-from bench.victim import Explainer
+from bench.views import Explainer
 from metrics.accuracy import Accuracy
 from metrics.accuracy_on_correct import AccuracyOnCorrect
 from metrics.kendall import Kendall

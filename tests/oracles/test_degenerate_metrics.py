@@ -14,7 +14,7 @@ from bench.attributions.gradient import Gradient
 from bench.core.contracts import Pair
 from bench.core.protocol import Component
 from bench.core.rng import Rng, SampleRng
-from bench.victim import Explainer, JudgeProbe
+from bench.views import Explainer, JudgeProbe
 from model_zoo.build import freeze
 
 SIDE = 12

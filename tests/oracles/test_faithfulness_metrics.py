@@ -17,7 +17,7 @@ from bench.attributions.input_x_gradient import InputXGradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.core.contracts import AttributionMethod, Metric, Pair
 from bench.core.rng import Rng, SampleRng
-from bench.victim import Explainer, JudgeProbe
+from bench.views import Explainer, JudgeProbe
 from metrics.completeness_gap import CompletenessGap
 from metrics.deletion import Deletion
 from metrics.infidelity import Infidelity, _squares

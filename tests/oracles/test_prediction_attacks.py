@@ -26,7 +26,8 @@ from bench.core.errors import BenchError, EnvironmentFault
 from bench.core.norms import l2
 from bench.core.protocol import ThreatModel
 from bench.core.rng import Rng, SampleRng
-from bench.victim import Explainer, WhiteBoxVictim
+from bench.victim import WhiteBoxVictim
+from bench.views import Explainer
 from metrics.kendall import Kendall
 from model_zoo.build import classifier, freeze
 from tests.tiny import tiny_network

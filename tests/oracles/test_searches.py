@@ -29,7 +29,8 @@ from bench.core.contracts import Attack, AttributionMethod, Metric, Pair, View
 from bench.core.heatmap import dilate, mass_center, normalize, top_k_mask
 from bench.core.protocol import ThreatModel
 from bench.core.rng import Rng, SampleRng
-from bench.victim import Explainer, WhiteBoxVictim
+from bench.victim import WhiteBoxVictim
+from bench.views import Explainer
 from metrics.kendall import Kendall
 from metrics.pearson import Pearson
 from model_zoo.build import classifier, freeze

@@ -18,7 +18,7 @@ from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.attributions.smoothgrad import Smoothgrad
 from bench.core.contracts import AttributionMethod, Metric
 from bench.core.rng import Rng, SampleRng
-from bench.victim import JudgeProbe
+from bench.views import JudgeProbe
 from metrics._neighbours import drawn
 from metrics.local_lipschitz import LocalLipschitz
 from metrics.max_sensitivity import MaxSensitivity

@@ -16,7 +16,8 @@ from bench.core.errors import BenchError
 from bench.core.heatmap import reduce, top_k_mask
 from bench.core.protocol import ThreatModel
 from bench.core.rng import Rng, SampleRng
-from bench.victim import Explainer, WhiteBoxVictim
+from bench.victim import WhiteBoxVictim
+from bench.views import Explainer
 from metrics.kendall import Kendall
 from model_zoo.build import classifier, freeze
 from model_zoo.surrogate import smooth_copy

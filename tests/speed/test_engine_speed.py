@@ -29,7 +29,8 @@ from bench.evaluate import Bench
 from bench.plan import Request, plan
 from bench.samples import Samples
 from bench.sitting import Workbench, set_up
-from bench.victim import WhiteBoxVictim, predict
+from bench.victim import WhiteBoxVictim
+from bench.views import predict
 from model_zoo.build import build
 from model_zoo.hub import resolve
 from tests.factories import model_entry, store_run
