@@ -50,7 +50,7 @@ def pick_device(wanted: str = "auto") -> torch.device:
     torch.set_flush_denormal(True)
     device = torch.device(wanted)
     if device.type == "cuda":
-        _multiply("ieee")
+        _shorten(False)
         torch.backends.cudnn.deterministic = True
     return device
 
@@ -59,22 +59,23 @@ def pick_device(wanted: str = "auto") -> torch.device:
 def shortened(wanted: bool) -> Iterator[None]:
     """Run a block in which a GPU may multiply float32 with ten bits of mantissa (TF32), if wanted; a CPU never does."""
     if wanted:
-        _multiply("tf32")
+        _shorten(True)
     try:
         yield
     finally:
         if wanted:
-            _multiply("ieee")
+            _shorten(False)
 
 
 def is_shortened() -> bool:
     """Whether GPUs multiply in TF32 now."""
-    return bool(torch.backends.cudnn.conv.fp32_precision == "tf32")  # type: ignore[attr-defined]
+    return bool(torch.backends.cudnn.allow_tf32)
 
 
-def _multiply(precision: str) -> None:
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.fp32_precision = precision
+def _shorten(allowed: bool) -> None:
+    # By the older of torch's two ways: after the newer one, whoever reads the older, as libraries do, gets an error.
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def forget_peak_memory(device: torch.device) -> None:
