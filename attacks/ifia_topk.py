@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._search import ascend
+from attacks._search import Objective, ascend
 from bench.core.contracts import Attack, Victim
 from bench.core.heatmap import normalize, top_k_mask
 from bench.core.protocol import Knowledge, PixelFraction, ThreatModel
@@ -42,11 +42,16 @@ class IfiaTopk(Attack):
             victim,
             images,
             labels,
-            lambda before: (mass_outside, (top_k_mask(before.heatmap, self.k),)),
+            outside_of_top(self.k),
             threat=threat,
             rng=rng,
             schedule=(self.restarts, self.steps, float(self.step_size)),
         )
+
+
+def outside_of_top(k: int) -> Objective:
+    """Return the objective: the mass outside of the clean top-k pixels."""
+    return lambda before: (mass_outside, (top_k_mask(before.heatmap, k),))
 
 
 def mass_outside(heatmap: Tensor, mask: Tensor) -> Tensor:

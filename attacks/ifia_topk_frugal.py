@@ -10,9 +10,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from attacks._search import Search, climb, signed_steps
-from attacks.ifia_topk import mass_outside
+from attacks.ifia_topk import outside_of_top
 from bench.core.contracts import Attack, Victim
-from bench.core.heatmap import top_k_mask
 from bench.core.protocol import Knowledge, PixelFraction, ThreatModel
 from bench.core.rng import SampleRng
 
@@ -48,7 +47,7 @@ class IfiaTopkFrugal(Attack):
             victim,
             images,
             labels,
-            lambda before: (mass_outside, (top_k_mask(before.heatmap, self.k),)),
+            outside_of_top(self.k),
             threat=threat,
             rng=rng,
             search=search,

@@ -144,7 +144,7 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         precision=bench.precision,
     )
     rng = bench.attack_rng(samples.ids)
-    with shortened(bench.precision != "float32" and bench.device.type == "cuda"):
+    with shortened(bench.precision != "float32"):
         proposals = bench.attack.propose(victim, images, explained, threat=bench.threat, rng=rng).detach()
     expected = (len(bench.attack.members), *images.shape)
     if proposals.shape != expected or not torch.isfinite(proposals).all():

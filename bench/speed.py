@@ -148,7 +148,7 @@ def measure(
     step = max(0.0, more - few) / (MORE - FEW)
     clean = look(short, samples)
     judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
-    with shortened(short.precision != "float32" and watch.device.type == "cuda"):
+    with shortened(short.precision != "float32"):
         flop, rate = _convolutions(short, samples.images, watch)
     return Speed(
         model=reference,

@@ -68,7 +68,7 @@ def pieces(points: Tensor) -> list[slice]:
 def forward(model: nn.Module, images: Tensor) -> Tensor:
     """(M, K) logits of (M, C, H, W) images; differentiable, and on a CPU the same to the bit for every M."""
     if images.device.type != "cpu":
-        return torch.cat([model(part) for part in torch.split(images, SHORT_NODES_IN_FLIGHT)])
+        return torch.cat([model(part) for part in torch.split(images, nodes_in_flight(images.device))])
     missing = -len(images) % CPU_BATCH
     filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else images
     return torch.cat([model(part) for part in torch.split(filled, CPU_BATCH)])[: len(images)]
