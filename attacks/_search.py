@@ -53,8 +53,8 @@ class Search(NamedTuple):
     """Per restart."""
     rule: Callable[[], StepRule]
     """Makes a step rule for a restart; a rule may remember earlier steps."""
-    coarse: int = 0
-    """Steps at the beginning with half of the nodes."""
+    turns: int = 1
+    """In how many steps each node of the heatmap has its turn."""
     blind: int = 0
     """Steps at the beginning whose iterates are not looked at on the real network, so that none of them can win."""
 
@@ -88,8 +88,7 @@ def climb(
     for restart in range(search.restarts):
         current, step = uniform_start(images, threat, rng.fork("start", restart)), search.rule()
         for number in range(search.steps):
-            coarseness = 2 if number < search.coarse else 1
-            gradient = victim.loss_gradient(current, labels, loss, *targets, coarseness=coarseness)
+            gradient = victim.loss_gradient(current, labels, loss, *targets, turn=number, turns=search.turns)
             current = project(images, step(number, current, gradient), threat)
             if number >= search.blind:
                 best.update(current, victim.similarity(before, victim.observe(current, labels)))

@@ -1,4 +1,4 @@
-"""The top-k attack with two savings at the beginning of its search: half of the nodes, and no looks at the network."""
+"""The top-k attack with two savings: nodes take turns, and the search begins without looks at the real network."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from bench.core.rng import SampleRng
 
 @dataclass(frozen=True, kw_only=True)
 class IfiaTopkFrugal(Attack):
-    """Attack as `ifia-topk`, but with half of the nodes in the `coarse` first steps, without selection in the `blind`.
+    """Attack as `ifia-topk`, but a step sees every `turns`-th node, by turns, and the first ones select nothing.
 
-    A step costs two passes per node for the gradient and one for the look at the real network, which a blind one saves.
+    The steps are small beside the ball, so that what a step does not see the next one mends. A step costs two passes
+    per node for the gradient and one for the look at the real network, which a blind one saves.
 
     Source:
         Ghorbani, Abid, Zou 2019 (top-k).
         Differs: as `ifia-topk` does, and by the two savings, which are ours. What they cost: docs/search.md.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     knowledge: ClassVar[Knowledge] = "white-box"
     source: ClassVar[str] = "Ghorbani, Abid, Zou 2019"
 
@@ -35,14 +36,13 @@ class IfiaTopkFrugal(Attack):
     step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
     restarts: int = Field(default=1, ge=1)
     k: int = Field(default=100, ge=1)
-    coarse: float = Field(default=0.5, ge=0, le=1, description="share of the steps, from the first on")
+    turns: int = Field(default=2, ge=1, description="steps in which each node has its turn")
     blind: float = Field(default=0.5, ge=0, lt=1, description="share of the steps, from the first on")
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate, of those looked at, with the lowest similarity."""
-        coarse, blind = (int(share * self.steps) for share in (self.coarse, self.blind))
         rule = partial(signed_steps, float(self.step_size))
-        search = Search(self.restarts, self.steps, rule, coarse, blind)
+        search = Search(self.restarts, self.steps, rule, self.turns, int(self.blind * self.steps))
         return climb(
             victim,
             images,

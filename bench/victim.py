@@ -103,7 +103,8 @@ class WhiteBoxVictim(Victim):
         loss: HeatmapLoss,
         *targets: Tensor,
         sharpness: float = 1.0,
-        coarseness: int = 1,
+        turn: int = 0,
+        turns: int = 1,
     ) -> Tensor:
         """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
 
@@ -111,7 +112,7 @@ class WhiteBoxVictim(Victim):
             BenchError: if the attack declared itself without knowledge of the network, or the threat model denies it.
         """
         self._need_white_box()
-        method, parts, vanished = self.explainer.method.coarser(coarseness), [], []
+        method, parts, vanished = self.explainer.method.turn(turn, turns), [], []
         self._count(gradient=2 * method.nodes_per_image)
         with sharpened(self.smooth, sharpness), self._arithmetic(images.device):
             for part in method.slices(len(images), images.device):

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +43,10 @@ class NodeMethod(AttributionMethod):
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:
         """Return the nodes of N images; differentiable with respect to `images`."""
 
-    def coarser(self, factor: int) -> AttributionMethod:
-        """Return the same method with its nodes divided by a factor, at least one; without nodes, this one."""
-        nodes = getattr(self, "nodes", None)
-        return self if nodes is None or factor == 1 else replace(cast("Any", self), nodes=max(1, nodes // factor))
+    def turn(self, number: int, turns: int) -> AttributionMethod:
+        """Return the method on every `turns`-th of its nodes; in so many turns each node has its turn."""
+        turns = min(turns, self.nodes_per_image)
+        return self if turns == 1 else _Turn(self, number % turns, turns)
 
     def slices(self, count: int, device: torch.device) -> Iterator[slice]:
         """Yield slices that cover `count` images: which of them pass together."""
@@ -97,6 +96,26 @@ class NodeMethod(AttributionMethod):
             return direct if curved is None else direct + _average(curved, nodes.scales)
 
         return Linearization(attribution, pullback)
+
+
+class _Turn(NodeMethod):
+    """A share of another method's nodes, evenly spread, with the weight of all."""
+
+    def __init__(self, whole: NodeMethod, first: int, step: int) -> None:
+        self._whole, self._chosen = whole, slice(first, None, step)
+
+    @property
+    def nodes_per_image(self) -> int:
+        """The number of nodes whose turn it is."""
+        return len(range(self._whole.nodes_per_image)[self._chosen])
+
+    def place(self, images: Tensor, rng: SampleRng) -> Nodes:
+        """Return these nodes of N images."""
+        points, weights, scales, factor = self._whole.place(images, rng)
+        own = weights[self._chosen]
+        if factor is not None and factor.dim() > 4:
+            factor = factor[:, self._chosen]
+        return Nodes(points[:, self._chosen], own * (weights.sum() / own.sum()), scales[self._chosen], factor)
 
 
 def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:

@@ -57,8 +57,8 @@ class AttributionMethod(ABC):
         """How many images pass through the network to explain one."""
         return 1
 
-    def coarser(self, factor: int) -> AttributionMethod:  # noqa: ARG002
-        """Return the same method with its nodes divided by a factor, at least one; without nodes, this one."""
+    def turn(self, number: int, turns: int) -> AttributionMethod:  # noqa: ARG002
+        """Return the method on a share of its nodes: in as many turns as said, each node has its turn; here all."""
         return self
 
     def slices(self, count: int, device: torch.device) -> Iterator[slice]:
@@ -187,12 +187,14 @@ class Victim(ABC):
         loss: HeatmapLoss,
         *targets: Tensor,
         sharpness: float = 1.0,
-        coarseness: int = 1,
+        turn: int = 0,
+        turns: int = 1,
     ) -> Tensor:
         """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
 
         `targets` are tensors whose first axis is the batch; each image meets its own slice of them. `sharpness` is a
-        factor on the protocol's sharpness of the surrogate, `coarseness` divides the nodes of its heatmap.
+        factor on the protocol's sharpness of the surrogate. Of the heatmap's nodes every `turns`-th counts, beginning
+        with the `turn`-th.
         """
 
     @abstractmethod

@@ -160,9 +160,9 @@ def test_a_sharper_surrogate_is_used_late_and_left_as_it_was(model: nn.Module, i
     labels, seen = model(images).argmax(1), []
 
     class Watched(WhiteBoxVictim):
-        def loss_gradient(self, *arguments: Any, sharpness: float = 1.0, coarseness: int = 1) -> Tensor:
+        def loss_gradient(self, *arguments: Any, sharpness: float = 1.0, **named: Any) -> Tensor:
             seen.append(sharpness)
-            return super().loss_gradient(*arguments, sharpness=sharpness, coarseness=coarseness)
+            return super().loss_gradient(*arguments, sharpness=sharpness, **named)
 
     smooth = smooth_copy(model, 20.0)
     plain = victim(model, smooth=smooth)

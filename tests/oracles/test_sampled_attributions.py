@@ -8,6 +8,7 @@ from captum.attr import InputXGradient as CaptumInputXGradient
 from captum.attr import NoiseTunnel, Saliency
 from torch import Tensor, nn
 
+from bench.attributions._nodes import NodeMethod
 from bench.attributions.grad_shap import GradShap
 from bench.attributions.gradient import Gradient
 from bench.attributions.input_x_gradient import InputXGradient
@@ -15,6 +16,7 @@ from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.attributions.smoothgrad import Smoothgrad
 from bench.core.rng import Rng, SampleRng
 from model_zoo.build import classifier, freeze
+from model_zoo.surrogate import smooth_copy
 from tests.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b", "c"))
@@ -77,6 +79,31 @@ def test_smoothgrad_tends_to_the_gradient_and_spreads_with_sigma(model: nn.Modul
     ]
     assert away[0] < 1e-6 * plain.norm()
     assert away[0] < away[1] < away[2]
+
+
+@pytest.mark.parametrize(
+    "method", [IntegratedGradients(nodes=6), Smoothgrad(nodes=6), GradShap(nodes=6)], ids=lambda m: type(m).__name__
+)
+def test_nodes_that_take_turns_amount_to_all_of_them(model: nn.Module, images: Tensor, method: NodeMethod) -> None:
+    smooth, cotangent = smooth_copy(model, 10.0), torch.randn(images.shape, dtype=torch.float64)
+    whole = method.linearize(smooth, images, LABELS, rng=RNG)
+    turns = [method.turn(number, 3) for number in range(4)]
+    parts = [turn.linearize(smooth, images, LABELS, rng=RNG) for turn in turns]
+    assert [turn.nodes_per_image for turn in turns] == [2] * 4
+    assert torch.equal(parts[3].attribution, parts[0].attribution), "after the last one it is the first one's turn"
+    torch.testing.assert_close(torch.stack([part.attribution for part in parts[:3]]).mean(0), whole.attribution)
+    pulled = torch.stack([part.pullback(cotangent) for part in parts[:3]]).mean(0)
+    torch.testing.assert_close(pulled, whole.pullback(cotangent))
+
+
+def test_a_share_of_unequal_nodes_has_the_weight_of_all(linear: nn.Module, images: Tensor) -> None:
+    method = IntegratedGradients(nodes=5, rule="gauss-legendre")
+    expected = images * linear[1].weight[LABELS].view_as(images)
+    for turn, nodes in ((method.turn(1, 2), 2), (method.turn(7, 9), 1)):
+        assert turn.nodes_per_image == nodes
+        torch.testing.assert_close(turn.attribute(linear, images, LABELS, rng=RNG), expected)
+    one = Gradient()
+    assert one.turn(3, 2) is one
 
 
 def test_noise_belongs_to_the_sample_and_is_the_same_at_every_look(model: nn.Module, images: Tensor) -> None:
