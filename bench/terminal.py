@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rich.console import Console
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleDimensions
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,7 +33,21 @@ if TYPE_CHECKING:
     from bench.submission.draft import Converted
     from bench.verify import Check
 
-out = Console(highlight=False, markup=False)
+UNBOUNDED = 10_000
+"""Columns of a page that no terminal shows: wider than any line of ours."""
+
+
+class _Page(Console):
+    """As wide as its terminal; in a file or a pipe as wide as its lines, so that none breaks."""
+
+    @property  # type: ignore[misc]  # rich lets it be set; nobody here does
+    def size(self) -> ConsoleDimensions:
+        """Columns and rows."""
+        size = super().size
+        return size if self.is_terminal else ConsoleDimensions(UNBOUNDED, size.height)
+
+
+out = _Page(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
 
 
@@ -166,14 +181,21 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
 
 
 def show_lists(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Print one table per kind of plug-in."""
+    """Print one line per plug-in: its name, what there is to count, and its summary, which ends where a terminal does.
+
+    The kinds are named where there are several.
+    """
     for kind, rows in found.items():
-        table = Table(title=kind, title_justify="left", show_edge=False)
-        for column in rows[0] if rows else ("name",):
-            table.add_column(column)
-        for row in rows:
-            table.add_row(*(_cell(value) for value in row.values()))
-        out.print(table)
+        if len(found) > 1:
+            out.print(Text(kind, "bold underline"))
+        heads = list(rows[0]) if rows else ["name"]
+        lines = [heads, *([printable(str(value), keep="") for value in row.values()] for row in rows)]
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        for index, cells in enumerate(lines):
+            padded = map(set_cell_size, cells[:-1], widths)
+            line = Text("  ".join([*padded, cells[-1]]), "" if index else "bold")
+            line.truncate(out.width, overflow="ellipsis")
+            out.print(line)
 
 
 def show_plugin(kind: str, name: str, content: Mapping[str, Any]) -> None:
@@ -261,10 +283,6 @@ def _interval(summary: Summary) -> str:
     if summary.mean is None:
         return "undefined"
     return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"
-
-
-def _cell(value: object) -> Text:
-    return Text(printable(str(value)))
 
 
 def _compact(value: object) -> str:

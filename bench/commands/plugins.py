@@ -20,13 +20,17 @@ KINDS = get_args(registry.Kind)
 def list_(kind: registry.Kind | None, as_json: bool) -> None:
     """List plug-ins: models, attacks, metrics, attributions, protocols and more."""
     kinds = [kind] if kind else list(KINDS)
-    found = {k: [{"name": n, "summary": registry.summary(k, n)} for n in registry.names(k)] for k in kinds}
-    for row in found.get("models", []):
-        row.update(terminal.accuracies(registry.load("models", row["name"])))
+    found = {k: [_line(k, name) for name in registry.names(k)] for k in kinds}
     if as_json:
         click.echo(json.dumps(found))
     else:
         terminal.show_lists(found)
+
+
+def _line(kind: registry.Kind, name: str) -> dict[str, str]:
+    """Return what a list says of a plug-in, the longest last."""
+    measured = terminal.accuracies(registry.load(kind, name)) if kind == "models" else {}
+    return {"name": name, **measured, "summary": registry.summary(kind, name)}
 
 
 @click.command()
