@@ -32,7 +32,9 @@ class BestIterate:
 
 
 def uniform_start(images: Tensor, threat: ThreatModel, rng: SampleRng) -> Tensor:
-    """(N, C, H, W): each image moved by noise uniform in [-epsilon, epsilon], then projected."""
+    """(N, C, H, W): each image moved by uniform noise in [-epsilon, epsilon], then projected; itself without a ball."""
+    if threat.unbounded:
+        return images
     epsilon = float(threat.epsilon)
     noise = rng.uniform(tuple(images.shape[1:]), -epsilon, epsilon).to(images)
     return project(images, images + noise, threat)

@@ -25,10 +25,10 @@ class TargetMap(Attack):
     Source:
         Dombrowski et al. 2019. Reference code: pankessel/adv_explanation_ref. Frame target: Joo et al. 2023
         (joshua840/RobustAGA).
-        Differs: the reference's target is another image's map, which an attack on one sample does not see; the search
-        stays in the threat model's ball (epsilon 1 is the unbounded attack as published); the class is kept by choosing
-        among iterates, not by a term on the outputs; the surrogate keeps its sharpness; random start; the best iterate
-        by the protocol's primary metric, where the reference returns the last.
+        Differs: the reference's target is another image's map; the search stays in the threat model's ball; the class
+        is kept by choosing among iterates, not by a term on the outputs; the surrogate keeps its sharpness; random
+        start; the best iterate by the protocol's primary metric, where the reference returns the last.
+        `target-map-published` differs in none of these.
     """
 
     version: ClassVar[int] = 1
