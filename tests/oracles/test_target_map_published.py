@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -46,7 +48,7 @@ def map_of(network: nn.Module, image: Tensor, label: Tensor, *, graph: bool = Fa
 
 
 def test_it_is_the_plain_loop(model: nn.Module, images: Tensor) -> None:
-    attack = TargetMapPublished(steps=4, learning_rate="1/100", keep=3.0)
+    attack = TargetMapPublished(steps=4, learning_rate=Fraction(1, 100), keep=3.0)
     labels, victim = model(images).argmax(1), victim_of(model, images)
     found = attack.perturb(victim, images, labels, threat=UNBOUNDED, rng=RNG)
     for index in range(len(images)):
@@ -75,7 +77,7 @@ def test_without_a_ball_it_reaches_the_other_map_and_the_output_term_holds_the_o
     before, target = victim.observe(images, labels), _map_of_another(victim, images)
     drift = {}
     for keep in (0.0, 500.0):
-        attack = TargetMapPublished(steps=15, learning_rate="1/50", keep=keep)
+        attack = TargetMapPublished(steps=15, learning_rate=Fraction(1, 50), keep=keep)
         after = victim.observe(attack.perturb(victim, images, labels, threat=UNBOUNDED, rng=RNG), labels)
         assert (closeness(after.heatmap, target) > closeness(before.heatmap, target)).all()
         drift[keep] = (after.logits.softmax(1) - before.logits.softmax(1)).square().sum(1)
@@ -85,6 +87,6 @@ def test_without_a_ball_it_reaches_the_other_map_and_the_output_term_holds_the_o
 def test_a_smaller_radius_holds(model: nn.Module, images: Tensor) -> None:
     threat = ThreatModel(norm="linf", epsilon="2/255")
     labels, victim = model(images).argmax(1), victim_of(model, images)
-    attack = TargetMapPublished(steps=5, learning_rate="1/100")
+    attack = TargetMapPublished(steps=5, learning_rate=Fraction(1, 100))
     moved = (attack.perturb(victim, images, labels, threat=threat, rng=RNG) - images).abs().amax()
     assert moved <= 2 / 255 + 1e-12
