@@ -29,6 +29,7 @@ from bench.shards import Effort, Shards
 from bench.victim import StandIn
 from bench.views import Explainer
 from model_zoo.build import build, check_logits
+from model_zoo.fused import fused
 from model_zoo.hub import Resolved
 from model_zoo.surrogate import check_activations, smooth_copy
 
@@ -96,7 +97,9 @@ class Workbench:
             model = build(entry, registry.load("architectures", entry.architecture.name), resolved.path, device=device)
             if spec.precision == "float64":
                 model = model.double()
-            self._networks[key] = model, smooth_copy(model, spec.surrogate.beta)
+            smooth = smooth_copy(model, spec.surrogate.beta)
+            # On CPUs records keep their bits, and caches hold what passes from one layer to the next.
+            self._networks[key] = model, fused(smooth) if device.type == "cuda" else smooth
         return self._networks[key]
 
     def samples(self, plan: Plan) -> Samples:

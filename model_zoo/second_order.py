@@ -161,14 +161,27 @@ class Normalization(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        layer = self.layer
-        if layer.training or layer.running_mean is None or layer.running_var is None:
-            normalized: Tensor = layer(x)
+        if not self.is_affine:
+            normalized: Tensor = self.layer(x)
             return normalized
+        scale, shift = self.affine()
+        return x * scale + shift
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether it does not look at the batch."""
+        layer = self.layer
+        return not (layer.training or layer.running_mean is None or layer.running_var is None)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift, each (1, C, 1, 1), of a normalisation that does not look at the batch."""
+        layer = self.layer
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
         scale = torch.rsqrt(layer.running_var + layer.eps)
         scale = scale if layer.weight is None else scale * layer.weight
         shift = -layer.running_mean * scale if layer.bias is None else layer.bias - layer.running_mean * scale
-        return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+        return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
 
 
 THRESHOLD = 20.0

@@ -25,6 +25,7 @@ from bench.run import run
 from bench.sitting import Execution
 from metrics._ranks import kendall_tau_b
 from model_zoo.build import build
+from model_zoo.fused import PLAIN, SoftplusOfAffine, fused, kernels
 from model_zoo.hub import resolve
 from model_zoo.surrogate import smooth_copy
 from tests.test_run import Watcher
@@ -69,9 +70,17 @@ def test_attributions_and_their_pullback_are_those_of_float64(
     smooth = smooth_copy(network, 50.0)
     true = method.linearize(smooth, images, labels, rng=RNG)
     here = (images.float().to(gpu), labels.to(gpu))
-    found = method.linearize(smooth_copy(copy.deepcopy(network), 50.0).float().to(gpu), *here, rng=RNG)
-    assert error(found.attribution, true.attribution) < 1e-4
-    assert error(found.pullback(cotangent.float().to(gpu)), true.pullback(cotangent)) < 1e-4
+    plain = smooth_copy(copy.deepcopy(network), 50.0).float().to(gpu)
+    for copied in (plain, fused(plain)):
+        found = method.linearize(copied, *here, rng=RNG)
+        assert error(found.attribution, true.attribution) < 1e-4
+        assert error(found.pullback(cotangent.float().to(gpu)), true.pullback(cotangent)) < 1e-4
+
+
+def test_fused_kernels_compile_and_are_trusted(network: nn.Module, gpu: torch.device) -> None:
+    assert kernels(torch.zeros(1, device=gpu)) is not PLAIN
+    copied = fused(smooth_copy(copy.deepcopy(network), 50.0).float().to(gpu))
+    assert sum(isinstance(module, SoftplusOfAffine) for module in copied.modules()) == 25
 
 
 def test_float32_is_shortened_where_that_is_wanted_and_nowhere_else(

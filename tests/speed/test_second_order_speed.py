@@ -18,6 +18,7 @@ from bench.core.rng import Rng
 from model_zoo import second_order
 from model_zoo.architectures.wide_resnet import build
 from model_zoo.build import classifier, freeze
+from model_zoo.fused import fused
 from model_zoo.surrogate import smooth_copy
 from model_zoo.training.loop import initialize
 from tests.oracles.test_second_order import plain_smooth
@@ -33,7 +34,11 @@ def product(network: nn.Module, images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("images", [1, 8, 64])
-@pytest.mark.parametrize("copied", [plain_smooth, smooth_copy], ids=["torch", "ours"])
+@pytest.mark.parametrize(
+    "copied",
+    [plain_smooth, smooth_copy, lambda model, beta: fused(smooth_copy(model, beta))],
+    ids=["torch", "ours", "fused"],
+)
 def test_hessian_vector_products(
     copied: Callable[[nn.Module, float], nn.Module], images: int, benchmark: BenchmarkFixture
 ) -> None:
