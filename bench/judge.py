@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -151,14 +152,21 @@ def _diagnostics(
         "probabilities": are_probabilities(view.logits),
     }
     if bench.reads_maps:
-        again = bench.judge.view(bench.model, view.images, explained, rng)
         found["surrogate_agrees"] = predict(bench.smooth, view.images).argmax(1) == view.logits.argmax(1)
         found["map_contrast"] = contrast(view.heatmap)
-        found["map_repeatable"] = repeated & same_maps(view.heatmap, again.heatmap)
+        found["map_repeatable"] = repeated & _repeats(bench, view, explained, rng)
     if bench.reads_maps and bench.search.method.differentiable:
         real, smooth = (bench.search.view(net, view.images, explained, rng) for net in (bench.model, bench.smooth))
         found["surrogate_correlation"] = correlation(real.heatmap, smooth.heatmap)
     return {name: _numpy(values) for name, values in found.items()}
+
+
+def _repeats(bench: Bench, view: View, explained: Tensor, rng: SampleRng) -> Tensor:
+    """(N,) bool: whether the network shows the same twice, of a map of many nodes at the first of them."""
+    whole = bench.judge.method
+    one = replace(bench.judge, method=whole.turn(0, whole.nodes_per_image))
+    first = view if one.method is whole else one.view(bench.model, view.images, explained, rng)
+    return same_maps(first.heatmap, one.view(bench.model, view.images, explained, rng).heatmap)
 
 
 def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:
