@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -56,7 +57,8 @@ class Search(NamedTuple):
     rule: Callable[[], StepRule]
     """Makes a step rule for a restart; a rule may remember earlier steps."""
     turns: int = 1
-    """In how many steps each node of the heatmap has its turn."""
+    """In how many steps each node of the heatmap has its turn; a step goes along the sum of so many gradients, the last
+    ones (the stochastic average gradient of Le Roux, Schmidt, Bach 2012)."""
     blind: int = 0
     """Steps at the beginning whose iterates are not looked at on the real network, so that none of them can win."""
 
@@ -89,9 +91,11 @@ def climb(
     best = BestIterate(images)
     for restart in range(search.restarts):
         current, step = uniform_start(images, threat, rng.fork("start", restart)), search.rule()
+        latest: deque[Tensor] = deque(maxlen=search.turns)
         for number in range(search.steps):
             gradient = victim.loss_gradient(current, labels, loss, *targets, turn=number, turns=search.turns)
-            current = project(images, step(number, current, gradient), threat)
+            latest.append(gradient)
+            current = project(images, step(number, current, torch.stack(tuple(latest)).sum(0)), threat)
             if number >= search.blind:
                 best.update(current, victim.similarity(before, victim.observe(current, labels)))
     return best.images

@@ -20,7 +20,7 @@ from bench.core.rng import SampleRng
 class IfiaTopkFrugal(Attack):
     """Attack as `ifia-topk`, but a step sees every `turns`-th node, by turns, and the first ones select nothing.
 
-    The steps are small beside the ball, so that what a step does not see the next one mends. A step costs two passes
+    A step goes along the sum of the last `turns` gradients, so that every node has its say. A step costs two passes
     per node for the gradient and one for the look at the real network, which a blind one saves.
 
     Source:
@@ -28,7 +28,7 @@ class IfiaTopkFrugal(Attack):
         Differs: as `ifia-topk` does, and by the two savings, which are ours. What they cost: docs/search.md.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     knowledge: ClassVar[Knowledge] = "white-box"
     source: ClassVar[str] = "Ghorbani, Abid, Zou 2019"
 
