@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from bench import registry
-from bench.core.contracts import Attack, Metric
+from bench.core.contracts import Attack, AttributionMethod, Metric
 from bench.core.errors import UsageError
 from bench.core.protocol import Component, Protocol, Strict
 from bench.core.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
@@ -64,7 +64,7 @@ def plan(request: Request) -> Plan:
         IntegrityError, NetworkError: if the model's weights cannot be had as promised.
     """
     protocol: Protocol = registry.load("protocols", request.protocol)
-    _check_primary(protocol)
+    _check_judge(protocol)
     component = _attack_component(request, protocol)
     attack: Attack = registry.instantiate("attacks", component)
     if attack.knowledge == "white-box" and protocol.threat.knowledge != "white-box":
@@ -152,12 +152,27 @@ def _craft_spec(
 
 
 def _search_attribution(attack: Attack, protocol: Protocol, nodes: int | None) -> PluginSpec:
-    component = attack.search_attribution or protocol.search_attribution
+    component = attack.search_attribution or _searchable(attack, protocol.search_attribution)
     changed = {} if nodes is None else {"nodes": nodes}
     return _specify("attributions", Component(name=component.name, params=component.params | changed))
 
 
-def _check_primary(protocol: Protocol) -> None:
+def _searchable(attack: Attack, attribution: Component) -> Component:
+    """Return what an attack searches through: an attack that needs gradients, through a method that has some."""
+    method: type[AttributionMethod] = registry.load("attributions", attribution.name)
+    if attack.knowledge != "white-box" or method.differentiable:
+        return attribution
+    return Component(name=method.substitute)
+
+
+def _check_judge(protocol: Protocol) -> None:
+    """Refuse a protocol that ranks by what proves nothing, or whose attacks would have to ask anew at each step."""
+    method: type[AttributionMethod] = registry.load("attributions", protocol.attribution.name)
+    if protocol.rankable and method.unfit_to_rank:
+        raise UsageError(
+            f"expected an attribution that is fit to rank by under {protocol.key}, got {protocol.attribution.name}: "
+            f"{method.unfit_to_rank}; set rankable = false, or choose another"
+        )
     primary = registry.load("metrics", protocol.primary_metric)
     if primary.asks_model:
         raise UsageError(

@@ -25,6 +25,7 @@ class Deeplift(OpaqueMethod):
     """
 
     version: ClassVar[int] = 1
+    substitute: ClassVar[str] = "input-x-gradient"
 
     @property
     def nodes_per_image(self) -> int:

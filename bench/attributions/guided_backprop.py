@@ -15,8 +15,8 @@ from bench.attributions._opaque import OpaqueMethod
 class GuidedBackprop(OpaqueMethod):
     """The gradient of z_y, where each ReLU sets negative gradients to zero on the way back.
 
-    It hardly depends on the class and on upper layers (Adebayo et al. 2018), so a stable map proves little: report it,
-    do not rank by it. Activations must be `nn.ReLU` modules; functional ones are silently left as they are.
+    A stable map proves little, so it is reported, and no protocol that ranks may judge by it. Activations must be
+    `nn.ReLU` modules; functional ones are silently left as they are.
 
     Source:
         Springenberg et al. 2015, computed by captum.
@@ -24,6 +24,7 @@ class GuidedBackprop(OpaqueMethod):
     """
 
     version: ClassVar[int] = 1
+    unfit_to_rank: ClassVar[str] = "it hardly depends on the class and on upper layers (Adebayo et al. 2018)"
 
     def explain(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """(N, C, H, W) guided gradient."""

@@ -30,6 +30,7 @@ class Lrp(OpaqueMethod):
     """
 
     version: ClassVar[int] = 1
+    substitute: ClassVar[str] = "input-x-gradient"
 
     epsilon: float = Field(default=0.1, ge=0)
 

@@ -46,7 +46,12 @@ class AttributionMethod(ABC):
 
     version: ClassVar[int] = 1
     differentiable: ClassVar[bool] = True
-    """Whether it can be linearized; if not, it is attacked by transfer and without gradients only."""
+    """Whether it can be linearized; if not, it is attacked through its substitute and without gradients only."""
+    substitute: ClassVar[str] = "gradient"
+    """The differentiable method that attacks with gradients search through where this one is not: theirs is a transfer
+    from one method to another, on the attacked network or on the one that they craft on."""
+    unfit_to_rank: ClassVar[str] = ""
+    """Why no protocol may rank by it; empty where nothing is known against it."""
     exact_pullback: ClassVar[bool] = True
     """Whether the pullback is the derivative; False for one that repeats a published mistake on purpose."""
     random: ClassVar[bool] = True

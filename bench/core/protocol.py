@@ -117,7 +117,7 @@ class Protocol(Strict):
     samples: SampleSet
     threat: ThreatModel
     attribution: Component = Field(description="what is judged, on the real network")
-    search_attribution: Component = Field(description="what attacks differentiate: the same method, fewer nodes")
+    search_attribution: Component = Field(description="what attacks look at: the same method, fewer nodes")
     surrogate: Surrogate
     explain: Literal["predicted-class", "true-class"]
     heatmap: HeatmapRule

@@ -93,6 +93,11 @@ def test_a_method_without_a_way_back_says_so(
         method.attribute(network, images, labels, rng=rng, create_graph=True)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_attacks_with_gradients_have_a_method_to_search_through(name: str) -> None:
+    assert registry.load("attributions", name).substitute in DIFFERENTIABLE
+
+
 @differentiable
 def test_linearize_with_a_graph_and_without_agree_on_the_value(
     method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
