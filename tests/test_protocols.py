@@ -26,6 +26,7 @@ HASHES = {
     "cifar10-faithfulness-v1": "e1f7269bd2b6ce2c9ce40f277d2bc9e5cbc72866fdff3112db1049872bb73c2a",
     "cifar10-generation-v2": "9a8d95bfeeab6a011fa2b023511fbb40d3dc1cfea754720ffacb27fb54ef1ac8",
     "cifar10-gradient-v1": "193af1b0d6ed292818d3e537b2f38fe75d06059b612ffc48689a23811cd9859f",
+    "cifar10-guided-backprop-v1": "4edb612d2da57d12828d0c8873f8cdd1adca55b178d0dd666e59a265cb10f7ec",
     "cifar10-ig-v1": "9374178f49ad1a11eb3bf95ceec855c81154cab7cb5ac211b3bd0871e25fe0cc",
     "cifar10-ig-v2": "333cb542709541f05aa6cf507039560d47545a3c897aca855df3cdeb7346b11c",
     "cifar10-large-epsilon-v1": "25ddf9917787d5f502d509383631a113c8325bc34964cb86524efcbd73dc0984",
