@@ -175,7 +175,7 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
                 Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), f": {printable(flag.detail)}")
             )
     if not protocol.rankable:
-        out.print(f"{protocol.key} is a first look and is not ranked; bench list protocols names those that rank.")
+        out.print(f"{protocol.key} is not ranked; bench list protocols says what each is for.")
     for run in runs:
         out.print(f"record: {run.path}", soft_wrap=True)
 
