@@ -18,6 +18,7 @@ from bench.core.flags import (
     UNDEFINED_SHARE,
     VANISHED_SHARE,
 )
+from bench.core.protocol import Knowledge
 from bench.core.records import Flag, RunSpec
 
 
@@ -28,6 +29,8 @@ class Evidence(NamedTuple):
     rows: pd.DataFrame
     floor: pd.DataFrame | None
     """Rows of the floor attack on the same samples; None if there are none or this is the floor itself."""
+    knowledge: Knowledge
+    """Of the attack."""
 
     @property
     def primary(self) -> npt.NDArray[np.float64]:
@@ -39,15 +42,16 @@ Check = Callable[[Evidence], str | None]
 """Returns what it found, if the flag is to be raised."""
 
 
-def flags(spec: RunSpec, rows: pd.DataFrame, floor: pd.DataFrame | None) -> tuple[Flag, ...]:
+def flags(spec: RunSpec, rows: pd.DataFrame, floor: pd.DataFrame | None, knowledge: Knowledge) -> tuple[Flag, ...]:
     """Return the flags that a finished run raises; `bench.core.flags.MEANINGS` says what they mean.
 
     Args:
         spec: the run.
         rows: its rows.
         floor: rows of the floor attack on the same samples; None if there are none or this is the floor itself.
+        knowledge: what the attack may know of the network.
     """
-    evidence = Evidence(spec, rows, floor)
+    evidence = Evidence(spec, rows, floor, knowledge)
     found = {name: check(evidence) for name, check in CHECKS.items()}
     return tuple(Flag(name=name, detail=detail) for name, detail in found.items() if detail is not None)
 
@@ -68,11 +72,14 @@ def _off_protocol(run: Evidence) -> str | None:
 def _random_beats_attack(run: Evidence) -> str | None:
     if run.floor is None or run.spec.threat.unbounded:  # without a ball, the floor draws nothing
         return None
+    if run.knowledge != "white-box":  # gradients that it never asked for cannot be masked
+        return None
     metric = run.spec.primary_metric
     both = run.rows[run.rows["correct"]].merge(run.floor, on="sample_id", suffixes=("", "_floor"))
     gap = float((both[metric] - both[f"{metric}_floor"]).mean())
     behind = -gap if run.spec.primary.higher_is == "less-robust" else gap
-    return f"mean {metric} differs by {gap:+.3f} from random noise's" if behind >= 0 else None
+    tied_at_rest = behind == 0 and _nothing_moved(run) is not None
+    return f"mean {metric} differs by {gap:+.3f} from random noise's" if behind >= 0 and not tied_at_rest else None
 
 
 def _infeasible_share(run: Evidence) -> str | None:
@@ -100,7 +107,10 @@ def _vanishing_gradient(run: Evidence) -> str | None:
 def _surrogate_differs(run: Evidence) -> str | None:
     if run.rows["gradient_vanished"].isna().all():  # the attack asked for no gradient, so it never met the surrogate
         return None
-    other, alike = float((~run.rows["surrogate_agrees"]).mean()), float(run.rows["surrogate_correlation"].mean())
+    other, alike = (
+        float((~run.rows["surrogate_agrees"].to_numpy(bool)).mean()),
+        float(run.rows["surrogate_correlation"].mean()),
+    )
     if other <= DISAGREEING_SHARE and not alike < SURROGATE_CORRELATION:
         return None
     return f"another class for {other:.1%} of the samples, mean correlation of the heatmaps {alike:.3f}"

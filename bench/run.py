@@ -65,7 +65,7 @@ def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun |
         if len(tables) < count:
             raise IntegrityError(f"expected {count} finished shards of {plan.spec.run_id[:12]}, got {len(tables)}")
         table = pd.concat(tables, ignore_index=True)
-        found = checks.flags(plan.spec, table, None if floor is None else floor.rows())
+        found = checks.flags(plan.spec, table, None if floor is None else floor.rows(), plan.attack.knowledge)
         stored = _write(plan, execution.store, table, found, describe(shards.efforts(range(count)), started))
         shards.forget_rows()
     return stored

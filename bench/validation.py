@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench import registry
+from bench.caveats import only_flags_differ
 from bench.core.entry import ModelEntry
 from bench.core.errors import BenchError, IntegrityError, UsageError
 from bench.core.files import sha256_of_file
@@ -16,7 +17,9 @@ from bench.core.store import StoredRun, read_run
 from bench.verify import Check, verify_results
 
 ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
-"""Folders in which a pull request adds files, and neither changes nor removes any."""
+"""Folders in which a pull request adds files, and neither changes nor removes any.
+
+Of a record, the flags alone may be derived anew."""
 
 NOTES = ".confirmed"
 """How files end that a later note may replace."""
@@ -38,7 +41,7 @@ def validate(results: Path, base: str | None = None) -> list[Check]:
     runs = list(_readable(results))
     checks += [*_duplicates(entries, runs), *(_registered(results, run, entries) for run in runs)]
     if base is not None:
-        checks.append(_add_only(changes(results, base)))
+        checks.append(_add_only(results, base))
     return checks
 
 
@@ -126,19 +129,32 @@ def changes(results: Path, base: str) -> list[tuple[str, str]]:
     """
     if not re.fullmatch(r"\w[\w./~^-]*", base):
         raise UsageError(f"expected a commit, got {base!r}")
-    command = ["git", "-C", str(results), "diff", "--name-status", "--no-renames", "-z", f"{base}...HEAD", "--", ":/"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        found = _git(results, "diff", "--name-status", "--no-renames", "-z", f"{base}...HEAD", "--", ":/")
     except (OSError, subprocess.CalledProcessError) as error:
-        why = getattr(error, "stderr", "") or str(error)
+        why = (getattr(error, "stderr", b"") or str(error).encode()).decode(errors="replace")
         raise UsageError(f"expected a commit to compare {results} with, got {base!r}: {why.strip()}") from error
-    words = done.stdout.split("\0")
+    words = found.decode().split("\0")
     return list(zip(words[0::2], words[1::2], strict=False))
 
 
-def _add_only(changed: Iterable[tuple[str, str]]) -> Check:
-    bad = [path for kind, path in changed if kind != "A" and path.startswith(ADD_ONLY) and not path.endswith(NOTES)]
+def _add_only(results: Path, base: str) -> Check:
+    touched = [(kind, path) for kind, path in changes(results, base) if kind != "A" and path.startswith(ADD_ONLY)]
+    bad = [path for kind, path in touched if not (path.endswith(NOTES) or _reflagged(results, base, kind, path))]
     if bad:
         detail = f"expected only new files in {', '.join(ADD_ONLY)}, got a change of {bad[0]}; restore it"
         return Check("history", "write-once", False, detail, IntegrityError.exit_code)
     return Check("history", "write-once", True, "no record, weights or protocol changed or removed")
+
+
+def _reflagged(results: Path, base: str, kind: str, path: str) -> bool:
+    """Say whether a change left all of a record as it was but its flags, which `verify_results` derives again."""
+    if kind != "M" or not path.endswith(".json"):
+        return False
+    since = _git(results, "merge-base", base, "HEAD").decode().strip()
+    return only_flags_differ(*(_git(results, "show", f"{commit}:{path}") for commit in (since, "HEAD")))
+
+
+def _git(results: Path, *words: str) -> bytes:
+    done = subprocess.run(["git", "-C", str(results), *words], capture_output=True, check=True)  # noqa: S603, S607
+    return done.stdout

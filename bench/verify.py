@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import registry
+from bench.caveats import check_flags
 from bench.core.entry import MeasuredAccuracy, ModelEntry
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError, NetworkError, UnknownNameError, UsageError
 from bench.core.protocol import Component, Protocol
@@ -129,6 +130,7 @@ def _check_run(root: Path, path: Path) -> list[Check]:
         "showcase": _check_showcase,
         "rows": _check_rows,
         "summaries": _check_summaries,
+        "flags": check_flags,
         "second run": _check_confirmation,
     }
     return [_ask(subject, question, partial(check, run)) for question, check in questions.items()]

@@ -98,7 +98,7 @@ class Trial:
     def flags(self) -> set[str]:
         """The flags that the run raises, compared with its floor."""
         floor = None if self.attack is NOISE else replace(self, attack=NOISE).rows()
-        return {flag.name for flag in checks.flags(self.spec, self.rows(), floor)}
+        return {flag.name for flag in checks.flags(self.spec, self.rows(), floor, self.attack.knowledge)}
 
 
 def images_of(network: nn.Module) -> Samples:
@@ -146,8 +146,15 @@ def test_a_sound_run_raises_none() -> None:
 def test_no_random_image_can_win_where_none_is_drawn() -> None:
     floor, rows = replace(MASKED, attack=NOISE).rows(), MASKED.rows()
     ball, no_ball = (replace(MASKED, epsilon=epsilon).spec for epsilon in ("8/255", "1"))
-    assert "random-beats-attack" in {flag.name for flag in checks.flags(ball, rows, floor)}
-    assert "random-beats-attack" not in {flag.name for flag in checks.flags(no_ball, rows, floor)}
+    assert "random-beats-attack" in {flag.name for flag in checks.flags(ball, rows, floor, "white-box")}
+    assert "random-beats-attack" not in {flag.name for flag in checks.flags(no_ball, rows, floor, "white-box")}
+
+
+def test_a_tie_at_rest_has_one_flag() -> None:
+    """Where neither attack nor noise moves a map, `nothing-moved` says it, and no gradient is masked."""
+    still = Trial(broken.with_linear_map(), method=Gradient()).flags()
+    assert "nothing-moved" in still
+    assert "random-beats-attack" not in still
 
 
 @pytest.mark.parametrize(("network", "repeatable"), [(broken.sound(), True), (broken.Dropping(), False)])

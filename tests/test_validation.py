@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from bench import registry
+from bench.caveats import derive_anew
 from bench.cli import bench
 from bench.confirmation import MEAN_TOLERANCE, confirm
 from bench.core.entry import ModelEntry
@@ -71,6 +72,21 @@ def test_records_are_write_once_in_history_too(tmp_path: Path) -> None:
     assert {kind for kind, _ in changes(tmp_path / "results", base)} == {"A"}
     assert "write-once" not in [question for question, _ in failures(tmp_path / "results", base)]
     run.path.write_text(run.path.read_text() + "\n")
+    git(tmp_path, "commit", "-qam", "three")
+    assert "write-once" in [question for question, _ in failures(tmp_path / "results", base)]
+
+
+def test_flags_may_be_derived_anew_and_nothing_else_of_a_record(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    run = store_run(tmp_path / "results", model_entry("art-wrn28"), record_changes={"knowledge": "white-box"})
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "one")
+    base = git(tmp_path, "rev-parse", "HEAD")
+    assert len(list(derive_anew(tmp_path / "results"))) == 1
+    git(tmp_path, "commit", "-qam", "two")
+    assert [kind for kind, _ in changes(tmp_path / "results", base)] == ["M"]
+    assert {"write-once", "flags"}.isdisjoint(question for question, _ in failures(tmp_path / "results", base))
+    run.path.write_text(run.path.read_text().replace('"samples":40', '"samples":39', 1))
     git(tmp_path, "commit", "-qam", "three")
     assert "write-once" in [question for question, _ in failures(tmp_path / "results", base)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +15,19 @@ import torch
 from scipy import stats
 
 from bench import registry
+from bench.caveats import derive_anew, derived_flags
 from bench.core.entry import MeasuredAccuracy, ModelEntry
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.files import sha256_of
 from bench.core.protocol import Protocol
-from bench.core.records import ROW_COLUMNS, Environment, MetricSpec, ProtocolSpec, RunRecord, SamplesSpec, Summary
+from bench.core.records import ROW_COLUMNS, Environment, Flag, MetricSpec, ProtocolSpec, RunRecord, SamplesSpec, Summary
 from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.summary import summarise
 from bench.verify import agrees, verify_model, verify_results
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
-from tests.factories import model_entry, run_spec
+from tests.factories import model_entry, run_spec, store_run
 from tests.tiny import tiny_content, write_entry
 
 CPU = torch.device("cpu")
@@ -188,7 +190,8 @@ def failures(root: Path) -> dict[str, str]:
 
 def test_an_honest_record_passes_every_question(filed: Filed) -> None:
     checks = verify_results(filed.root)
-    assert [check.question for check in checks] == ["record", "protocol", "showcase", "rows", "summaries", "second run"]
+    asked = ["record", "protocol", "showcase", "rows", "summaries", "flags", "second run"]
+    assert [check.question for check in checks] == asked
     assert all(check.ok for check in checks), checks
     assert {check.subject for check in checks} == {str(filed.run.path.relative_to(filed.root))}
 
@@ -210,7 +213,7 @@ def test_a_record_in_another_models_folder_is_found(filed: Filed) -> None:
 def test_changed_rows_and_images_are_found(filed: Filed) -> None:
     filed.run.rows_path.write_bytes(rows_to_parquet(filed.table.assign(kendall=0.9)))
     filed.run.showcase_path.unlink()
-    assert failures(filed.root).keys() == {"protocol", "rows", "summaries", "showcase"}
+    assert failures(filed.root).keys() == {"protocol", "rows", "summaries", "flags", "showcase"}
 
 
 def another_mean(filed: Filed) -> None:
@@ -284,3 +287,39 @@ def test_one_bad_record_does_not_hide_the_others(filed: Filed) -> None:
 def test_a_folder_without_records_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name a results folder"):
         verify_results(tmp_path / "nothing")
+
+
+# Flags
+
+
+def test_flags_are_what_the_rows_give_and_are_derived_anew_by_name_alone(tmp_path: Path) -> None:
+    run = store_run(tmp_path, record_changes={"knowledge": "white-box"})
+    found = failures(tmp_path)
+    assert found.keys() >= {"flags"}
+    assert "['undefined-metric']" in found["flags"], "the factory's first sample has no value, and no flag says so"
+    before = json.loads(run.path.read_bytes()), run.rows_path.read_bytes()
+    assert [changed.path for changed in derive_anew(tmp_path)] == [run.path]
+    after = json.loads(run.path.read_bytes())
+    assert [flag["name"] for flag in after.pop("flags")] == ["undefined-metric"]
+    before[0].pop("flags")
+    assert (after, run.rows_path.read_bytes()) == before
+    assert "flags" not in failures(tmp_path)
+    assert list(derive_anew(tmp_path)) == []
+
+
+def test_a_forged_flag_is_found_and_one_that_is_worded_otherwise_is_not(tmp_path: Path) -> None:
+    said = Flag(name="undefined-metric", detail="in other words")
+    store_run(tmp_path, flags=(said,), record_changes={"knowledge": "white-box"})
+    assert "flags" not in failures(tmp_path)
+    store_run(tmp_path, flags=(said, Flag(name="partial", detail="")), record_changes={"knowledge": "white-box"})
+    assert "'partial'" in failures(tmp_path)["flags"]
+
+
+@pytest.mark.parametrize(("knowledge", "raised"), [("white-box", True), ("black-box", False), ("none", False)])
+def test_the_floor_that_is_filed_beside_is_compared_with(tmp_path: Path, knowledge: str, raised: bool) -> None:
+    """An attack that never asked for a gradient says nothing of masked ones, wherever it ends."""
+    run = store_run(tmp_path, robustness=0.6, record_changes={"knowledge": knowledge})
+    store_run(tmp_path, attack="random-noise", robustness=0.3, record_changes={"knowledge": "none"})
+    flags = derived_flags(run)
+    assert flags is not None
+    assert ("random-beats-attack" in {flag.name for flag in flags}) == raised

@@ -19,8 +19,9 @@ def validate(results: Path, base: str | None, as_json: bool) -> None:
     """Check entries and RESULTS as the repository takes them.
 
     Every entry: schema, and the hash and size of embedded weights. Every record: schema, place, hashes, sample ids,
-    means and intervals computed again from the rows. Across both: no weights under two names, no run filed twice, every
-    record's model registered. With --base: no record, weights or protocol changed or removed.
+    means, intervals and flags computed again from the rows. Across both: no weights under two names, no run filed
+    twice, every record's model registered. With --base: no record, weights or protocol changed or removed; flags alone
+    may be derived anew.
     """
     from bench.terminal import show_checks
     from bench.validation import validate as check

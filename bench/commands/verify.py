@@ -16,11 +16,13 @@ from bench.core.errors import UsageError
 @click.command()
 @click.argument("subjects", nargs=-1, metavar="[MODEL | RESULTS_FOLDER]...")
 @click.option("--all", "every", is_flag=True, help="Every registered model.")
+@click.option("--flags", "anew", is_flag=True, help="First derive the records' flags anew; no number changes.")
 @DATA
 @DEVICE
 @JSON
-def verify(subjects: tuple[str, ...], every: bool, device: str, as_json: bool) -> None:
+def verify(subjects: tuple[str, ...], every: bool, anew: bool, device: str, as_json: bool) -> None:
     """Check models (hash, size, clean accuracy measured again) or a folder of records (hashes, recomputed means)."""
+    from bench.caveats import derive_anew
     from bench.core.machine import pick_device
     from bench.verify import verify_model, verify_results
 
@@ -30,6 +32,9 @@ def verify(subjects: tuple[str, ...], every: bool, device: str, as_json: bool) -
     found = []
     for subject in [*models, *subjects]:
         if Path(subject).is_dir():
+            for run in derive_anew(Path(subject)) if anew else ():
+                names = ", ".join(flag.name for flag in run.record.flags) or "none"
+                click.echo(f"{run.path.relative_to(subject)}: flags now {names}", err=True)
             found.extend(verify_results(Path(subject)))
         else:
             found.extend(verify_model(subject, device=pick_device(device)))

@@ -33,7 +33,8 @@ MEANINGS: dict[str, Meaning] = {
         "run again without --set, --epsilon and --beta",
     ),
     "random-beats-attack": Meaning(
-        "the floor attack, which knows nothing, ends lower in the primary metric",
+        "the floor attack, which knows nothing, ends as low in the primary metric as an attack with gradients, or "
+        "lower; not where nothing moved under either, which has a flag of its own",
         "the attack failed (masked gradients, perhaps), and the score says nothing about robustness",
         "try another surrogate sharpness, more steps or restarts",
     ),
