@@ -11,6 +11,7 @@ import torch
 from bench import registry
 from bench.attributions.gradient import Gradient
 from bench.core.contracts import Split
+from bench.core.entry import ModelEntry
 from bench.core.heatmap import reduce
 from bench.core.protocol import Component
 from bench.core.rng import Rng, SampleRng
@@ -19,51 +20,82 @@ from model_zoo.build import build, classifier
 from model_zoo.hub import resolve
 from model_zoo.training.loop import begin, initialize, partition
 
-CONTROLS = ("natural-constant-map", "natural-linear", "untrained-wrn28")
+KINDS = {"untrained", "linear", "constant-map"}
 CPU = torch.device("cpu")
+ENTRIES: dict[str, ModelEntry] = {name: registry.load("models", name) for name in registry.names("models")}
+DATASETS = sorted({entry.dataset for entry in ENTRIES.values() if entry.control})
 
 
-def gradient_maps(name: str) -> torch.Tensor:
-    """(4, 32, 32) heatmaps of the gradient of class 0 at four random images."""
-    entry, _, path = resolve(f"hub:{name}", partial(registry.load, "models"))
-    model = build(entry, registry.load("architectures", entry.architecture.name), path, device=CPU)
+def kind(entry: ModelEntry) -> str:
+    """What makes a model a control: that it was not trained, or its architecture."""
+    return "untrained" if entry.training.method == "untrained" else entry.architecture.name
+
+
+def control(dataset: str, wanted: str) -> ModelEntry:
+    """The data set's control of a kind."""
+    (found,) = (entry for entry in ENTRIES.values() if (entry.dataset, kind(entry)) == (dataset, wanted))
+    return found
+
+
+def gradient_maps(entry: ModelEntry) -> torch.Tensor:
+    """(4, H, W) heatmaps of the gradient of class 0 at four random images."""
+    model = build(entry, registry.load("architectures", entry.architecture.name), weights(entry), device=CPU)
+    side = 28 if entry.dataset == "mnist" else 32
     rng = SampleRng(Rng(0), ("a", "b", "c", "d"))
-    images, labels = rng.uniform((3, 32, 32), 0, 1), torch.zeros(4, dtype=torch.int64)
+    images, labels = rng.uniform((len(entry.mean), side, side), 0, 1), torch.zeros(4, dtype=torch.int64)
     return reduce(Gradient().attribute(model, images, labels, rng=rng), "sum-of-abs")
 
 
-def test_controls_are_marked_and_nothing_else_is() -> None:
-    entries = {name: registry.load("models", name) for name in registry.names("models")}
-    assert {name for name, entry in entries.items() if entry.control} == set(CONTROLS)
-    for name in CONTROLS:
-        recipe = registry.load("recipes", entries[name].training.recipe)
-        assert (recipe.control, recipe.model) == (True, name)
+def weights(entry: ModelEntry) -> Path:
+    return resolve(f"hub:{entry.name}", partial(registry.load, "models")).path
 
 
-def test_the_linear_model_s_gradient_map_is_the_same_for_every_image_and_varies_over_pixels() -> None:
-    maps = gradient_maps("natural-linear")
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_data_set_with_controls_has_one_of_each_kind_and_no_other(dataset: str) -> None:
+    own = [entry for entry in ENTRIES.values() if entry.dataset == dataset]
+    controls = [entry for entry in own if entry.control]
+    assert sorted(map(kind, controls)) == sorted(KINDS)
+    assert not [entry.name for entry in own if kind(entry) in KINDS and not entry.control]
+    for entry in controls:
+        recipe = registry.load("recipes", entry.training.recipe)
+        assert (recipe.control, recipe.model) == (True, entry.name)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_untrained_network_is_one_of_those_that_are_trained(dataset: str) -> None:
+    trained = [entry for entry in ENTRIES.values() if entry.dataset == dataset and not entry.control]
+    assert control(dataset, "untrained").architecture in [entry.architecture for entry in trained]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_linear_model_s_gradient_map_is_the_same_for_every_image_and_varies_over_pixels(dataset: str) -> None:
+    maps = gradient_maps(control(dataset, "linear"))
     torch.testing.assert_close(maps, maps[:1].expand_as(maps))
     assert (contrast(maps) > 0.1).all()
 
 
-def test_the_constant_map_shows_nothing() -> None:
-    maps = gradient_maps("natural-constant-map")
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_constant_map_shows_nothing(dataset: str) -> None:
+    maps = gradient_maps(control(dataset, "constant-map"))
     assert (maps > 0).all()
     assert (contrast(maps) < 1e-6).all()
 
 
-def test_the_untrained_network_is_the_start_of_its_recipe(tmp_path: Path) -> None:
-    recipe = registry.load("recipes", "untrained-wrn28-1")
-    network = registry.load("architectures", "wide-resnet")(10, **recipe.architecture.params)
-    images = torch.zeros((2000, 3, 1, 1), dtype=torch.uint8)
-    data = partition(Split(images, torch.arange(2000) % 10), recipe)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_untrained_network_is_the_start_of_its_recipe(dataset: str, tmp_path: Path) -> None:
+    entry = control(dataset, "untrained")
+    recipe = registry.load("recipes", entry.training.recipe)
+    build_network = registry.load("architectures", entry.architecture.name)
+    network = build_network(entry.num_classes, **recipe.architecture.params)
+    count = 2 * recipe.validation.images
+    images = torch.zeros((count, len(entry.mean), 1, 1), dtype=torch.uint8)
+    data = partition(Split(images, torch.arange(count) % entry.num_classes), recipe)
     objective = registry.instantiate("objectives", Component(name="natural"))
-    training = begin(recipe, classifier(network, (0.5,) * 3, (0.5,) * 3), data, objective, CPU, parent=False)
-    weights = training.run(tmp_path, lambda *_: pytest.fail("expected no step"))
+    training = begin(recipe, classifier(network, entry.mean, entry.std), data, objective, CPU, parent=False)
+    begun = training.run(tmp_path, lambda *_: pytest.fail("expected no step"))
     assert training.step == 0
     initialize(network, Rng(recipe.seed).fork("initialization"))
-    entry, _, path = resolve("hub:untrained-wrn28", partial(registry.load, "models"))
-    registered = build(entry, registry.load("architectures", "wide-resnet"), path, device=CPU)[1].state_dict()
+    registered = build(entry, build_network, weights(entry), device=CPU)[1].state_dict()
     for name, tensor in network.state_dict().items():
-        assert torch.equal(weights[name], tensor)
+        assert torch.equal(begun[name], tensor)
         torch.testing.assert_close(registered[name].to(tensor), tensor, rtol=1e-3, atol=1e-4)
