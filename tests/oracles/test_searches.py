@@ -182,6 +182,20 @@ def test_the_top_k_attack_is_the_plain_loop_to_the_last_bit(
     assert not torch.equal(attacked, images)
 
 
+def test_turns_are_the_plain_loop_along_the_sum_of_the_last_gradients(model: nn.Module, images: Tensor) -> None:
+    labels, turns, size = model(images).argmax(1), 3, 1 / 255
+    victim, look = (victim_of(model, Kendall(), method=IntegratedGradients(nodes=7)) for _ in range(2))
+    attack = IfiaTopkFrugal(steps=5, step_size="1/255", k=K, turns=turns, blind=0.8)
+    attacked = attack.perturb(victim, images, labels, threat=FREE, rng=RNG)
+    mask = top_k_mask(look.observe(images, labels).heatmap, K)
+    low, high = (images - 8 / 255).clamp(min=0), (images + 8 / 255).clamp(max=1)
+    current, gradients = _search.uniform_start(images, FREE, RNG.fork("start", 0)), []
+    for number in range(5):
+        gradients.append(look.loss_gradient(current, labels, mass_outside, mask, turn=number % turns, turns=turns))
+        current = (current + size * sum(gradients[-turns:]).sign()).clamp(low, high)
+    assert torch.equal(attacked, current), "only the last of the steps is looked at"
+
+
 def test_momentum_without_memory_and_with_equal_sizes_is_signed_steps() -> None:
     draw = Rng(3).generator()
     current, first, second = (torch.randn(2, 3, 4, 4, generator=draw) for _ in range(3))

@@ -94,6 +94,14 @@ def our_step(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: Tenso
     return victim.observe(images + gradient.sign() / 255, labels).heatmap
 
 
+def frugal_steps(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """Two steps of `ifia-topk-frugal`, each with half of the nodes, of which one in two is looked at."""
+    first, second = (
+        victim.loss_gradient(images, labels, mass_outside, mask, turn=number, turns=2) for number in range(2)
+    )
+    return victim.observe(images + (first + second).sign() / 255, labels).heatmap
+
+
 def start(bench: Bench, samples: Samples) -> tuple[SampleRng, Tensor, Tensor]:
     """The streams of the samples, the explained classes, and the pixels on top."""
     rng, labels = SampleRng(bench.rng, samples.ids), predict(bench.model, samples.images).argmax(1)
@@ -108,8 +116,14 @@ def test_a_step_in_the_published_way(benchmark: BenchmarkFixture, samples: Sampl
     assert torch.isfinite(found).all()
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_step_in_ours(benchmark: BenchmarkFixture, samples: Samples, protocol: str) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "step"),
+    [*((protocol, our_step) for protocol in PROTOCOLS), (PROTOCOLS[0], frugal_steps)],
+    ids=[*PROTOCOLS, "two-frugal-steps"],
+)
+def test_a_step_in_ours(
+    benchmark: BenchmarkFixture, samples: Samples, protocol: str, step: Callable[..., Tensor]
+) -> None:
     bench, samples = set_bench(protocol), samples.part(slice(2)) if benchmark.disabled else samples
     rng, labels, mask = start(bench, samples)
     victim = WhiteBoxVictim(
@@ -117,7 +131,7 @@ def test_a_step_in_ours(benchmark: BenchmarkFixture, samples: Samples, protocol:
         threat=bench.threat, knowledge="white-box", rng=rng,
     )  # fmt: skip
     benchmark.group = GROUP
-    found = benchmark(waited, our_step, victim, samples.images, labels, mask)
+    found = benchmark(waited, step, victim, samples.images, labels, mask)
     assert torch.isfinite(found).all()
 
 
