@@ -1,0 +1,36 @@
+"""Locality-sensitive Kendall: the rank correlation of heatmaps that are smoothed first."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair
+from metrics._ranks import kendall_tau_b
+from metrics._smooth import smooth
+
+
+@dataclass(frozen=True, kw_only=True)
+class LensKendall(Metric):
+    """tau-b of the maps whose pixels are the means of their windows: those at most w rows and columns away.
+
+    A map that moves by a pixel changes `kendall` much and this little; with w = 0 it is `kendall`. Smoothing makes
+    unrelated maps of the same outline look related, so compare it with a floor.
+
+    Source:
+        Kamath et al. 2024 (LENS-Kendall), from memory of the paper: its code has none.
+        Differs: windows end at the border, where the mean is of the pixels that there are.
+    """
+
+    version: ClassVar[int] = 1
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+
+    window: int = Field(default=1, ge=0)
+
+    def __call__(self, pair: Pair) -> Tensor:
+        """(N,) float64 in [-1, 1]; NaN where a smoothed heatmap is constant or holds a NaN."""
+        return kendall_tau_b(smooth(pair.before.heatmap, self.window), smooth(pair.after.heatmap, self.window))
