@@ -21,7 +21,10 @@ class RandomWalk(Attack):
 
     Source:
         The random-sign control of Ghorbani, Abid, Zou 2019. Reference code: amiratag/InterpretationFragility.
-        Differs: nothing; `random-noise` draws independent perturbations of full size instead, a stronger floor.
+        Differs: the reference selects the iterate by a measure of its own (top-k intersection or center of mass) and
+        gives an image without an allowed iterate the similarity 1; here the protocol's primary metric selects, and the
+        judge finds such an image infeasible. `random-noise` draws independent perturbations of full size instead, a
+        stronger floor.
     """
 
     version: ClassVar[int] = 1
