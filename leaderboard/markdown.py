@@ -25,6 +25,8 @@ def tables(
 ) -> str:
     """Return one Markdown table per protocol of a results folder, or that of one; the most robust model first.
 
+    The flags are the HTML board's: of all runs of a model and of their comparison, whichever attacks are shown.
+
     Args:
         results: the folder of records.
         protocol: only this one's.
@@ -74,8 +76,8 @@ def _table(board: Board, brief: bool) -> str:
         heads += board.attacks
     else:
         heads += [f"{metric} under {attack}" for attack in board.attacks for metric in board.metrics]
-    heads += ["n", "infeasible"]
-    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2)]
+    heads += ["n", "infeasible", "flags"]
+    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 3) + ["---"]]
     lines += [_row(board, standing, brief) for standing in board.standings]
     samples = {(run.record.samples, run.record.spec.samples.of) for s in board.standings for run in s.runs.values()}
     counts = ", ".join(f"{count} of {total}" for count, total in sorted(samples))
@@ -91,11 +93,11 @@ def _row(board: Board, standing: Standing, brief: bool) -> list[str]:
     for attack in board.attacks:
         found = [standing.summary(attack, metric) for metric in board.metrics]
         cells += [" / ".join(map(_mean, found))] if brief else map(_interval, found)
-    scored = standing.headline_run
+    flags, scored = ", ".join(standing.flags), standing.headline_run
     if scored is None:
-        return [*cells, "", ""]
+        return [*cells, "", "", flags]
     measured = standing.summary(scored.record.spec.attack.name, board.metrics[0])
-    return [*cells, "" if measured is None else str(measured.n), str(scored.record.infeasible)]
+    return [*cells, "" if measured is None else str(measured.n), str(scored.record.infeasible), flags]
 
 
 def _accuracies(measured: MeasuredAccuracy | None) -> list[str]:
