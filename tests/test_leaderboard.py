@@ -243,6 +243,12 @@ def test_the_newest_weights_of_a_name_are_on_the_board(tmp_path: Path) -> None:
     assert "earlier weights aaaaaaaa" in Page(tmp_path / "site/models/one.html").text
 
 
+def test_a_protocol_that_does_not_rank_is_called_that_and_no_more(site: Path) -> None:
+    text = " ".join(Page(site / "index.html").text.split())
+    assert "cifar10-smoke-v1 reported, not ranked" in text
+    assert "No ranks. This protocol reports, and is not made to rank; bench show cifar10-smoke-v1 says" in text
+
+
 def test_tables_equal_the_pages_and_the_records(results: Path, site: Path) -> None:
     table = pd.read_csv(site / "data/leaderboard.csv")
     assert list(table.columns) == list(RUN_COLUMNS)
