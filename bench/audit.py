@@ -1,17 +1,18 @@
-"""The runs that an audit adds to a model's own: sweeps of one value each, and a control without gradients."""
+"""The runs that an audit adds to a model's own: sweeps of one value each, and controls without its gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from bench import registry
 from bench.core.contracts import Attack
+from bench.core.entry import ModelEntry
 from bench.core.errors import UsageError
 from bench.core.protocol import Component, Protocol
 from bench.core.store import StoredRun
-from bench.plan import Request, plan
+from bench.plan import Plan, Request, plan
 from bench.run import run
 from bench.sitting import Execution, Observer, Workbench
 
@@ -32,6 +33,9 @@ CONTROL = "nes"
 
 CONTROL_DRAWS = 2
 """Pairs of looks per step of the control: at the attack's own number of steps, two and a half times its cost."""
+
+TRANSFER = "transfer"
+"""The attack with gradients of another model that must not beat one with the audited model's own."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def audit(wanted: Audit, execution: Execution, observer: Observer) -> list[Store
     protocol: Protocol = registry.load("protocols", wanted.protocol)
     component = _component(wanted, protocol)
     first, *plans = [plan(_request(wanted, protocol.floor)), *map(plan, requests(wanted, component, protocol))]
+    plans += transferred(wanted, component, protocol, first)
     workbench = Workbench()
     floor = run(first, execution, observer, workbench=workbench)
     done = {floor.record.run_id: floor}
@@ -82,6 +87,28 @@ def requests(wanted: Audit, component: Component, protocol: Protocol) -> Iterato
         yield _request(wanted, component.name, beta=beta)
     steps = getattr(attack, "steps", None)
     yield _request(wanted, CONTROL, params={"draws": CONTROL_DRAWS, **({"steps": steps} if steps else {})})
+
+
+def transferred(wanted: Audit, component: Component, protocol: Protocol, audited: Plan) -> Iterator[Plan]:
+    """Yield the audited attack as it is crafted on another model, if the registry has one.
+
+    That is the first of the protocol's reference set, or else of all names in their order, that is trained on the same
+    data set, embedded, no control, and of other weights than the audited model.
+    """
+    for name in _candidates(protocol):
+        entry: ModelEntry = registry.load("models", name)
+        same_images = entry.dataset == audited.model.entry.dataset
+        if not same_images or entry.control or entry.weights.repo is not None:
+            continue
+        if entry.weights.sha256 != audited.spec.model.weights_sha256:
+            source: dict[str, object] = {"model": f"hub:{name}", "attack": component.name, "params": component.params}
+            yield plan(_request(wanted, TRANSFER, params=source))
+            return
+
+
+def _candidates(protocol: Protocol) -> Iterable[str]:
+    known = registry.names("models")
+    return dict.fromkeys([*(name for name in protocol.reference if name in known), *known])
 
 
 def _component(wanted: Audit, protocol: Protocol) -> Component:

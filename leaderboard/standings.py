@@ -47,7 +47,7 @@ def _board(runs: list[StoredRun], read: ReadTable) -> Board:
     attacks = tuple(sorted(found, key=lambda name: (name != HEADLINE, name == spec.protocol.floor, name)))
     reference = reference_of(spec.protocol, shown, read)
     terms = _Terms(spec, edition, excused, attacks, reference)
-    standings = [_audited(_standing(of_model, terms, read), by_model[name]) for name, of_model in chosen.items()]
+    standings = [_audited(_standing(of_model, terms, read), by_model[name], read) for name, of_model in chosen.items()]
     companion = next(name for name in COMPANIONS if name != spec.primary_metric)
     known = {metric.name for metric in spec.metrics}
     metrics = [spec.primary_metric, *([companion] if companion in known else [])]
@@ -85,10 +85,10 @@ class _Terms:
         return attack in self.required or (attack in self.attacks and self.compares(run))
 
 
-def _audited(standing: Standing, runs: list[StoredRun]) -> Standing:
+def _audited(standing: Standing, runs: list[StoredRun], read: ReadTable) -> Standing:
     """Add what all runs of the standing's model, also those that are not on the board, say together."""
     of_model = of_weights(runs, standing.weights_sha256)
-    return replace(standing, sweeps=curves(of_model), audit=findings(of_model))
+    return replace(standing, sweeps=curves(of_model), audit=findings(of_model, read))
 
 
 def _standing(found: dict[str, StoredRun], terms: _Terms, read: ReadTable) -> Standing:

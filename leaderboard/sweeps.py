@@ -9,9 +9,12 @@ from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
 from bench.core.files import canonical_json
-from bench.core.flags import INFEASIBLE_SHARE
+from bench.core.flags import INFEASIBLE_SHARE, MATERIAL
 from bench.core.records import Flag, RunSpec, Summary
 from bench.core.store import StoredRun
+from leaderboard.pairing import gain
+from leaderboard.rows import read_values
+from leaderboard.samples import ReadTable
 
 Knob = Literal["epsilon", "steps", "restarts", "beta"]
 KNOBS: dict[Knob, str] = {
@@ -47,12 +50,6 @@ class Point:
         return -self.mean if self.run.record.spec.primary.higher_is == "less-robust" else self.mean
 
     @property
-    def uncertainty(self) -> float:
-        """Half the interval of the mean."""
-        low, high = self.summary.low, self.summary.high
-        return 0.0 if low is None or high is None else (high - low) / 2
-
-    @property
     def on_protocol(self) -> bool:
         """Whether the knob stands where the protocol has it."""
         return self.run.record.spec.on_protocol
@@ -78,6 +75,18 @@ class Curve:
     def own(self) -> Point:
         """The protocol's own run."""
         return next(point for point in self.points if point.on_protocol)
+
+    @property
+    def counting(self) -> tuple[Point, ...]:
+        """The points that say something of the attack."""
+        return tuple(point for point in self.points if point.counts)
+
+    @property
+    def undecided(self) -> str | None:
+        """Why the curve decides nothing; None where it does."""
+        if len(self.counting) > 1:
+            return None
+        return f"{len(self.counting)} of {len(self.points)} runs with at most {INFEASIBLE_SHARE:.0%} infeasible images"
 
 
 class Finding(NamedTuple):
@@ -112,46 +121,59 @@ def curves(runs: Iterable[StoredRun]) -> tuple[Curve, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def findings(runs: Iterable[StoredRun]) -> tuple[Finding, ...]:
-    """Return the flags that comparisons between the runs of one model under one protocol raise."""
+def findings(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[Finding, ...]:
+    """Return the flags that comparisons between the runs of one model under one protocol raise.
+
+    Runs are compared image by image, so that what makes images differ from one another does not hide what attacks do.
+
+    Args:
+        runs: the runs.
+        read: returns a run's rows; it is asked for those that are compared alone.
+    """
     known = _measured(runs)
     raised = []
     for curve in curves(known):
         for name, (knob, check) in CURVE_CHECKS.items():
-            if knob == curve.knob and (detail := check(curve)) is not None:
+            if knob == curve.knob and (detail := check(curve, read)) is not None:
                 raised.append(Finding(curve.attack, Flag(name=name, detail=f"{detail} ({curve.samples} samples)")))
-    return (*raised, *_black_box_beats_white_box(known))
+    return (*raised, *_gradients_beaten(known, read))
 
 
-def _not_falling(curve: Curve) -> str | None:
-    points = [point for point in curve.points if point.counts]
+def _not_falling(curve: Curve, read: ReadTable) -> str | None:
+    """Find a rise from one point to the next, or that there is surely no fall from the first to the last."""
+    points = curve.counting
     for first, second in pairwise(points):
-        if second.robustness - first.robustness > second.uncertainty:
-            return f"{curve.metric} {first.mean:.3f} at {first.value:g}, {second.mean:.3f} at {second.value:g}"
-    if len(points) > 1 and points[-1].robustness >= points[0].robustness:
-        ends = (points[0], points[-1])
-        return ", ".join(f"{curve.metric} {point.mean:.3f} at {point.value:g}" for point in ends)
+        if (rise := gain(second.run, first.run, read)).holds:
+            return f"{_at(curve, first)}, {_at(curve, second)}; more robust by {rise}"
+    if len(points) > 1 and (fall := gain(points[0].run, points[-1].run, read)).high < MATERIAL:
+        return f"{_at(curve, points[0])}, {_at(curve, points[-1])}; less robust by {fall}"
     return None
 
 
-def _stronger_elsewhere(curve: Curve) -> str | None:
-    return _stronger(curve, curve.points)
+def _stronger_elsewhere(curve: Curve, read: ReadTable) -> str | None:
+    return _stronger(curve, curve.counting, read)
 
 
-def _stronger_beyond(curve: Curve) -> str | None:
-    return _stronger(curve, [point for point in curve.points if point.value > curve.own.value])
+def _stronger_beyond(curve: Curve, read: ReadTable) -> str | None:
+    return _stronger(curve, [point for point in curve.counting if point.value > curve.own.value], read)
 
 
-def _stronger(curve: Curve, points: Sequence[Point]) -> str | None:
-    best = min(points, key=lambda point: point.robustness, default=curve.own)
-    if curve.own.robustness - best.robustness <= curve.own.uncertainty:
+def _stronger(curve: Curve, points: Sequence[Point], read: ReadTable) -> str | None:
+    if not curve.own.counts:
         return None
-    return (
-        f"{curve.metric} {best.mean:.3f} at {best.value:g}, {curve.own.mean:.3f} at the protocol's {curve.own.value:g}"
-    )
+    found = [(gain(curve.own.run, point.run, read), point) for point in points if not point.on_protocol]
+    held = [(less, point) for less, point in found if less.holds]
+    if not held:
+        return None
+    less, best = max(held, key=lambda pair: pair[0].mean)
+    return f"{_at(curve, best)}, {curve.metric} {curve.own.mean:.3f} at the protocol's {curve.own.value:g}; by {less}"
 
 
-CURVE_CHECKS: dict[str, tuple[Knob, Callable[[Curve], str | None]]] = {
+def _at(curve: Curve, point: Point) -> str:
+    return f"{curve.metric} {point.mean:.3f} at {point.value:g}"
+
+
+CURVE_CHECKS: dict[str, tuple[Knob, Callable[[Curve, ReadTable], str | None]]] = {
     "not-falling-with-epsilon": ("epsilon", _not_falling),
     "not-falling-with-steps": ("steps", _not_falling),
     "steps-matter": ("steps", _stronger_beyond),
@@ -161,24 +183,40 @@ CURVE_CHECKS: dict[str, tuple[Knob, Callable[[Curve], str | None]]] = {
 """Per flag, the knob whose curve decides it, and how."""
 
 
-def _black_box_beats_white_box(runs: Sequence[StoredRun]) -> list[Finding]:
-    if not any(run.record.knowledge == "black-box" for run in runs):
+def _gradients_beaten(runs: Sequence[StoredRun], read: ReadTable) -> list[Finding]:
+    """Compare the strongest attack with gradients of the model with those that had none: black-box and transferred."""
+    if not any(_is_control(run) for run in runs):
         return []
     groups: dict[str, list[Point]] = defaultdict(list)
     for run in runs:
         groups[_conditions(run.record.spec)].append(Point(0, run))
     raised = {}
     for points in groups.values():
-        with_gradients = [p for p in points if p.run.record.knowledge == "white-box" and p.on_protocol]
-        without = [p for p in points if p.run.record.knowledge == "black-box"]
-        if with_gradients and without:
-            best, control = (min(side, key=lambda point: point.robustness) for side in (with_gradients, without))
-            if control.robustness < best.robustness:
-                spec, other = best.run.record.spec, control.run.record.spec
-                detail = f"{spec.primary_metric} {control.mean:.3f} under {other.attack.name}, {best.mean:.3f} under it"
-                samples = f"({spec.samples.count} samples)"
-                raised[spec.attack.name] = Flag(name="black-box-beats-white-box", detail=f"{detail} {samples}")
+        counting = [p for p in points if p.counts]
+        with_gradients = [p for p in counting if p.run.record.knowledge == "white-box" and p.on_protocol]
+        controls = [p for p in counting if _is_control(p.run)]
+        if with_gradients and controls:
+            best = min(with_gradients, key=lambda point: point.robustness)
+            less, control = max(
+                ((gain(best.run, p.run, read), p) for p in controls), key=lambda pair: (pair[0].holds, pair[0].mean)
+            )
+            if less.holds:
+                spec = best.run.record.spec
+                detail = f"{spec.primary_metric} {control.mean:.3f} under {_named(control)}, {best.mean:.3f} under it"
+                detail += f"; by {less} ({spec.samples.count} samples)"
+                raised[spec.attack.name] = Flag(name="black-box-beats-white-box", detail=detail)
     return [Finding(attack, flag) for attack, flag in sorted(raised.items())]
+
+
+def _is_control(run: StoredRun) -> bool:
+    """Say whether a run's attack searched, but without gradients of the attacked model."""
+    return run.record.knowledge == "black-box" or run.record.spec.crafted_on is not None
+
+
+def _named(point: Point) -> str:
+    spec = point.run.record.spec
+    source = "" if spec.crafted_on is None else f" from {spec.crafted_on.model.name}"
+    return f"{spec.attack.name}{source}"
 
 
 def _measured(runs: Iterable[StoredRun]) -> list[StoredRun]:
@@ -207,5 +245,6 @@ def _all_but(spec: RunSpec, knob: Knob) -> str:
 
 
 def _conditions(spec: RunSpec) -> str:
-    """Return all but the attack and its surrogate: what attacks must share to be compared."""
-    return canonical_json(spec.model_dump(mode="json", exclude={"on_protocol", "attack", "surrogate"}))
+    """Return all but the attack and how it searches: what attacks must share to be compared."""
+    own = {"on_protocol", "attack", "surrogate", "search_attribution", "crafted_on"}
+    return canonical_json(spec.model_dump(mode="json", exclude=own))

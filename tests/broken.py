@@ -19,11 +19,35 @@ from model_zoo.training.loop import initialize
 SIDE, CLASSES = 12, 4
 
 
-def sound() -> nn.Module:
+def sound() -> nn.Sequential:
     """A small ReLU network whose map can move, and whose smooth copy is faithful."""
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(72, CLASSES))
-    return _random(network)
+    _random(network)
+    return network
+
+
+def scaled(size: float) -> nn.Module:
+    """The sound network with multiplied pre-activations: the same function, to which softplus has another sharpness."""
+    network = sound()
+    first, second, last = network[0], network[2], network[-1]
+    with torch.no_grad():
+        for weights in (first.weight, first.bias, second.bias):
+            weights.mul_(size)
+        last.weight.div_(size)
+    return network
+
+
+class Rectifier(nn.Module):
+    """A ReLU under a name of its own, which no smooth copy replaces."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.clamp(min=0)
+
+
+def masked() -> nn.Module:
+    """The sound network with rectifiers in hiding: its gradient map is flat almost everywhere, and so is its copy's."""
+    return freeze(nn.Sequential(*(Rectifier() if isinstance(layer, nn.ReLU) else layer for layer in sound())))
 
 
 def with_linear_map() -> nn.Module:

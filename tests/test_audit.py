@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 
 from bench import cli, registry
-from bench.audit import CONTROL, Audit, audit
+from bench.audit import CONTROL, TRANSFER, Audit, audit
 from bench.core.errors import UsageError
 from bench.core.protocol import Component
 from bench.core.store import Store
@@ -67,14 +67,19 @@ def execution(root: Path) -> Execution:
     return Execution(Store(root / "results"), root / "work", "cpu", 1, showcase=False)
 
 
-def test_an_audit_varies_one_value_at_a_time_and_tries_without_gradients(folder: Path) -> None:
+def test_an_audit_varies_one_value_at_a_time_and_tries_without_the_model_s_gradients(folder: Path) -> None:
     runs = list(Store(folder / "results").runs())
     assert {curve.knob: [point.value for point in curve.points] for curve in curves(runs)} == KNOBS
     controls = [run.record for run in runs if run.record.knowledge == "black-box"]
     assert [record.spec.attack.name for record in controls] == [CONTROL]
     on_protocol = [run.record.spec.attack.name for run in runs if run.record.spec.on_protocol]
     assert sorted(on_protocol) == ["ifia-topk", "random-noise"]
-    assert len(runs) == 2 + sum(len(values) - 1 for values in KNOBS.values()) + 1
+    (crafted,) = [run.record.spec for run in runs if run.record.spec.crafted_on is not None]
+    assert (crafted.attack.name, crafted.crafted_on.attack.name) == (TRANSFER, "ifia-topk")
+    source = registry.load("models", crafted.crafted_on.model.name)
+    assert (source.dataset, source.control) == ("cifar10", False)
+    assert source.weights.sha256 != crafted.model.weights_sha256
+    assert len(runs) == 2 + sum(len(values) - 1 for values in KNOBS.values()) + 2
     assert all(run.record.samples == COUNT and not run.record.showcase for run in runs)
 
 
@@ -108,6 +113,7 @@ def test_the_command_prints_verdicts_and_draws_the_curves(
     assert {name.split("/")[1]: [p["value"] for p in points] for name, points in document["curves"].items()} == KNOBS
     assert "(protocol)" in captured
     assert "nes (knowledge: black-box)" in captured
+    assert "transfer (crafted on " in captured
     drawing = ET.parse(tmp_path / "curves.svg").getroot()
     assert len(drawing.findall(".//{http://www.w3.org/2000/svg}circle")) == sum(map(len, KNOBS.values()))
 

@@ -1,4 +1,8 @@
-"""Each flag is raised by a model that is broken in its way, and none by a sound one."""
+"""Each flag is raised by a model that is broken in its way, and none by a sound one.
+
+Four flags speak of a run and not of a model: `partial`, `off-protocol`, `projection-needed`, `steps-matter`. There, the
+sound network is run in a way that is not.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,35 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from attacks.ifia_topk import IfiaTopk
 from attacks.nes import Nes
 from attacks.random_noise import RandomNoise
-from bench import checks
+from attacks.transfer import Transfer
+from bench import checks, registry
 from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.core.contracts import Attack
-from bench.core.flags import MEANINGS
+from bench.core.files import sha256_of
+from bench.core.flags import MATERIAL, MEANINGS
 from bench.core.protocol import ThreatModel
-from bench.core.records import RunRecord, RunSpec
+from bench.core.records import CraftSpec, RunRecord, RunSpec
 from bench.core.rng import Rng
-from bench.core.store import StoredRun
+from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
 from bench.evaluate import Bench, attack_shard
 from bench.judge import look, measure_shard
 from bench.plan import _plugin_spec
 from bench.samples import Samples
+from bench.victim import StandIn
 from bench.views import Explainer
+from leaderboard.pairing import gain
 from leaderboard.sweeps import CURVE_CHECKS, curves, findings
 from metrics.accuracy import Accuracy
 from metrics.kendall import Kendall
@@ -43,6 +53,9 @@ STEPS = 8
 SEARCH = IfiaTopk(steps=STEPS, step_size=Fraction(2, 255), k=20)
 NOISE = RandomNoise(draws=STEPS)
 PATHS = IntegratedGradients(nodes=4)
+NAMES: dict[type[Attack], str] = {
+    IfiaTopk: "ifia-topk", Nes: "nes", RandomNoise: "random-noise", Transfer: "transfer",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,18 +64,19 @@ class Trial:
 
     network: nn.Module
     attack: Attack = SEARCH
-    smooth: nn.Module | None = None
     method: Any = PATHS
     epsilon: str = "8/255"
     beta: float = 200.0
     on_protocol: bool = True
     of: int = COUNT
+    source: nn.Module | None = None
+    """The other network, where the attack is a transferred one."""
 
     @property
     def spec(self) -> RunSpec:
-        name = {IfiaTopk: "ifia-topk", Nes: "nes", RandomNoise: "random-noise"}.get(type(self.attack), "careless")
+        name = NAMES.get(type(self.attack), "careless")
         careless = {"name": name, "version": 1, "params": {}}
-        return run_spec(
+        spec = run_spec(
             model_entry(),
             attack=careless if name == "careless" else _plugin_spec(name, self.attack),
             threat=ThreatModel(norm="linf", epsilon=self.epsilon),
@@ -71,13 +85,17 @@ class Trial:
             samples={"sha256": "0" * 64, "count": COUNT, "of": self.of},
             on_protocol=self.on_protocol,
         )
+        if self.source is None:
+            return spec
+        crafted = CraftSpec(model=spec.model, attack=spec.attack, search_attribution=spec.search_attribution)
+        return spec.model_copy(update={"crafted_on": crafted})
 
     @property
     def bench(self) -> Bench:
-        spec, explainer = self.spec, Explainer(self.method, "sum-of-abs")
+        spec, explainer, source = self.spec, Explainer(self.method, "sum-of-abs"), self.source
         return Bench(
             model=self.network,
-            smooth=self.smooth or smooth_copy(self.network, self.beta),
+            smooth=smooth_copy(self.network, self.beta),
             attack=self.attack,
             threat=spec.threat,
             search=explainer,
@@ -88,6 +106,7 @@ class Trial:
             rng=Rng(0).fork(spec.attack.name),
             device=torch.device("cpu"),
             top_k=20,
+            other=None if source is None else StandIn(source, smooth_copy(source, self.beta), explainer, SEARCH),
         )
 
     def rows(self) -> pd.DataFrame:
@@ -113,8 +132,7 @@ def images_of(network: nn.Module) -> Samples:
 
 
 SOUND = Trial(broken.sound())
-MASKED = replace(SOUND, smooth=broken.sound(), method=Gradient())
-"""The attack differentiates the ReLU network itself, whose gradient map is flat almost everywhere."""
+MASKED = Trial(broken.masked(), method=Gradient())
 
 BROKEN: dict[str, Callable[[], Trial]] = {
     "partial": lambda: replace(SOUND, of=COUNT + 1),
@@ -124,7 +142,7 @@ BROKEN: dict[str, Callable[[], Trial]] = {
     "undefined-metric": lambda: Trial(broken.with_constant_map(), method=Gradient()),
     "nothing-moved": lambda: Trial(broken.with_linear_map(), method=Gradient()),
     "vanishing-gradient": lambda: MASKED,
-    "surrogate-differs": lambda: replace(SOUND, beta=0.5),
+    "surrogate-differs": lambda: Trial(broken.scaled(1e-3)),
     "constant-map": lambda: Trial(broken.with_constant_map(), method=Gradient()),
     "not-repeatable": lambda: Trial(broken.Dropping()),
     "confidence-collapse": lambda: Trial(broken.Watchful("less sure")),
@@ -169,24 +187,34 @@ def test_every_flag_has_a_meaning_and_every_meaning_a_check() -> None:
     assert set(AUDITS) == set(MEANINGS) - set(BROKEN)
 
 
+File = Callable[..., StoredRun]
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     return store_run(tmp_path_factory.mktemp("template")).record
 
 
-def stored(trial: Trial, template: RunRecord) -> StoredRun:
-    """A trial as a finished run."""
-    spec, rows = trial.spec, trial.rows()
-    changes = {
-        "run_id": spec.run_id,
-        "spec": spec,
-        "summaries": summaries_of(spec, rows),
-        "samples": COUNT,
-        "correct": int(rows["correct"].sum()),
-        "infeasible": int((~rows["feasible"]).sum()),
-        "knowledge": trial.attack.knowledge,
-    }
-    return StoredRun(template.model_copy(update=changes), Path("unwritten"))
+@pytest.fixture
+def stored(template: RunRecord, tmp_path: Path) -> File:
+    """File a trial as a finished run, its rows changed where somebody says how."""
+
+    def file(trial: Trial, **columns: Any) -> StoredRun:
+        spec, rows = trial.spec, trial.rows().drop(columns="tiles").assign(**columns)
+        content = rows_to_parquet(rows)
+        changes = {
+            "run_id": spec.run_id,
+            "spec": spec,
+            "summaries": summaries_of(spec, rows),
+            "samples": COUNT,
+            "correct": int(rows["correct"].sum()),
+            "infeasible": int((~rows["feasible"]).sum()),
+            "knowledge": trial.attack.knowledge,
+            "rows_sha256": sha256_of(content),
+        }
+        return Store(tmp_path).write(template.model_copy(update=changes), content, None)
+
+    return file
 
 
 def varied(trial: Trial, **knobs: Iterable[Any]) -> list[Trial]:
@@ -204,28 +232,44 @@ def varied(trial: Trial, **knobs: Iterable[Any]) -> list[Trial]:
 CONTROL = Nes(steps=STEPS, draws=4, step_size=Fraction(2, 255))
 LUCKY = Trial(broken.Lucky(), method=Gradient())
 TOO_SHORT = replace(SOUND, attack=replace(SEARCH, steps=1, step_size=Fraction(1, 510)))
-SHARP = replace(SOUND, beta=1e7, method=Gradient())
+LOUD = 5e4
+"""By how much pre-activations are too large: at the protocol's sharpness, softplus is a ReLU to them."""
+SHARP = Trial(broken.scaled(LOUD), method=Gradient())
+TRANSFER = Transfer(attack="ifia-topk")
+CRAFTED = replace(MASKED, attack=TRANSFER, source=broken.sound(), on_protocol=False)
 
 AUDITS: dict[str, Callable[[], list[Trial]]] = {
     "black-box-beats-white-box": lambda: [MASKED, replace(MASKED, attack=CONTROL, on_protocol=False)],
     "not-falling-with-steps": lambda: varied(MASKED, steps=[1, 2 * STEPS]),
     "not-falling-with-epsilon": lambda: varied(Trial(broken.with_linear_map(), method=Gradient()), epsilon=["2/255"]),
     "steps-matter": lambda: varied(TOO_SHORT, steps=[30]),
-    "restarts-matter": lambda: varied(LUCKY, restarts=[6]),
-    "other-surrogate-stronger": lambda: varied(SHARP, beta=[20.0]),
+    "restarts-matter": lambda: varied(LUCKY, restarts=[20]),
+    "other-surrogate-stronger": lambda: varied(SHARP, beta=[20 / LOUD]),
 }
 
 
 @pytest.mark.parametrize("flag", AUDITS)
-def test_a_broken_audit_raises_its_flag(flag: str, template: RunRecord) -> None:
-    raised = findings([stored(trial, template) for trial in AUDITS[flag]()])
+def test_a_broken_audit_raises_its_flag(flag: str, stored: File) -> None:
+    raised = findings([stored(trial) for trial in AUDITS[flag]()])
     assert flag in {finding.flag.name for finding in raised}
     assert {finding.attack for finding in raised} == {"ifia-topk"}
 
 
-def test_a_sound_audit_raises_none(template: RunRecord) -> None:
-    sweeps = varied(SOUND, epsilon=["2/255", "16/255"], steps=[1, 2 * STEPS], restarts=[3], beta=[20.0, 100.0])
-    runs = [stored(trial, template) for trial in [*sweeps, replace(SOUND, attack=CONTROL, on_protocol=False)]]
+def test_images_of_another_network_show_masked_gradients_too(stored: File) -> None:
+    (finding,) = findings([stored(MASKED), stored(CRAFTED)])
+    assert (finding.attack, finding.flag.name) == ("ifia-topk", "black-box-beats-white-box")
+    assert "under transfer from" in finding.flag.detail
+
+
+def test_a_sound_audit_raises_none(stored: File) -> None:
+    """A sound search is one that has ended: twice its steps or one random start more find hardly more, in pairs too."""
+    ended = replace(SOUND, attack=replace(SEARCH, steps=5 * STEPS, restarts=2))
+    sweeps = varied(ended, epsilon=["2/255", "16/255"], steps=[1, 10 * STEPS], restarts=[3], beta=[20.0, 100.0])
+    controls = [
+        replace(SOUND, attack=CONTROL, on_protocol=False),
+        replace(SOUND, attack=TRANSFER, source=broken.with_linear_map(), on_protocol=False),
+    ]
+    runs = [stored(trial) for trial in [*sweeps, *controls]]
     assert [(curve.knob, len(curve.points)) for curve in curves(runs)] == [
         ("epsilon", 3), ("steps", 3), ("restarts", 2), ("beta", 3),
     ]  # fmt: skip
@@ -251,15 +295,49 @@ def test_a_curve_goes_through_the_protocols_own_run_over_the_most_samples(tmp_pa
     assert curves([many[1]]) == ()
 
 
-def test_infeasible_samples_are_no_sign_of_robustness(template: RunRecord) -> None:
+def test_infeasible_samples_are_no_sign_of_robustness(stored: File) -> None:
     """At a large radius every iterate changes the class, and counts as not moved: that is no rise."""
-    runs = [stored(trial, template) for trial in varied(SOUND, epsilon=["2/255", "16/255"])]
-    large = runs[-1].record
-    kendall = large.summaries["correct"]["kendall"].model_copy(update={"mean": 1.0, "low": 1.0, "high": 1.0})
-    risen = large.model_copy(update={"summaries": {"correct": {"kendall": kendall}}})
-    assert _names([*runs[:-1], StoredRun(risen, Path())]) == {"not-falling-with-epsilon"}
-    infeasible = risen.model_copy(update={"infeasible": COUNT // 2})
-    assert _names([*runs[:-1], StoredRun(infeasible, Path())]) == set()
+    small, own, large = varied(SOUND, epsilon=["2/255", "16/255"])
+    runs = [stored(small), stored(own)]
+    assert _names([*runs, stored(large, kendall=1.0)]) == {"not-falling-with-epsilon"}
+    (curve,) = curves([*runs, stored(large, kendall=1.0)])
+    assert curve.undecided is None
+    assert _names([*runs, stored(large, kendall=1.0, feasible=[False, True] * (COUNT // 2))]) == set()
+    blocked = [stored(trial, feasible=[False, True] * (COUNT // 2)) for trial in (own, large)]
+    (curve,) = curves([runs[0], *blocked])
+    assert curve.undecided is not None
+    assert "1 of 3 runs" in curve.undecided
+
+
+def test_a_difference_must_be_significant_in_pairs_and_material(stored: File) -> None:
+    """Images differ by far more than the attacks do, so that no comparison of means could tell."""
+    own, other = varied(SOUND, beta=[20.0])
+    hard = np.linspace(-0.9, 0.9, COUNT)
+    scatter = np.array([1.0, -1.0] * (COUNT // 2))
+    names = {
+        (step, spread): _names([stored(own, kendall=hard), stored(other, kendall=hard - step + spread * scatter)])
+        for step in (MATERIAL / 2, 2 * MATERIAL)
+        for spread in (0.001, 0.2)
+    }
+    assert {key for key, found in names.items() if found} == {(2 * MATERIAL, 0.001)}
+    single = stored(other, kendall=hard - 0.5, correct=[True] + [False] * (COUNT - 1))
+    assert not gain(stored(own, kendall=hard), single).holds, "one image has no interval"
+
+
+def test_the_interval_is_students(stored: File) -> None:
+    own, other = varied(SOUND, beta=[20.0])
+    values = np.array([[0.1, 0.4, 0.3, 0.9, 0.2, 0.6], [0.0, 0.1, 0.35, 0.4, 0.1, 0.2]])
+    found = gain(stored(own, kendall=values[0]), stored(other, kendall=values[1]))
+    expected = stats.ttest_rel(*values).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.images == COUNT
+
+
+def test_what_is_material_is_so_for_every_protocol() -> None:
+    """The constant is a share of a range: primary metrics reach 1 where nothing moved, and span 2 at most."""
+    for name in registry.names("protocols"):
+        low, high = registry.load("metrics", registry.load("protocols", name).primary_metric).bounds
+        assert (high, high - low <= 2) == (1, True)
 
 
 def _names(runs: list[StoredRun]) -> set[str]:

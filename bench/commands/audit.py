@@ -40,10 +40,11 @@ def audit(
     device: str,
     as_json: bool,
 ) -> None:
-    """Sweep radius, steps, restarts and surrogate of an attack on MODEL, and try it without gradients.
+    """Sweep radius, steps, restarts and surrogate of an attack on MODEL, and try it without MODEL's gradients.
 
-    Every run is an ordinary one: it is filed, and an interrupted audit continues when the same command is given again.
-    No board shows these runs as scores; what they say together stands on the model's page and beside its score.
+    Runs are compared image by image; a flag needs a difference that is significant and material. Every run is an
+    ordinary one: it is filed, and an interrupted audit continues when the same command is given again. No board shows
+    these runs as scores; what they say together stands on the model's page and beside its score.
     """
     from bench.audit import Audit
     from bench.audit import audit as complete
@@ -80,7 +81,8 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
         for index, point in enumerate(curve.points):
             value = f"{point.value:g}{' (protocol)' if point.on_protocol else ''}"
             interval = f"{point.mean:.3f} [{point.summary.low:.3f}, {point.summary.high:.3f}]"
-            first = (KNOBS[curve.knob], ", ".join(verdict) or "sound") if index == 0 else ("", "")
+            said = ", ".join(verdict) or ("sound" if curve.undecided is None else f"undecided: {curve.undecided}")
+            first = (KNOBS[curve.knob], said) if index == 0 else ("", "")
             table.add_row(first[0], value, interval, str(point.run.record.infeasible), first[1])
         table.add_section()
     if found:
@@ -91,7 +93,9 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
         if run.record.knowledge != "white-box":
             summary = run.record.summaries["correct"][run.record.spec.primary_metric]
             mean = "undefined" if summary.mean is None else f"{summary.mean:.3f}"
-            terminal.out.print(f"{run.record.spec.attack.name} (knowledge: {run.record.knowledge}): {mean}")
+            crafted = run.record.spec.crafted_on
+            how = f"knowledge: {run.record.knowledge}" if crafted is None else f"crafted on {crafted.model.name}"
+            terminal.out.print(f"{run.record.spec.attack.name} ({how}): {mean}")
     for name, detail in _all_flags(runs, raised).items():
         terminal.out.print(
             Text.assemble((name, "yellow"), f": {detail}; {MEANINGS[name].means}. What to do: {MEANINGS[name].remedy}.")

@@ -11,6 +11,14 @@ DISAGREEING_SHARE = 0.01
 SURROGATE_CORRELATION = 0.9
 MAP_CONTRAST = 0.01
 COLLAPSED_SHARE = 0.1
+MATERIAL = 0.02
+"""Difference of two means of a primary metric that is worth a flag: 1 % of the range of Kendall's tau, from -1 to 1.
+
+It is twice what the mean of a second run of the same spec may differ by (`bench.confirmation.MEAN_TOLERANCE`).
+"""
+
+
+LESS = f"image by image, by more than {MATERIAL:g} in the mean and with a 95 % interval above zero"
 
 
 class Meaning(NamedTuple):
@@ -92,35 +100,37 @@ MEANINGS: dict[str, Meaning] = {
         "let the attack project its iterates",
     ),
     "black-box-beats-white-box": Meaning(
-        "an attack without gradients, on the same samples, leaves the map less robust than every attack with them",
+        "an attack without the model's gradients, a black-box one or one crafted on another model, leaves the map less "
+        f"robust than every attack with them, {LESS}",
         "the gradients are masked: the scores under white-box attacks are too good",
-        "try another surrogate sharpness, and report the black-box number",
+        "try another surrogate sharpness, and report the black-box or transferred number",
     ),
     "not-falling-with-steps": Meaning(
-        "over the sweep, more steps leave the map as robust as few, or more robust by more than the mean's uncertainty",
+        f"over the sweep, more steps leave the map more robust, {LESS}, or most steps surely leave it as robust as "
+        "fewest",
         "the search does not find its way, so that its result is no worst case",
         "try another step size or surrogate sharpness",
     ),
     "not-falling-with-epsilon": Meaning(
-        "over the sweep, a larger radius leaves the map as robust as a small one, or more robust by more than the "
-        "mean's uncertainty",
+        f"over the sweep, a larger radius leaves the map more robust, {LESS}, or the largest surely leaves it as "
+        "robust as the smallest",
         "a sound attack gains from a larger ball: the gradients are masked, or the map cannot move",
         "compare with random noise and with a model whose map cannot move (the controls)",
     ),
     "other-surrogate-stronger": Meaning(
-        "the attack through a surrogate of another sharpness leaves the map less robust by more than the mean's "
-        "uncertainty",
+        f"the attack through a surrogate of another sharpness leaves the map less robust, {LESS}",
         "at the protocol's sharpness the model hides its curvature: its score is too good",
         "report the strongest sharpness",
     ),
     "steps-matter": Meaning(
-        "more steps than the protocol's leave the map less robust by more than the mean's uncertainty",
+        f"more steps than the protocol's leave the map less robust, {LESS}",
         "the protocol's search ends before it has found what there is: the score is too good",
         "report the run with more steps",
     ),
     "restarts-matter": Meaning(
-        "more restarts leave the map less robust by more than the mean's uncertainty",
-        "one random start is luck: the score depends on it and is too good",
+        f"more random starts leave the map less robust, {LESS}; the first start is the same, so that the difference is "
+        "what luck with it is worth: of three normal ones, 0.85 of their standard deviation",
+        "results of single random starts vary much: the score depends on luck and is too good",
         "report the run with more restarts",
     ),
 }
