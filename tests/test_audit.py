@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+import torch
+from torch import nn
 
 from bench import cli, registry
 from bench.audit import CONTROL, TRANSFER, Audit, audit
@@ -22,8 +25,10 @@ from bench.views import predict
 from leaderboard.build import build
 from leaderboard.pages import command
 from leaderboard.standings import boards
-from leaderboard.sweeps import Knob, curves
+from leaderboard.sweeps import Knob, curves, findings
+from model_zoo.build import build as build_model
 from model_zoo.build import classifier
+from model_zoo.hub import resolve
 from tests.factories import model_entry, store_run
 from tests.test_run import Watcher
 from tests.tiny import tiny_content, tiny_network, write_entry
@@ -41,8 +46,14 @@ KNOBS: dict[Knob, list[float]] = {
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A tiny model and a protocol of two real images and two steps, as a command names them."""
     folder = tmp_path_factory.mktemp("words")
-    stored = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test")
     model = classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)).eval()
+    entry = write_entry(folder, tiny_content(folder))
+    return {"model": f"file:{entry}", "protocol": str(brief_protocol(folder, model))}
+
+
+def brief_protocol(folder: Path, model: nn.Module) -> Path:
+    """Write a protocol of two steps, on images that a model gets right, if it gets so many right."""
+    stored = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test")
     right = (predict(model, stored.images.float() / 255).argmax(1) == stored.labels).nonzero().flatten().tolist()
     chosen = [*right, *(set(range(20)) - set(right))][: COUNT + 1]
     content: dict[str, Any] = registry.load("protocols", "cifar10-smoke-v1").model_dump(mode="json", exclude_none=True)
@@ -50,9 +61,9 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     content["samples"] |= {"indices": chosen, "showcase": chosen[:1], "sha256": checksum(stored.images[chosen])}
     content["attacks"][0]["params"] |= {"steps": 2}
     content["attacks"][1]["params"] |= {"draws": 2}
-    (folder / "brief-v1.toml").write_text(tomli_w.dumps(content))
-    entry = write_entry(folder, tiny_content(folder))
-    return {"model": f"file:{entry}", "protocol": str(folder / "brief-v1.toml")}
+    path = folder / "brief-v1.toml"
+    path.write_text(tomli_w.dumps(content))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +127,17 @@ def test_the_command_prints_verdicts_and_draws_the_curves(
     assert "transfer (crafted on " in captured
     drawing = ET.parse(tmp_path / "curves.svg").getroot()
     assert len(drawing.findall(".//{http://www.w3.org/2000/svg}circle")) == sum(map(len, KNOBS.values()))
+
+
+def test_a_map_that_cannot_move_is_found_from_end_to_end(tmp_path: Path) -> None:
+    reference = "hub:natural-linear"
+    entry, _, weights = resolve(reference, partial(registry.load, "models"))
+    model = build_model(entry, registry.load("architectures", "linear"), weights, device=torch.device("cpu"))
+    wanted = Audit(reference, str(brief_protocol(tmp_path, model)), limit=COUNT)
+    runs = audit(wanted, execution(tmp_path), Watcher())
+    assert {finding.flag.name for finding in findings(runs)} == {"not-falling-with-epsilon", "not-falling-with-steps"}
+    (own,) = (run.record for run in runs if run.record.spec.on_protocol and run.record.knowledge == "white-box")
+    assert {flag.name for flag in own.flags} == {"partial", "nothing-moved", "vanishing-gradient"}
 
 
 def test_boards_show_what_an_audit_says_and_none_of_its_runs(tmp_path: Path) -> None:
