@@ -12,7 +12,7 @@ import pandas as pd
 from bench import checks
 from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, write_atomic
-from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, Flag, RunSpec
+from bench.core.records import DIAGNOSTIC_COLUMNS, LATE_COLUMNS, ROW_COLUMNS, Flag, RunSpec
 from bench.core.store import StoredRun, read_run
 
 
@@ -25,7 +25,7 @@ def derived_flags(run: StoredRun) -> tuple[Flag, ...] | None:
         IntegrityError: if its rows or those of its floor cannot be read.
     """
     rows, knowledge = _rows(run), run.record.knowledge
-    if knowledge is None or not set(DIAGNOSTIC_COLUMNS) <= set(rows):
+    if knowledge is None or not set(DIAGNOSTIC_COLUMNS) - LATE_COLUMNS <= set(rows):
         return None
     floor = _floor(run)
     with np.errstate(all="ignore"):  # infinities that somebody filed are another check's to find

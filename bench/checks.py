@@ -15,6 +15,7 @@ from bench.core.flags import (
     INFEASIBLE_SHARE,
     MAP_CONTRAST,
     SURROGATE_CORRELATION,
+    TIED_SHARE,
     UNDEFINED_SHARE,
     VANISHED_SHARE,
 )
@@ -120,6 +121,12 @@ def _constant_map(run: Evidence) -> str | None:
     return _share(run.rows["map_contrast"].to_numpy() < MAP_CONTRAST, UNDEFINED_SHARE, "of the samples")
 
 
+def _tied_map(run: Evidence) -> str | None:
+    if "map_tied" not in run.rows:  # filed before anybody looked
+        return None
+    return _share(run.rows["map_tied"].to_numpy(np.float64) > TIED_SHARE, TIED_SHARE, "of the samples")
+
+
 def _not_repeatable(run: Evidence) -> str | None:
     return _share(~run.rows["map_repeatable"].to_numpy(bool), 0, "of the samples")
 
@@ -154,6 +161,7 @@ CHECKS: dict[str, Check] = {
     "vanishing-gradient": _vanishing_gradient,
     "surrogate-differs": _surrogate_differs,
     "constant-map": _constant_map,
+    "tied-map": _tied_map,
     "not-repeatable": _not_repeatable,
     "confidence-collapse": _confidence_collapse,
     "probabilities": _probabilities,

@@ -30,6 +30,14 @@ def contrast(heatmap: Tensor) -> Tensor:
     return deviation / torch.where(size > 0, size, torch.ones_like(size))
 
 
+def tied(heatmap: Tensor) -> Tensor:
+    """(N,) share of each (N, H, W) map's pixels whose value another pixel has too, exactly."""
+    ordered = heatmap.flatten(1).sort(1).values
+    equal = ordered[:, 1:] == ordered[:, :-1]
+    nobody = equal.new_zeros(len(equal), 1)
+    return (torch.cat([nobody, equal], 1) | torch.cat([equal, nobody], 1)).double().mean(1)
+
+
 def same_maps(first: Tensor, second: Tensor) -> Tensor:
     """(N,) bool: whether two (N, H, W) maps, or logits shaped as such, agree up to the order of additions."""
     return (first - second).abs().amax((1, 2)) <= REPEATED * first.abs().amax((1, 2))

@@ -15,7 +15,7 @@ from bench.core import norms
 from bench.core.contracts import Pair, View
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS
 from bench.core.rng import Rng, SampleRng
-from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
+from bench.diagnostics import are_probabilities, contrast, correlation, same_maps, tied
 from bench.evaluate import Attacked, Bench
 from bench.samples import Samples
 from bench.showcase import encode, tiles
@@ -150,10 +150,11 @@ def _diagnostics(
         "map_contrast": unknown,
         "map_repeatable": repeated,
         "probabilities": are_probabilities(view.logits),
+        "map_tied": unknown,
     }
     if bench.reads_maps:
         found["surrogate_agrees"] = predict(bench.smooth, view.images).argmax(1) == view.logits.argmax(1)
-        found["map_contrast"] = contrast(view.heatmap)
+        found["map_contrast"], found["map_tied"] = contrast(view.heatmap), tied(view.heatmap)
         found["map_repeatable"] = repeated & _repeats(bench, view, explained, rng)
     if bench.reads_maps and bench.search.method.differentiable:
         real, smooth = (bench.search.view(net, view.images, explained, rng) for net in (bench.model, bench.smooth))

@@ -55,6 +55,11 @@ def with_linear_map() -> nn.Module:
     return _random(linear(CLASSES, side=SIDE))
 
 
+def with_tied_map() -> nn.Module:
+    """The sound network behind a view of blocks: the gradient map is the same at the four pixels of each."""
+    return _random(nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2), *sound()))
+
+
 def with_constant_map() -> nn.Module:
     """A model whose gradient map is the same at every pixel."""
     return _random(constant_map(CLASSES))

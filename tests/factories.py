@@ -149,6 +149,7 @@ def rows_of(spec: RunSpec, robustness: float, seed: int) -> pd.DataFrame:
             "map_contrast": 0.9,
             "map_repeatable": True,
             "probabilities": False,
+            "map_tied": 0.0,
             **{metric.name: values.get(metric.name, confidence) for metric in spec.metrics},
         }
     )

@@ -33,7 +33,7 @@ from bench.core.protocol import ThreatModel
 from bench.core.records import CraftSpec, RunRecord, RunSpec
 from bench.core.rng import Rng
 from bench.core.store import Store, StoredRun, rows_to_parquet
-from bench.diagnostics import are_probabilities, contrast, correlation, same_maps
+from bench.diagnostics import are_probabilities, contrast, correlation, same_maps, tied
 from bench.evaluate import Bench, attack_shard
 from bench.judge import look, measure_shard
 from bench.plan import _plugin_spec
@@ -144,6 +144,7 @@ BROKEN: dict[str, Callable[[], Trial]] = {
     "vanishing-gradient": lambda: MASKED,
     "surrogate-differs": lambda: Trial(broken.scaled(1e-3)),
     "constant-map": lambda: Trial(broken.with_constant_map(), method=Gradient()),
+    "tied-map": lambda: Trial(broken.with_tied_map(), method=Gradient()),
     "not-repeatable": lambda: Trial(broken.Dropping()),
     "confidence-collapse": lambda: Trial(broken.Watchful("less sure")),
     "probabilities": lambda: Trial(broken.Softmaxed()),
@@ -353,6 +354,11 @@ def test_the_measures_behind_the_flags() -> None:
     torch.testing.assert_close(contrast(maps), (maps.double().std((1, 2), correction=0) / maps.double().mean((1, 2))))
     assert (contrast(torch.full((2, 5, 5), 0.1)) < 1e-9).all()
     assert contrast(torch.zeros(1, 5, 5)) == 0
+    assert tied(maps).eq(0).all()
+    steps = torch.tensor(
+        [[[1.0, 2, 3, 4], [5, 2, 3, 3]], [[0.0, 0, 0, 0], [0, 0, 0, 0]], [[1.0, 2, 3, 4], [5, 6, 7, 8]]]
+    )
+    assert tied(steps).tolist() == [5 / 8, 1, 0]
     assert same_maps(maps, maps * (1 + 1e-6)).all()
     assert not same_maps(maps, maps.flip(1)).any()
     logits = torch.randn((4, 6), generator=Rng(1).generator())

@@ -10,6 +10,7 @@ VANISHED_SHARE = 0.05
 DISAGREEING_SHARE = 0.01
 SURROGATE_CORRELATION = 0.9
 MAP_CONTRAST = 0.01
+TIED_SHARE = 0.1
 COLLAPSED_SHARE = 0.1
 MATERIAL = 0.02
 """Difference of two means of a primary metric that is worth a flag: 1 % of the range of Kendall's tau, from -1 to 1.
@@ -77,6 +78,14 @@ MEANINGS: dict[str, Meaning] = {
         "of its mean",
         "the order of its pixels is rounding error: a map that shows nothing can be perfectly robust",
         "look at the model's heatmaps, and read accuracy and faithfulness beside the score",
+    ),
+    "tied-map": Meaning(
+        f"for more than {TIED_SHARE:.0%} of the clean images, more than {TIED_SHARE:.0%} of the heatmap's pixels have "
+        "exactly the value of another one",
+        "these pixels have no order of their own: among equals the top k goes by index, and a rank correlation falls "
+        "as soon as an attack breaks the ties, however little moves",
+        "read cosine and mass center beside it, and compare with random noise; black pixels tie under methods that "
+        "multiply by the image",
     ),
     "not-repeatable": Meaning(
         "asking about the same clean image twice gave two answers or two heatmaps",

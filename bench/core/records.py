@@ -41,8 +41,12 @@ DIAGNOSTIC_COLUMNS = (
     "map_contrast",
     "map_repeatable",
     "probabilities",
+    "map_tied",
 )
 """What the soundness checks look at; rows of engine 1 lack them."""
+
+LATE_COLUMNS = frozenset({"map_tied"})
+"""Of the diagnostic ones, those that rows of engine 3 may lack; then nothing is said by them."""
 
 SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
 """Columns of a showcase PNG, of one image size each; one row per showcase sample, in the order of the record."""
