@@ -33,9 +33,7 @@ class BestIterate:
 
 
 def uniform_start(images: Tensor, threat: ThreatModel, rng: SampleRng) -> Tensor:
-    """(N, C, H, W): each image moved by uniform noise in [-epsilon, epsilon], then projected; itself without a ball."""
-    if threat.unbounded:
-        return images
+    """(N, C, H, W): each image moved by noise uniform in [-epsilon, epsilon], then projected."""
     epsilon = float(threat.epsilon)
     noise = rng.uniform(tuple(images.shape[1:]), -epsilon, epsilon).to(images)
     return project(images, images + noise, threat)
@@ -90,7 +88,9 @@ def climb(
     loss, targets = objective(before)
     best = BestIterate(images)
     for restart in range(search.restarts):
-        current, step = uniform_start(images, threat, rng.fork("start", restart)), search.rule()
+        # Noise over all pixel values would leave nothing of the image: without a ball a search begins there.
+        start = images if threat.unbounded else uniform_start(images, threat, rng.fork("start", restart))
+        current, step = start, search.rule()
         latest: deque[Tensor] = deque(maxlen=search.turns)
         for number in range(search.steps):
             gradient = victim.loss_gradient(current, labels, loss, *targets, turn=number, turns=search.turns)

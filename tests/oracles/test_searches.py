@@ -196,6 +196,14 @@ def test_turns_are_the_plain_loop_along_the_sum_of_the_last_gradients(model: nn.
     assert torch.equal(attacked, current), "only the last of the steps is looked at"
 
 
+def test_without_a_ball_a_search_begins_at_the_image(model: nn.Module, images: Tensor) -> None:
+    labels, unbounded = model(images).argmax(1), ThreatModel(norm="linf", epsilon="1")
+    victim = victim_of(model, Kendall())
+    attacked = IfiaTopk(steps=1, step_size="1/255", k=K).perturb(victim, images, labels, threat=unbounded, rng=RNG)
+    moved = (attacked - images).abs()
+    assert 0 < moved.max() <= 1 / 255 + 1e-6
+
+
 def test_momentum_without_memory_and_with_equal_sizes_is_signed_steps() -> None:
     draw = Rng(3).generator()
     current, first, second = (torch.randn(2, 3, 4, 4, generator=draw) for _ in range(3))
