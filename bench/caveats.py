@@ -12,7 +12,7 @@ import pandas as pd
 from bench import checks
 from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, write_atomic
-from bench.core.records import DIAGNOSTIC_COLUMNS, LATE_COLUMNS, ROW_COLUMNS, Flag, RunSpec
+from bench.core.records import DIAGNOSTIC_COLUMNS, LATE_COLUMNS, ROW_COLUMNS, Flag
 from bench.core.store import StoredRun, read_run
 
 
@@ -98,11 +98,5 @@ def _floor(run: StoredRun) -> StoredRun | None:
     if spec.attack.name == spec.protocol.floor:
         return None
     beside = [read_run(path) for path in sorted((run.path.parents[1] / spec.protocol.floor).glob("*.json"))]
-    alike = [other for other in beside if _conditions(other.record.spec) == _conditions(spec)]
+    alike = [other for other in beside if other.record.spec.conditions == spec.conditions]
     return min(alike, key=lambda other: not other.record.spec.on_protocol, default=None)
-
-
-def _conditions(spec: RunSpec) -> str:
-    """Return what an attack and its floor share: all but themselves and how they search."""
-    own = {"attack", "surrogate", "search_attribution", "crafted_on", "on_protocol"}
-    return canonical_json(spec.model_dump(mode="json", exclude=own))

@@ -189,7 +189,7 @@ def _gradients_beaten(runs: Sequence[StoredRun], read: ReadTable) -> list[Findin
         return []
     groups: dict[str, list[Point]] = defaultdict(list)
     for run in runs:
-        groups[_conditions(run.record.spec)].append(Point(0, run))
+        groups[run.record.spec.conditions].append(Point(0, run))
     raised = {}
     for points in groups.values():
         counting = [p for p in points if p.counts]
@@ -242,9 +242,3 @@ def _all_but(spec: RunSpec, knob: Knob) -> str:
     part = {"epsilon": content["threat"], "beta": content["surrogate"]}.get(knob, content["attack"]["params"])
     del part[knob]
     return canonical_json(content)
-
-
-def _conditions(spec: RunSpec) -> str:
-    """Return all but the attack and how it searches: what attacks must share to be compared."""
-    own = {"on_protocol", "attack", "surrogate", "search_attribution", "crafted_on"}
-    return canonical_json(spec.model_dump(mode="json", exclude=own))

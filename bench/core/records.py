@@ -167,6 +167,12 @@ class RunSpec(Strict):
         """Hash of what decides what the judge finds of clean images: the spec less the attack."""
         return self._hash(frozenset({"attack", "threat", "crafted_on", "on_protocol"}))
 
+    @property
+    def conditions(self) -> str:
+        """What attacks must share to be compared: the spec less the attack and how it searches, as canonical JSON."""
+        own = {"attack", "surrogate", "search_attribution", "crafted_on", "on_protocol"}
+        return canonical_json(self.model_dump(mode="json", exclude=own))
+
     def _hash(self, without: frozenset[str]) -> str:
         # A field that came later counts only where it is used, so that earlier runs keep their names; the reference set
         # and the track sort, and change no number.
