@@ -29,6 +29,7 @@ from bench.shards import Effort, Shards
 from bench.victim import StandIn
 from bench.views import Explainer
 from model_zoo.build import build, check_logits
+from model_zoo.compiled import Compiled
 from model_zoo.fused import fused
 from model_zoo.hub import Resolved
 from model_zoo.surrogate import check_activations, smooth_copy
@@ -51,6 +52,8 @@ class Execution:
     """Whether images are kept for the pages."""
     memory: int | None = None
     """Bytes that graphs for derivatives may take; by default most of what is free."""
+    compiled: bool = False
+    """Whether searches' derivatives are compiled first: like another device, it rounds differently."""
 
     def together(self, shards: int, size: int) -> Iterator[range]:
         """Yield so many shards of so many images in order, those together that fill a batch of a GPU.
@@ -87,10 +90,12 @@ class Workbench:
     _images: dict[tuple[object, ...], Samples] = field(default_factory=dict)
     _clean: dict[tuple[object, ...], dict[tuple[str, ...], Clean]] = field(default_factory=dict)
 
-    def networks(self, plan: Plan, resolved: Resolved, device: torch.device) -> tuple[nn.Module, nn.Module]:
-        """Return a model and its smooth copy."""
+    def networks(
+        self, plan: Plan, resolved: Resolved, device: torch.device, *, compiled: bool
+    ) -> tuple[nn.Module, nn.Module]:
+        """Return a model and its smooth copy, which is to be compiled or not."""
         entry, spec = resolved.entry, plan.spec
-        key = (entry.model_dump_json(), spec.precision, spec.surrogate.beta, device)
+        key = (entry.model_dump_json(), spec.precision, spec.surrogate.beta, device, compiled)
         if key not in self._networks:
             if len(self._networks) > 1:  # one to attack, one to craft on
                 self._networks.clear()
@@ -98,8 +103,11 @@ class Workbench:
             if spec.precision == "float64":
                 model = model.double()
             smooth = smooth_copy(model, spec.surrogate.beta)
-            # On CPUs records keep their bits, and caches hold what passes from one layer to the next.
-            self._networks[key] = model, fused(smooth) if device.type == "cuda" else smooth
+            if compiled:
+                smooth = Compiled(smooth)
+            elif device.type == "cuda":  # on CPUs caches hold what passes from layer to layer, and records keep bits
+                smooth = fused(smooth)
+            self._networks[key] = model, smooth
         return self._networks[key]
 
     def samples(self, plan: Plan) -> Samples:
@@ -139,13 +147,14 @@ class Sitting:
     def __init__(self, plan: Plan, execution: Execution, observer: Observer, workbench: Workbench) -> None:
         everything = workbench.samples(plan)
         samples = everything.part(slice(plan.spec.samples.count))
-        bench = set_up(plan, execution.device, everything.images, workbench)
+        bench = set_up(plan, execution.device, everything.images, workbench, compiled=execution.compiled)
         check_logits(bench.model, samples.images[:2].to(bench.device), plan.model.entry.num_classes)
         check_activations(bench.smooth, samples.images[:1].to(bench.device))
         self.bench = replace(bench, room=_room(bench, execution, samples.images, observer))
         self.parts = samples.split(plan.protocol.shard_size)
         self.shards = Shards(plan.spec, execution.work)
         self._plan, self._workbench, self._observer = plan, workbench, observer
+        self._device = f"{bench.device.type}, compiled" if execution.compiled else bench.device.type
         self._batch_size = execution.batch_size or (
             CPU_NODES_IN_FLIGHT if self.bench.device.type == "cpu" else GPU_BATCH
         )
@@ -208,13 +217,13 @@ class Sitting:
 
     def _effort(self, since: float, shards: int) -> Effort:
         """Return what one of some shards took."""
-        return Effort((time.monotonic() - since) / shards, self.bench.device.type, hardware(), self._batch_size)
+        return Effort((time.monotonic() - since) / shards, self._device, hardware(), self._batch_size)
 
 
-def set_up(plan: Plan, device_name: str, images: Tensor, workbench: Workbench) -> Bench:
+def set_up(plan: Plan, device_name: str, images: Tensor, workbench: Workbench, *, compiled: bool = False) -> Bench:
     """Build networks and plug-ins of a plan, whose protocol has these (M, C, H, W) images."""
     spec, device = plan.spec, pick_device(device_name)
-    model, smooth = workbench.networks(plan, plan.model, device)
+    model, smooth = workbench.networks(plan, plan.model, device, compiled=compiled)
     metrics = {m.name: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
     top_k = [m.params["k"] for m in spec.metrics if "k" in m.params]
     return Bench(
@@ -231,7 +240,7 @@ def set_up(plan: Plan, device_name: str, images: Tensor, workbench: Workbench) -
         device=device,
         top_k=top_k[0] if top_k else 100,
         library=images.to(device),
-        other=_stand_in(plan, device, workbench),
+        other=_stand_in(plan, device, workbench, compiled),
         precision=spec.surrogate.precision,
     )
 
@@ -249,10 +258,10 @@ def _searcher(attribution: PluginSpec, heatmap: HeatmapRule) -> Explainer:
     return Explainer(registry.instantiate("attributions", component), heatmap)
 
 
-def _stand_in(plan: Plan, device: torch.device, workbench: Workbench) -> StandIn | None:
+def _stand_in(plan: Plan, device: torch.device, workbench: Workbench, compiled: bool) -> StandIn | None:
     if plan.source is None or plan.source_attack is None or plan.spec.crafted_on is None:
         return None
-    model, smooth = workbench.networks(plan, plan.source, device)
+    model, smooth = workbench.networks(plan, plan.source, device, compiled=compiled)
     search = _searcher(plan.spec.crafted_on.search_attribution, plan.spec.heatmap)
     return StandIn(model, smooth, search, plan.source_attack)
 

@@ -58,6 +58,7 @@ class Speed:
     batch_size: int
     precision: str
     """Of the search's arithmetic on a GPU."""
+    compiled: bool
     step_seconds: float
     attack_seconds: float
     clean_seconds: float
@@ -123,6 +124,7 @@ def measure(
     batch_size: int,
     watch: Stopwatch,
     precision: SearchPrecision | None = None,
+    compiled: bool = False,
 ) -> Speed:
     """Time an attack on a model under a protocol.
 
@@ -133,6 +135,7 @@ def measure(
         batch_size: N images at once.
         watch: where to compute, and how to take times.
         precision: of the search's arithmetic on a GPU; None, and it is the protocol's.
+        compiled: whether the search's derivatives are, before the clock runs.
     Raises:
         UsageError: if the attack has no steps, or a name is unknown.
     """
@@ -140,7 +143,7 @@ def measure(
     resolvable = untrained(reference.removeprefix(RECIPE)) if reference.startswith(RECIPE) else reference
     steps = _steps(attack, protocol)
     request = Request(model=resolvable, attack=attack, protocol=protocol_name, precision=precision)
-    short, long = (_bench(request, count, watch.device) for count in (FEW, MORE))
+    short, long = _benches(request, watch.device, compiled)
     samples = _samples(protocol.samples.dataset, batch_size)
     forget_peak_memory(watch.device)
     attacked = attack_shard(short, samples, batch_size, _ignore)  # the first call also warms up
@@ -159,6 +162,7 @@ def measure(
         steps=steps,
         batch_size=batch_size,
         precision=short.precision,
+        compiled=compiled,
         step_seconds=step / batch_size,
         attack_seconds=(few + (steps - FEW) * step) / batch_size,
         clean_seconds=watch.seconds(partial(look, short, samples)) / batch_size,
@@ -202,9 +206,12 @@ def _steps(attack: str, protocol: Protocol) -> int:
     return int(steps)
 
 
-def _bench(request: Request, steps: int, device: torch.device) -> Bench:
-    planned = plan(replace(request, params={"steps": steps}))
-    return set_up(planned, str(device), torch.empty(0, 3, 1, 1), Workbench())
+def _benches(request: Request, device: torch.device, compiled: bool) -> tuple[Bench, Bench]:
+    """Return what a short and a longer attack need, of which they share the networks."""
+    workbench, none = Workbench(), torch.empty(0, 3, 1, 1)
+    plans = (plan(replace(request, params={"steps": steps})) for steps in (FEW, MORE))
+    short, long = (set_up(each, str(device), none, workbench, compiled=compiled) for each in plans)
+    return short, long
 
 
 def _samples(dataset: str, count: int) -> Samples:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _weights_wanted = True
+_forward_kernels_wanted = False
 
 
 @contextmanager
@@ -32,6 +33,20 @@ def only_input_gradients() -> Iterator[None]:
         yield
     finally:
         _weights_wanted = before
+
+
+@contextmanager
+def by_forward_kernels() -> Iterator[None]:
+    """While a compiler looks on, write convolutions' gradients as convolutions, as on GPUs: it knows their derivatives.
+
+    Not for two threads at once.
+    """
+    global _forward_kernels_wanted  # noqa: PLW0603 - as above
+    before, _forward_kernels_wanted = _forward_kernels_wanted, True
+    try:
+        yield
+    finally:
+        _forward_kernels_wanted = before
 
 
 class Geometry(NamedTuple):
@@ -80,7 +95,8 @@ class _ToInput(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
         ctx.save_for_backward(gradient, weight)
         ctx.how = how
-        return (_by_forward_kernels if gradient.is_cuda else _by_backward_kernels)(gradient, weight, shape, how)
+        forward = gradient.is_cuda or _forward_kernels_wanted
+        return (_by_forward_kernels if forward else _by_backward_kernels)(gradient, weight, shape, how)
 
     @staticmethod
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -188,8 +204,13 @@ THRESHOLD = 20.0
 """Of beta u, beyond which torch's softplus is the identity."""
 
 
-def softplus(u: Tensor, beta: float) -> Tensor:
-    """log(1 + exp(beta u)) / beta, of any shape; on GPUs with a second derivative in fewer passes over memory."""
+def softplus(u: Tensor, beta: float | Tensor) -> Tensor:
+    """log(1 + exp(beta u)) / beta, of any shape; on GPUs with a second derivative in fewer passes over memory.
+
+    A beta that is a tensor, (), is one that a compiled graph leaves open.
+    """
+    if isinstance(beta, Tensor):
+        return F.softplus(beta * u, 1.0, THRESHOLD) / beta
     return _apply(_Softplus, u, beta) if u.is_cuda else F.softplus(u, beta, THRESHOLD)
 
 

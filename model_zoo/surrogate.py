@@ -29,7 +29,7 @@ class Softplus(nn.Module):
 
     def __init__(self, beta: float) -> None:
         super().__init__()
-        self.beta = beta
+        self.beta: Any = beta
 
     def forward(self, u: Tensor) -> Tensor:
         """Any shape to the same shape."""
@@ -70,12 +70,12 @@ def _copy(model: nn.Module, replace: Callable[[nn.Module], nn.Module | None]) ->
 
 
 @contextmanager
-def sharpened(smooth: nn.Module, factor: float) -> Iterator[None]:
+def sharpened(smooth: nn.Module, factor: float | Tensor) -> Iterator[None]:
     """Run a block with the sharpness of a smooth copy's softplus times `factor`."""
     activations = [module for module in smooth.modules() if isinstance(module, Softplus)]
     before = [activation.beta for activation in activations]
     for activation in activations:
-        activation.beta *= factor
+        activation.beta = activation.beta * factor
     try:
         yield
     finally:

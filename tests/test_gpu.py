@@ -25,6 +25,7 @@ from bench.run import run
 from bench.sitting import Execution
 from metrics._ranks import kendall_tau_b
 from model_zoo.build import build
+from model_zoo.compiled import Compiled
 from model_zoo.fused import PLAIN, SoftplusOfAffine, fused, kernels
 from model_zoo.hub import resolve
 from model_zoo.surrogate import smooth_copy
@@ -71,7 +72,7 @@ def test_attributions_and_their_pullback_are_those_of_float64(
     true = method.linearize(smooth, images, labels, rng=RNG)
     here = (images.float().to(gpu), labels.to(gpu))
     plain = smooth_copy(copy.deepcopy(network), 50.0).float().to(gpu)
-    for copied in (plain, fused(plain)):
+    for copied in (plain, fused(plain), Compiled(plain)):
         found = method.linearize(copied, *here, rng=RNG)
         assert error(found.attribution, true.attribution) < 1e-4
         assert error(found.pullback(cotangent.float().to(gpu)), true.pullback(cotangent)) < 1e-4

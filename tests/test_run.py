@@ -24,6 +24,7 @@ from bench.core.store import Store, StoredRun
 from bench.plan import Plan, Request, plan
 from bench.run import run
 from bench.sitting import Execution, Sitting, Workbench
+from model_zoo import compiled
 from tests.tiny import tiny_content, write_entry, write_protocol
 
 COUNT = 5
@@ -194,6 +195,26 @@ def test_a_budget_of_memory_changes_no_bit(words: dict[str, str], undisturbed: S
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 2, memory=1)
     made = run(planned(words), execution, Watcher())
     assert made.record.rows_sha256 == undisturbed.record.rows_sha256
+
+
+def test_a_compiled_search_is_said_beside_the_run_and_ends_where_the_plain_one_does(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+
+    def quick(graph: torch.nn.Module, vary: bool) -> Any:
+        calls.append(vary)
+        return torch.compile(graph, dynamic=vary, backend="aot_eager")
+
+    monkeypatch.setattr(compiled, "_compile", quick)
+    execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", compiled=True)
+    other = run(planned(words), execution, Watcher())
+    assert calls == [False]
+    assert other.record.run_id == undisturbed.record.run_id
+    assert other.record.environment.device == "cpu, compiled"
+    assert undisturbed.record.environment.device == "cpu"
+    mine, plain = (each.record.summaries["all"]["kendall"].mean for each in (other, undisturbed))
+    assert mine == pytest.approx(plain, abs=0.05)
 
 
 def with_metrics(words: dict[str, str], folder: Path, metrics: dict[str, Any], **changes: Any) -> dict[str, str]:

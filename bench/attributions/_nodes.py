@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import forward, node_slices, pieces
+from bench.core.chunks import logit_gradients, node_slices, pieces
 from bench.core.contracts import AttributionMethod, Linearization
 from bench.core.rng import SampleRng
 
@@ -130,11 +130,8 @@ def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph
 
 
 def _gradients_of_piece(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
-    count, nodes = points.shape[:2]
-    logits = forward(model, points.flatten(0, 1))
-    explained = logits.gather(1, labels.repeat_interleave(nodes).unsqueeze(1))
-    (gradients,) = torch.autograd.grad(explained.sum(), points, create_graph=create_graph)
-    return gradients.view(count, nodes, *points.shape[2:])
+    each = labels.repeat_interleave(points.shape[1])
+    return logit_gradients(model, points.flatten(0, 1), each, create_graph=create_graph).view_as(points)
 
 
 def _along(gradients: Tensor, points: Tensor, along: Tensor) -> Tensor | None:

@@ -28,6 +28,12 @@ DATA = click.option(
     help="Folder of public image sets (or BENCH_DATA).",
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+COMPILED = click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile searches' derivatives: a minute per network and then faster; rounds as another device would.",
+)
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
 )

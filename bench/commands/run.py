@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from bench import registry, terminal
-from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
+from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.folders import cache_folder
 from bench.core.protocol import SearchPrecision
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
 @click.option("--memory", metavar="SIZE", help="What derivatives may take, such as 2GB; default: most of what is free.")
+@COMPILED
 @RESULTS
 @DATA
 @DEVICE
@@ -55,6 +56,7 @@ def run(
     precision: str | None,
     batch_size: int | None,
     memory: str | None,
+    compiled: bool,
     results: Path,
     device: str,
     as_json: bool,
@@ -89,7 +91,7 @@ def run(
     ]
     plans = [plan(request) for request in requests]
     budget = None if memory is None else parse(memory)
-    execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget)
+    execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget, compiled=compiled)
     finished: list[StoredRun] = []
     workbench = Workbench()
     with terminal.RunProgress() as progress:

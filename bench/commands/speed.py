@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 
 from bench import terminal
-from bench.commands._options import DEVICE, JSON
+from bench.commands._options import COMPILED, DEVICE, JSON
 from bench.core.protocol import SearchPrecision
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 @click.option("--precision", type=click.Choice(get_args(SearchPrecision)), help="Of the search on a GPU.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The shortest time counts.")
 @click.option("--processor-time", is_flag=True, help="Count this process's own time, where others use the machine too.")
+@COMPILED
 @DEVICE
 @JSON
 def speed(
@@ -40,6 +41,7 @@ def speed(
     attacks: tuple[str, ...],
     batch_size: int,
     precision: SearchPrecision | None,
+    compiled: bool,
     repeats: int,
     processor_time: bool,
     device: str,
@@ -57,7 +59,7 @@ def speed(
 
     watch = Stopwatch(pick_device(device), repeats, processor_time)
     found = [
-        measure(model, protocol, attack, batch_size=batch_size, watch=watch, precision=precision)
+        measure(model, protocol, attack, batch_size=batch_size, watch=watch, precision=precision, compiled=compiled)
         for model in models
         for protocol in protocols
         for attack in attacks
@@ -71,9 +73,10 @@ def speed(
 
 
 def _show(machine: str, found: list[Speed]) -> None:
+    compiled = ", compiled" if found[0].compiled else ""
     table = Table(
         "",
-        title=f"{machine}; {found[0].batch_size} images at once, search in {found[0].precision}",
+        title=f"{machine}; {found[0].batch_size} images at once, search in {found[0].precision}{compiled}",
         title_justify="left",
     )
     for row in found:

@@ -13,7 +13,7 @@ import click
 from rich.table import Table
 
 from bench import registry, terminal
-from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
+from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.folders import cache_folder
 from bench.core.text import printable
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     help="What derivatives of all workers may take, such as 8GB; default: most of what is free.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and what it will cost, and do nothing.")
+@COMPILED
 @RESULTS
 @DATA
 @DEVICE
@@ -60,6 +61,7 @@ def sweep(
     params: tuple[str, ...],
     batch_size: int | None,
     memory: str | None,
+    compiled: bool,
     dry_run: bool,
     results: Path,
     device: str,
@@ -87,7 +89,7 @@ def sweep(
     who = registry.instantiate("executors", Component(name=executor, params=given))
     runs, failures = choose(Wanted(_models(models, rules), named, protocol, rules.floor, limit))
     each = share(memory, workers or 1, pick_device(device))
-    execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=each)
+    execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=each, compiled=compiled)
     if dry_run:
         _show_plan(runs, execution, workers or 1, as_json)
         return

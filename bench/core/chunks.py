@@ -10,9 +10,10 @@ number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -65,13 +66,38 @@ def pieces(points: Tensor) -> list[slice]:
     return list(_slices(points.shape[1], nodes_in_flight(points.device) // len(points)))
 
 
+@runtime_checkable
+class KnowsGradients(Protocol):
+    """A network with a way of its own to the gradients of its logits."""
+
+    def logit_gradients(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(M, C, H, W) images and (M,) labels to (M, C, H, W); it can be differentiated once more."""
+
+
 def forward(model: nn.Module, images: Tensor) -> Tensor:
     """(M, K) logits of (M, C, H, W) images; differentiable, and on a CPU the same to the bit for every M."""
-    if images.device.type != "cpu":
-        return torch.cat([model(part) for part in torch.split(images, nodes_in_flight(images.device))])
-    missing = -len(images) % CPU_BATCH
-    filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else images
-    return torch.cat([model(part) for part in torch.split(filled, CPU_BATCH)])[: len(images)]
+    return _in_batches(model, images)
+
+
+def logit_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
+    """(M, C, H, W) gradients of the logits `labels`, (M,), at images that require one; with a graph if asked."""
+    if isinstance(model, KnowsGradients):
+        found = _in_batches(model.logit_gradients, images, labels)
+        return found if create_graph else found.detach()
+    explained = forward(model, images).gather(1, labels.unsqueeze(1))
+    (gradients,) = torch.autograd.grad(explained.sum(), images, create_graph=create_graph)
+    return gradients
+
+
+def _in_batches(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Apply a function of M rows to parts of them; on a CPU to batches of one size."""
+    device, count = inputs[0].device, len(inputs[0])
+    if device.type != "cpu":
+        size = nodes_in_flight(device)
+    else:
+        size, missing = CPU_BATCH, -count % CPU_BATCH
+        inputs = tuple(F.pad(t, (0, 0) * (t.dim() - 1) + (0, missing)) if missing else t for t in inputs)
+    return torch.cat([function(*part) for part in zip(*(torch.split(t, size) for t in inputs), strict=True)])[:count]
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:

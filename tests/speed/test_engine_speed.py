@@ -1,8 +1,9 @@
 """What an attack costs beside the published way of attacking, and the steps around it: loading, running, filing.
 
-    python -m pytest tests/speed/test_engine_speed.py --benchmark-enable --benchmark-group-by=group
+    python -m pytest tests/speed/test_engine_speed.py --benchmark-enable --benchmark-group-by=group -m ""
 
-With benchmarks disabled, as among all tests, everything runs once, at a small size.
+Without `-m ""` the compiled steps, for which a compiler works for minutes, are left out. With benchmarks disabled, as
+among all tests, everything runs once, at a small size.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ PEAK = 2e9
 """Bytes that an attack on a WRN-28-10 may take on a CPU."""
 
 
-def set_bench(protocol: str) -> Bench:
+def set_bench(protocol: str, *, compiled: bool = False) -> Bench:
     planned = plan(Request(model=MODEL, attack="ifia-topk", protocol=protocol))
-    return set_up(planned, str(DEVICE), torch.empty(0, 3, 1, 1), Workbench())
+    return set_up(planned, str(DEVICE), torch.empty(0, 3, 1, 1), Workbench(), compiled=compiled)
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +117,16 @@ def test_a_step_in_the_published_way(benchmark: BenchmarkFixture, samples: Sampl
     assert torch.isfinite(found).all()
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "compiled"])
 @pytest.mark.parametrize(
     ("protocol", "step"),
     [*((protocol, our_step) for protocol in PROTOCOLS), (PROTOCOLS[0], frugal_steps)],
     ids=[*PROTOCOLS, "two-frugal-steps"],
 )
 def test_a_step_in_ours(
-    benchmark: BenchmarkFixture, samples: Samples, protocol: str, step: Callable[..., Tensor]
+    benchmark: BenchmarkFixture, samples: Samples, protocol: str, step: Callable[..., Tensor], compiled: bool
 ) -> None:
-    bench, samples = set_bench(protocol), samples.part(slice(2)) if benchmark.disabled else samples
+    bench, samples = set_bench(protocol, compiled=compiled), samples.part(slice(2)) if benchmark.disabled else samples
     rng, labels, mask = start(bench, samples)
     victim = WhiteBoxVictim(
         model=bench.model, smooth=bench.smooth, explainer=bench.search, primary=bench.metrics[bench.primary],
