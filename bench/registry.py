@@ -74,7 +74,11 @@ ENTRY_POINT_GROUP = "attribution_bench"
 
 
 def names(kind: Kind) -> list[str]:
-    """Return the public names of all plug-ins of a kind, sorted."""
+    """Return the public names of all plug-ins of a kind, sorted.
+
+    Raises:
+        UnknownNameError: if there is no such kind; so do all functions here.
+    """
     return sorted({*_files(kind), *_entry_points(kind)})
 
 
@@ -87,7 +91,7 @@ def load(kind: Kind, name: str) -> Any:
         UnknownNameError: if nothing of that kind has that name.
         UsageError: if the file is not what its kind demands.
     """
-    form, path = KINDS[kind], _files(kind).get(name)
+    path, form = _files(kind).get(name), KINDS[kind]
     if isinstance(form, Toml) and name.endswith(".toml"):
         return parse_toml(Path(name), form.schema, name=Path(name).stem)
     if path is None:
@@ -161,7 +165,9 @@ def _typed(parameter: inspect.Parameter) -> str:
 
 @cache
 def _files(kind: Kind) -> dict[str, Path]:
-    form = KINDS[kind]
+    form = KINDS.get(kind)
+    if form is None:
+        raise UnknownNameError("kinds of plug-in", kind, KINDS)
     if isinstance(form, Toml):
         return {path.stem: path for path in sorted((_folder(form.package) / form.folder).glob("*.toml"))}
     found = sorted(_folder(form.package).glob("*.py"))
@@ -199,8 +205,20 @@ def _load_entry_point(kind: Kind, name: str) -> Any:
         contract = _contract(form.contract)
         expected, fits = f"a class of {form.contract}", inspect.isclass(loaded) and issubclass(loaded, contract)
     if not fits:
-        raise UsageError(f"{offer}: expected {expected}, got {loaded!r:.80}; mend or remove that package")
+        came = f"the module {point.value}" if inspect.ismodule(loaded) else f"{loaded!r:.80}"
+        inside = [f"{point.value}:{found}" for found in _inside(loaded, form)]
+        remedy = f"name {' or '.join(inside)} in its pyproject.toml" if inside else "mend or remove that package"
+        raise UsageError(f"{offer}: expected {expected}, got {came}; {remedy}")
     return loaded
+
+
+def _inside(loaded: Any, form: Python | Toml) -> list[str]:
+    """Return what an entry point that names a module could have named in it."""
+    if not inspect.ismodule(loaded) or isinstance(form, Toml):
+        return []
+    if form.contract is None:
+        return ["build"] if callable(getattr(loaded, "build", None)) else []
+    return [found.__name__ for found in _own(loaded, _contract(form.contract))]
 
 
 def _contract(name: str) -> type:
@@ -216,8 +234,13 @@ def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
             raise UsageError(f"{file}: expected a function build(num_classes, **params), got none; add it")
         return module.build
     contract = _contract(form.contract)
-    own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
-    found = [c for c in own if issubclass(c, contract) and not inspect.isabstract(c)]
+    found = _own(module, contract)
     if len(found) != 1:
         raise UsageError(f"{file}: expected exactly one {form.contract}, got {len(found)}; one plug-in per file")
     return found[0]
+
+
+def _own(module: Any, contract: type) -> list[type]:
+    """Return the classes of a contract that a module defines."""
+    own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+    return [c for c in own if issubclass(c, contract) and not inspect.isabstract(c)]

@@ -96,6 +96,21 @@ def test_an_unknown_name_is_answered_with_the_closest_one(folder: Path, kind: re
     assert caught.value.exit_code == 2
 
 
+def test_an_unknown_kind_is_answered_with_the_closest_one() -> None:
+    asks = (
+        registry.load,
+        registry.summary,
+        registry.definition,
+        registry.describe,
+        lambda kind, _: registry.names(kind),
+    )
+    for ask in asks:
+        with pytest.raises(
+            UnknownNameError, match=r"kinds of plug-in, got 'attack'; did you mean 'attacks'\? known: arch"
+        ):
+            ask("attack", "pgd")  # type: ignore[arg-type]
+
+
 def test_a_new_file_is_a_new_plugin(folder: Path) -> None:
     (folder / "still_image.py").write_text(ATTACK)
     (folder / "_shared.py").write_text("raise RuntimeError('no plug-in')")
@@ -195,12 +210,14 @@ def elsewhere(tmp_path: Path) -> Path:
         "from pathlib import Path\nMODEL = Path(__file__).parent / 'tiny.toml'\nODD = MODEL.with_name('odd.toml')\n"
     )
     (package / "still.py").write_text(ATTACK)
+    (package / "net.py").write_text("def build(num_classes): pass")
     (package / "tiny.toml").write_text(ENTRY)
     (package / "odd.toml").write_text(ENTRY.replace("size = 1", "size = 0").replace('"tiny"', '"odd"'))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign-attacks\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text(
         "[attribution_bench.attacks]\nforeign-still = foreign.still:NAME\nbroken = foreign.missing:NAME\n"
-        "number = foreign.still:__doc__\n[attribution_bench.models]\ntiny = foreign:MODEL\nodd = foreign:ODD\n"
+        "number = foreign.still:__doc__\nmodule = foreign.still\nempty = foreign\n[attribution_bench.architectures]\n"
+        "net = foreign.net\n[attribution_bench.models]\ntiny = foreign:MODEL\nodd = foreign:ODD\n"
     )
     return tmp_path
 
@@ -249,6 +266,16 @@ def run_beside(elsewhere: Path, script: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_entry_point_that_names_a_module_is_told_what_to_name(elsewhere: Path) -> None:
+    run_beside(
+        elsewhere,
+        "attack = 'expected a class of Attack, got the module foreign.still; name foreign.still:NAME in its'\n"
+        "refuses(attack, registry.load, 'attacks', 'module')\n"
+        "refuses('got the module foreign; mend', registry.load, 'attacks', 'empty')\n"
+        "refuses('got the module foreign.net; name foreign.net:build in its', registry.load, 'architectures', 'net')",
+    )
 
 
 @pytest.mark.parametrize("name", ["broken", "number"])
