@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -15,7 +16,7 @@ from bench.core.store import StoredRun
 from leaderboard.board import Board, Standing, ranking_rows, robustness
 from leaderboard.plots import Axis
 from leaderboard.samples import ReadRows
-from leaderboard.statistics import bootstrap_interval
+from leaderboard.statistics import paired_interval
 from leaderboard.strips import Strip, class_name, strips
 
 MODELS = 8
@@ -46,6 +47,7 @@ class Comparison:
     images: tuple[Image, ...]
     """From the image on which the first model leads most to the one on which the second does."""
     interval: tuple[float, float]
+    """Of the mean gain."""
     strips: tuple[tuple[Image, Strip, Strip], ...]
     """The showcase images of both, the largest difference first."""
 
@@ -73,8 +75,7 @@ class Comparison:
             **{role: side.entry.name for role, side in sides.items()},
             **{f"{role}_scored_under": side.headline for role, side in sides.items()},
             "lead": self.mean,
-            "low": self.interval[0],
-            "high": self.interval[1],
+            **{end: at if math.isfinite(at) else None for end, at in zip(("low", "high"), self.interval, strict=True)},
             "wins": self.wins[0],
             "losses": self.wins[1],
             "images": [asdict(image) for image in self.images],
@@ -158,7 +159,7 @@ def _comparable(board: Board, name: str) -> Standing:
 
 
 def _interval(images: list[Image]) -> tuple[float, float]:
-    return bootstrap_interval(np.array([image.gain for image in images]))
+    return paired_interval(np.array([image.gain for image in images]))
 
 
 def _images(board: Board, run: StoredRun, first: pd.DataFrame, second: pd.DataFrame) -> list[Image]:

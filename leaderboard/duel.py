@@ -14,19 +14,24 @@ from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard.board import Board, ranking_rows
 from leaderboard.samples import ReadRows
+from leaderboard.statistics import student_quantiles
 from leaderboard.strips import Strip, class_name
 
 DIGITS = 5
-"""Decimals of the values: what the page shows has three."""
+"""Decimals of the values and of the quantiles: what the page shows has three."""
 
 
 def samples_script(board: Board, read_rows: ReadRows) -> str:
-    """Return the script that names a board's images, as the widest run of a compared model lists them."""
+    """Return the script that names a board's images, as the widest run of a compared model lists them.
+
+    It also holds what no browser has: Student's quantiles, one for each number of images that models may share.
+    """
     runs = [s.headline_run for s in board.compared if s.headline_run is not None]
     widest = max(runs, key=lambda run: (run.record.spec.samples.count, run.record.run_id))
     rows = read_rows(widest)
     classes = [class_name(widest.record, int(label)) for label in rows["label"]]
-    return _call("samples", board, {"ids": list(rows["sample_id"]), "classes": classes})
+    quantiles = [round(quantile, DIGITS) for quantile in student_quantiles(len(rows)).tolist()]
+    return _call("samples", board, {"ids": list(rows["sample_id"]), "classes": classes, "quantiles": quantiles})
 
 
 def model_script(board: Board, run: StoredRun, rows: pd.DataFrame, drawn: list[Strip]) -> str:

@@ -207,7 +207,8 @@ def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return DASH
     text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+    text = text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+    return text.replace("inf", "\N{INFINITY}")
 
 
 def _axis_around(rows: list[Interval]) -> Axis:

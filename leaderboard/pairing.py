@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.special import stdtrit
 
 from bench.core.flags import MATERIAL
 from bench.core.store import StoredRun
 from leaderboard.rows import read_values
 from leaderboard.samples import ReadTable
-from leaderboard.statistics import LEVEL
+from leaderboard.statistics import paired_interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,18 +45,10 @@ def gain(weaker: StoredRun, stronger: StoredRun, read: ReadTable = read_values) 
         weaker: a run.
         stronger: another of the same model, with the same primary metric.
         read: returns a run's rows.
-    Source:
-        Student 1908, the paired comparison.
-        Differs: nothing.
     """
     less = _paired(read(weaker), read(stronger), weaker.record.spec.primary_metric)
     less = -less if weaker.record.spec.primary.higher_is == "less-robust" else less
-    n = len(less)
-    if n < 2:
-        return Gain(float(less.mean()) if n else math.nan, -math.inf, math.inf, n)
-    mean = float(less.mean())
-    half = float(stdtrit(n - 1, 1 - LEVEL / 2) * less.std(ddof=1) / math.sqrt(n))
-    return Gain(mean, mean - half, mean + half, n)
+    return Gain(float(less.mean()) if len(less) else math.nan, *paired_interval(less), len(less))
 
 
 def _paired(first: pa.Table, second: pa.Table, metric: str) -> Floats:

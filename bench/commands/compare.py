@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_json: bool) -> None:
     """Compare two to four models image by image, each under the attack that scores it.
 
-    The lead is the mean of the paired differences in robustness, with its 95 % interval (paired bootstrap).
+    The lead is the mean of the paired differences in robustness, with its 95 % interval (Student's, paired).
     """
     from bench.core.errors import UsageError
     from leaderboard.comparison import compare as of_pair

@@ -31,7 +31,10 @@
     return node;
   }
 
-  function number(value, digits) { return value.toFixed(digits === undefined ? 3 : digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "−"); }
+  function number(value, digits) {
+    if (!isFinite(value)) return value < 0 ? "−∞" : "∞";
+    return value.toFixed(digits === undefined ? 3 : digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
+  }
 
   function boardOf(key) { return boards.filter(function (board) { return board.key === key; })[0] || boards[0]; }
 
@@ -68,11 +71,11 @@
     return Math.max.apply(null, found) - Math.min.apply(null, found);
   }
 
-  function lead(board, first, second, ids) {
+  function lead(board, quantiles, first, second, ids) {
     var gains = ids.map(function (id) { return board.sign * (first.values[id] - second.values[id]); });
     var mean = gains.reduce(function (sum, gain) { return sum + gain; }, 0) / gains.length;
     var squares = gains.reduce(function (sum, gain) { return sum + (gain - mean) * (gain - mean); }, 0);
-    var half = gains.length > 1 ? 1.96 * Math.sqrt(squares / (gains.length - 1) / gains.length) : NaN;
+    var half = gains.length > 1 ? quantiles[gains.length - 2] * Math.sqrt(squares / (gains.length - 1) / gains.length) : Infinity;
     return { mean: mean, low: mean - half, high: mean + half, wins: gains.filter(function (gain) { return gain > 0; }).length };
   }
 
@@ -87,18 +90,18 @@
     return make("div", { className: "scroll", role: "region", "aria-label": caption, tabIndex: 0 }, [made]);
   }
 
-  function pairs(board, models, ids) {
+  function pairs(board, quantiles, models, ids) {
     var rows = [];
     models.forEach(function (first, index) {
       models.slice(index + 1).forEach(function (second) {
-        var found = lead(board, first, second, ids);
+        var found = lead(board, quantiles, first, second, ids);
         var sure = found.low > 0 || found.high < 0;
         rows.push([first.model + " over " + second.model, make(sure ? "b" : "span", { textContent: number(found.mean) }),
           "[" + number(found.low) + ", " + number(found.high) + "]", found.wins + " of " + ids.length]);
       });
     });
     return table("Lead: mean of the paired differences in " + board.metric + (board.sign < 0 ? ", sign turned," : "") +
-      " with ± 1.96 standard errors; above 0, the first model is the more robust one. Not corrected for the number of pairs.",
+      " with its 95 % interval (Student's, paired), the one of bench compare; above 0, the first model is the more robust one. Not corrected for the number of pairs.",
       ["Pair", "Lead", "95 % interval", "First more robust on"], rows);
   }
 
@@ -162,7 +165,7 @@
       var told = make("p", { className: "note", textContent: ids.length + " " + board.over + "; under " +
         models.map(function (model) { return model.attack + " (" + model.model + ")"; }).join(", ") + "." });
       if (!ids.length) return output.replaceChildren(told);
-      output.replaceChildren(told, pairs(board, models, ids), extremes(board, models, ids, classes));
+      output.replaceChildren(told, pairs(board, samples.quantiles, models, ids), extremes(board, models, ids, classes));
       strips(board, models, ids, classes);
     }, function (error) {
       output.replaceChildren(make("p", { className: "callout", textContent: "The data of a model is missing beside this page: " + error.message }));

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from leaderboard.statistics import LEVEL, differences, holm, rank_intervals, tie_groups
+from leaderboard.statistics import (
+    LEVEL,
+    differences,
+    holm,
+    paired_interval,
+    rank_intervals,
+    shares_interval,
+    student_quantiles,
+    tie_groups,
+)
 
 RNG = np.random.default_rng(5)
 IMAGES = RNG.normal(0, 0.3, (400, 1))
@@ -24,10 +33,28 @@ def test_differences_are_those_of_scipy() -> None:
         between = VALUES[:, i] - VALUES[:, j]
         assert found.mean[i, j] == pytest.approx(between.mean())
         assert found.error[i, j] == pytest.approx(stats.sem(between))
-        assert found.p[i, j] == pytest.approx(2 * stats.norm.sf(abs(between.mean()) / stats.sem(between)), rel=1e-6)
-        assert found.p[i, j] == pytest.approx(stats.ttest_rel(VALUES[:, i], VALUES[:, j]).pvalue, abs=0.003)
+        scipys = stats.ttest_rel(VALUES[:, i], VALUES[:, j])
+        assert found.p[i, j] == pytest.approx(scipys.pvalue, rel=1e-6)
+        assert paired_interval(between) == pytest.approx(tuple(scipys.confidence_interval()))
     np.testing.assert_allclose(found.mean, -found.mean.T)
     np.testing.assert_array_equal(found.p_holm, found.p_holm.T)
+
+
+def test_a_few_pairs_have_wide_intervals_and_one_has_none() -> None:
+    few = VALUES[:3, 0] - VALUES[:3, 1]
+    low, high = paired_interval(few)
+    assert (high - low) / 2 == pytest.approx(student_quantiles(400)[1] * stats.sem(few))
+    assert paired_interval(few[:1]) == paired_interval(few[:0]) == (-np.inf, np.inf)
+
+
+def test_the_interval_of_two_shares_is_the_published_one() -> None:
+    """Newcombe 1998, table II: 56/70 against 48/80, 9/10 against 3/10 and 10/10 against 0/10 by method 10."""
+    for (a, m), (b, n), published in (
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((10, 10), (0, 10), (0.6075, 1.0)),
+    ):
+        assert shares_interval((a / m, m), (b / n, n)) == pytest.approx(published, abs=5e-5)
 
 
 def test_the_error_of_a_difference_is_the_bootstrap_s() -> None:
