@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, floa
 
 def _number(value: float | None, digits: int = 3) -> str:
     """Write a fixed number of decimals with a true minus sign, and a dash for what is undefined."""
-    if value is None:
+    if value is None or math.isnan(value):
         return DASH
     text = f"{value:.{digits}f}"
     text = text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")

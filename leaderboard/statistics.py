@@ -76,7 +76,7 @@ def paired_interval(gains: Floats) -> tuple[float, float]:
 
 def student_quantiles(n: int) -> Floats:
     """Return (n - 1,) factors of the standard error that give the 95 % intervals of means of 2 .. n values."""
-    quantiles: Floats = stdtrit(np.arange(1, n), 1 - LEVEL / 2)
+    quantiles: Floats = np.asarray(stdtrit(np.arange(1, n), 1 - LEVEL / 2), np.float64)
     return quantiles
 
 

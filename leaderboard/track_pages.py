@@ -9,7 +9,8 @@ from bench.core.protocol import Track
 from bench.core.store import StoredRun
 from leaderboard import pages
 from leaderboard.book import Book
-from leaderboard.reproduction import published, reproduced, verdicts
+from leaderboard.claims import OUTCOMES, RULE, verdicts
+from leaderboard.reproduction import published, reproduced
 from leaderboard.rows import RowReader, to_csv
 from leaderboard.site import Staging
 from leaderboard.strips import Tile, draw_sprite, sprite_name, strips
@@ -88,7 +89,9 @@ def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site
             "reproduction.html",
             root="",
             papers=printed.papers,
-            verdicts=verdicts(book, printed.claims),
+            verdicts=verdicts(book, printed.claims, read),
+            outcomes=OUTCOMES,
+            rule=RULE,
             tables=reproduced(book, printed.tables),
             models=set(book.entries),
         ),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy import stats
 
 from leaderboard.book import Book, Measure
 from leaderboard.build import build
+from leaderboard.claims import RULE, Claim, verdicts
 from leaderboard.profiles import profile
-from leaderboard.reproduction import Claim, of_kind, published, reproduced, verdicts
-from leaderboard.rows import RowReader, read_runs
+from leaderboard.reproduction import of_kind, published, reproduced
+from leaderboard.rows import RowReader, read_rows, read_runs
 from leaderboard.tracks import QUESTIONS, agreements, corruption_errors, sections, spreads, transfer_matrix
 from tests.factories import model_entry, store_run
 from tests.tracked import IMAGES, store_tracks
@@ -98,23 +101,62 @@ def test_a_profile_places_a_model_between_the_worst_and_the_best(book: Book) -> 
 
 
 @pytest.mark.parametrize(
-    ("relation", "models", "held", "word"),
+    ("relation", "models", "counts", "word"),
     [
-        ("above", ("natural-wrn28", "pgd-wrn28"), 1, "confirmed"),
-        ("below", ("natural-wrn28", "pgd-wrn28"), 0, "refuted"),
-        ("rising", ("natural-wrn28", "pgd-wrn28", "art-wrn28"), 1, "confirmed"),
-        ("within", ("natural-wrn28", "pgd-wrn28"), 0, "refuted"),
-        ("above", ("art-wrn28", "ig-norm-wrn28"), 0, "not measured"),
+        ("above", ("natural-wrn28", "pgd-wrn28"), {"held": 1}, "confirmed"),
+        ("below", ("natural-wrn28", "pgd-wrn28"), {"contradicted": 1}, "contradicted"),
+        ("rising", ("natural-wrn28", "pgd-wrn28", "art-wrn28"), {"held": 1}, "confirmed"),
+        ("within", ("natural-wrn28", "pgd-wrn28"), {"contradicted": 1}, "contradicted"),
+        ("above", ("art-wrn28", "ig-norm-wrn28"), {}, "not measured"),
+        ("above", ("natural-wrn28", "natural-wrn28"), {"undecided": 1}, "undecided"),
+        ("above", ("natural-wrn28", "natural-wrn28", "pgd-wrn28"), {"held": 1, "undecided": 1}, "confirmed in part"),
+        (
+            "below",
+            ("natural-wrn28", "natural-wrn28", "pgd-wrn28"),
+            {"contradicted": 1, "undecided": 1},
+            "contradicted in part",
+        ),
+        ("rising", ("natural-wrn28", "pgd-wrn28", "natural-wrn28"), {"held": 1, "contradicted": 1}, "mixed"),
     ],
 )
 def test_a_claim_is_judged_by_the_records(
-    book: Book, relation: Any, models: tuple[str, ...], held: int, word: str
+    book: Book, relation: Any, models: tuple[str, ...], counts: dict[str, int], word: str
 ) -> None:
     saturated = Measure(protocol="cifar10-shape-texture-v1", attack="saturation", metric="accuracy-on-correct@1024")
     claim = Claim(paper="ATC", text="so it is", relation=relation, models=models, measures=(saturated,))
-    (verdict,) = verdicts(book, (claim,))
-    assert (verdict.held, verdict.word) == (held, word)
+    (verdict,) = verdicts(book, (claim,), read_rows)
+    assert (verdict.counts, verdict.word) == (counts, word)
     assert set(verdict.lacking) == set(models) - {"natural-wrn28", "pgd-wrn28"}
+
+
+def test_a_comparison_s_interval_is_of_the_differences_image_by_image(book: Book) -> None:
+    """The first 12 of 40 images are right in black and white for one network, the first 24 for the other."""
+    saturated = Measure(protocol="cifar10-shape-texture-v1", attack="saturation", metric="accuracy-on-correct@1024")
+    models = ("natural-wrn28", "pgd-wrn28")
+    claim = Claim(paper="ATC", text="so it is", relation="above", models=models, measures=(saturated,))
+    (verdict,) = verdicts(book, (claim,), read_rows)
+    (found,) = verdict.comparisons
+    gains = np.repeat([0.0, 1.0, 0.0], [12, 12, 16])
+    assert (found.values, found.images) == ((0.3, 0.6), 40)
+    assert found.mean == pytest.approx(gains.mean())
+    assert found.interval == pytest.approx(tuple(stats.ttest_1samp(gains, 0).confidence_interval()))
+
+
+def test_a_difference_no_larger_than_its_interval_decides_nothing(book: Book) -> None:
+    claim = Claim.model_validate(
+        {"paper": "PAG", "text": "so", "relation": "rising", "models": ("a", "b"), "measures": ({"entry": "clean"},)}
+    )
+    assert [claim.outcome(*ends) for ends in ((-0.01, 0.01), (0.0, 0.0), (0.001, 0.01), (-0.02, -0.001))] == [
+        "undecided", "undecided", "held", "contradicted",
+    ]  # fmt: skip
+    within = claim.model_copy(update={"relation": "within", "tolerance": 0.01})
+    assert [within.outcome(*ends) for ends in ((-0.01, 0.01), (-0.02, 0.005), (0.011, 0.02))] == [
+        "held", "undecided", "contradicted",
+    ]  # fmt: skip
+    entry = claim.model_copy(update={"models": ("natural-wrn28", "pgd-wrn28")})
+    (verdict,) = verdicts(book, (entry,), read_rows)
+    assert verdict.comparisons[0].images is None
+    assert verdict.word == "undecided", "two equal accuracies are no contradiction"
 
 
 def test_published_numbers_stand_beside_ours_and_missing_ones_are_said_to_be(book: Book) -> None:
@@ -167,6 +209,8 @@ def test_the_site_has_a_page_per_track_and_ranks_none_of_them(site: Path) -> Non
     assert not (site / "plots" / "cifar10-corruptions-v1.html").exists()
     alignment = (site / "tracks" / "alignment.html").read_text()
     assert alignment.count("<image") == 3 * 3, "three images: the original and two networks' gradients"
-    assert "Do the orderings hold?" in (site / "reproduction.html").read_text()
+    reproduction = (site / "reproduction.html").read_text()
+    assert "Do the orderings hold?" in reproduction
+    assert RULE in reproduction
     assert "Profile" in (site / "models" / "pgd-wrn28.html").read_text()
     assert "robust-accuracy@snow-1" in (site / "data" / "leaderboard.csv").read_text()
