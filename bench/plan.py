@@ -79,6 +79,9 @@ def plan(request: Request) -> Plan:
             f"{component.name}; choose a protocol with keep_prediction = false"
         )
     threat = _override(protocol.threat, "epsilon", request.epsilon)
+    if threat.unbounded and not protocol.threat.unbounded:
+        meant = f"; write {threat.epsilon}/255 for grey levels" if threat.epsilon.denominator == 1 else ""
+        raise UsageError(f"--epsilon: expected less than 1, the whole range of a pixel, got {threat.epsilon}{meant}")
     surrogate = _override(protocol.surrogate, "beta", request.beta)
     surrogate = _override(surrogate, "precision", request.precision)
     search = _search_attribution(attack, protocol, request.nodes)

@@ -124,7 +124,7 @@ def summary(kind: Kind, name: str) -> str:
     if path is None:
         point = _entry_points(kind).get(name)
         if point is None:
-            raise UnknownNameError(kind, name, names(kind))
+            raise _unknown(kind, name)
         return f"from {point.dist.name if point.dist else point.value}"
     form = KINDS[kind]
     if isinstance(form, Toml):
@@ -189,7 +189,7 @@ def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
 def _load_entry_point(kind: Kind, name: str) -> Any:
     point = _entry_points(kind).get(name)
     if point is None:
-        raise UnknownNameError(kind, name, names(kind))
+        raise _unknown(kind, name)
     form, offer = KINDS[kind], f"{kind[:-1]} {name}, offered as {point.value}"
     try:
         loaded = point.load()
@@ -219,6 +219,10 @@ def _inside(loaded: Any, form: Python | Toml) -> list[str]:
     if form.contract is None:
         return ["build"] if callable(getattr(loaded, "build", None)) else []
     return [found.__name__ for found in _own(loaded, _contract(form.contract))]
+
+
+def _unknown(kind: Kind, name: str) -> UnknownNameError:
+    return UnknownNameError(kind, name, names(kind), f"bench list {kind}")
 
 
 def _contract(name: str) -> type:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tomli_w
 
-from bench.core.entry import REPO, ModelEntry, Weights
+from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import (
     BenchError,
     EnvironmentFault,
@@ -21,6 +21,7 @@ from bench.core.errors import (
     UsageError,
 )
 from bench.core.files import sha256_of_file, write_atomic
+from bench.core.protocol import REPO
 from bench.core.toml import parse_toml
 
 if TYPE_CHECKING:

@@ -43,6 +43,17 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
         (["run", "--model", "hub:nobody"], 2, "expected the name of one of the models"),
         (["run", "--model", "hub:natural-wrn28", "--attack", "x"], 2, "expected the name of one of the attacks"),
         (["run", "--model", "hub:natural-wrn28", "--set", "steps"], 2, "KEY=VALUE"),
+        (
+            ["run", "--model", "hub:natural-wrn28", "--epsilon", "x"],
+            2,
+            "--epsilon: expected a fraction such as \"8/255\", got 'x'",
+        ),
+        (["run", "--model", "hub:natural-wrn28", "--epsilon", "8"], 2, "range of a pixel, got 8; write 8/255"),
+        (
+            ["run", "--model", "hub:natural-wrn28", "--epsilon", "-1/255"],
+            2,
+            "--epsilon: expected at least 0, got -1/255",
+        ),
         (["run"], 2, "--model"),
         (["walk"], 2, "No such command"),
         (["verify"], 2, "expected models or a results folder"),

@@ -13,7 +13,7 @@ import pytest
 from bench import registry
 from bench.core.contracts import Attack
 from bench.core.entry import ModelEntry
-from bench.core.errors import UnknownNameError, UsageError
+from bench.core.errors import FEW, UnknownNameError, UsageError
 from bench.core.protocol import Component
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +88,7 @@ def test_an_unknown_name_is_answered_with_the_closest_one(folder: Path, kind: re
     registry._files.cache_clear()
     known = registry.names(kind)[0]
     for ask in (registry.load, registry.summary):
-        with pytest.raises(UnknownNameError, match=f"got '{known}s'; did you mean '{known}'\\? known: .*{known}"):
+        with pytest.raises(UnknownNameError, match=f"got '{known}s'; did you mean '{known}'\\? {others(kind)}$"):
             ask(kind, f"{known}s")
     with pytest.raises(UnknownNameError) as caught:
         registry.load(kind, "qqqqqqqq")
@@ -109,6 +109,19 @@ def test_an_unknown_kind_is_answered_with_the_closest_one() -> None:
             UnknownNameError, match=r"kinds of plug-in, got 'attack'; did you mean 'attacks'\? known: arch"
         ):
             ask("attack", "pgd")  # type: ignore[arg-type]
+
+
+def others(kind: registry.Kind) -> str:
+    """Names as a sentence can hold them."""
+    known = registry.names(kind)
+    return f"known: {', '.join(known)}" if len(known) <= FEW else f"bench list {kind} shows all {len(known)}"
+
+
+def test_an_unknown_name_among_many_is_answered_without_all_of_them() -> None:
+    for kind in ("models", "attacks", "metrics"):
+        with pytest.raises(UnknownNameError) as caught:
+            registry.load(kind, "qqqq")
+        assert str(caught.value).endswith(f"got 'qqqq'; bench list {kind} shows all {len(registry.names(kind))}")
 
 
 def test_a_new_file_is_a_new_plugin(folder: Path) -> None:
@@ -164,23 +177,31 @@ def test_a_good_entry_is_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('license = "MIT"', 'licence = "MIT"', r"license"),
+        ('license = "MIT"', 'licence = "MIT"', r"unknown key 'licence'; did you mean 'license'\?$"),
+        ("num_classes = 10", "numclasses = 10", r"unknown key 'numclasses'; did you mean 'num_classes'\?$"),
+        ("num_classes = 10", "numclasses = 10\nclasses = 10", r"unknown key 'numclasses'; .* \(and 1 more\)$"),
+        ("added = 2026-01-01", "added = 2026-01-01\nsorce = 'x'", r"unknown key 'sorce'; did you mean 'source'\?$"),
+        ('method = "natural"', 'methode = "natural"', r"unknown key 'training.methode'; did you mean 'method'\?$"),
         ("num_classes = 10", "num_classes = 10\nclasses = 10", r"unknown key 'classes'"),
         ("size = 1", "size = 1, bytes = 1", r"unknown key 'weights\.bytes'"),
         ("num_classes = 10\n", "", r"expected the key 'num_classes', got none"),
         (', sha256 = "' + "0" * 64 + '"', "", r"expected the key 'weights\.sha256', got none"),
-        ("num_classes = 10", "num_classes = 1", r"num_classes: .*greater than or equal to 2, got '1'"),
-        ("num_classes = 10", 'num_classes = "ten"', r"num_classes: .*integer.*, got 'ten'"),
-        ("size = 1", "size = 0", r"weights\.size: .*, got '0'"),
-        ("tiny.safetensors", "../tiny.safetensors", r"weights\.file: expected a relative path"),
+        ("num_classes = 10", "num_classes = 1", r"num_classes: expected at least 2, got 1$"),
+        ("num_classes = 10", 'num_classes = "ten"', r"num_classes: expected an integer, got 'ten'$"),
+        ("size = 1", "size = 0", r"weights\.size: expected at least 1, got 0$"),
+        ("tiny.safetensors", "../tiny.safetensors", r"weights\.file: expected [^']*, got '../tiny.safetensors'$"),
         ("tiny.safetensors", "tiny.pt", r"weights\.file: expected a relative path of a \.safetensors file"),
-        ('file = "tiny', 'repo = "a/b", file = "tiny', r"weights: expected repo and revision together"),
-        ("mean = [0.5]", "mean = [0.5, 0.5]", r"expected one mean and one positive std per channel"),
-        ("std = [0.25]", "std = [0.0]", r"expected one mean and one positive std per channel"),
-        ('name = "tiny"', 'name = "Tiny Net"', r"name: .*pattern.*, got 'Tiny Net'"),
+        ('file = "tiny', 'repo = "a/b", file = "tiny', r"weights: expected repo and revision, .*, got repo alone$"),
+        (
+            "mean = [0.5]",
+            "mean = [0.5, 0.5]",
+            r"mean, std: expected one number each per channel, got 2 and 1; see the data set's$",
+        ),
+        ("std = [0.25]", "std = [0.0]", r"std: expected numbers above 0, got \[0\.0\]; [^']*$"),
+        ('name = "tiny"', 'name = "Tiny Net"', r"name: expected lower-case letters and digits.*, got 'Tiny Net'$"),
         ('name = "tiny"', 'name = "other"', r"named after its content, other\.toml; rename it"),
         ('name = "tiny"', "epsilon = 0.03\nname = 'tiny'", r'epsilon: expected a fraction .* "8/255"'),
-        ("added = 2026-01-01", 'added = "soon"', r"added: .*date.*, got 'soon'"),
+        ("added = 2026-01-01", 'added = "soon"', r"added: expected a date such as .*, got 'soon'$"),
         ("num_classes = 10", "num_classes = = 10", r"expected TOML, got: .*line 5"),
     ],
 )

@@ -42,7 +42,7 @@ def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
     name = name.removeprefix("hub:")
     kinds = [kind] if kind else [k for k in KINDS if name in registry.names(k)]
     if not kinds:
-        raise UnknownNameError("plug-ins", name, {n for k in KINDS for n in registry.names(k)})
+        raise UnknownNameError("plug-ins", name, {n for k in KINDS for n in registry.names(k)}, "bench list")
     if len(kinds) > 1:
         raise UsageError(f"expected a name of one kind, got {name!r} of {', '.join(kinds)}; add --kind")
     content = registry.describe(kinds[0], name)

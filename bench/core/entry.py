@@ -8,13 +8,11 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bench.core.protocol import Component, ModelName, Name, PixelFraction, Sha256, Strict
+from bench.core.protocol import COMMIT, REPO, Component, ModelName, Name, PixelFraction, Sha256, Strict
 from bench.core.text import is_control
 
 _WORD = r"[A-Za-z0-9_][\w.+-]*"
 _FILE_NAME = re.compile(rf"(?:{_WORD}/)*{_WORD}\.safetensors", re.ASCII)
-REPO = r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*"
-"""The name of a repository on the Hub."""
 
 
 def _plain_file_name(value: str) -> str:
@@ -55,14 +53,15 @@ class Weights(Strict):
 
     file: FileName = Field(description="inside model_zoo/weights, or inside the Hub repository")
     repo: Annotated[str, Field(pattern=f"^{REPO}$", max_length=200)] | None = None
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    revision: Annotated[str, Field(pattern=COMMIT)] | None = None
     sha256: Sha256
     size: int = Field(ge=1, description="bytes")
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
         if (self.repo is None) != (self.revision is None):
-            raise ValueError("expected repo and revision together: a Hub file is pinned to a full commit")
+            came = "repo" if self.revision is None else "revision"
+            raise ValueError(f"expected repo and revision, as a Hub file is pinned to a full commit, got {came} alone")
         return self
 
 
@@ -113,6 +112,9 @@ class ModelEntry(Strict):
 
     @model_validator(mode="after")
     def _normalisation(self) -> Self:
-        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
-            raise ValueError("expected one mean and one positive std per channel")
+        if len(self.mean) != len(self.std) or not self.mean:
+            came = f"{len(self.mean)} and {len(self.std)}"
+            raise ValueError(f"mean, std: expected one number each per channel, got {came}; see the data set's")
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected numbers above 0, got {list(self.std)}; 1 changes nothing")
         return self

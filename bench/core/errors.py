@@ -19,16 +19,27 @@ class UsageError(BenchError):
     exit_code = 2
 
 
-class UnknownNameError(UsageError):
-    """A name that no plug-in, entry or protocol carries."""
+FEW = 12
+"""Names that a sentence can hold."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a question for the known name that is closest to a mistaken one; nothing where none is close."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+class UnknownNameError(UsageError):
+    """A name that no plug-in, entry or protocol carries; `listing` is the command that shows those that there are."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], listing: str = "") -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        super().__init__(
-            f"expected the name of one of the {kind}, got {name!r}; {hint}known: {', '.join(names) or 'none'}"
-        )
+        if len(names) <= FEW:
+            others = f"known: {', '.join(names) or 'none'}"
+        else:
+            others = f"{listing} shows all {len(names)}" if listing else f"there are {len(names)}"
+        hints = " ".join(filter(None, (suggestion(name, names), others)))
+        super().__init__(f"expected the name of one of the {kind}, got {name!r}; {hints}")
 
 
 class IntegrityError(BenchError):

@@ -23,10 +23,26 @@ SearchPrecision = Literal["float32", "tf32", "bfloat16"]
 """How a search multiplies: in TF32 everywhere, or there in bfloat16 where it differentiates the surrogate."""
 
 HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=80)]
-ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$", max_length=160)]
+
+_NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
+_MODEL = r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$"
+_SHA256 = r"^[0-9a-f]{64}$"
+COMMIT = r"^[0-9a-f]{40}$"
+REPO = r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""The name of a repository on the Hub."""
+SPELLINGS = {
+    _NAME: "lower-case letters and digits, with single dashes or dots between them",
+    _MODEL: "the name of a registered model, or ZOO:NAME",
+    _SHA256: "64 hexadecimal digits, a SHA-256",
+    COMMIT: "40 hexadecimal digits, a full commit",
+    f"^{REPO}$": "a repository on the Hub as ORG/NAME",
+}
+"""What text of a pattern looks like, in words."""
+
+Name = Annotated[str, Field(pattern=_NAME, max_length=80)]
+ModelName = Annotated[str, Field(pattern=_MODEL, max_length=160)]
 """A registered model, or ZOO:NAME, one of another library."""
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
 
 
 def _fraction(value: object) -> Fraction:
@@ -86,9 +102,9 @@ class SampleSet(Strict):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if len(set(self.indices)) != len(self.indices):
-            raise ValueError("expected distinct sample indices, got some twice")
+            raise ValueError("indices: expected each once, got some twice")
         if not set(self.showcase) <= set(self.indices):
-            raise ValueError("expected the showcase among the sample indices, got others")
+            raise ValueError("showcase: expected some of the indices, got others")
         return self
 
     def ids(self) -> list[str]:
@@ -142,11 +158,14 @@ class Protocol(Strict):
         for kind, parts in (("attacks", self.attacks), ("metrics", self.metrics)):
             names = [part.name for part in parts]
             if len(set(names)) != len(names):
-                raise ValueError(f"expected each of the {kind} once, got {names}")
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"{kind}: expected each once, got {twice!r} twice")
         if self.primary_metric not in {m.name for m in self.metrics}:
-            raise ValueError(f"expected the primary metric among the metrics, got {self.primary_metric!r}")
+            named = ", ".join(m.name for m in self.metrics)
+            raise ValueError(f"primary_metric: expected one of the metrics ({named}), got {self.primary_metric!r}")
         if self.floor not in {a.name for a in self.attacks}:
-            raise ValueError(f"expected the floor among the attacks, got {self.floor!r}")
+            named = ", ".join(a.name for a in self.attacks)
+            raise ValueError(f"floor: expected one of the attacks ({named}), got {self.floor!r}")
         return self
 
     @property

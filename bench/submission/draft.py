@@ -89,7 +89,7 @@ def draft(answers: Answers, weights: Weights) -> ModelEntry:
     try:
         return ModelEntry.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"the entry of {answers.name!r}: {explain(error)}") from None
+        raise UsageError(f"the entry of {answers.name!r}: {explain(error, ModelEntry)}") from None
 
 
 def describe_weights(path: Path) -> Weights:

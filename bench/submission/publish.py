@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import tomli_w
 
-from bench.core.entry import REPO, ModelEntry
+from bench.core.entry import ModelEntry
 from bench.core.errors import NetworkError, UsageError
 from bench.core.files import write_atomic
+from bench.core.protocol import REPO
 from bench.core.records import RunRecord
 from bench.core.store import Store
 from bench.submission.card import EVAL_RESULTS, card, escaped, eval_results_file, fenced, measured
