@@ -58,15 +58,16 @@ class Compiled(nn.Module):
         short = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else not on_cpu and is_shortened()
         key = (images.shape[int(not on_cpu) :], images.dtype, images.device, short)
         if key not in self._forms:
-            self._forms[key] = self._made(images.detach(), labels, shortened=bool(short), sizes_vary=not on_cpu)
-        form = self._forms[key]
-        return _gradients(self.smooth, images, labels) if form is None else form(images, labels, self._factor(images))
+            self._forms[key] = self._made(_laid_out(images.detach()), labels, bool(short), sizes_vary=not on_cpu)
+        if (form := self._forms[key]) is None:
+            return _gradients(self.smooth, images, labels)
+        return form(_laid_out(images), labels, self._factor(images))
 
     def _factor(self, like: Tensor) -> Tensor:
         """() the factor on the sharpness that a block of `sharpened` has set."""
         return like.new_tensor(1.0 if self._first is None else self._first.beta / self._beta)
 
-    def _made(self, images: Tensor, labels: Tensor, *, shortened: bool, sizes_vary: bool) -> Form | None:
+    def _made(self, images: Tensor, labels: Tensor, shortened: bool, *, sizes_vary: bool) -> Form | None:
         """Compile for such images; None where that fails, or what comes of it cannot be trusted."""
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
         factor = self._factor(images)
@@ -99,6 +100,11 @@ class Compiled(nn.Module):
             leaf = images.clone().requires_grad_()
             graph: nn.Module = make_fx(gradients, tracing_mode=mode, _allow_non_fake_inputs=True)(leaf, labels, factor)
         return graph
+
+
+def _laid_out(images: Tensor) -> Tensor:
+    """Return images with channels last: those of another layout would be compiled for anew."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _compile(graph: nn.Module, sizes_vary: bool) -> Form:

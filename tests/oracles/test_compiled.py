@@ -24,14 +24,14 @@ from model_zoo.surrogate import sharpened, smooth_copy
 from model_zoo.training.loop import initialize
 from tests.oracles.test_fused import Fickle, drawn, trained
 
-METHODS = (Gradient(), IntegratedGradients(nodes=5), Smoothgrad(nodes=3))
+METHODS = (Gradient(), IntegratedGradients(nodes=5), IntegratedGradients(nodes=10).turn(1, 2), Smoothgrad(nodes=3))
 SIDE = 16
 
 
 @pytest.fixture(autouse=True)
 def strict() -> Iterator[None]:
-    """A warning is how a network says that it is not compiled."""
-    with warnings.catch_warnings():
+    """A warning is how a network says that it is not compiled; and nothing is compiled twice."""
+    with warnings.catch_warnings(), torch._dynamo.config.patch(error_on_recompile=True):
         warnings.filterwarnings("error", message="this network is not compiled")
         yield
 
@@ -56,9 +56,9 @@ def small() -> nn.Module:
     return smooth_copy(trained(network, SIDE), 20.0)
 
 
-def pulled(method: AttributionMethod, network: nn.Module, count: int) -> tuple[Tensor, Tensor]:
+def pulled(method: AttributionMethod, network: nn.Module, count: int, channels: int = 3) -> tuple[Tensor, Tensor]:
     """Attribution and pullback of some images."""
-    images, labels = drawn(count, 3, SIDE, SIDE, seed=5).sigmoid(), torch.arange(count) % 10
+    images, labels = drawn(count, channels, SIDE, SIDE, seed=5).sigmoid(), torch.arange(count) % 10
     rng = SampleRng(Rng(1), tuple(map(str, range(count))))
     linear = method.linearize(network, images, labels, rng=rng)
     return linear.attribution, linear.pullback(drawn(*images.shape, seed=6))
@@ -77,14 +77,26 @@ def test_attribution_and_pullback_are_those_of_the_smooth_network(method: Attrib
 
 
 @pytest.mark.usefixtures("quick")
+def test_grey_images_are_compiled_once_too() -> None:
+    layers = (nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, 2), nn.ReLU())
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)).double()
+    initialize(network, Rng(0))
+    smooth = smooth_copy(network.eval().requires_grad_(False), 20.0)
+    ours = Compiled(smooth)
+    for method in METHODS:
+        found, plain = (pulled(method, each, 5, channels=1) for each in (ours, smooth))
+        torch.testing.assert_close(found, plain, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.usefixtures("quick")
 def test_on_a_gpu_one_graph_serves_batches_of_every_size() -> None:
     smooth = small()
     images, labels = drawn(13, 3, SIDE, SIDE, seed=5).sigmoid(), torch.arange(13) % 10
     ours = Compiled(smooth)
-    form = ours._made(images[:6], labels[:6], shortened=False, sizes_vary=True)
+    form = ours._made(images[:6], labels[:6], False, sizes_vary=True)
     assert form is not None
     for count in (6, 13, 2):
-        found = module._twice(lambda leaf: form(leaf, labels[: len(leaf)], torch.tensor(1.0)), images[:count])
+        found = module._twice(lambda leaf: form(leaf, labels[: len(leaf)], ours._factor(images)), images[:count])
         plain = module._twice(lambda leaf: module._gradients(smooth, leaf, labels[: len(leaf)]), images[:count])
         torch.testing.assert_close(found, plain, rtol=1e-8, atol=1e-10)
 
