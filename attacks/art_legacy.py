@@ -39,9 +39,13 @@ class ArtLegacy(Attack):
     source: ClassVar[str] = "Singh et al. 2020"
 
     steps: int = Field(default=50, ge=1)
+    """Steps of the one search."""
     step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
+    """Length of a step in each pixel, in pixel units."""
     k: int = Field(default=100, ge=1)
+    """How many of the clean heatmap's largest pixels are its top."""
     nodes: int = Field(default=100, ge=1)
+    """Right-Riemann nodes of the integrated gradients that the search differentiates."""
 
     @property
     def search_attribution(self) -> Component:

@@ -35,8 +35,11 @@ class Autoattack(Attack):
     one_by_one: ClassVar[bool] = True
 
     parts: tuple[Part, ...] = Field(default=("apgd-ce", "apgd-t", "fab-t", "square"), min_length=1)
-    steps: int = Field(default=100, ge=1, description="of APGD and FAB")
-    draws: int = Field(default=5000, ge=1, description="queries of Square")
+    """The attacks of the ensemble, in the order in which they run."""
+    steps: int = Field(default=100, ge=1)
+    """Steps of APGD and of FAB."""
+    draws: int = Field(default=5000, ge=1)
+    """Queries of Square."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): misclassified images in the ball, and the clean ones where none was found.

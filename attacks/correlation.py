@@ -32,8 +32,11 @@ class Correlation(Attack):
     source: ClassVar[str] = "Ivankay et al. 2021"
 
     steps: int = Field(default=50, ge=1)
+    """Steps of each restart."""
     step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
+    """Length of a step in each pixel, in pixel units."""
     restarts: int = Field(default=1, ge=1)
+    """Searches from random starts of their own; the best iterate of all of them counts."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""

@@ -29,10 +29,15 @@ class CorrelationMomentum(Attack):
     source: ClassVar[str] = "Ivankay et al. 2021; Dong et al. 2018"
 
     steps: int = Field(default=50, ge=1)
+    """Steps of each restart."""
     first_step: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+    """Length of the first step in each pixel, in pixel units."""
     last_step: PixelFraction = Field(default="1/1020", validate_default=True, gt=0)
+    """Length of the last step; those between fall by a constant difference."""
     decay: float = Field(default=0.75, ge=0, lt=1)
+    """What is left of the velocity at each step; 0 is a search without momentum."""
     restarts: int = Field(default=1, ge=1)
+    """Searches from random starts of their own; the best iterate of all of them counts."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""

@@ -39,7 +39,9 @@ class Corruption(ChangeSeries):
     source: ClassVar[str] = "Hendrycks, Dietterich 2019"
 
     kinds: tuple[Kind, ...] = Field(default=tuple(CORRUPTIONS), validate_default=True, min_length=1)
+    """The corruptions, each applied at every severity."""
     severities: tuple[Severity, ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
+    """From 1, the weakest, to 5."""
 
     @property
     def members(self) -> tuple[str, ...]:

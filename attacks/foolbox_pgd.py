@@ -31,8 +31,11 @@ class FoolboxPgd(Attack):
     one_by_one: ClassVar[bool] = True
 
     steps: int = Field(default=40, ge=1)
+    """Steps of the one search."""
     step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+    """Length of a step, in pixel units: in each pixel under L-infinity, in all under L2."""
     random_start: bool = True
+    """Whether the search starts at a random point of the ball rather than at the image."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): the last iterate."""

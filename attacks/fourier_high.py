@@ -29,6 +29,7 @@ class FourierHigh(ChangeSeries):
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
     levels: tuple[float, ...] = Field(default=(2, 4, 8), min_length=1)
+    """Radii r in cycles per image: what lies within is dropped, the mean aside."""
 
     @property
     def members(self) -> tuple[str, ...]:

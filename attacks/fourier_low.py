@@ -27,6 +27,7 @@ class FourierLow(ChangeSeries):
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
     levels: tuple[float, ...] = Field(default=(2, 4, 8), min_length=1)
+    """Radii r in cycles per image: what lies beyond is dropped."""
 
     @property
     def members(self) -> tuple[str, ...]:

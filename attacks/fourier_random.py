@@ -31,6 +31,7 @@ class FourierRandom(ChangeSeries):
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
     levels: tuple[Share, ...] = Field(default=(0.1, 0.3, 0.5), min_length=1)
+    """Probabilities p with which a pair of frequencies is dropped."""
 
     @property
     def members(self) -> tuple[str, ...]:

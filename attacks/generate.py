@@ -47,9 +47,13 @@ class Generate(Attack):
     aim: ClassVar[Aim] = "prediction"
 
     steps: int = Field(default=60, ge=1)
-    step_size: PixelFraction = Field(default="1/2", validate_default=True, gt=0, description="L2, in pixel units")
-    radius: PixelFraction = Field(default="30", validate_default=True, gt=0, description="L2, in pixel units")
+    """Steps up the class's logit."""
+    step_size: PixelFraction = Field(default="1/2", validate_default=True, gt=0)
+    """Euclidean length of a step, in pixel units."""
+    radius: PixelFraction = Field(default="30", validate_default=True, gt=0)
+    """Euclidean distance from its seed within which an image stays, in pixel units."""
     donors: int = Field(default=100, ge=2)
+    """How many of the protocol's first images the seeds' mean and covariance are taken from."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
         """(N, C, H, W): one image of its class for each sample."""

@@ -33,11 +33,17 @@ class IfiaTopkFrugal(Attack):
     source: ClassVar[str] = "Ghorbani, Abid, Zou 2019"
 
     steps: int = Field(default=50, ge=1)
+    """Steps of each restart."""
     step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
+    """Length of a step in each pixel, in pixel units."""
     restarts: int = Field(default=1, ge=1)
+    """Searches from random starts of their own; the best iterate of all of them counts."""
     k: int = Field(default=100, ge=1)
-    turns: int = Field(default=2, ge=1, description="steps in which each node has its turn")
-    blind: float = Field(default=0.5, ge=0, lt=1, description="share of the steps, from the first on")
+    """How many of the clean heatmap's largest pixels are its top."""
+    turns: int = Field(default=2, ge=1)
+    """Steps in which each node has its turn."""
+    blind: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the steps, from the first on, whose iterates are not looked at on the real network."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate, of those looked at, with the lowest similarity."""

@@ -35,8 +35,11 @@ class ImageInjection(Attack):
     source: ClassVar[str] = "Pesce, Wei, Mengaldo 2025"
 
     donors: int = Field(default=10, ge=1)
+    """How many of the protocol's first images are injected, each in a try of its own."""
     share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the pixels, those of the largest heatmap, that are blended."""
     opacity: float = Field(default=0.2, gt=0, le=1)
+    """How far they are blended towards the donor; 1 replaces them."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
         """(N, C, H, W): per image the allowed injection with the lowest similarity to the clean heatmap."""

@@ -30,10 +30,15 @@ class LensTopk(Attack):
     source: ClassVar[str] = "Kamath et al. 2024"
 
     steps: int = Field(default=50, ge=1)
+    """Steps of each restart."""
     step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
+    """Length of a step in each pixel, in pixel units."""
     restarts: int = Field(default=1, ge=1)
+    """Searches from random starts of their own; the best iterate of all of them counts."""
     k: int = Field(default=100, ge=1)
+    """How many of the clean heatmap's largest pixels are its top."""
     window: int = Field(default=1, ge=0)
+    """How many rows and columns the top is widened to each side."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""

@@ -36,11 +36,17 @@ class Nes(Attack):
     source: ClassVar[str] = "Ilyas et al. 2018; Tamam et al. 2022"
 
     steps: int = Field(default=50, ge=1)
+    """Steps of each restart."""
     step_size: PixelFraction = Field(default="4/255", validate_default=True, gt=0)
+    """Length of a step in each pixel, in pixel units."""
     decay: float = Field(default=0.9, ge=0, lt=1)
+    """What is left of the velocity at each step; 0 is a search without momentum."""
     restarts: int = Field(default=1, ge=1)
+    """Searches from random starts of their own; the best iterate of all of them counts."""
     draws: int = Field(default=10, ge=1)
+    """Pairs of noisy images whose heatmaps estimate the gradient of a step."""
     sigma: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+    """Standard deviation of their noise, in pixel units."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""

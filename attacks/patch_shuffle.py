@@ -27,7 +27,8 @@ class PatchShuffle(ChangeSeries):
     version: ClassVar[int] = 1
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
-    levels: tuple[int, ...] = Field(default=(2, 4, 8), min_length=1, description="patches along a side")
+    levels: tuple[int, ...] = Field(default=(2, 4, 8), min_length=1)
+    """Patches along a side."""
 
     @property
     def members(self) -> tuple[str, ...]:

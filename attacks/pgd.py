@@ -35,10 +35,15 @@ class Pgd(Attack):
     aim: ClassVar[Aim] = "prediction"
 
     steps: int = Field(default=40, ge=1)
+    """Steps of each restart."""
     step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+    """Length of a step, in pixel units: in each pixel under L-infinity, in all under L2."""
     restarts: int = Field(default=1, ge=1)
+    """Searches from random starts of their own; the best iterate of all of them counts."""
     random_start: bool = True
+    """Whether a search starts at a random point of the ball rather than at the image."""
     loss: Literal["cross-entropy", "margin"] = "cross-entropy"
+    """What the steps increase: the cross-entropy, or minus the margin of the class."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the iterate of the lowest margin."""

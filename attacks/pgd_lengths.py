@@ -38,8 +38,10 @@ class PgdLengths(Attack):
     aim: ClassVar[Aim] = "prediction"
     series: ClassVar[bool] = True
 
-    lengths: tuple[Length, ...] = Field(default=(40, 100, 500), min_length=1, description="steps, in rising order")
+    lengths: tuple[Length, ...] = Field(default=(40, 100, 500), min_length=1)
+    """Numbers of steps, in rising order, after each of which the search is judged."""
     step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
+    """Length of a step, in pixel units: in each pixel under L-infinity, in all under L2."""
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class RandomNoise(Attack):
     source: ClassVar[str] = "Ghorbani, Abid, Zou 2019 (control)"
 
     draws: int = Field(default=50, ge=1)
+    """Perturbations that are drawn; the best of them counts."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed draw with the lowest similarity to the clean heatmap."""

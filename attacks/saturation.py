@@ -28,6 +28,7 @@ class Saturation(ChangeSeries):
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
     levels: tuple[float, ...] = Field(default=(0.25, 0.5, 1, 4, 8, 16, 64, 1024), min_length=1)
+    """Levels p: 2 changes nothing, larger ones saturate, smaller ones turn to grey."""
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -38,9 +38,13 @@ class Spatial(Attack):
     aim: ClassVar[Aim] = "prediction"
 
     degrees: float = Field(default=30.0, ge=0, le=180)
+    """The largest rotation, either way."""
     rotations: int = Field(default=31, ge=1)
+    """Angles on the grid, evenly spaced."""
     pixels: float = Field(default=3.0, ge=0)
+    """The largest translation along each axis, either way."""
     shifts: int = Field(default=5, ge=1)
+    """Translations on the grid along each axis, evenly spaced."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
         """(N, C, H, W): per image the candidate of the lowest margin."""

@@ -35,9 +35,13 @@ class Spsa(Attack):
     aim: ClassVar[Aim] = "prediction"
 
     steps: int = Field(default=100, ge=1)
+    """Steps of Adam."""
     learning_rate: PixelFraction = Field(default="1/100", validate_default=True, gt=0)
+    """Adam's learning rate, in pixel units."""
     draws: int = Field(default=128, ge=1)
+    """Pairs of queries that estimate the gradient of a step."""
     sigma: PixelFraction = Field(default="1/100", validate_default=True, gt=0)
+    """How far from the iterate the queries lie in each pixel, in pixel units."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the iterate of the lowest margin."""

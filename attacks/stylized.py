@@ -38,7 +38,9 @@ class Stylized(Attack):
     aim: ClassVar[Aim] = "nothing"
 
     folder: str = "stylized"
+    """Folder of the prepared images, below the data folder."""
     sha256: str = ""
+    """Checksum of that folder's file SHA256SUMS; empty checks nothing."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
         """(N, C, H, W): the prepared images.

@@ -36,8 +36,11 @@ class TargetMap(Attack):
     source: ClassVar[str] = "Dombrowski et al. 2019"
 
     steps: int = Field(default=50, ge=1)
+    """Steps of Adam in each restart."""
     learning_rate: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
+    """Adam's learning rate, in pixel units."""
     restarts: int = Field(default=1, ge=1)
+    """Searches from random starts of their own; the best iterate of all of them counts."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""

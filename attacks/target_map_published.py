@@ -44,8 +44,11 @@ class TargetMapPublished(Attack):
     source: ClassVar[str] = "Dombrowski et al. 2019"
 
     steps: int = Field(default=500, ge=1)
+    """Steps of Adam."""
     learning_rate: PixelFraction = Field(default="1/1000", validate_default=True, gt=0)
-    keep: float = Field(default=25.0, ge=0, description="weight of the output term")
+    """Adam's learning rate, in pixel units."""
+    keep: float = Field(default=25.0, ge=0)
+    """Weight of the term that keeps the probabilities."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
         """(N, C, H, W): the last iterate of each image."""

@@ -31,8 +31,11 @@ class Transfer(Attack):
     source: ClassVar[str] = "Papernot, McDaniel, Goodfellow 2016"
 
     model: str = "hub:natural-wrn28"
+    """The network that the attack is run on: a name of the registry after `hub:`, or the file of an entry."""
     attack: Name = "ifia-topk"
+    """Name of the attack."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """Its parameters; the others keep their defaults."""
 
     @property
     def crafted_on(self) -> CraftedOn:

@@ -10,14 +10,16 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
+from bench import sources
 from bench.core.entry import ModelEntry
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.protocol import Component, Protocol
@@ -130,17 +132,21 @@ def summary(kind: Kind, name: str) -> str:
     if isinstance(form, Toml):
         content = parse_toml(path, form.schema, name=name)
         return str(getattr(content, "description", None) or getattr(content, "title", "")).split("\n")[0]
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+    return (ast.get_docstring(sources.parse(path)) or "").split("\n")[0]
 
 
-def definition(kind: Kind, name: str) -> str:
-    """Return the docstring of a plug-in's class, read without importing it; empty where no file of ours holds it."""
-    path = _files(kind).get(name)
-    if path is None or path.suffix != ".py":
-        return ""
-    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    found = [ast.get_docstring(node) or "" for node in classes if not node.name.startswith("_")]
-    return next((text for text in found if "Source:" in text), "")
+def definition(kind: Kind, name: str) -> tuple[str, dict[str, str]]:
+    """Return the docstring of a plug-in's class and what its parameters mean, read without importing it.
+
+    Both are empty where no file of ours holds it.
+    """
+    path, form = _files(kind).get(name), KINDS[kind]
+    if path is None or isinstance(form, Toml):
+        return "", {}
+    for node in sources.parse(path).body:
+        if isinstance(node, ast.ClassDef) and "Source:" in (text := ast.get_docstring(node) or ""):
+            return text, sources.meanings(path, f"{form.package}.{path.stem}", node.name)
+    return "", {}
 
 
 def describe(kind: Kind, name: str) -> dict[str, Any]:
@@ -148,19 +154,24 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
     loaded = load(kind, name)
     if isinstance(loaded, BaseModel):
         return loaded.model_dump(mode="json")
-    parameters = inspect.signature(loaded).parameters.values()
+    types = get_type_hints(loaded)
+    meanings = sources.meanings(Path(inspect.getfile(loaded)), loaded.__module__, loaded.__name__)
+    parameters = {
+        name: {"value": _typed(parameter, types[name]), "meaning": meanings.get(name, "")}
+        for name, parameter in inspect.signature(loaded).parameters.items()
+    }
     return {
         "documentation": inspect.getdoc(loaded) or "",
         "version": getattr(loaded, "version", None),
-        "parameters": {p.name: _typed(p) for p in parameters},
+        "parameters": parameters,
         "file": f"{loaded.__module__}.{loaded.__qualname__}",
     }
 
 
-def _typed(parameter: inspect.Parameter) -> str:
-    annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))
-    required = parameter.default is inspect.Parameter.empty
-    return annotation if required else f"{annotation} = {parameter.default!r}"
+def _typed(parameter: inspect.Parameter, kind: Any) -> str:
+    """Return a parameter's type, a choice as its values, and its default."""
+    words = kind.__name__ if inspect.isclass(kind) else re.sub(r"\b(?:\w+\.)+", "", str(kind))
+    return words if parameter.default is inspect.Parameter.empty else f"{words} = {parameter.default!r}"
 
 
 @cache

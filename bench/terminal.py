@@ -38,13 +38,22 @@ UNBOUNDED = 10_000
 
 
 class _Page(Console):
-    """As wide as its terminal; in a file or a pipe as wide as its lines, so that none breaks."""
+    """As wide as its terminal; in a file or a pipe as wide as its lines, so that none breaks or ends in blanks."""
 
     @property  # type: ignore[misc]  # rich lets it be set; nobody here does
     def size(self) -> ConsoleDimensions:
         """Columns and rows."""
         size = super().size
         return size if self.is_terminal else ConsoleDimensions(UNBOUNDED, size.height)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as any console does."""
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        self.file.write("\n".join(line.rstrip() for line in captured.get().split("\n")))
 
 
 out = _Page(highlight=False, markup=False)
@@ -203,8 +212,13 @@ def show_plugin(kind: str, name: str, content: Mapping[str, Any]) -> None:
     out.print(Text.assemble((name, "bold"), f" ({kind})"))
     table = Table(show_header=False, show_edge=False, box=None)
     for key, value in content.items():
-        text = value if isinstance(value, str) else _compact(value)
-        table.add_row(Text(printable(key)), Text(printable(text)))
+        if key == "parameters":
+            for number, (parameter, said) in enumerate(value.items()):
+                line = Text.assemble(f"{parameter}: {said['value']}", (f"\n  {said['meaning']}", "dim"))
+                table.add_row("" if number else key, line)
+        else:
+            text = value if isinstance(value, str) else _compact(value)
+            table.add_row(Text(printable(key)), Text(printable(text)))
     out.print(table)
 
 

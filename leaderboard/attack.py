@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -15,6 +17,14 @@ from leaderboard.rivalry import Rivalry
 
 WINNER = "winner"
 """Column of the rows of a suite of attacks: the member that found the worst image."""
+
+
+class Definition(NamedTuple):
+    """What an attack says of itself; empty for those of other packages."""
+
+    text: str
+    parameters: Mapping[str, str]
+    """What each means, by name."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +108,23 @@ def tally(record: RunRecord, rows: pa.Table) -> Tally:
 def campaigns(
     attack: str, made: list[Board], tallies: dict[str, Tally], rivalries: dict[str, Rivalry]
 ) -> list[Campaign]:
-    """Return an attack's runs that are on a board, in the order of the boards and of their models."""
+    """Return an attack's runs that are on a board, the model first whose explanations it leaves the most of."""
     found = []
     for board in made:
         standings = [(s, run) for s in board.standings if (run := s.runs.get(attack)) is not None]
-        findings = [_finding(board, standing, run, tallies) for standing, run in standings]
+        findings = sorted((_finding(board, *found, tallies) for found in standings), key=_left)
         settings = {run.record.spec.attack.model_dump_json(): run.record.spec.attack for _, run in standings}
         if findings:
             chosen = tuple(settings[key] for key in sorted(settings))
             found.append(Campaign(board, chosen, tuple(findings), rivalries[board.protocol.key]))
     return found
+
+
+def _left(finding: Finding) -> tuple[float, str]:
+    """Return what sorts the most robust model first, and a mean of no image last."""
+    mean = None if finding.summary is None else finding.summary.mean
+    left = -math.inf if mean is None else robustness(finding.record.spec.primary, mean)
+    return -left, finding.record.entry.name
 
 
 def _finding(board: Board, standing: Standing, run: StoredRun, tallies: dict[str, Tally]) -> Finding:

@@ -14,7 +14,7 @@ from bench.core.errors import UsageError
 from bench.core.files import canonical_json
 from bench.core.store import StoredRun
 from leaderboard import croissant, latex, pages
-from leaderboard.attack import campaigns
+from leaderboard.attack import Definition, campaigns
 from leaderboard.board import Board
 from leaderboard.book import Book
 from leaderboard.certainty import with_certainty
@@ -62,7 +62,7 @@ def build(
     results: Path,
     out: Path,
     home: str | None = None,
-    definitions: Mapping[str, str] | None = None,
+    definitions: Mapping[str, Definition] | None = None,
     processes: int | None = None,
 ) -> BuildReport:
     """Write the leaderboard of the records in `results` to `out`, as pages, CSV and JSON.
@@ -96,9 +96,7 @@ def build(
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(
                 f"attacks/{attack}.html",
-                pages.attack_page(
-                    attack, campaigns(attack, made, tallies, rivalries), (definitions or {}).get(attack, "")
-                ),
+                pages.attack_page(attack, campaigns(attack, made, tallies, rivalries), (definitions or {}).get(attack)),
             )
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
         site.add("index.html", pages.index_page(made, find_exhibit(made, rows), extra, tracks(book)))

@@ -18,7 +18,7 @@ from bench.core.flags import MEANINGS
 from bench.core.protocol import Track
 from bench.core.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.store import StoredRun
-from leaderboard.attack import Campaign
+from leaderboard.attack import Campaign, Definition
 from leaderboard.board import Board, Standing
 from leaderboard.comparison import Comparison, page_name
 from leaderboard.croissant import FIELDS
@@ -126,8 +126,8 @@ def sweep_drawing(curves: Sequence[Curve]) -> str:
     return render("sweeps.svg", panels=[panel(curve) for curve in curves])
 
 
-def attack_page(attack: str, campaigns: list[Campaign], definition: str) -> str:
-    """Return the page of an attack; `definition` is what it says of itself, or nothing."""
+def attack_page(attack: str, campaigns: list[Campaign], definition: Definition | None) -> str:
+    """Return the page of an attack; `definition` is what it says of itself."""
     return render("attack.html", root="../", attack=attack, campaigns=campaigns, definition=definition)
 
 

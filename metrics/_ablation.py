@@ -34,6 +34,7 @@ class AblationMetric(OneSided):
     fill: Fill = "image-mean"
     """What stands where no pixel is shown: the mean of the image's channel, or black."""
     steps: int = Field(default=20, ge=1)
+    """Equal parts of the curve; the network is asked at each of their ends."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where the heatmap is constant or holds a NaN: it orders nothing."""

@@ -45,6 +45,7 @@ class StabilityMetric(Metric):
     neighbours: Literal["drawn", "attacked"] = "drawn"
     """Random images around the clean one, which makes the value one of the clean image; or the attack's image alone."""
     draws: int = Field(default=10, ge=1)
+    """Random images that are drawn around the clean one."""
     radius: PixelFraction = Field(default="1/50", validate_default=True, gt=0)
     """Half the side of the cube, in pixel units, in which neighbours are drawn uniformly."""
 

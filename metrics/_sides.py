@@ -18,6 +18,7 @@ class OneSided(Metric):
     """A metric of one map, whose field `of` says which side's."""
 
     of: Side
+    """Whose map is measured: the one before the attack, or the one after it."""
 
     @property
     def looks_at_clean_alone(self) -> bool:

@@ -29,6 +29,7 @@ class AttackSuccess(Metric):
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "less-robust"
 
     theta: float = Field(default=0.5, gt=-1, le=1)
+    """Kendall's tau-b below which an attack succeeded."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64, 0 or 1; NaN where `kendall` is."""

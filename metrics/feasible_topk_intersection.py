@@ -30,6 +30,7 @@ class FeasibleTopkIntersection(Metric):
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
 
     k: int = Field(default=100, ge=1)
+    """How many of a heatmap's largest pixels are its top."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where infeasible, or where `topk-intersection` is."""

@@ -46,9 +46,11 @@ class Infidelity(OneSided):
 
     of: Side = "before"
     perturbation: Literal["gaussian", "square"] = "gaussian"
+    """How the image is changed: Gaussian noise for maps of slopes, black squares for maps of contributions."""
     sigma: float = Field(default=0.2, gt=0)
     """Standard deviation of the Gaussian noise, in pixel units."""
     draws: int = Field(default=50, ge=1)
+    """Changed images that the mean is over."""
     rescale: bool = True
     """Whether A is first multiplied by the factor that fits best: methods have different units."""
     relative: bool = False

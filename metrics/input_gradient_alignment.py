@@ -34,6 +34,7 @@ class InputGradientAlignment(OneSided):
 
     of: Side = "before"
     origin: Origin = "image-mean"
+    """What counts as zero of the image: each channel's mean, or black."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where the gradient is zero everywhere, or the image is plain."""

@@ -35,6 +35,7 @@ class InputGradientAlignmentAbs(OneSided):
 
     of: Side = "before"
     origin: Origin = "image-mean"
+    """What counts as zero of the image: each channel's mean, or black."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where the gradient is zero everywhere, or the image is plain."""

@@ -30,6 +30,7 @@ class LensKendall(Metric):
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
 
     window: int = Field(default=1, ge=0)
+    """How many rows and columns a pixel's window reaches to each side; 0 is the pixel alone."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where a smoothed heatmap is constant or holds a NaN."""

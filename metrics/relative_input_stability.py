@@ -28,6 +28,7 @@ class RelativeInputStability(StabilityMetric):
     same_class_only: ClassVar[bool] = True
 
     epsilon_min: float = Field(default=1e-6, gt=0)
+    """The smallest divisor."""
 
     def ratio(self, here: Point, there: Point) -> Tensor:
         """(N,) relative changes of the attribution over those of the image."""

@@ -33,7 +33,9 @@ class TopkDivIntersection(Metric):
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
 
     k: int = Field(default=100, ge=1)
+    """How many of a heatmap's largest pixels are its top."""
     window: int = Field(default=1, ge=0)
+    """How many rows and columns a pixel's window reaches to each side; 0 is the pixel alone."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [0, 1]; NaN where a heatmap holds a NaN."""

@@ -21,6 +21,7 @@ from bench.core.flags import MEANINGS
 from bench.core.records import TOP_K_CODES, Flag
 from bench.core.store import Store, StoredRun
 from leaderboard import pages, tiles
+from leaderboard.attack import Definition
 from leaderboard.build import build
 from leaderboard.colormap import INFERNO
 from leaderboard.exhibit import MODELS, find_exhibit, gallery
@@ -477,6 +478,15 @@ def test_the_pages_explain_every_flag(site: Path) -> None:
     assert all(name in text and meaning.remedy in text for name, meaning in MEANINGS.items())
 
 
+def test_an_attack_s_page_tells_what_its_parameters_mean(results: Path, tmp_path: Path) -> None:
+    said = {"ifia-topk": Definition("Increase D.", {"steps": "Steps of <each> restart."})}
+    build(results, tmp_path / "site", definitions=said)
+    text = Page(tmp_path / "site/attacks/ifia-topk.html").text
+    assert "Increase D." in text
+    assert "stepsSteps of <each> restart." in text
+    assert "Its definition, its source and the meaning" in Page(tmp_path / "site/attacks/random-noise.html").text
+
+
 def test_an_attack_s_page_tells_what_it_cost_and_found(results: Path, site: Path) -> None:
     page = Page(site / "attacks/ifia-topk.html")
     board = boards(Store(results).runs())[0]
@@ -491,4 +501,7 @@ def test_an_attack_s_page_tells_what_it_cost_and_found(results: Path, site: Path
     seconds = run.record.environment.seconds / run.record.samples
     assert f"{seconds:.2f}" in page.text
     assert "Strongest attack of3 of 3 models" in page.text
+    shown = [float(mean) for mean in re.findall(r"(0\.\d{3}) \[", page.text.split("What it found")[1])]
+    assert len(shown) == 3
+    assert shown == sorted(shown, reverse=True), "in the order of what is shown, which need not be the board's"
     assert "Beyond the floor" not in Page(site / "attacks/random-noise.html").text

@@ -124,6 +124,37 @@ def test_an_unknown_name_among_many_is_answered_without_all_of_them() -> None:
         assert str(caught.value).endswith(f"got 'qqqq'; bench list {kind} shows all {len(registry.names(kind))}")
 
 
+def test_a_meaning_is_inherited_across_files_and_read_without_importing(folder: Path) -> None:
+    shared = ATTACK.replace("NAME", "_Walk").replace(
+        "    steps: int = 3\n",
+        """    steps: int = 3
+    \"\"\"Steps of
+    the walk.\"\"\"
+    pace: int = 1
+""",
+    )
+    (folder / "_walks.py").write_text(shared)
+    own = '''"""Walks."""
+from planted._walks import _Walk as Walk
+
+class Slow(Walk):
+    """Walks slowly.
+
+    Source:
+        nobody. Differs: nothing.
+    """
+
+    pace: int = 2
+    """Pixels of a step."""
+    unsaid: int = 3
+'''
+    (folder / "slow.py").write_text(own)
+    text, meanings = registry.definition("attacks", "slow")
+    assert text.startswith("Walks slowly.")
+    assert meanings == {"steps": "Steps of the walk.", "pace": "Pixels of a step."}
+    assert "planted.slow" not in sys.modules
+
+
 def test_a_new_file_is_a_new_plugin(folder: Path) -> None:
     (folder / "still_image.py").write_text(ATTACK)
     (folder / "_shared.py").write_text("raise RuntimeError('no plug-in')")

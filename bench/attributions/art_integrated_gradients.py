@@ -31,6 +31,7 @@ class ArtIntegratedGradients(NodeMethod):
     exact_pullback: ClassVar[bool] = False
 
     nodes: int = Field(default=100, ge=1, le=MOST_NODES)
+    """Points of the path at which the gradient is taken."""
 
     @property
     def nodes_per_image(self) -> int:

@@ -30,6 +30,7 @@ class GradShap(NodeMethod):
     version: ClassVar[int] = 1
 
     nodes: int = Field(default=20, ge=1, le=MOST_NODES)
+    """Points at which the gradient is taken, each with a baseline of its own."""
 
     @property
     def nodes_per_image(self) -> int:

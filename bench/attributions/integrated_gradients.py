@@ -31,7 +31,9 @@ class IntegratedGradients(NodeMethod):
     random: ClassVar[bool] = False
 
     nodes: int = Field(default=50, ge=1, le=MOST_NODES)
+    """Points of the path at which the gradient is taken."""
     rule: Rule = "midpoint"
+    """Where on the path they lie, and how they are weighted."""
 
     @property
     def nodes_per_image(self) -> int:

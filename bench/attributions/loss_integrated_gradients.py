@@ -31,6 +31,7 @@ class LossIntegratedGradients(NodeMethod):
     random: ClassVar[bool] = False
 
     nodes: int = Field(default=101, ge=2, le=MOST_NODES)
+    """Points of the path at which the gradient is taken."""
 
     @property
     def nodes_per_image(self) -> int:

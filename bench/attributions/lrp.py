@@ -33,6 +33,7 @@ class Lrp(OpaqueMethod):
     substitute: ClassVar[str] = "input-x-gradient"
 
     epsilon: float = Field(default=0.1, ge=0)
+    """What is added to the size of each layer's output before relevance is divided by it."""
 
     def explain(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """(N, C, H, W) relevance of the normalised pixels.

@@ -28,7 +28,9 @@ class Smoothgrad(NodeMethod):
     version: ClassVar[int] = 1
 
     nodes: int = Field(default=20, ge=1, le=MOST_NODES)
+    """Noisy copies of the image that the mean is over."""
     sigma: float = Field(default=0.1, gt=0)
+    """Standard deviation of their noise, in pixel units."""
 
     @property
     def nodes_per_image(self) -> int:

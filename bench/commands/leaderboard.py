@@ -20,9 +20,10 @@ def leaderboard() -> None:
 @click.option("--url", metavar="HTTPS://…/", help="Where the site will be published: for the links of its feed.")
 def build(results: Path, out: Path, url: str | None) -> None:
     """Write the static site of the records in RESULTS to OUT."""
+    from leaderboard.attack import Definition
     from leaderboard.build import build as make
 
-    definitions = {name: registry.definition("attacks", name) for name in registry.names("attacks")}
+    definitions = {name: Definition(*registry.definition("attacks", name)) for name in registry.names("attacks")}
     report = make(results, out, url, definitions)
     click.echo(
         f"{report.files} files from {report.runs} runs of {report.models} models under {report.protocols} protocols; "

@@ -36,6 +36,7 @@ class Slurm(Executor):
     cluster: Literal["slurm", "local"] = "slurm"
     """`local` runs the jobs as processes of this machine, to try things out."""
     partition: str | None = None
+    """Of the cluster; by default its own choice."""
     hours: float = Field(default=4.0, gt=0)
     """Time limit of a job."""
     gpus: int = Field(default=0, ge=0)

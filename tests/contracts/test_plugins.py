@@ -19,6 +19,7 @@ KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
 SOURCED: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "architectures", "objectives")
 CLASSES: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "objectives", "executors")
 IDENTIFIED: tuple[registry.Kind, ...] = ("attacks", "metrics", "attributions", "architectures")
+PYTHON = tuple(kind for kind in KINDS if isinstance(registry.KINDS[kind], registry.Python))
 SHA = "0" * 64
 
 
@@ -56,6 +57,18 @@ def test_a_plugin_is_a_frozen_keyword_only_dataclass_with_a_version(kind: regist
     assert "version" in vars(plugin), "a version is the class's own: it counts the changes of its numbers"
     with pytest.raises(dataclasses.FrozenInstanceError):
         plugin(**example(plugin)).version = 2
+
+
+@pytest.mark.parametrize(("kind", "name"), plugins(*PYTHON))
+def test_every_parameter_has_a_meaning_and_is_typed_without_aliases(kind: registry.Kind, name: str) -> None:
+    told = registry.describe(kind, name)["parameters"]
+    assert list(told) == list(inspect.signature(registry.load(kind, name)).parameters)
+    for parameter, said in told.items():
+        assert len(said["meaning"]) >= 10, f"expected a docstring under {parameter}, or a line of it in 'Args:'"
+        assert re.match(r"(bool|int|float|str|Fraction|tuple\[|dict\[|Literal\[)", said["value"]), said["value"]
+    if kind == "attacks":
+        meanings = {parameter: said["meaning"] for parameter, said in told.items()}
+        assert registry.definition(kind, name) == (inspect.getdoc(registry.load(kind, name)), meanings)
 
 
 @pytest.mark.parametrize(("kind", "name", "field"), every_parameter())

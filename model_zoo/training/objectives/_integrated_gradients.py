@@ -27,11 +27,17 @@ class IgObjective(Objective):
     """
 
     epsilon: PixelFraction = Field(default="8/255", validate_default=True)
+    """Radius of the ball, in pixel units."""
     step_size: PixelFraction = Field(default="2/255", validate_default=True)
+    """Length of a search step in each pixel, in pixel units."""
     steps: int = Field(default=7, ge=1)
+    """Steps of the search."""
     nodes: int = Field(default=50, ge=1)
+    """Points of the integral in the loss."""
     search_nodes: int = Field(default=5, ge=1)
+    """Points of the integral in the search."""
     weight: float = Field(default=1.0, ge=0)
+    """Weight of the regulariser R."""
 
     @abstractmethod
     def gain(self, student: Student, images: Tensor, labels: Tensor) -> Gain:

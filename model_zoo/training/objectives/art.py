@@ -41,11 +41,17 @@ class Art(Objective):
     version: ClassVar[int] = 1
 
     epsilon: PixelFraction = Field(default="8/255", validate_default=True)
+    """Radius of the ball, in pixel units."""
     step_size: PixelFraction = Field(default="5/255", validate_default=True)
+    """Length of a search step in each pixel, in pixel units."""
     steps: int = Field(default=3, ge=1)
+    """Steps of the search."""
     top_k: int = Field(default=1000, ge=1)
+    """How many of the largest gradient coordinates the search is over."""
     weight: float = Field(default=0.5, ge=0)
+    """Weight of the triplet."""
     beta: float = Field(default=50.0, gt=0)
+    """Sharpness of the softplus that stands for ReLU where gradients are differentiated."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar loss of (N, C, H, W) images in [0, 1]."""

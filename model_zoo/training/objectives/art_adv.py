@@ -32,8 +32,11 @@ class ArtAdv(Art):
     version: ClassVar[int] = 1
 
     share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the cross-entropy that is taken on PGD's image rather than on that of ART's search."""
     pgd_step_size: PixelFraction = Field(default="2/255", validate_default=True)
+    """Length of PGD's steps in each pixel, in pixel units."""
     pgd_steps: int = Field(default=10, ge=1)
+    """Steps of PGD."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar loss of (N, C, H, W) images in [0, 1]."""

@@ -30,7 +30,9 @@ class Fgsm(Objective):
     version: ClassVar[int] = 1
 
     epsilon: PixelFraction
+    """Radius of the ball, in pixel units."""
     step_ratio: float = Field(default=1.25, gt=0)
+    """Length of the one step, as a multiple of epsilon."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""

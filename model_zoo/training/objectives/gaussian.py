@@ -27,6 +27,7 @@ class Gaussian(Objective):
     version: ClassVar[int] = 1
 
     sigma: PixelFraction = Field(default="8/255", validate_default=True)
+    """Standard deviation of the noise, in pixel units."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean cross-entropy of the noisy (N, C, H, W) images."""

@@ -33,9 +33,13 @@ class GradientConsistency(Objective):
     version: ClassVar[int] = 1
 
     epsilon: PixelFraction = Field(default="4/255", validate_default=True)
+    """The largest change of a pixel by the noise, in pixel units."""
     l2_weight: float = Field(default=0.01, ge=0)
+    """Weight of the squared distance of the two gradients."""
     cosine_weight: float = Field(default=0.1, ge=0)
+    """Weight of the cosine term."""
     beta: float = Field(default=20.0, gt=0)
+    """Sharpness of the softplus that stands for ReLU where gradients are differentiated."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean loss of (N, C, H, W) images in [0, 1]."""

@@ -29,8 +29,11 @@ class L2Pgd(Objective):
     version: ClassVar[int] = 1
 
     epsilon: PixelFraction
+    """Euclidean radius of the ball, in pixel units."""
     step_size: PixelFraction
+    """Euclidean length of a step, in pixel units."""
     steps: int = Field(ge=1)
+    """Steps of the search."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""

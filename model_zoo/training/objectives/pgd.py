@@ -28,8 +28,11 @@ class Pgd(Objective):
     version: ClassVar[int] = 1
 
     epsilon: PixelFraction
+    """Radius of the ball, in pixel units."""
     step_size: PixelFraction
+    """Length of a search step in each pixel, in pixel units."""
     steps: int = Field(ge=1)
+    """Steps of the search."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""

@@ -1,0 +1,70 @@
+"""What plug-ins say of themselves, read from their source: nothing is imported, so that pages can quote it.
+
+A parameter's meaning is the docstring under its field or, where the plug-in is a function, its line of `Args:`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import pairwise
+from pathlib import Path
+
+
+def parse(path: Path) -> ast.Module:
+    """Return a file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def meanings(path: Path, module: str, name: str) -> dict[str, str]:
+    """Return what the parameters of a class or a function mean; a field that says nothing means what its base's does.
+
+    Args:
+        path: the file that defines it.
+        module: that file's dotted name, from which the files of base classes are found.
+        name: of the class or function.
+    """
+    tree = parse(path)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return _arguments(ast.get_docstring(node) or "")
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            inherited: dict[str, str] = {}
+            for base in reversed(node.bases):
+                inherited |= _inherited(path, module, tree, ast.unparse(base))
+            return inherited | _fields(node)
+    return {}
+
+
+def _inherited(path: Path, module: str, tree: ast.Module, base: str) -> dict[str, str]:
+    """Return what a base class says, if it is defined or imported by name in the same file."""
+    if any(isinstance(node, ast.ClassDef) and node.name == base for node in tree.body):
+        return meanings(path, module, base)
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        names = {alias.asname or alias.name: alias.name for alias in node.names}
+        if base in names:
+            package = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*package, *filter(None, [node.module])])
+            file = path.parents[module.count(".")] / f"{origin.replace('.', '/')}.py"
+            return meanings(file, origin, names[base]) if file.is_file() else {}
+    return {}
+
+
+def _fields(node: ast.ClassDef) -> dict[str, str]:
+    """Return the docstrings under a class's fields, its constants aside, each as one line."""
+    found = {}
+    for field, after in pairwise(node.body):
+        if not isinstance(field, ast.AnnAssign) or ast.unparse(field.annotation).startswith("ClassVar"):
+            continue
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(after.value.value).split())
+    return found
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """Return the lines of the section `Args:`, each as one line."""
+    section = re.search(r"^Args:\n((?: .*\n?)+)", docstring, re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
