@@ -11,10 +11,14 @@ import importlib
 import importlib.util
 import inspect
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ValidationError
@@ -75,6 +79,19 @@ ENTRY_POINT_GROUP = "attribution_bench"
 """Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""
 
 
+_offered: ContextVar[Mapping[tuple[Kind, str], Any]] = ContextVar("offered", default=MappingProxyType({}))
+
+
+@contextmanager
+def offering(kind: Kind, name: str, plugin: Any) -> Iterator[None]:
+    """Run a block in which `load` answers this name with a plug-in that is in memory alone; no list has it."""
+    token = _offered.set({**_offered.get(), (kind, name): plugin})
+    try:
+        yield
+    finally:
+        _offered.reset(token)
+
+
 def names(kind: Kind) -> list[str]:
     """Return the public names of all plug-ins of a kind, sorted.
 
@@ -93,6 +110,8 @@ def load(kind: Kind, name: str) -> Any:
         UnknownNameError: if nothing of that kind has that name.
         UsageError: if the file is not what its kind demands.
     """
+    if (kind, name) in _offered.get():
+        return _offered.get()[kind, name]
     path, form = _files(kind).get(name), KINDS[kind]
     if isinstance(form, Toml) and name.endswith(".toml"):
         return parse_toml(Path(name), form.schema, name=Path(name).stem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -48,6 +48,16 @@ def run(
     for indices in execution.together(len(sitting.parts), plan.protocol.shard_size):
         sitting.complete(indices, _patient)
     return file(plan, execution, started, floor)
+
+
+def run_all(plans: Iterable[Plan], execution: Execution, observer: Observer) -> list[StoredRun]:
+    """Complete runs of one model one after the other; the first is the floor that the others are compared with."""
+    finished: list[StoredRun] = []
+    workbench = Workbench()
+    for planned in plans:
+        floor = finished[0] if finished else None
+        finished.append(run(planned, execution, observer, floor, workbench))
+    return finished
 
 
 def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun | None) -> StoredRun:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleDimensions
@@ -166,8 +166,7 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     for run in runs:
         table.add_column(run.record.spec.attack.name, justify="right")
     for metric in protocol.metrics:
-        which: Literal["correct", "all"] = "all" if metric.name == "accuracy" else "correct"
-        cells = [_interval(run.record.summaries[which][metric.name]) for run in runs]
+        cells = [_interval(run.record.headline[metric.name]) for run in runs]
         style = "bold" if metric.name == protocol.primary_metric else ""
         table.add_row(metric.name, *cells, style=style)
     table.add_section()

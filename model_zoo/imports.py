@@ -54,14 +54,28 @@ def bring_in(zoo_name: str, zoo: Zoo, name: str) -> Brought:
         entry = parse_toml(toml, ModelEntry, name=stem)
         if entry.title == reference and (folder / entry.weights.file).is_file():
             return Brought(entry, reference, folder / entry.weights.file)
+    found = _fetch(zoo, reference, canonical, folder / "downloads")
+    return keep(found, reference, stem, folder)
+
+
+def keep(found: ZooModel, reference: str, name: str, folder: Path) -> Brought:
+    """Write a network's entry and its safetensors, from which alone a run will build it.
+
+    Args:
+        found: the network, and what its entry says.
+        reference: what the entry stands for; its title.
+        name: of the entry.
+        folder: for both files.
+    Raises:
+        IntegrityError: if the network rebuilt from its weights alone gives other logits.
+    """
     from model_zoo.hub import write_entry
 
-    found = _fetch(zoo, reference, canonical, folder / "downloads")
-    path = folder / f"{stem}.safetensors"
+    path = folder / f"{name}.safetensors"
     weights = _write(found.network, path)
     _check_rebuilt(found, path, reference)
     entry = ModelEntry(
-        name=stem,
+        name=name,
         title=reference,
         architecture=found.architecture,
         dataset=found.dataset,
@@ -122,6 +136,6 @@ def _check_rebuilt(found: ZooModel, path: Path, reference: str) -> None:
         ) from error
     if (gap := float((own - ours).abs().max() / own.abs().max())) > TOLERANCE:
         raise IntegrityError(
-            f"expected {reference}, rebuilt from its weights, to answer as its library's network, got logits that "
+            f"expected {reference}, rebuilt from its weights, to answer as the network that was given, got logits that "
             f"differ by {gap:.1e} of the largest; such a network cannot be pinned: choose another"
         )

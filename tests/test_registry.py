@@ -111,6 +111,14 @@ def test_an_unknown_kind_is_answered_with_the_closest_one() -> None:
             ask("attack", "pgd")  # type: ignore[arg-type]
 
 
+def test_a_plugin_in_memory_is_there_for_a_while_and_in_no_list() -> None:
+    with registry.offering("architectures", "mine", len), registry.offering("attacks", "mine", max):
+        assert (registry.load("architectures", "mine"), registry.load("attacks", "mine")) == (len, max)
+        assert "mine" not in registry.names("architectures")
+    with pytest.raises(UnknownNameError):
+        registry.load("architectures", "mine")
+
+
 def others(kind: registry.Kind) -> str:
     """Names as a sentence can hold them."""
     known = registry.names(kind)

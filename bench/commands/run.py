@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
@@ -12,9 +12,6 @@ from bench import registry, terminal
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.folders import cache_folder
 from bench.core.protocol import SearchPrecision
-
-if TYPE_CHECKING:
-    from bench.core.store import StoredRun
 
 
 @click.command()
@@ -69,8 +66,8 @@ def run(
     from bench.core.store import Store
     from bench.memory import parse
     from bench.plan import Request, plan
-    from bench.run import run as complete
-    from bench.sitting import Execution, Workbench
+    from bench.run import run_all
+    from bench.sitting import Execution
 
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
@@ -92,12 +89,8 @@ def run(
     plans = [plan(request) for request in requests]
     budget = None if memory is None else parse(memory)
     execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget, compiled=compiled)
-    finished: list[StoredRun] = []
-    workbench = Workbench()
     with terminal.RunProgress() as progress:
-        for planned in plans:
-            floor = finished[0] if finished else None
-            finished.append(complete(planned, execution, progress, floor, workbench))
+        finished = run_all(plans, execution, progress)
     if as_json:
         click.echo(json.dumps([run.record.model_dump(mode="json") for run in finished]))
     else:

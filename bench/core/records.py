@@ -243,6 +243,12 @@ class RunRecord(Strict):
     showcase: tuple[str, ...] = Field(default=(), description="sample ids of the showcase PNG's rows")
     showcase_sha256: Sha256 | None = None
 
+    @property
+    def headline(self) -> dict[str, Summary]:
+        """What is told of each metric first: accuracy over all samples, the others over the correct ones."""
+        names = [metric.name for metric in self.spec.metrics]
+        return {name: self.summaries["all" if name == "accuracy" else "correct"][name] for name in names}
+
 
 class Confirmation(Strict):
     """Somebody ran the same spec again, and this is how the two runs differ; filed beside the record."""

@@ -23,7 +23,7 @@ LICENSES = frozenset({"mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-
 
 
 def eval_results(entry: ModelEntry, records: Sequence[RunRecord]) -> list[EvalResult]:
-    """Return what was measured, as `model-index` wants it; the interval stands in the metric's args."""
+    """Return what was measured and is defined, as `model-index` wants it; the interval stands in the metric's args."""
     found = []
     if entry.accuracy is not None:
         args: dict[str, Any] = {"images": entry.accuracy.images}
@@ -32,18 +32,13 @@ def eval_results(entry: ModelEntry, records: Sequence[RunRecord]) -> list[EvalRe
             args |= {"epsilon": str(entry.accuracy.epsilon)}
             found.append(_result(entry, ("accuracy", "PGD-40 accuracy, as claimed"), entry.accuracy.pgd40, args))
     for record in records:
-        for metric, summary in headline(record):
+        for metric, summary in record.headline.items():
+            if summary.mean is None:
+                continue
             name = f"{metric} under {record.spec.attack.name}, {record.spec.protocol.key}"
             args = _args(record, summary)
             found.append(_result(entry, (metric, name), summary.mean, args, config=record.spec.protocol.key))
     return found
-
-
-def headline(record: RunRecord) -> list[tuple[str, Summary]]:
-    """Return the summaries of a run that are defined: accuracy over all images, the others over the correct ones."""
-    which = {name: "all" if name == "accuracy" else "correct" for name in (m.name for m in record.spec.metrics)}
-    pairs = [(name, record.summaries["all" if s == "all" else "correct"][name]) for name, s in which.items()]
-    return [(name, summary) for name, summary in pairs if summary.mean is not None]
 
 
 def front_matter(entry: ModelEntry, records: Sequence[RunRecord]) -> str:

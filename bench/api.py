@@ -1,0 +1,154 @@
+"""The benchmark from Python: a network, in memory or by its name, goes the way of `bench run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+from torch import nn
+
+from bench import registry
+from bench.core.contracts import Dataset
+from bench.core.errors import UsageError
+from bench.core.folders import cache_folder
+from bench.core.machine import pick_device
+from bench.core.protocol import Component, Protocol
+from bench.core.records import RunRecord
+from bench.core.store import Store
+from bench.plan import Request, plan
+from bench.run import run_all
+from bench.sitting import Execution
+from bench.terminal import RunProgress
+from model_zoo.build import build
+from model_zoo.hub import resolve
+from model_zoo.imports import keep
+from model_zoo.in_memory import ARCHITECTURE, Channels, describe, public_name
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one attack left of a network's explanations."""
+
+    record: RunRecord
+    """As `bench run` files it: everything that was asked and found."""
+    rows: pd.DataFrame
+    """One line per image: labels, predictions, distances, and a column per metric, NaN where it is undefined."""
+    floor: Result | None
+    """The protocol's attack without knowledge on the same images; None where that was the attack."""
+    remark: str
+    """How others come to this number."""
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Mean, 95 % bootstrap interval (`low`, `high`), `n` and `n_undefined` of each metric, which is the index.
+
+        Over the correctly classified images; accuracy over all.
+        """
+        found = {name: summary.model_dump() for name, summary in self.record.headline.items()}
+        return pd.DataFrame.from_dict(found, orient="index").rename_axis("metric")
+
+    def __repr__(self) -> str:
+        spec, record = self.record.spec, self.record
+        about = f"{record.samples} images, {record.correct} correct, {record.infeasible} infeasible"
+        flags = [f"{flag.name}: {flag.detail}" for flag in record.flags]
+        title = f"{spec.model.name} under {spec.attack.name}, {spec.protocol.key}, {about}"
+        return "\n".join([title, self.summary.to_string(float_format="{:.3f}".format), *flags, self.remark])
+
+
+def benchmark(
+    model: nn.Module | str,
+    attack: str = "ifia-topk",
+    protocol: str = "cifar10-smoke-v1",
+    *,
+    mean: Channels = None,
+    std: Channels = None,
+    limit: int | None = None,
+    device: str = "auto",
+) -> Result:
+    """Attack a network's explanations under a protocol, and measure what is left of them.
+
+    Numbers are those of `bench run`, by the same code. A module is copied first and stays as it is: the copy is in eval
+    mode, in float32, and each call of ReLU in it is a module of its own where that can be had.
+
+    Args:
+        model: a module from (N, C, H, W) images to (N, K) logits of the protocol's data set; or what `bench run
+            --model` takes, `hub:NAME` also as NAME alone.
+        attack: by name, with the protocol's parameters if it has it. The floor attack, which it must beat, runs first.
+        protocol: by name, or the path of its TOML.
+        mean: of the normalisation that the module expects, in pixel units, where 1 is the full range; 0 where it takes
+            [0, 1] as it is.
+        std: its divisor; 1 where the module takes [0, 1] as it is.
+        limit: only the protocol's first so many images.
+        device: auto, cpu, cuda, cuda:1, …
+    Returns:
+        The record and its rows, which are filed nowhere.
+    Raises:
+        UsageError: if a name is unknown, mean and std are missing (or given of a model that has its own), or an
+            activation has no curvature: neither an `nn.ReLU` module nor smooth.
+        ModelOutputError: if the answers are no finite (N, K) logits.
+        IntegrityError: if the module, rebuilt from its state dict, answers otherwise.
+        EnvironmentFault: if the protocol's images are not here and cannot be had.
+    """
+    rules: Protocol = registry.load("protocols", protocol)
+    with TemporaryDirectory() as temporary, RunProgress() as progress:
+        folder = Path(temporary)
+        with _reference(model, mean, std, rules, folder) as reference:
+            attacks = dict.fromkeys([rules.floor, attack])
+            plans = [plan(Request(model=reference, attack=name, protocol=protocol, limit=limit)) for name in attacks]
+            # Of a module, what it computes besides its weights has no name by which unfinished work could be found.
+            work = cache_folder() / "work" if isinstance(model, str) else folder / "work"
+            runs = run_all(plans, Execution(Store(folder / "results"), work, device), progress)
+        remark = _remark(model, attack, protocol, limit)
+        results = [Result(each.record, each.rows(), None, remark) for each in runs]
+    return replace(results[-1], floor=results[0]) if len(results) > 1 else results[0]
+
+
+def load_model(name: str, device: str = "cpu") -> nn.Module:
+    """Return a model with its weights verified.
+
+    Args:
+        name: what `bench run --model` takes, `hub:NAME` also as NAME alone.
+        device: auto, cpu, cuda, cuda:1, …
+    Returns:
+        (N, C, H, W) images in [0, 1] to (N, K) logits: normalisation is inside. In eval mode, its parameters frozen.
+    Raises:
+        UsageError: if there is no such model.
+        IntegrityError, NetworkError: if its weights cannot be had as promised.
+    """
+    entry, _, path = resolve(_full(name), partial(registry.load, "models"), partial(registry.load, "zoos"))
+    return build(entry, registry.load("architectures", entry.architecture.name), path, device=pick_device(device))
+
+
+def _full(name: str) -> str:
+    return name if ":" in name else f"hub:{name}"
+
+
+def _remark(model: nn.Module | str, attack: str, protocol: str, limit: int | None) -> str:
+    if isinstance(model, str):
+        words = ["bench run --model", _full(model), "--attack", attack, "--protocol", protocol]
+        return f"Not filed; {' '.join(words + ([] if limit is None else ['--limit', str(limit)]))} does."
+    return "Not filed and never ranked: nobody else can run a module in memory; `bench submit` makes it a model."
+
+
+@contextmanager
+def _reference(model: nn.Module | str, mean: Channels, std: Channels, rules: Protocol, folder: Path) -> Iterator[str]:
+    """Say how `bench run` names a model; a module has an entry, in the folder, while a block runs."""
+    if isinstance(model, str):
+        if mean is not None or std is not None:
+            raise UsageError(f"expected no mean and std of {model}, whose entry has them, got some; leave them out")
+        yield _full(model)
+        return
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"expected an nn.Module or the name of a model, got {type(model).__name__}; name it")
+    trained_on, source = rules.models_of or rules.samples.dataset, Component(name=rules.samples.source)
+    dataset: type[Dataset] = registry.load("datasets", trained_on)
+    images = registry.instantiate("datasets", source).load(rules.samples.split).images[:2].float() / 255
+    found = describe(model, mean, std, name=trained_on, dataset=dataset, images=images)
+    kept = keep(found, f"{type(model).__name__}, a module in memory", public_name(model), folder)
+    with registry.offering("architectures", ARCHITECTURE, found.build):
+        yield f"file:{folder / kept.entry.name}.toml"
