@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
@@ -35,7 +36,7 @@ def bench() -> None:
     """Measure whether a classifier's explanation survives a change of the image that nobody can see.
 
     Exit codes: 0 done; 1 ran, but something failed; 2 usage; 3 integrity (hash, checksum); 4 network; 5 environment
-    (data, device, disk); 130 interrupted.
+    (data, device, disk); 130 interrupted. BENCH_DEBUG=1 shows the traceback of an error.
     """
 
 
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = bench.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
+        if os.environ.get("BENCH_DEBUG"):
+            traceback.print_exception(error)
         terminal.show_error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:  # of a path in somebody's words: too long, no permission, a file where a folder must be

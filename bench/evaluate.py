@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from bench.core import norms
 from bench.core.contracts import Attack, Metric
-from bench.core.errors import ModelOutputError
+from bench.core.errors import PluginFault
+from bench.core.faults import blamed_on, described
 from bench.core.machine import shortened
 from bench.core.protocol import SearchPrecision, ThreatModel
 from bench.core.rng import Rng, SampleRng
@@ -118,7 +119,8 @@ def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) ->
     Returns:
         N images that the threat model allows.
     Raises:
-        ModelOutputError: if the model or the attack answers with NaN or infinity.
+        ModelOutputError: if the model answers with NaN or infinity.
+        PluginFault: if the attack fails, or answers with anything but finite images.
     """
     parts = []
     for batch in samples.split(1 if bench.attack.one_by_one else batch_size):
@@ -144,14 +146,9 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         precision=bench.precision,
     )
     rng = bench.attack_rng(samples.ids)
-    with shortened(bench.precision != "float32"):
+    with shortened(bench.precision != "float32"), blamed_on(bench.attack):
         proposals = bench.attack.propose(victim, images, explained, threat=bench.threat, rng=rng).detach()
-    expected = (len(bench.attack.members), *images.shape)
-    if proposals.shape != expected or not torch.isfinite(proposals).all():
-        raise ModelOutputError(
-            f"expected finite images of shape {expected} from the attack, got {tuple(proposals.shape)} or NaN; "
-            "mend the attack"
-        )
+    _check_proposals(bench.attack, proposals, images)
     judged = [_allow(bench, images, clean, proposal.to(images.dtype)) for proposal in proposals]
     spent = victim.spent
     return Attacked(
@@ -162,6 +159,21 @@ def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
         projected=torch.stack([projected for _, _, projected in judged], 1).any(1).cpu(),
         vanished=spent.vanished / spent.asked,
     )
+
+
+def _check_proposals(attack: Attack, proposals: Tensor, images: Tensor) -> None:
+    """Refuse what are no images of the (N, C, H, W) clean ones' shape, of each member of the attack."""
+    alone = attack.members == ("",)
+    expected, came = (len(attack.members), *images.shape), tuple(proposals.shape)
+    if came != expected:
+        raise PluginFault(
+            f"{described(attack)}: expected proposals of the shape {expected[alone:]}, got {came[alone:]}; return one "
+            "image of the same size for each that was given"
+        )
+    if bad := int((~torch.isfinite(proposals)).flatten(2).any(2).any(0).sum()):
+        raise PluginFault(
+            f"{described(attack)}: expected finite images, got NaN or infinity in {bad} of {len(images)}; mend it"
+        )
 
 
 def _allow(bench: Bench, images: Tensor, clean: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor, Tensor]:

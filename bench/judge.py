@@ -13,13 +13,14 @@ from torch import Tensor
 
 from bench.core import norms
 from bench.core.contracts import Pair, View
+from bench.core.faults import blamed_on
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS
 from bench.core.rng import Rng, SampleRng
 from bench.diagnostics import are_probabilities, contrast, correlation, same_maps, tied
 from bench.evaluate import Attacked, Bench
 from bench.samples import Samples
 from bench.showcase import encode, tiles
-from bench.verdict import Verdict, mean, worst
+from bench.verdict import Verdict, mean, measured, worst
 from bench.views import JudgeProbe, predict
 
 
@@ -49,7 +50,7 @@ def _look(bench: Bench, samples: Samples) -> Clean:
     view = _view(bench, images, explained, rng)
     repeated = same_maps(logits.unsqueeze(1), view.logits.unsqueeze(1))
     alone = Pair(view, view, labels, None, _probe(bench, samples, explained))
-    values = {name: metric(alone) for name, metric in bench.metrics.items() if metric.looks_at_clean_alone}
+    values = {name: measured(metric, alone) for name, metric in bench.metrics.items() if metric.looks_at_clean_alone}
     diagnostics = _diagnostics(bench, view, explained, repeated, rng)
     return Clean(explained, view, _gap(bench, view, explained), diagnostics, values)
 
@@ -173,7 +174,9 @@ def _repeats(bench: Bench, view: View, explained: Tensor, rng: SampleRng) -> Ten
 def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:
     if not bench.reads_maps:
         return np.full(len(view.images), np.nan)
-    gap = bench.judge.method.completeness_gap(bench.model, view.images, labels, view.attribution)
+    method = bench.judge.method
+    with blamed_on(method):
+        gap = method.completeness_gap(bench.model, view.images, labels, view.attribution)
     return np.full(len(view.images), np.nan) if gap is None else _numpy(gap).astype(np.float64)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bench.core.chunks import CPU_BATCH, at_most, nodes_in_flight
 from bench.core.errors import EnvironmentFault, UsageError
+from bench.core.faults import is_out_of_memory
 
 UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 SHARE = 0.8
@@ -108,7 +109,7 @@ class Room:
                 with at_most(self.nodes):
                     return work()
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if self.nodes == 1:
                     raise EnvironmentFault(
@@ -119,7 +120,3 @@ class Room:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.say(f"out of memory on {self.device}: on with at most {self.nodes} nodes at once")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

@@ -25,7 +25,8 @@ from pydantic import BaseModel, ValidationError
 
 from bench import sources
 from bench.core.entry import ModelEntry
-from bench.core.errors import UnknownNameError, UsageError
+from bench.core.errors import BenchError, UnknownNameError, UsageError
+from bench.core.faults import blamed_on, fault
 from bench.core.protocol import Component, Protocol
 from bench.core.toml import explain, parse_toml
 from model_zoo.training.recipe import Recipe
@@ -119,7 +120,13 @@ def load(kind: Kind, name: str) -> Any:
         return _load_entry_point(kind, name)
     if isinstance(form, Toml):
         return parse_toml(path, form.schema, name=name)
-    return _plugin_of(importlib.import_module(f"{form.package}.{path.stem}"), kind, path.name)
+    try:
+        module = importlib.import_module(f"{form.package}.{path.stem}")
+    except BenchError:
+        raise
+    except Exception as error:
+        raise fault(f"{kind[:-1]} {name}", str(path), error) from error
+    return _plugin_of(module, kind, path.name)
 
 
 def instantiate(kind: Kind, component: Component) -> Any:
@@ -137,6 +144,9 @@ def instantiate(kind: Kind, component: Component) -> Any:
         return plugin(**component.params)
     except ValidationError as error:
         raise UsageError(f"{kind[:-1]} {component.name}: {explain(error)}") from None
+    except Exception:
+        with blamed_on(plugin):
+            raise
 
 
 def summary(kind: Kind, name: str) -> str:
@@ -223,8 +233,11 @@ def _load_entry_point(kind: Kind, name: str) -> Any:
     form, offer = KINDS[kind], f"{kind[:-1]} {name}, offered as {point.value}"
     try:
         loaded = point.load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{offer}: expected something to import, got: {error}; mend or remove that package") from error
+    except BenchError:
+        raise
+    except Exception as error:
+        came = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{offer}: expected something to import, got {came}; mend or remove that package") from error
     if isinstance(form, Toml):
         if isinstance(loaded, str | Path):
             return parse_toml(Path(loaded), form.schema, name=name)
@@ -271,6 +284,11 @@ def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
     found = _own(module, contract)
     if len(found) != 1:
         raise UsageError(f"{file}: expected exactly one {form.contract}, got {len(found)}; one plug-in per file")
+    for name, annotation in contract.__annotations__.items():
+        if str(annotation).startswith("ClassVar") and not hasattr(found[0], name):
+            raise UsageError(
+                f"{file}: expected {found[0].__name__} to say its {name}, got nothing; add the class variable"
+            )
     return found[0]
 
 

@@ -10,10 +10,19 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from bench.core.faults import fault
+
 
 def parse(path: Path) -> ast.Module:
-    """Return a file's syntax tree."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+    """Return a file's syntax tree.
+
+    Raises:
+        PluginFault: if it is no Python.
+    """
+    try:
+        return ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        raise fault(f"plug-in {path.stem.replace('_', '-')}", str(path), error) from error
 
 
 def meanings(path: Path, module: str, name: str) -> dict[str, str]:

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair, View
+from bench.core.errors import PluginFault
+from bench.core.faults import blamed_on, described
 from bench.core.records import LEVEL_MARK
+
+ROUNDING = 1e-4
+"""Of a bound, or absolute below 1: how far a float32 sum over an image's pixels may round beyond it."""
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -24,6 +29,30 @@ class Verdict(NamedTuple):
     """The samples before, and after their winners."""
     values: dict[str, Tensor]
     """(N,) of each metric; of a series also of each metric at each level, `<metric>@<level>`."""
+
+
+def measured(metric: Metric, pair: Pair) -> Tensor:
+    """(N,) what a metric says of N samples, NaN where it is undefined.
+
+    Raises:
+        PluginFault: if it fails, or a value lies outside the bounds that it declares.
+    """
+    with blamed_on(metric):
+        values = metric(pair)
+    count, (low, high) = len(pair.labels), metric.bounds
+    if values.shape != (count,):
+        raise PluginFault(
+            f"{described(metric)}: expected one value per image, the shape {(count,)}, got {tuple(values.shape)}; "
+            "mend it"
+        )
+    defined = values[~values.isnan()]
+    outside = defined[(defined < low - ROUNDING * max(1, abs(low))) | (defined > high + ROUNDING * max(1, abs(high)))]
+    if len(outside):
+        raise PluginFault(
+            f"{described(metric)}: expected values in its bounds [{low:g}, {high:g}], got {float(outside[0]):g} and "
+            f"{len(outside)} such of {count} in all; mend the metric, or its bounds"
+        )
+    return values
 
 
 def worst(
@@ -40,7 +69,7 @@ def worst(
         primary: the name of the metric that decides the winner.
         known: values of metrics that look at the clean side alone.
     """
-    by_primary = torch.stack([metrics[primary](pair) for pair in pairs])
+    by_primary = torch.stack([measured(metrics[primary], pair) for pair in pairs])
     winner = _badness(by_primary, metrics[primary]).argmax(0)
     pair, values = _pick(pairs, winner), {}
     for name, metric in metrics.items():
@@ -48,9 +77,9 @@ def worst(
             values[name] = known[name]
             continue
         if metric.asks_model or metric.higher_is == "neutral":
-            values[name] = metric(pair)
+            values[name] = measured(metric, pair)
             continue
-        found = by_primary if name == primary else torch.stack([metric(each) for each in pairs])
+        found = by_primary if name == primary else torch.stack([measured(metric, each) for each in pairs])
         values[name] = found.gather(0, _badness(found, metric).argmax(0, keepdim=True)).squeeze(0)
     return Verdict(winner, pair, values)
 
@@ -76,9 +105,9 @@ def mean(
             values[name] = known[name]
             continue
         if metric.asks_model or metric.higher_is == "neutral":
-            values[name] = metric(last)
+            values[name] = measured(metric, last)
             continue
-        found = [metric(pair) for pair in pairs]
+        found = [measured(metric, pair) for pair in pairs]
         # One after the other, so that the last bit does not hang on how many samples there are.
         values[name] = sum(found[1:], start=found[0]) / count
         at_level |= {f"{name}{LEVEL_MARK}{level}": each for level, each in zip(levels, found, strict=True)}

@@ -22,6 +22,7 @@ from bench.core.contracts import (
     View,
 )
 from bench.core.errors import BenchError
+from bench.core.faults import blamed_on
 from bench.core.heatmap import reduce
 from bench.core.protocol import Knowledge, SearchPrecision, ThreatModel
 from bench.core.rng import SampleRng
@@ -116,9 +117,11 @@ class WhiteBoxVictim(Victim):
         self._count(gradient=2 * method.nodes_per_image)
         with sharpened(self.smooth, sharpness), self._arithmetic(images.device):
             for part in method.slices(len(images), images.device):
-                linear = method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
+                with blamed_on(method):
+                    linear = method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
                 value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
-                parts.append(linear.pullback(cotangent))
+                with blamed_on(method):
+                    parts.append(linear.pullback(cotangent))
                 vanished.append(_has_vanished(parts[-1], value))
         self._note(torch.cat(vanished))
         return _direction(torch.cat(parts))
@@ -134,11 +137,13 @@ class WhiteBoxVictim(Victim):
         with self._arithmetic(images.device):
             for part in method.slices(len(images), images.device):
                 rng = self.rng.select(part)
-                linear = [method.linearize(self.smooth, images[part], labels[part], rng=rng) for labels in classes]
+                with blamed_on(method):
+                    linear = [method.linearize(self.smooth, images[part], labels[part], rng=rng) for labels in classes]
                 leaves = [t.detach().requires_grad_() for t in (images[part], *(each.attribution for each in linear))]
                 value = loss(*leaves, *(target[part] for target in targets))
                 direct, *slopes = torch.autograd.grad(value.sum(), leaves, materialize_grads=True, allow_unused=True)
-                pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, slopes, strict=True)]
+                with blamed_on(method):
+                    pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, slopes, strict=True)]
                 parts.append(sum(pulled, start=direct))
         return _direction(torch.cat(parts))
 
@@ -180,7 +185,8 @@ class WhiteBoxVictim(Victim):
     def similarity(self, before: View, after: View) -> Tensor:
         """(N,) the primary metric, lower for more damage; +inf where an iterate does not count."""
         labels = before.logits.argmax(1)
-        value = self.primary(Pair(before, after, labels))
+        with blamed_on(self.primary):
+            value = self.primary(Pair(before, after, labels))
         value = -value if self.primary.higher_is == "less-robust" else value
         void = torch.isnan(value)
         if self.threat.keep_prediction:

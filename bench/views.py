@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from bench.core.chunks import forward
 from bench.core.contracts import AttributionMethod, Probe, View
-from bench.core.errors import ModelOutputError
+from bench.core.errors import ModelOutputError, PluginFault
+from bench.core.faults import blamed_on, described
 from bench.core.heatmap import reduce
 from bench.core.protocol import HeatmapRule
 from bench.core.rng import SampleRng
@@ -24,7 +25,13 @@ class Explainer:
 
     def view(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> View:
         """Return logits, attributions of the logits `labels`, and heatmaps of (N, C, H, W) images."""
-        attribution, logits = self.method.attribute_with_logits(model, images, labels, rng=rng)
+        with blamed_on(self.method):
+            attribution, logits = self.method.attribute_with_logits(model, images, labels, rng=rng)
+        if attribution.shape != images.shape:
+            raise PluginFault(
+                f"{described(self.method)}: expected attributions of the images' shape {tuple(images.shape)}, got "
+                f"{tuple(attribution.shape)}; mend it"
+            )
         return View(images, checked(logits, images), attribution, reduce(attribution, self.rule))
 
 
@@ -72,7 +79,8 @@ class JudgeProbe(Probe):
 
     def attribute(self, images: Tensor) -> Tensor:
         """(N, C, H, W) the judge's attribution of the explained logits."""
-        return self.method.attribute(self.model, images, self.labels, rng=self.attribution_rng)
+        with blamed_on(self.method):
+            return self.method.attribute(self.model, images, self.labels, rng=self.attribution_rng)
 
     def gradient(self, images: Tensor) -> Tensor:
         """(N, C, H, W) gradient of the explained logits."""

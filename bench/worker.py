@@ -13,6 +13,7 @@ from torch import nn
 
 from bench.core.contracts import Worker
 from bench.core.errors import BenchError, Busy, IntegrityError
+from bench.core.faults import is_broken_device
 from bench.core.machine import pick_device
 from bench.core.units import Report, Unit
 from bench.plan import Plan, Request, plan
@@ -20,9 +21,6 @@ from bench.sitting import Execution, Sitting, Workbench
 
 BEAT = 1.0
 """Seconds between two signs of life, at least."""
-
-BROKEN = ("CUDA error", "cuDNN error", "device-side assert")
-"""What an error says after which this process can use its GPU no more."""
 
 
 class Teller:
@@ -79,7 +77,7 @@ class UnitWorker(Worker):
         except BenchError as error:
             return Report(unit, "failed", text=str(error))
         except Exception as error:
-            if any(words in str(error) for words in BROKEN):
+            if is_broken_device(error):
                 raise
             where = traceback.extract_tb(error.__traceback__)[-1]
             return Report(unit, "failed", text=f"{type(error).__name__} in {where.name}: {error}")

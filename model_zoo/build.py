@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from bench.core.entry import ModelEntry, Weights
-from bench.core.errors import IntegrityError, ModelOutputError, UsageError
+from bench.core.errors import BenchError, IntegrityError, ModelOutputError, UsageError
+from bench.core.faults import blamed_on
 from bench.core.files import sha256_of, write_atomic
 from bench.core.protocol import Component
 from model_zoo.hub import nature
@@ -96,6 +97,9 @@ def construct(build_network: BuildNetwork, num_classes: int, architecture: Compo
     except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError, UserWarning) as error:
         reason = (str(error) or type(error).__name__).split("\n")[0]
         raise UsageError(f"{whose}: architecture {architecture.name}: {reason}; mend its parameters") from error
+    except Exception:  # of another kind than what wrong parameters cause: a mistake in the architecture's code
+        with blamed_on(build_network):
+            raise
 
 
 @contextmanager
@@ -194,8 +198,11 @@ def check_logits(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
     """
     try:
         logits = model(images)
-    except RuntimeError as error:
-        reason = str(error).split("\n")[0]
+    except BenchError:
+        raise
+    except Exception as error:  # the network may be somebody's own, and fail in any way
+        said = str(error).split("\n")[0]
+        reason = said if isinstance(error, RuntimeError) else f"{type(error).__name__}: {said}"
         raise ModelOutputError(
             f"expected a model of {tuple(images.shape)} images, got: {reason}; see the entry"
         ) from error

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.core.entry import ModelEntry, Weights
-from bench.core.errors import IntegrityError, ModelOutputError, UsageError
+from bench.core.errors import IntegrityError, ModelOutputError, PluginFault, UsageError
 from bench.core.files import sha256_of_file
 from bench.core.rng import Rng
 from model_zoo.architectures import wide_resnet
@@ -56,6 +56,23 @@ def test_the_model_normalises_inside_and_computes_in_float32(content: dict[str, 
     logits = model(images())
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_mistake_in_an_architecture_is_named_with_its_line(content: dict[str, Any], weights_path: Path) -> None:
+    def mistaken(num_classes: int, **_: object) -> nn.Module:
+        return nn.Linear(3, num_classes).nothing
+
+    with pytest.raises(PluginFault, match=r"^architecture test-build \(tests/test_build\.py:\d+\): AttributeError: "):
+        build(ModelEntry.model_validate(content), mistaken, weights_path, device=CPU)
+
+
+def test_a_network_that_fails_on_an_image_is_refused() -> None:
+    class Odd(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs.nothing
+
+    with pytest.raises(ModelOutputError, match=r"got: AttributeError: .*nothing.*; see the entry"):
+        check_logits(Odd(), images(), 10)
 
 
 def test_the_model_is_frozen_in_eval_mode_and_channels_last(content: dict[str, Any], weights_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import get_args
 
 import pytest
 
-from bench import registry
+from bench import plan, registry
 from bench.core.contracts import Attack
 from bench.core.entry import ModelEntry
-from bench.core.errors import FEW, UnknownNameError, UsageError
+from bench.core.errors import FEW, PluginFault, UnknownNameError, UsageError
+from bench.core.faults import blamed_on
 from bench.core.protocol import Component
 
 ROOT = Path(__file__).parent.parent
@@ -198,6 +199,45 @@ def test_a_file_without_exactly_one_plugin_is_refused(folder: Path, text: str, c
     (folder / "odd_one.py").write_text(text)
     with pytest.raises(UsageError, match=rf"odd_one\.py: expected exactly one Attack, got {count};"):
         registry.load("attacks", "odd-one")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nosuchpackage", r":1\): ModuleNotFoundError: No module named 'nosuchpackage'; mend it"),
+        ("\nclass Odd(", r":2\): SyntaxError: .*; mend it"),
+        ("1 / 0", r":1\): ZeroDivisionError: division by zero; mend it"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named_with_its_line(folder: Path, text: str, said: str) -> None:
+    (folder / "odd_one.py").write_text(text)
+    with pytest.raises(PluginFault, match=rf"^attack odd-one \(planted/odd_one\.py{said}"):
+        registry.load("attacks", "odd-one")
+
+
+def test_an_attack_that_does_not_say_what_it_knows_is_refused(folder: Path) -> None:
+    (folder / "odd_one.py").write_text(ATTACK.replace('    knowledge: ClassVar[str] = "none"\n', ""))
+    with pytest.raises(UsageError, match=r"odd_one\.py: expected NAME to say its knowledge, got nothing; add"):
+        registry.load("attacks", "odd-one")
+
+
+def test_what_fails_inside_a_plugin_is_told_with_its_last_line_there(folder: Path) -> None:
+    (folder / "odd_one.py").write_text(ATTACK.replace("return images", "images.sort(key=lambda x: x.nothing)"))
+    attack = registry.instantiate("attacks", Component(name="odd-one"))
+    said = r"^attack odd-one \(planted/odd_one\.py:13\): AttributeError: .*'nothing'"
+    with pytest.raises(PluginFault, match=said), blamed_on(attack):
+        attack.perturb(None, [1], None, threat=None, rng=None)
+    for passed in (UsageError("a sentence"), MemoryError("full"), RuntimeError("CUDA error: an illegal access")):
+        with pytest.raises(type(passed), match=str(passed)), blamed_on(attack):
+            raise passed
+
+
+def test_an_attack_that_is_no_dataclass_is_refused(folder: Path) -> None:
+    (folder / "odd_one.py").write_text(ATTACK.replace("@dataclass(frozen=True, kw_only=True)\n", ""))
+    with pytest.raises(
+        PluginFault, match=r"attack odd-one: expected a frozen dataclass .*, got a plain class; decorate"
+    ):
+        plan._specify("attacks", Component(name="odd-one"))
 
 
 def test_an_architecture_without_build_is_refused(folder: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from bench import evaluate, sitting
 from bench.core.chunks import nodes_in_flight
-from bench.core.errors import EnvironmentFault, ModelOutputError, UsageError
+from bench.core.errors import EnvironmentFault, ModelOutputError, PluginFault, UsageError
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.store import Store, StoredRun
 from bench.plan import Plan, Request, plan
@@ -412,3 +412,59 @@ def test_other_nodes_of_the_search_change_the_attack_and_not_the_judge(
     assert planned(words, nodes=2).spec == usual, "the protocol's own number is no change"
     with pytest.raises(UsageError, match="nodes"):
         planned(words, nodes=0)
+
+
+def crash(*_: object, **__: object) -> torch.Tensor:
+    nothing: Any = None
+    return nothing.shape
+
+
+@pytest.mark.parametrize(
+    ("place", "answer", "said"),
+    [
+        ("attacks.random_noise.RandomNoise.perturb", crash, r"attack random-noise .*py:\d+\): AttributeError: 'NoneT"),
+        ("metrics.kendall.Kendall.__call__", crash, r"metric kendall .*py:\d+\): AttributeError: .*; mend it: BENCH_D"),
+        ("bench.attributions._nodes.NodeMethod.attribute_with_logits", crash, r"attribution integrated-gradients \("),
+        (
+            "bench.attributions._nodes.NodeMethod.attribute_with_logits",
+            lambda _, model, images, labels, rng: (images[:, :, 1:], model(images)),
+            r"attribution integrated-gradients: expected .* shape \(1, 3, 32, 32\), got \(1, 3, 31, 32\); mend it",
+        ),
+        (
+            "attacks.random_noise.RandomNoise.perturb",
+            lambda _, victim, images, labels, threat, rng: images[:, :, 1:],
+            r"attack random-noise: expected proposals of the shape \(1, 3, 32, 32\), got \(1, 3, 31, 32\); return one",
+        ),
+        (
+            "attacks.random_noise.RandomNoise.perturb",
+            lambda _, victim, images, labels, threat, rng: images * torch.nan,
+            r"attack random-noise: expected finite images, got NaN or infinity in 1 of 1; mend it",
+        ),
+        ("attacks.random_noise.RandomNoise.perturb", lambda *_, **__: None, r"attack random-noise .*: TypeError: "),
+        (
+            "metrics.topk_intersection.TopkIntersection.__call__",
+            lambda _, pair: torch.full((len(pair.labels),), 1.2),
+            r"metric topk-intersection: expected values in its bounds \[0, 1\], got 1.2 and 2 such of 2 in all; mend",
+        ),
+        (
+            "metrics.topk_intersection.TopkIntersection.__call__",
+            lambda _, pair: torch.zeros(()),
+            r"metric topk-intersection: expected one value per image, the shape \(2,\), got \(\); mend it",
+        ),
+    ],
+)
+def test_a_plugin_that_fails_or_breaks_its_contract_is_named_and_nothing_is_filed(
+    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, answer: Any, said: str
+) -> None:
+    monkeypatch.setattr(place, answer)
+    with pytest.raises(PluginFault, match=f"^{said}"):
+        completed(words, tmp_path, attack="random-noise")
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_value_that_is_undefined_or_rounds_beyond_its_bound_is_none_outside(
+    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = torch.tensor([1 + 1e-5, torch.nan])
+    monkeypatch.setattr("metrics.cosine.Cosine.__call__", lambda _, pair: values[: len(pair.labels)])
+    assert completed(words, tmp_path, attack="random-noise").rows()["cosine"].isna().sum() == 2

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench import sitting, worker
+from bench.core.faults import BROKEN_DEVICE
 from bench.core.units import Report
 from bench.sweep import SweepRun, units
 from bench.worker import UnitWorker
@@ -50,7 +51,7 @@ def test_a_unit_that_cannot_be_done_is_reported_and_the_worker_goes_on(
     assert at_work.do(second, lambda _: None).kind == "done"
 
 
-@pytest.mark.parametrize("words", worker.BROKEN)
+@pytest.mark.parametrize("words", BROKEN_DEVICE)
 def test_a_worker_whose_gpu_is_broken_ends_so_that_a_fresh_process_takes_the_unit(
     runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:

@@ -291,7 +291,7 @@ class Attack(ABC):
 
         Of a suite the judge takes the worst for each metric, of a series the mean.
         """
-        return self.perturb(victim, images, labels, threat=threat, rng=rng).unsqueeze(0)
+        return torch.stack([self.perturb(victim, images, labels, threat=threat, rng=rng)])
 
 
 class Metric(ABC):

@@ -42,6 +42,10 @@ class UnknownNameError(UsageError):
         super().__init__(f"expected the name of one of the {kind}, got {name!r}; {hints}")
 
 
+class PluginFault(BenchError):
+    """The code of a plug-in, perhaps the user's own, fails or breaks its contract."""
+
+
 class IntegrityError(BenchError):
     """Bytes that are not the bytes that were promised (hash, size, checksum, format)."""
 

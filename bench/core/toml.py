@@ -5,16 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from bench.core.errors import UsageError, suggestion
 from bench.core.protocol import SPELLINGS
 from bench.core.text import printable
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 T = TypeVar("T", bound=BaseModel)
 MAX_SHOWN = 80
@@ -104,7 +101,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(part)
 
 
-def _complaint(one: ErrorDetails) -> str:
+def _complaint(one: Mapping[str, Any]) -> str:
     """Say what was expected and what came; what our own validators say holds both."""
     context = one.get("ctx", {})
     if one["type"] == "value_error":

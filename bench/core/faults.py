@@ -1,0 +1,72 @@
+"""Errors of a plug-in's own code, as one sentence that names the plug-in, its file and the line."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.core.errors import BenchError, PluginFault
+
+CONTRACTS = "bench.core.contracts"
+BROKEN_DEVICE = ("CUDA error", "cuDNN error", "device-side assert")
+"""What an error says after which this process can use its GPU no more."""
+
+
+@contextmanager
+def blamed_on(plugin: object) -> Iterator[None]:
+    """Run a plug-in's code in this block; what it raises becomes a `PluginFault`.
+
+    Errors that are sentences already, memory that runs out and a GPU that is gone pass through.
+    """
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error) or is_broken_device(error):
+            raise
+        module = sys.modules.get(_code(plugin).__module__)
+        raise fault(described(plugin), getattr(module, "__file__", None) or "", error) from error
+
+
+def described(plugin: object) -> str:
+    """Return kind and name of a plug-in: an object or class of a contract, or an architecture's `build`."""
+    code = _code(plugin)
+    contracts = [c.__name__ for c in inspect.getmro(code) if c.__module__ == CONTRACTS] if inspect.isclass(code) else []
+    kind = contracts[0].removesuffix("Method").lower() if contracts else "architecture"
+    return f"{kind} {code.__module__.rpartition('.')[2].replace('_', '-')}"
+
+
+def fault(what: str, file: str, error: Exception) -> PluginFault:
+    """Return what an error raised in, or below, a plug-in's file says to whoever wrote it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == file]
+    if isinstance(error, SyntaxError):
+        path, line = error.filename or file, error.lineno
+    else:
+        path, line = (own or frames)[-1].filename, (own or frames)[-1].lineno
+    reason = str(error).strip().split("\n")[0]
+    where = "/".join(Path(path).parts[-2:])
+    said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return PluginFault(f"{what} ({where}:{line}): {said}; mend it: BENCH_DEBUG=1 shows the traceback")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, here or on a GPU; told without torch."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "DefaultCPUAllocator" in str(error)
+
+
+def is_broken_device(error: BaseException) -> bool:
+    """Whether this process can compute no more on its GPU."""
+    return any(words in str(error) for words in BROKEN_DEVICE)
+
+
+def _code(plugin: object) -> type:
+    """Return the class of an object, or what is a class or a function itself."""
+    code: type = plugin if inspect.isclass(plugin) or inspect.isfunction(plugin) else type(plugin)  # type: ignore[assignment]
+    return code
