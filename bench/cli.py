@@ -25,9 +25,7 @@ from bench.commands.sweep import status, sweep
 from bench.commands.train import train
 from bench.commands.validate import validate
 from bench.commands.verify import verify
-from bench.core.errors import BenchError, EnvironmentFault
-
-INTERRUPTED = 130
+from bench.core.errors import BenchError, EnvironmentFault, Interrupted
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BENCH"})
@@ -66,8 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        terminal.show_error("interrupted; finished shards are kept: the same command continues")
-        sys.exit(INTERRUPTED)
+        terminal.show_error("interrupted")
+        sys.exit(Interrupted.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.core.entry import ModelEntry
+from bench.core.errors import Interrupted
 from bench.core.protocol import Protocol
 from bench.core.records import Summary
 from bench.core.text import printable
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from bench.doctor import Finding
     from bench.submission.draft import Converted
     from bench.verify import Check
+
+SECONDS_PER_LINE = 15.0
+"""Of a training that is not watched at a terminal."""
 
 UNBOUNDED = 10_000
 """Columns of a page that no terminal shows: wider than any line of ours."""
@@ -86,9 +91,13 @@ class _TimeLeft(ProgressColumn):
 
 
 class _Bar:
-    """A progress bar with an ETA; where stderr is no terminal, a line now and then."""
+    """A progress bar with an ETA; where stderr is no terminal, a line now and then.
 
-    def __init__(self, unit: str) -> None:
+    An interrupt from the keyboard becomes a sentence that says what is kept of the work.
+    """
+
+    def __init__(self, unit: str, kept: Callable[[], str]) -> None:
+        self._kept = kept
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -109,13 +118,15 @@ class _Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; {self._kept()}") from error
 
 
 class RunProgress(_Bar):
     """Progress of runs, in images."""
 
     def __init__(self) -> None:
-        super().__init__("images")
+        super().__init__("images", lambda: "finished shards are kept: the same command continues")
 
     def start(self, title: str, total: int, done: int) -> None:
         """Begin a run of `total` images, `done` of which earlier sittings finished."""
@@ -140,21 +151,24 @@ class RunProgress(_Bar):
 
 
 class TrainingProgress(_Bar):
-    """Progress of a training, in steps."""
+    """Progress of a training, in steps; `kept` says what there is after an interrupt."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__("steps")
+    def __init__(self, name: str, kept: Callable[[], str]) -> None:
+        super().__init__("steps", kept)
         self._name = name
         self._tasks: dict[int, Any] = {}
+        self._said = 0.0
 
     def __call__(self, text: str, done: int, total: int) -> None:
         """Show a line of text, the steps done and the steps in all."""
-        if err.is_terminal:
-            if total not in self._tasks:
-                self._tasks[total] = self._bar.add_task(self._name, total=total, begun=done)
-            self._bar.update(self._tasks[total], completed=done, description=f"{self._name}: {text}")
-        else:
-            err.print(f"{self._name}: {done} of {total}: {text}", soft_wrap=True)
+        if begins := total not in self._tasks:
+            self._tasks[total] = self._bar.add_task(self._name, total=total, completed=done, begun=done)
+        self._bar.update(self._tasks[total], completed=done, description=f"{self._name}: {text}")
+        if not err.is_terminal and (begins or done == total or time.monotonic() - self._said > SECONDS_PER_LINE):
+            self._said = time.monotonic()
+            left = seconds_left(self._bar.tasks[self._tasks[total]])
+            eta = "" if left is None else f", about {timedelta(seconds=round(left))} left"
+            err.print(f"{self._name}: {done} of {total}: {text}{eta}", soft_wrap=True)
 
 
 def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:

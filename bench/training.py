@@ -23,7 +23,7 @@ from bench.core.rng import Rng
 from model_zoo.build import build, check_logits, classifier, construct, export_weights, read_weights
 from model_zoo.hub import resolve, write_entry
 from model_zoo.training.data import fingerprint, to_float
-from model_zoo.training.loop import Progress, begin, initialize, partition
+from model_zoo.training.loop import CHECKPOINT, Progress, begin, initialize, partition
 from model_zoo.training.measure import correct, robust_correct
 from model_zoo.training.recipe import Recipe
 
@@ -42,18 +42,20 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: 
         The new model's entry, its weights beside it.
     Raises:
         Busy: if another process trains in the folder.
-        UsageError: if the folder holds a checkpoint and `resume` is off, or the checkpoint is another recipe's.
+        UsageError: if the folder holds a checkpoint and `resume` is off, or none and it is on, or another recipe's.
         IntegrityError: if the checkpoint is damaged.
         ModelOutputError: if the loss diverges.
     """
+    if resume and not (folder / CHECKPOINT).exists():
+        raise UsageError(f"expected a checkpoint in {folder}, got none; drop --resume to begin")
     with lease(folder / "training.lease"):
-        for name in ("checkpoint.safetensors", "metrics.csv", f"{recipe.model}.safetensors", f"{recipe.model}.toml"):
+        for name in (CHECKPOINT, "metrics.csv", f"{recipe.model}.safetensors", f"{recipe.model}.toml"):
             remove_leftovers(folder / name)
         return _train(recipe, folder, resume=resume, device=device, progress=progress)
 
 
 def _train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
-    checkpoint, where = folder / "checkpoint.safetensors", pick_device(device)
+    checkpoint, where = folder / CHECKPOINT, pick_device(device)
     if checkpoint.exists() and not resume:
         raise UsageError(f"expected an empty folder {folder}, got one with a checkpoint; continue it with --resume")
     dataset: Dataset = registry.instantiate("datasets", Component(name=recipe.dataset))

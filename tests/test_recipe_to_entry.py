@@ -117,6 +117,9 @@ def test_a_parent_of_other_classes_gives_all_but_its_last_layer(
 
 
 def test_a_finished_training_is_not_overwritten_and_resumes_to_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"expected a checkpoint in .*out, got none; drop --resume"):
+        complete(recipe, tmp_path / "out", resume=True)
+    assert not (tmp_path / "out").exists()
     first = complete(recipe, tmp_path / "out").entry
     with pytest.raises(UsageError, match="continue it with --resume"):
         complete(recipe, tmp_path / "out")

@@ -19,9 +19,16 @@ from bench.commands._options import DATA, DEVICE
 def train(recipe: str, out: Path | None, resume: bool, device: str) -> None:
     """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry."""
     from bench.training import train as complete
+    from model_zoo.training.loop import CHECKPOINT
 
     loaded = registry.load("recipes", recipe)
     folder = out or Path("runs") / loaded.name
-    with terminal.TrainingProgress(loaded.name) as progress:
+
+    def kept() -> str:
+        if (folder / CHECKPOINT).exists():
+            return f"the last checkpoint is kept in {folder}: --resume continues it"
+        return "before the first checkpoint, so nothing is kept: the same command begins again"
+
+    with terminal.TrainingProgress(loaded.name, kept) as progress:
         trained = complete(loaded, folder, resume=resume, device=device, progress=progress)
     terminal.show_trained(trained.entry, trained.path)

@@ -64,6 +64,12 @@ class EnvironmentFault(BenchError):
     exit_code = 5
 
 
+class Interrupted(BenchError):
+    """Somebody ended the work from the keyboard; says what became of it."""
+
+    exit_code = 130
+
+
 class Busy(BenchError):
     """Another process is making the same thing."""
 

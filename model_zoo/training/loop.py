@@ -28,6 +28,7 @@ from model_zoo.training.measure import accuracy, robust_correct
 from model_zoo.training.recipe import Recipe, Schedule
 
 CHECKPOINT_SECONDS = 60.0
+CHECKPOINT = "checkpoint.safetensors"
 Progress = Callable[[str, int, int], None]
 """Called with a line of text, the steps done and the steps in all."""
 
@@ -108,7 +109,7 @@ class Training:
             self.losses.append(self._one_step())
             self.step += 1
             ends_epoch = self.step % self.per_epoch == 0 or self.step == self.steps
-            if self.step % 20 == 0 or ends_epoch:
+            if self.step % 20 == 0 or self.step == first + 1 or ends_epoch:
                 loss = float(torch.stack(self.losses[-20:]).mean())
                 if not math.isfinite(loss):
                     came = f"got {loss} at step {self.step}"
@@ -121,7 +122,7 @@ class Training:
                 write_atomic(folder / "metrics.csv", self._history_csv())
                 progress(_line(self.history[-1]), self.step, self.steps)
             if ends_epoch or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                self.save(folder / "checkpoint.safetensors")
+                self.save(folder / CHECKPOINT)
                 saved = time.monotonic()
         return self.best if self.best is not None else self._weights()
 
