@@ -147,9 +147,14 @@ class Board:
         return self.protocol.floor
 
     @property
+    def ranking_ids(self) -> frozenset[str] | None:
+        """The reference set's images, where they rank; None where those do that each model classifies correctly."""
+        return self.reference.ids if self.reference is not None and self.reference.complete else None
+
+    @property
     def sample_set(self) -> SampleSetName:
         """The images that rank."""
-        return "common" if self.reference is not None and self.reference.complete else "correct"
+        return "correct" if self.ranking_ids is None else "common"
 
     @property
     def lacking(self) -> tuple[str, ...]:
@@ -195,15 +200,14 @@ def summary_of(
 
 def ranking_rows(board: Board, rows: pd.DataFrame) -> pd.DataFrame:
     """Return those of a model's rows that the board's means are over."""
-    if board.sample_set == "common" and board.reference is not None:
-        return rows[rows["sample_id"].isin(board.reference.ids)]
-    return rows[rows["correct"].astype(bool)]
+    ids = board.ranking_ids
+    return rows[rows["correct"].astype(bool) if ids is None else rows["sample_id"].isin(ids)]
 
 
 def ranking(board: Board, rows: pa.Table) -> npt.NDArray[np.bool_]:
     """Say of each of a model's rows whether the board's means are over it."""
-    if board.sample_set == "common" and board.reference is not None:
-        return among(rows, board.reference.ids)
+    if board.ranking_ids is not None:
+        return among(rows, board.ranking_ids)
     correct: npt.NDArray[np.bool_] = rows["correct"].to_numpy().astype(bool)
     return correct
 

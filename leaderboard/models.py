@@ -16,7 +16,8 @@ from leaderboard.profiles import profile
 from leaderboard.rows import RowReader, to_csv
 from leaderboard.shards import in_shards
 from leaderboard.site import Staging
-from leaderboard.strips import draw_sprite, sprite_name, strips
+from leaderboard.strips import showcase_tiles, sprite_name, strips
+from leaderboard.tiles import sprite
 
 
 def add_models(
@@ -84,9 +85,10 @@ def _run_view(run: StoredRun, board: Board, read: RowReader, site: Staging, tall
     standing = board.by_name[record.entry.name]
     tallies[record.run_id] = tally(record, read.table(run))
     site.add(f"data/rows/{record.run_id[:12]}.csv", to_csv(read.table(run)))
-    drawn = strips(run, read)
-    if (sprite := draw_sprite(run)) is not None:
-        site.add(f"images/{sprite_name(run)}", sprite)
+    tiles = showcase_tiles(run)
+    drawn = strips(run, read, tiles)
+    if tiles is not None:
+        site.add(f"images/{sprite_name(run)}", sprite(tiles))
     if standing.headline_run == run and not standing.remarks:
         site.add(f"compare/{board.protocol.key}/{record.entry.name}.js", model_script(board, run, read(run), drawn))
     on_board = board.shows(standing) and standing.runs.get(record.spec.attack.name) == run

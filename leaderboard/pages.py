@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -251,6 +252,20 @@ def _capitalize_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _unwrapped(text: str) -> str:
+    """Join the lines of a docstring's paragraphs, which its page breaks where it is narrow; sections keep their own."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        before, words = lines[-1] if lines else "", line.lstrip()
+        indented = len(line) - len(words), len(before) - len(before.lstrip())
+        if before and words and indented[0] == indented[1] and not re.match(r"\w+:|[-*] ", words):
+            hyphenated = before.endswith("-") and not before.endswith(" -")
+            lines[-1] = f"{before}{'' if hyphenated else ' '}{words}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
 def _is_web_link(value: str) -> bool:
     return value.startswith(("https://", "http://"))
 
@@ -277,6 +292,7 @@ def _environment() -> jinja2.Environment:
         "spread": _spread,
         "plugin": _plugin,
         "capitalize_first": _capitalize_first,
+        "unwrapped": _unwrapped,
     }
     environment.tests |= {"web_link": _is_web_link}
     environment.globals |= {

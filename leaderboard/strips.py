@@ -50,31 +50,34 @@ def sprite_name(run: StoredRun) -> str:
     return f"{run.record.run_id[:12]}.png"
 
 
-def draw_sprite(run: StoredRun) -> bytes | None:
-    """Return the PNG of a run's pictures; None where it kept no showcase.
+def showcase_tiles(run: StoredRun) -> dict[str, Pixels] | None:
+    """Return the tiles of a run's showcase, as `leaderboard.tiles` cuts them; None where it kept none.
 
     Raises:
         IntegrityError: if the showcase is damaged, or is not what the record says.
     """
     content = run.showcase()
-    return None if content is None else draw.sprite(draw.cut(content, run))
+    return None if content is None else draw.cut(content, run)
 
 
-def strips(run: StoredRun, read_rows: ReadRows) -> list[Strip]:
+def strips(run: StoredRun, read_rows: ReadRows, tiles: dict[str, Pixels] | None = None) -> list[Strip]:
     """Return a run's strips, the most damaged explanation first.
 
+    Args:
+        run: what was run.
+        read_rows: returns a run's rows.
+        tiles: the tiles of its showcase, where they are cut already.
     Raises:
         IntegrityError: if the showcase is damaged, or is not what the record says.
     """
-    content, record = run.showcase(), run.record
-    if content is None:
+    record, tiles = run.record, tiles or showcase_tiles(run)
+    if tiles is None:
         return []
     rows = read_rows(run)
     shown = rows[rows["sample_id"].isin(record.showcase)].to_dict("records")
     by_id = {row["sample_id"]: {str(name): value for name, value in row.items()} for row in shown}
     if unknown := [sample for sample in record.showcase if sample not in by_id]:
         raise IntegrityError(f"expected a row of sample {unknown[0]} in {run.rows_path}, got none; restore it")
-    tiles = draw.cut(content, run)
     made = [_strip(run, tiles, index, by_id[sample]) for index, sample in enumerate(record.showcase)]
     return sorted(made, key=lambda strip: _left(record.spec.primary, strip))
 

@@ -13,7 +13,8 @@ from leaderboard.claims import OUTCOMES, RULE, verdicts
 from leaderboard.reproduction import published, reproduced
 from leaderboard.rows import RowReader, to_csv
 from leaderboard.site import Staging
-from leaderboard.strips import Tile, draw_sprite, sprite_name, strips
+from leaderboard.strips import Tile, showcase_tiles, sprite_name, strips
+from leaderboard.tiles import sprite
 from leaderboard.tracks import (
     BASELINE,
     QUESTIONS,
@@ -77,8 +78,8 @@ def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site
     for run in runs:
         if run.record.spec.protocol.track != "attribution":
             site.add(f"data/rows/{run.record.run_id[:12]}.csv", to_csv(read.table(run)))
-            if (sprite := draw_sprite(run)) is not None:
-                site.add(f"images/{sprite_name(run)}", sprite)
+            if (tiles := showcase_tiles(run)) is not None:
+                site.add(f"images/{sprite_name(run)}", sprite(tiles))
     for track in tracks(book):
         site.add(f"tracks/{track}.html", _page(book, track, read, attacks))
     site.add("tracks.html", pages.render("tracks.html", root="", tracks=tracks(book)))

@@ -479,10 +479,11 @@ def test_the_pages_explain_every_flag(site: Path) -> None:
 
 
 def test_an_attack_s_page_tells_what_its_parameters_mean(results: Path, tmp_path: Path) -> None:
-    said = {"ifia-topk": Definition("Increase D.", {"steps": "Steps of <each> restart."})}
+    text = "Increase D\nby right-\nRiemann nodes.\n\nSource:\n    One,\n    two.\n    Differs: so."
+    said = {"ifia-topk": Definition(text, {"steps": "Steps of <each> restart."})}
     build(results, tmp_path / "site", definitions=said)
     text = Page(tmp_path / "site/attacks/ifia-topk.html").text
-    assert "Increase D." in text
+    assert "Increase D by right-Riemann nodes.\n\nSource:\n    One, two.\n    Differs: so." in text
     assert "stepsSteps of <each> restart." in text
     assert "Its definition, its source and the meaning" in Page(tmp_path / "site/attacks/random-noise.html").text
 

@@ -85,6 +85,21 @@ def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Pa
     assert visit(site, script, page=page, width=PHONE) == [True, True]
 
 
+@pytest.mark.parametrize("width", [1280, PHONE])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_table_that_is_cut_is_shaded_at_the_edge_beyond_which_it_goes_on(site: Path, page: str, width: int) -> None:
+    """Two covers that scroll along over two shades that stay, all behind cells that must let them through."""
+    script = """return Array.from(document.querySelectorAll(".scroll")).map(function (node) {
+      var heads = Array.from(node.querySelectorAll("thead th:not(.pinned), tr.primary td"));
+      var opaque = heads.filter(function (cell) { return /^rgb\\(/.test(getComputedStyle(cell).backgroundColor); });
+      return [node.scrollWidth > node.clientWidth, getComputedStyle(node).backgroundAttachment, opaque.length];
+    });"""
+    found = visit(site, script, page=page, width=width)
+    assert all(rest == ["local, local, scroll, scroll", 0] for _, *rest in found)
+    if page in ("index.html", "models/art-wrn28.html") and width == PHONE:
+        assert any(cut for cut, *_ in found)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_are_complete_without_their_scripts(site: Path, page: str, tmp_path: Path) -> None:
     shutil.copytree(site, tmp_path / "site")
