@@ -25,7 +25,8 @@ def describe(efforts: Sequence[Effort], started: datetime) -> Environment:
         efforts: of all shards, whichever process on whichever machine made them.
         started: when this sitting began.
     """
-    commit = _git("rev-parse", "HEAD")
+    root = Path(__file__).resolve().parents[1]
+    commit = ask_git(root, "rev-parse", "HEAD")
     return Environment(
         python=platform.python_version(),
         packages=packages(),
@@ -33,7 +34,7 @@ def describe(efforts: Sequence[Effort], started: datetime) -> Environment:
         device=_together(effort.device for effort in efforts),
         hardware=_together(effort.hardware for effort in efforts),
         commit=commit,
-        dirty=None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
+        dirty=None if commit is None else bool(ask_git(root, "status", "--porcelain", "--untracked-files=no")),
         batch_size=min(effort.batch_size for effort in efforts),
         started=started.isoformat(timespec="seconds"),
         seconds=round(sum(effort.seconds for effort in efforts), 1),
@@ -55,9 +56,8 @@ def packages() -> dict[str, str]:
     return found
 
 
-def _git(*arguments: str) -> str | None:
-    """Ask git about the checkout that this code lies in; None if it lies in none."""
-    root = Path(__file__).resolve().parents[1]
+def ask_git(root: Path, *arguments: str) -> str | None:
+    """Ask git about a checkout; None if this folder is the root of none, or git has no answer."""
     if not (root / ".git").exists():
         return None
     try:

@@ -149,15 +149,20 @@ def instantiate(kind: Kind, component: Component) -> Any:
             raise
 
 
+def origin(kind: Kind, name: str) -> Path | str:
+    """Return the file that a plug-in of ours is, or the name of the package that offers another."""
+    if (path := _files(kind).get(name)) is not None:
+        return path
+    if (point := _entry_points(kind).get(name)) is None:
+        raise _unknown(kind, name)
+    return point.dist.name if point.dist else point.value
+
+
 def summary(kind: Kind, name: str) -> str:
     """Return one line on a plug-in, read from its file without importing it."""
-    path = _files(kind).get(name)
-    if path is None:
-        point = _entry_points(kind).get(name)
-        if point is None:
-            raise _unknown(kind, name)
-        return f"from {point.dist.name if point.dist else point.value}"
-    form = KINDS[kind]
+    path, form = origin(kind, name), KINDS[kind]
+    if isinstance(path, str):
+        return f"from {path}"
     if isinstance(form, Toml):
         content = parse_toml(path, form.schema, name=name)
         return str(getattr(content, "description", None) or getattr(content, "title", "")).split("\n")[0]

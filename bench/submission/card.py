@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
+from bench import registry
 from bench.core.entry import ModelEntry
 from bench.core.records import RunRecord, Summary
 from bench.core.text import printable
@@ -68,6 +69,8 @@ def card(entry: ModelEntry, records: Sequence[RunRecord], repo: str) -> str:
         "inside the model: it takes pixels in [0, 1].",
         f"```bash\nbench run --model hub:{repo} --attack ifia-topk\n```",
     ]
+    if isinstance(package := registry.origin("architectures", entry.architecture.name), str):
+        lines.append(f"The package {escaped(package)} offers the architecture: install it too.")
     if records:
         lines += ["## Robustness of its explanations", measured(records)]
     if entry.citation.strip():

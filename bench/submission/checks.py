@@ -16,6 +16,7 @@ from bench.core.errors import BenchError, IntegrityError, ModelOutputError, Unkn
 from bench.core.protocol import Component, Protocol
 from bench.core.rng import Rng
 from bench.samples import load_samples
+from bench.submission.origin import needed
 from bench.verify import CONFIDENCE, SMALL_SETS, Check, agrees
 from model_zoo.build import build, check_logits
 from model_zoo.hub import Resolved, resolve
@@ -128,7 +129,9 @@ def _build(found: Resolved, device: torch.device, into: list[nn.Module]) -> str:
     into.append(build(found.entry, registry.load("architectures", component.name), found.path, device=device))
     count = sum(parameter.numel() for parameter in into[0].parameters())
     params = ", ".join(f"{key} {value}" for key, value in component.params.items())
-    return f"{component.name} ({params or 'defaults'}): all tensors fit and are finite, {count} parameters"
+    fits = f"{component.name} ({params or 'defaults'}): all tensors fit and are finite, {count} parameters"
+    need = needed(component.name)
+    return fits if need is None else f"{fits}; {need}"
 
 
 def _load(dataset: str, protocol: str | None, into: list[Tensor]) -> str:

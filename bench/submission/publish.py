@@ -16,6 +16,7 @@ from bench.core.protocol import REPO
 from bench.core.records import RunRecord
 from bench.core.store import Store
 from bench.submission.card import EVAL_RESULTS, card, escaped, eval_results_file, fenced, measured
+from bench.submission.origin import needed
 from bench.verify import Check
 from model_zoo.hub import ENTRY_FILE, translate, verify_weights
 
@@ -100,6 +101,7 @@ def pull_request(
     where = f"`hub:{repo}@{commit}`" if commit else f"`hub:{repo}`, not uploaded yet: its commit is not known"
     toml = entry_toml(entry, repo=repo if commit else None, commit=commit)
     path = f"model_zoo/entries/{entry.name}.toml"
+    need = needed(entry.architecture.name)
     answers = [f"- [{'x' if c.ok else ' '}] {escaped(c.question)}: {escaped(c.detail)}" for c in checks]
     parts = [
         f"Register {entry.name}",
@@ -108,6 +110,7 @@ def pull_request(
         "\n".join(answers),
         "## Measured",
         measured(records) if records else "No record yet.",
+        *([] if need is None else ["## Also needed", f"{need[0].upper()}{need[1:]}."]),
         f"## {path}",
         fenced(toml, "toml"),
     ]
