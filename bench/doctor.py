@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import registry
+from bench.core.errors import EnvironmentFault
 from bench.core.folders import cache_folder, data_folder
 
 
@@ -47,12 +48,16 @@ def _device() -> Finding:
 
 def _data(name: str) -> Finding:
     dataset = registry.load("datasets", name)()
-    if dataset.is_stored():
-        return Finding(f"data {name}", True, "present")
+    try:
+        if dataset.is_stored():
+            return Finding(f"data {name}", True, "present")
+        folder = data_folder()
+    except EnvironmentFault as error:
+        return Finding(f"data {name}", False, *str(error).split("; ", 1))
     return Finding(
         f"data {name}",
         False,
-        f"not in {data_folder()}",
+        f"not in {folder}",
         "downloaded when first used; without a network, unpack it there, or name its folder with --data or BENCH_DATA",
     )
 

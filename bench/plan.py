@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
-from bench.core.errors import PluginFault, UsageError
+from bench.core.errors import PluginFault, UsageError, suggestion
 from bench.core.faults import described
 from bench.core.protocol import Component, Protocol, Strict
 from bench.core.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.core.toml import explain
 from bench.evaluate import ENGINE
-from model_zoo.hub import Resolved, resolve
+from model_zoo.hub import Resolved, full, resolve
 
 Part = TypeVar("Part", bound=Strict)
 
@@ -72,7 +72,7 @@ def plan(request: Request) -> Plan:
         raise UsageError(
             f"expected an attack without white-box knowledge under {protocol.key}, got {component.name}; choose another"
         )
-    resolved = _resolve(request.model, protocol)
+    resolved = _resolve(full(request.model), protocol)
     source, source_attack = _source(attack, protocol)
     if (source_attack or attack).aim == "prediction" and protocol.threat.keep_prediction:
         raise UsageError(
@@ -125,6 +125,12 @@ def plan(request: Request) -> Plan:
 def _resolve(reference: str, protocol: Protocol) -> Resolved:
     resolved = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
     wanted = protocol.models_of or protocol.samples.dataset
+    if resolved.entry.dataset not in {wanted, *(known := registry.names("datasets"))}:
+        meant = suggestion(resolved.entry.dataset, known) or "bench list datasets shows those that there are"
+        raise UsageError(
+            f"expected a model of {wanted} for the protocol {protocol.key}, got {resolved.entry.name} of the unknown "
+            f"data set {resolved.entry.dataset!r}; {meant}"
+        )
     if resolved.entry.dataset != wanted:
         raise UsageError(
             f"expected a model of {wanted} for the protocol {protocol.key}, got "

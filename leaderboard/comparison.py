@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.core.errors import UsageError
+from bench.core.errors import UsageError, suggestion
 from bench.core.store import StoredRun
 from leaderboard.board import Board, Standing, ranking_rows, robustness
 from leaderboard.plots import Axis
@@ -146,8 +146,17 @@ def find_board(made: list[Board], models: Iterable[str], protocol: str | None) -
     for board in made:
         if protocol in {None, board.protocol.key} and set(wanted) <= set(board.by_name):
             return board
-    known = "; ".join(f"{board.protocol.key}: {', '.join(board.by_name)}" for board in made)
-    raise UsageError(f"expected a board that has {', '.join(wanted)}, got {known}; make records with `bench run`")
+    there = [board for board in made if protocol in {None, board.protocol.key}]
+    known = {name for board in there for name in board.by_name}
+    for name in wanted:
+        if name not in known:
+            meant = suggestion(name, known) or "make records with `bench run`"
+            raise UsageError(f"expected a model with records{_under(protocol)}, got {name!r}; {meant}")
+    raise UsageError(f"expected a board that has all of {', '.join(wanted)}, got none; make records with `bench run`")
+
+
+def _under(protocol: str | None) -> str:
+    return "" if protocol is None else f" under {protocol}"
 
 
 def _comparable(board: Board, name: str) -> Standing:

@@ -85,7 +85,7 @@ def resolve(
     else:
         hint = f"write hub:{reference}" if ":" not in reference else f"known forms: {FORMS}"
         raise UsageError(f"expected a model as hub:NAME or file:PATH.toml, got {reference!r}; {hint}")
-    verify_weights(path, entry.weights)
+    verify_weights(path, entry.weights, own=scheme == "file")
     return Resolved(entry, reference, path)
 
 
@@ -106,22 +106,39 @@ def write_entry(entry: ModelEntry, folder: Path) -> Path:
     return path
 
 
-def verify_weights(path: Path, weights: Weights) -> None:
+def full(reference: str) -> str:
+    """Return a reference as `resolve` takes it: NAME stands for hub:NAME, and PATH.toml for file:PATH.toml."""
+    if ":" not in reference and reference.endswith(".toml"):
+        return f"file:{reference}"
+    return reference if ":" in reference or "/" in reference else f"hub:{reference}"
+
+
+def bare(reference: str) -> str:
+    """Return the name of a registered model, given as NAME or as hub:NAME."""
+    return reference.removeprefix("hub:")
+
+
+def verify_weights(path: Path, weights: Weights, *, own: bool = False) -> None:
     """Check the size, then the SHA-256, without parsing anything.
+
+    Args:
+        path: the file.
+        weights: what it must be.
+        own: whether the entry that says so is the user's own file.
 
     Raises:
         IntegrityError: naming file, expected and got.
     """
     if not path.is_file():
-        raise IntegrityError(f"expected weights in {path}, got no file; restore it, or install the package again")
+        raise IntegrityError(f"expected weights in {path}, got no file; {_remedy(path, weights, own)}")
     if (size := path.stat().st_size) != weights.size:
         raise IntegrityError(
-            f"expected {weights.size} bytes in {path}, got {size}{nature(path)}; {_remedy(path, weights)}"
+            f"expected {weights.size} bytes in {path}, got {size}{nature(path)}; {_remedy(path, weights, own)}"
         )
     if (actual := sha256_of_file(path)) != weights.sha256:
         raise IntegrityError(
             f"expected {path} to have the sha256 {weights.sha256[:12]}…, got {actual[:12]}…{nature(path)}; "
-            f"{_remedy(path, weights)}"
+            f"{_remedy(path, weights, own)}"
         )
 
 
@@ -218,7 +235,9 @@ def translate(what: str, error: Exception) -> BenchError:
     )
 
 
-def _remedy(path: Path, weights: Weights) -> str:
+def _remedy(path: Path, weights: Weights, own: bool) -> str:
+    if weights.repo is None and own:
+        return "correct [weights] in that entry, as `bench submit init` writes it, or restore the file"
     if weights.repo is None:
         return "restore it, or install the package again"
     return f"delete {path.resolve()} and run again to fetch it"  # the cache's link alone would lead to the same bytes

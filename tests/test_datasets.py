@@ -91,6 +91,17 @@ def test_a_set_that_is_nowhere_says_where_it_is_looked_for(
     assert str(folder) in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [Cifar10, Cub])
+def test_a_data_folder_that_is_not_there_is_not_made(
+    kind: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "typo"))
+    for ask in (kind().is_stored, lambda: kind().load("test")):
+        with pytest.raises(EnvironmentFault, match=r"expected a folder of image sets at .*typo, got none; correct --d"):
+            ask()
+    assert not (tmp_path / "typo").exists()
+
+
 def test_a_damaged_mnist_file_is_an_integrity_error(folder: Path) -> None:
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)

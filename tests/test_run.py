@@ -322,7 +322,6 @@ def test_every_parameter_is_part_of_the_identity(words: dict[str, str]) -> None:
         ({"attack": "ifia-topq"}, "did you mean 'ifia-topk'"),
         ({"protocol": "cifar10-smok-v1"}, "did you mean 'cifar10-smoke-v1'"),
         ({"model": "hub:natural-wrn82"}, "did you mean 'natural-wrn28'"),
-        ({"model": "natural-wrn28"}, "hub:natural-wrn28"),
         ({"params": {"stepz": 3}}, "'steps'"),
         ({"params": {"steps": 0}}, "steps"),
         ({"params": {"step_size": 0.5}}, "8/255"),
@@ -333,6 +332,18 @@ def test_every_parameter_is_part_of_the_identity(words: dict[str, str]) -> None:
 def test_bad_words_give_one_clear_sentence(words: dict[str, str], change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         plan(Request(**({"attack": "ifia-topk"} | words | change)))
+
+
+def test_the_name_of_a_registered_model_is_enough(words: dict[str, str]) -> None:
+    one, other = (planned(words | {"model": name}) for name in ("natural-linear", "hub:natural-linear"))
+    assert one.spec == other.spec
+    assert one.spec.model.reference == "hub:natural-linear"
+
+
+def test_an_entry_of_an_unknown_data_set_is_told_which_was_meant(words: dict[str, str], tmp_path: Path) -> None:
+    entry = write_entry(tmp_path, tiny_content(tmp_path) | {"dataset": "cifar-10"})
+    with pytest.raises(UsageError, match=r"got tiny of the unknown data set 'cifar-10'; did you mean 'cifar10'\?"):
+        planned(words | {"model": f"file:{entry}"})
 
 
 @pytest.mark.parametrize("seen_at_once", [True, False])

@@ -18,9 +18,10 @@ def cite(models: tuple[str, ...], results: Path) -> None:
     from leaderboard.latex import bibliography, citations
     from leaderboard.rows import read_runs
     from leaderboard.standings import boards
+    from model_zoo.hub import bare
 
     if models:
-        entries = [registry.load("models", name.removeprefix("hub:")) for name in models]
+        entries = [registry.load("models", bare(name)) for name in models]
         click.echo(citations(entries), nl=False)
     else:
         click.echo(bibliography(boards(read_runs(results))), nl=False)

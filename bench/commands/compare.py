@@ -32,8 +32,9 @@ def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_jso
     from leaderboard.comparison import find_board
     from leaderboard.rows import read_rows, read_runs
     from leaderboard.standings import boards
+    from model_zoo.hub import bare
 
-    names = [name.removeprefix("hub:") for name in dict.fromkeys(models)]
+    names = [bare(name) for name in dict.fromkeys(models)]
     if not 2 <= len(names) <= 4:
         raise UsageError(f"expected two to four models to compare, got {len(names)}; name them")
     board = find_board(boards(read_runs(results)), names, protocol)

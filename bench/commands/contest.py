@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from bench import terminal
+from bench import registry, terminal
 from bench.commands._options import JSON, RESULTS
+from bench.core.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from leaderboard.contest import Round
@@ -38,7 +39,12 @@ def contest(
     from leaderboard.rows import read_runs
 
     sides = (Variant.parse(first), Variant.parse(second))
-    rounds = rounds_of(read_runs(results), protocol, *sides, metrics or ("kendall", "topk-intersection"))
+    runs = read_runs(results)
+    known = {*registry.names("attacks"), *(run.record.spec.attack.name for run in runs)}
+    for side in sides:
+        if side.name not in known:
+            raise UnknownNameError("attacks", side.name, known, "bench list attacks")
+    rounds = rounds_of(runs, protocol, *sides, metrics or ("kendall", "topk-intersection"))
     if as_json:
         click.echo(json.dumps([{"protocol": protocol, **asdict(each), "verdict": each.verdict} for each in rounds]))
     elif markdown:

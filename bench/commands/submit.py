@@ -14,6 +14,7 @@ import click
 from bench import terminal
 from bench.commands._options import DATA, DEVICE, JSON, RESULTS, read_parameters
 from bench.core.errors import UsageError
+from model_zoo.hub import full
 
 if TYPE_CHECKING:
     from bench.submission.draft import Answers
@@ -92,7 +93,7 @@ def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
     from bench.core.machine import pick_device
     from bench.submission.checks import check_submission
 
-    found = check_submission(_reference(entry), device=pick_device(device), protocol=protocol)
+    found = check_submission(full(entry), device=pick_device(device), protocol=protocol)
     if as_json:
         click.echo(json.dumps([answer._asdict() for answer in found]))
     else:
@@ -109,7 +110,7 @@ def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
     """Evaluate the model under a protocol: `bench run` with this model."""
     from bench.commands.run import run as evaluate
 
-    with evaluate.make_context("run", ["--model", _reference(entry), *options], parent=context) as inner:
+    with evaluate.make_context("run", ["--model", full(entry), *options], parent=context) as inner:
         evaluate.invoke(inner)
 
 
@@ -133,7 +134,7 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
     from model_zoo.hub import resolve
 
     check_repo(repo)
-    reference = _reference(entry)
+    reference = full(entry)
     if not reference.startswith("file:"):
         raise UsageError(f"expected the TOML of an entry to publish, got {entry!r}; name the file")
     checks = check_submission(reference, device=pick_device(device))
@@ -148,10 +149,6 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
         f"uploaded as hub:{repo}@{done.commit}" if done.commit else f"nothing uploaded (dry run); files: {done.folder}"
     )
     terminal.show_text(f"{uploaded}\npull request: {done.pull_request}")
-
-
-def _reference(entry: str) -> str:
-    return entry if ":" in entry else f"file:{entry}"
 
 
 def _collect(file: Path, given: dict[str, Any]) -> Answers:

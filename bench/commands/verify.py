@@ -10,7 +10,7 @@ import click
 
 from bench import registry, terminal
 from bench.commands._options import DATA, DEVICE, JSON
-from bench.core.errors import UsageError
+from bench.core.errors import UsageError, suggestion
 
 
 @click.command()
@@ -37,10 +37,21 @@ def verify(subjects: tuple[str, ...], every: bool, anew: bool, device: str, as_j
                 click.echo(f"{run.path.relative_to(subject)}: flags now {names}", err=True)
             found.extend(verify_results(Path(subject)))
         else:
-            found.extend(verify_model(subject, device=pick_device(device)))
+            found.extend(verify_model(_model(subject), device=pick_device(device)))
     if as_json:
         click.echo(json.dumps([check._asdict() for check in found]))
     else:
         terminal.show_checks(found)
     if codes := [check.exit_code for check in found if not check.ok]:
         sys.exit(max(codes))
+
+
+def _model(subject: str) -> str:
+    """Return what is no folder as the reference of a model."""
+    from model_zoo.hub import full
+
+    known = registry.names("models")
+    if ":" in subject or subject in known or subject.endswith(".toml"):
+        return full(subject)
+    meant = suggestion(subject, known) or "correct the path, or see bench list models"
+    raise UsageError(f"expected a folder of records or a model, got {subject!r}, which is neither here; {meant}")
