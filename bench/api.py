@@ -25,7 +25,7 @@ from bench.run import run_all
 from bench.sitting import Execution
 from bench.terminal import RunProgress
 from model_zoo.build import build
-from model_zoo.hub import resolve
+from model_zoo.hub import full, resolve
 from model_zoo.imports import keep
 from model_zoo.in_memory import ARCHITECTURE, Channels, describe, public_name
 
@@ -95,7 +95,7 @@ def benchmark(
         EnvironmentFault: if the protocol's images are not here and cannot be had.
     """
     rules: Protocol = registry.load("protocols", protocol)
-    with TemporaryDirectory() as temporary, RunProgress() as progress:
+    with TemporaryDirectory() as temporary, RunProgress(command=False) as progress:
         folder = Path(temporary)
         with _reference(model, mean, std, rules, folder) as reference:
             attacks = dict.fromkeys([rules.floor, attack])
@@ -120,17 +120,13 @@ def load_model(name: str, device: str = "cpu") -> nn.Module:
         UsageError: if there is no such model.
         IntegrityError, NetworkError: if its weights cannot be had as promised.
     """
-    entry, _, path = resolve(_full(name), partial(registry.load, "models"), partial(registry.load, "zoos"))
+    entry, _, path = resolve(full(name), partial(registry.load, "models"), partial(registry.load, "zoos"))
     return build(entry, registry.load("architectures", entry.architecture.name), path, device=pick_device(device))
-
-
-def _full(name: str) -> str:
-    return name if ":" in name else f"hub:{name}"
 
 
 def _remark(model: nn.Module | str, attack: str, protocol: str, limit: int | None) -> str:
     if isinstance(model, str):
-        words = ["bench run --model", _full(model), "--attack", attack, "--protocol", protocol]
+        words = ["bench run --model", full(model), "--attack", attack, "--protocol", protocol]
         return f"Not filed; {' '.join(words + ([] if limit is None else ['--limit', str(limit)]))} does."
     return "Not filed and never ranked: nobody else can run a module in memory; `bench submit` makes it a model."
 
@@ -141,7 +137,7 @@ def _reference(model: nn.Module | str, mean: Channels, std: Channels, rules: Pro
     if isinstance(model, str):
         if mean is not None or std is not None:
             raise UsageError(f"expected no mean and std of {model}, whose entry has them, got some; leave them out")
-        yield _full(model)
+        yield full(model)
         return
     if not isinstance(model, nn.Module):
         raise UsageError(f"expected an nn.Module or the name of a model, got {type(model).__name__}; name it")

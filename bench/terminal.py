@@ -27,7 +27,7 @@ from bench.core.entry import ModelEntry
 from bench.core.errors import Interrupted
 from bench.core.protocol import Protocol
 from bench.core.records import Summary
-from bench.core.text import printable
+from bench.core.text import counted, printable
 
 if TYPE_CHECKING:
     from bench.core.store import StoredRun
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 SECONDS_PER_LINE = 15.0
 """Of a training that is not watched at a terminal."""
+
+ACCURACIES = ("clean", "PGD-40")
+SOME_KEYS = 5
+"""Of each kind, of a checkpoint that does not fit."""
 
 UNBOUNDED = 10_000
 """Columns of a page that no terminal shows: wider than any line of ours."""
@@ -96,7 +100,7 @@ class _Bar:
     An interrupt from the keyboard becomes a sentence that says what is kept of the work.
     """
 
-    def __init__(self, unit: str, kept: Callable[[], str]) -> None:
+    def __init__(self, unit: str, kept: Callable[[], str] | None) -> None:
         self._kept = kept
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -118,22 +122,24 @@ class _Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and self._kept is not None:
             raise Interrupted(f"interrupted; {self._kept()}") from error
 
 
 class RunProgress(_Bar):
-    """Progress of runs, in images."""
+    """Progress of runs, in images; after an interrupt the same command continues them, where one was given."""
 
-    def __init__(self) -> None:
-        super().__init__("images", lambda: "finished shards are kept: the same command continues")
+    def __init__(self, *, command: bool = True) -> None:
+        super().__init__(
+            "images", (lambda: "finished shards are kept: the same command continues") if command else None
+        )
 
     def start(self, title: str, total: int, done: int) -> None:
         """Begin a run of `total` images, `done` of which earlier sittings finished."""
         self._task = self._bar.add_task(title, total=total, completed=done, begun=done)
         self._title, self._total, self._done = title, total, done
         if not err.is_terminal:
-            err.print(f"{title}: {done} of {total} images done", soft_wrap=True)
+            err.print(f"{title}: {done} of {counted(total, 'image')} done", soft_wrap=True)
 
     def advance(self, images: int) -> None:
         """Count so many more images as finished."""
@@ -143,7 +149,7 @@ class RunProgress(_Bar):
         if not err.is_terminal and self._done // tenth > before // tenth:
             left = seconds_left(self._bar.tasks[self._task])
             eta = "" if left is None else f", about {left:.0f} s left"
-            err.print(f"{self._title}: {self._done} of {self._total} images{eta}", soft_wrap=True)
+            err.print(f"{self._title}: {self._done} of {counted(self._total, 'image')}{eta}", soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print a remark above the bar."""
@@ -174,7 +180,9 @@ class TrainingProgress(_Bar):
 def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     """Print the means of finished runs of one model, the floor beside the attack."""
     record = runs[0].record
-    title = f"{record.spec.model.name} under {protocol.key}, {record.samples} images, {record.correct} correct"
+    title = (
+        f"{record.spec.model.name} under {protocol.key}, {counted(record.samples, 'image')}, {record.correct} correct"
+    )
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("metric")
     for run in runs:
@@ -258,7 +266,7 @@ def show_check_table(checks: Sequence[Check]) -> None:
 
 
 def show_conversion(converted: Converted) -> None:
-    """Print what became of every key of a checkpoint."""
+    """Print what became of every key of a checkpoint, of some of each kind where they do not fit."""
     report, (_, source, others) = converted.report, converted.checkpoint
     params = ", ".join(f"{key} {value}" for key, value in converted.params.items())
     also = f"; it also holds {', '.join(map(repr, others))} (--table)" if others else ""
@@ -268,12 +276,19 @@ def show_conversion(converted: Converted) -> None:
         f"normalisation: {converted.normalisation}",
         f"matched: {len(report.matched)}",
         f"renamed: {len(report.renamed)}",
-        *(f"  {theirs} -> {ours}" for theirs, ours in report.renamed.items()),
+        *_some([f"{theirs} -> {ours}" for theirs, ours in report.renamed.items()], report.complete),
     ]
     for what in ("unused", "filled", "missing", "unexpected"):
         names = getattr(report, what)
-        lines += [f"{what}: {len(names)}", *(f"  {name}" for name in names)]
+        lines += [f"{what}: {len(names)}", *_some(names, report.complete)]
     show_text("\n".join(lines))
+
+
+def _some(names: Sequence[str], every: bool) -> list[str]:
+    """Return lines of names; of a conversion that failed the first few, which tell whether anything fits."""
+    shown = names if every else names[:SOME_KEYS]
+    rest = [f"  … and {len(names) - len(shown)} more"] if len(names) > len(shown) else []
+    return [*(f"  {name}" for name in shown), *rest]
 
 
 def show_text(text: str) -> None:
@@ -298,12 +313,11 @@ def show_trained(entry: ModelEntry, path: Path) -> None:
 def accuracies(entry: ModelEntry) -> dict[str, str]:
     """Return a model's measured accuracies as text."""
     measured = entry.accuracy
-    return {
-        "clean": "unknown" if measured is None else f"{measured.clean:.2%}",
-        "PGD-40": "unknown"
-        if measured is None or measured.pgd40 is None
-        else f"{measured.pgd40:.2%} at {measured.epsilon}",
-    }
+    clean = pgd = "unknown"
+    if measured is not None:
+        clean = f"{measured.clean:.2%}"
+        pgd = pgd if measured.pgd40 is None else f"{measured.pgd40:.2%} at {measured.epsilon}"
+    return dict(zip(ACCURACIES, (clean, pgd), strict=True))
 
 
 def _interval(summary: Summary) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -156,10 +157,16 @@ def _read(path: Path) -> object:
         # The one place that opens a pickle, on the explicit wish of `bench submit convert`, and only as tensors.
         return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 foreign checkpoints are pickles
     except Exception as error:  # a damaged pickle can fail in any way
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        what = nature(path) if b"<" in path.read_bytes()[:64] else ""
+        # torch's own words, which advise to trust the file, help nobody here
+        stranger = re.search(r"GLOBAL ([\w.]+)", str(error))
+        came = (
+            f"an object of {stranger[1]}, which only running code can read"
+            if stranger
+            else "a file that is no checkpoint"
+        )
+        page = nature(path) if b"<" in path.read_bytes()[:64] else ""
         raise IntegrityError(
-            f"expected tensors and nothing else in {path}, got{what}: {reason[:200]}; where it was made, save "
+            f"expected tensors and nothing else in {path}, got {came}{page}; where it was made, save "
             "model.state_dict() alone"
         ) from error
 

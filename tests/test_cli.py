@@ -54,6 +54,19 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
             2,
             "--epsilon: expected at least 0, got -1/255",
         ),
+        (
+            ["contest", "auto", "nope", "--protocol", "cifar10-smoke-v1"],
+            2,
+            "expected the name of one of the attacks, got 'nope'",
+        ),
+        (["verify", "nowhere/results"], 2, "expected a folder of records or a model, got 'nowhere/results', which is"),
+        (["verify", "art-wrn29"], 2, "got 'art-wrn29', which is neither here; did you mean 'art-wrn28'?"),
+        (
+            ["audit", "art-wrn29"],
+            2,
+            "expected the name of one of the models, got 'art-wrn29'; did you mean 'art-wrn28'?",
+        ),
+        (["run", "--model", "art-wrn29"], 2, "expected the name of one of the models, got 'art-wrn29'; did you mean"),
         (["run"], 2, "--model"),
         (["walk"], 2, "No such command"),
         (["verify"], 2, "expected models or a results folder"),
@@ -98,6 +111,21 @@ def test_an_interrupt_has_its_own_exit_code(
     code, _, err = invoke(capsys, "list", "models")
     assert code == 130
     assert err.split() == ["error:", "interrupted"]
+
+
+def test_a_broken_protocol_is_marked_among_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "odd-v1.toml").write_text("name = 3")
+    files = registry._files("protocols") | {"odd-v1": tmp_path / "odd-v1.toml"}
+    own = registry._files
+    monkeypatch.setattr(registry, "_files", lambda kind: files if kind == "protocols" else own(kind))
+    code, out, _ = invoke(capsys, "list", "protocols", "--json")
+    rows = {row["name"]: row["summary"] for row in json.loads(out)["protocols"]}
+    assert code == 1
+    assert rows.pop("odd-v1").startswith("BROKEN: odd-v1.toml: ")
+    assert list(rows) == sorted(own("protocols"))
+    assert not [text for text in rows.values() if text.startswith("BROKEN")]
 
 
 def test_listing_and_help_import_no_torch() -> None:

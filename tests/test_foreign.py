@@ -197,3 +197,13 @@ def test_precision_is_kept_and_doubles_become_floats() -> None:
 def test_the_same_tensor_under_two_prefixes_is_refused() -> None:
     with pytest.raises(UsageError, match="under two prefixes"):
         strip({"module.a.weight": torch.ones(2), "model.a.weight": torch.ones(2), "b.weight": torch.ones(2)})
+
+
+def test_a_pickled_module_is_refused_in_our_own_words(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pth")
+    with pytest.raises(IntegrityError) as caught:
+        read_checkpoint(tmp_path / "a.pth")
+    assert str(caught.value) == (
+        f"expected tensors and nothing else in {tmp_path}/a.pth, got an object of torch.nn.modules.linear.Linear, "
+        "which only running code can read; where it was made, save model.state_dict() alone"
+    )

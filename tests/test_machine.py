@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import torch
 
-from bench.core.machine import _shorten, is_shortened, shortened
+from bench.core.machine import _shorten, hardware, is_shortened, shortened
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,13 @@ def test_a_block_is_shortened_if_that_is_wanted_and_its_end_is_not_whatever_happ
         assert is_shortened()
         raise ZeroDivisionError
     assert not is_shortened()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes")
+@pytest.mark.parametrize(("threads", "words"), [(1, ", 1 thread"), (2, ", 2 threads")])
+def test_one_thread_is_one(threads: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert hardware().endswith(words)
 
 
 def test_libraries_can_read_the_flags_in_either_way() -> None:

@@ -254,6 +254,22 @@ def test_mistakes_are_one_sentence_and_the_documented_code(
     assert not list(tmp_path.glob("**/*.safetensors")), "nothing is written where something is wrong"
 
 
+def test_a_conversion_that_fails_names_a_few_keys_of_each_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({f"layer{i}.weight": torch.ones(i + 1, 7) for i in range(30)}, "net.pth")
+    code, out, err = invoke(capsys, "submit", "convert", "net.pth", *FLAGS)
+    assert code == 2
+    lines = out.splitlines()
+    for kind in ("missing", "unexpected"):
+        start = next(index for index, line in enumerate(lines) if line.startswith(f"{kind}: "))
+        assert [line[:2] for line in lines[start + 1 : start + 7]] == ["  "] * 6
+        assert lines[start + 6].startswith("  … and ")
+    assert len(lines) < 30
+    assert "expected every tensor" in err
+
+
 def test_run_is_bench_run_with_the_entry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(cli.run, "callback", lambda **given: seen.update(given))

@@ -14,6 +14,7 @@ from bench import terminal
 from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS
 from bench.core.flags import MEANINGS
 from bench.core.folders import cache_folder
+from bench.core.text import counted
 
 if TYPE_CHECKING:
     from bench.core.store import StoredRun
@@ -71,7 +72,7 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
     from leaderboard.sweeps import CURVE_CHECKS, KNOBS
 
     record = runs[0].record
-    title = f"{record.spec.model.name} under {record.spec.protocol.key}, {record.samples} images"
+    title = f"{record.spec.model.name} under {record.spec.protocol.key}, {counted(record.samples, 'image')}"
     table = Table(title=title, title_justify="left")
     for column in ("sweep", "value", f"{record.spec.primary_metric} [95 % interval]", "infeasible", "verdict"):
         table.add_column(column, overflow="fold")

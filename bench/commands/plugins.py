@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import get_args
 
 import click
 
 from bench import registry, terminal
 from bench.commands._options import JSON
-from bench.core.errors import UnknownNameError, UsageError
+from bench.core.errors import BenchError, UnknownNameError, UsageError
+from model_zoo.hub import bare
+
+BROKEN = "BROKEN: "
+"""What stands in a list before the error of a plug-in that cannot be read."""
 
 KINDS = get_args(registry.Kind)
 
@@ -18,19 +23,25 @@ KINDS = get_args(registry.Kind)
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @JSON
 def list_(kind: registry.Kind | None, as_json: bool) -> None:
-    """List plug-ins: models, attacks, metrics, attributions, protocols and more."""
+    """List plug-ins: models, attacks, metrics, attributions, protocols and more; marks broken ones (exit code 1)."""
     kinds = [kind] if kind else list(KINDS)
     found = {k: [_line(k, name) for name in registry.names(k)] for k in kinds}
     if as_json:
         click.echo(json.dumps(found))
     else:
         terminal.show_lists(found)
+    if any(row["summary"].startswith(BROKEN) for rows in found.values() for row in rows):
+        sys.exit(BenchError.exit_code)
 
 
 def _line(kind: registry.Kind, name: str) -> dict[str, str]:
     """Return what a list says of a plug-in, the longest last."""
-    measured = terminal.accuracies(registry.load(kind, name)) if kind == "models" else {}
-    return {"name": name, **measured, "summary": registry.summary(kind, name)}
+    try:
+        measured = terminal.accuracies(registry.load(kind, name)) if kind == "models" else {}
+        return {"name": name, **measured, "summary": registry.summary(kind, name)}
+    except BenchError as error:
+        blank = dict.fromkeys(terminal.ACCURACIES, "") if kind == "models" else {}
+        return {"name": name, **blank, "summary": f"{BROKEN}{error}"}
 
 
 @click.command()
@@ -39,7 +50,7 @@ def _line(kind: registry.Kind, name: str) -> dict[str, str]:
 @JSON
 def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
     """Show one model, protocol, recipe, attack, metric, …: its values, its parameters, its source."""
-    name = name.removeprefix("hub:")
+    name = bare(name)
     kinds = [kind] if kind else [k for k in KINDS if name in registry.names(k)]
     if not kinds:
         raise UnknownNameError("plug-ins", name, {n for k in KINDS for n in registry.names(k)}, "bench list")

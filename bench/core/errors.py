@@ -37,7 +37,7 @@ class UnknownNameError(UsageError):
         if len(names) <= FEW:
             others = f"known: {', '.join(names) or 'none'}"
         else:
-            others = f"{listing} shows all {len(names)}" if listing else f"there are {len(names)}"
+            others = f"{listing} shows them all" if listing else f"there are {len(names)}"
         hints = " ".join(filter(None, (suggestion(name, names), others)))
         super().__init__(f"expected the name of one of the {kind}, got {name!r}; {hints}")
 

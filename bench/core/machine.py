@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from bench.core.errors import EnvironmentFault, UsageError
+from bench.core.text import counted
 
 
 def _keep_freed_memory() -> None:
@@ -104,7 +105,7 @@ def hardware() -> str:
     """Return the processor that computes, in words."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+    return f"{_cpu_name()}, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def _cpu_name() -> str:

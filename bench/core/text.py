@@ -8,6 +8,11 @@ BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206
 """Marks that reorder what stands around them."""
 
 
+def counted(count: int, noun: str) -> str:
+    """Return so many things in words: 1 image, 2 images."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def is_control(character: str) -> bool:
     """Whether a character steers a terminal, or is half of one."""
     return unicodedata.category(character) in {"Cc", "Cs"}
