@@ -15,7 +15,7 @@ from bench.core.contracts import Attack, Metric
 from bench.core.errors import PluginFault
 from bench.core.faults import blamed_on, described
 from bench.core.machine import shortened
-from bench.core.protocol import SearchPrecision, ThreatModel
+from bench.core.protocol import OUTSIDE, SearchPrecision, ThreatModel
 from bench.core.rng import Rng, SampleRng
 from bench.memory import Room
 from bench.samples import Samples
@@ -25,9 +25,6 @@ from bench.views import Explainer, predict
 ENGINE = 3
 """Part of every run's identity: raised when a change of this module, of the judge or of the victim can change a number
 or a flag."""
-
-OUTSIDE = 1e-6
-"""Pixel units beyond which an image lies outside the ball, and not on its border with a rounding error."""
 
 Result = TypeVar("Result")
 Tick = Callable[[int], None]

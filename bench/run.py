@@ -64,16 +64,19 @@ def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun |
     """Summarise and store a run whose shards are all finished, unless another process has just done so.
 
     Raises:
-        IntegrityError: if a shard is missing.
+        IntegrityError: if a shard is missing or damaged.
     """
     shards = Shards(plan.spec, execution.work)
-    with shards.filing(_patient):
+    with execution.store.filing(plan.spec, _patient):
         if (finished := execution.store.find(plan.spec)) is not None:
             return finished
         count = len(shard_sizes(plan))
         tables = [rows for index in range(count) if (rows := shards.measured(index)) is not None]
         if len(tables) < count:
-            raise IntegrityError(f"expected {count} finished shards of {plan.spec.run_id[:12]}, got {len(tables)}")
+            raise IntegrityError(
+                f"expected {count} finished shards of {plan.spec.run_id[:12]}, got {len(tables)} whole ones; give the "
+                "same command again: it computes the others anew"
+            )
         table = pd.concat(tables, ignore_index=True)
         found = checks.flags(plan.spec, table, None if floor is None else floor.rows(), plan.attack.knowledge)
         stored = _write(plan, execution.store, table, found, describe(shards.efforts(range(count)), started))

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
+import io
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
 
-from bench.core.files import remove_leftovers, write_atomic
+from bench.core.files import canonical_json, remove_leftovers, sha256_of, write_atomic
 from bench.core.lease import is_held, lease
+from bench.core.protocol import Sha256, Strict
 from bench.core.records import RunSpec
 
 if TYPE_CHECKING:
@@ -28,34 +29,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a finished shard took, and where; kept beside it, as text."""
+    """What a finished shard took, and where."""
 
     seconds: float
     device: str = ""
     hardware: str = ""
     batch_size: int = 0
 
-    def as_text(self) -> dict[str, str]:
-        """Return it as metadata of a file."""
-        return {key: str(value) for key, value in asdict(self).items()}
 
-    @classmethod
-    def of(cls, text: Mapping[str, str]) -> Self:
-        """Read it from a file's metadata; files of earlier versions know the seconds alone."""
-        batch_size = int(text.get("batch_size", 0))
-        return cls(float(text["seconds"]), text.get("device", ""), text.get("hardware", ""), batch_size)
+class Note(Strict):
+    """What is kept beside a file of a shard: by its checksum the file counts, or does not."""
+
+    sha256: Sha256
+    effort: Effort
 
 
 class Shards:
     """Perturbed images by attack, so that a new metric re-measures and need not attack again; rows by run.
 
-    A file that cannot be read counts as missing: it is computed again.
+    A file that is not, to the byte, what its note speaks of counts as missing: it is computed again.
     """
 
     def __init__(self, spec: RunSpec, work: Path) -> None:
         self._attacks = work / "attacks" / spec.attack_id
         self._rows = work / "rows" / spec.run_id
-        self._filing = self._attacks / f"{spec.run_id}.lease"
 
     def lease(self, index: int, waiting: Callable[[], None] | None) -> AbstractContextManager[None]:
         """Hold the right to make a shard, as `bench.core.lease.lease` does."""
@@ -65,20 +62,16 @@ class Shards:
         """Return whether a living process is making a shard."""
         return is_held(self._attacks / f"{index:05d}.lease")
 
-    def filing(self, waiting: Callable[[], None]) -> AbstractContextManager[None]:
-        """Hold the right to file the run."""
-        return lease(self._filing, waiting)
-
     def attacked(self, index: int, count: int) -> Attacked | None:
         """Return the first `count` perturbed images of a shard, if they were kept."""
+        from safetensors.torch import load
+
         from bench.evaluate import Attacked
 
-        try:
-            with safe_open(self._attacked_path(index), framework="pt") as file:
-                tensors = {field.name: file.get_tensor(field.name) for field in fields(Attacked)}
-        except (FileNotFoundError, SafetensorError):
+        if (content := _kept(self._attacked_path(index))) is None:
             return None
-        if len(tensors["images"]) < count:
+        tensors = load(content)
+        if tensors.keys() != {field.name for field in fields(Attacked)} or len(tensors["images"]) < count:
             return None
         return Attacked(**{name: tensor[:count] for name, tensor in tensors.items()})
 
@@ -87,48 +80,34 @@ class Shards:
         from safetensors.torch import save
 
         tensors = {field.name: getattr(attacked, field.name).contiguous() for field in fields(attacked)}
-        path = self._attacked_path(index)
-        remove_leftovers(path)
-        write_atomic(path, save(tensors, effort.as_text()))
+        _keep(self._attacked_path(index), save(tensors), effort)
 
     def measured(self, index: int) -> pd.DataFrame | None:
         """Return the rows of a shard, if they were kept."""
-        try:
-            frame: pd.DataFrame = pq.read_table(self._measured_path(index)).to_pandas()
-        except (FileNotFoundError, pa.ArrowInvalid):
+        if (content := _kept(self._measured_path(index))) is None:
             return None
+        frame: pd.DataFrame = pq.read_table(pa.BufferReader(content)).to_pandas()
         return frame
 
     def keep_measured(self, index: int, rows: pd.DataFrame, effort: Effort) -> None:
         """Keep a shard's rows; only with its lease."""
-        table = pa.Table.from_pandas(rows, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **effort.as_text()})
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        path = self._measured_path(index)
-        remove_leftovers(path)
-        write_atomic(path, sink.getvalue().to_pybytes())
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), sink)
+        _keep(self._measured_path(index), sink.getvalue(), effort)
 
     def efforts(self, indices: Iterable[int]) -> list[Effort]:
         """Return what finished shards took, attacking and measuring."""
-        found = []
-        for index in indices:
-            try:
-                with safe_open(self._attacked_path(index), framework="np") as file:
-                    found.append(Effort.of(file.metadata()))
-                metadata = pq.read_schema(self._measured_path(index)).metadata
-                found.append(Effort.of({key.decode(): value.decode() for key, value in metadata.items()}))
-            except (FileNotFoundError, SafetensorError, pa.ArrowInvalid):
-                continue  # another process has just filed the run
-        return found
+        paths = [path for index in indices for path in (self._attacked_path(index), self._measured_path(index))]
+        notes = [_note(path) for path in paths]  # None where another process has just filed the run
+        return [note.effort for note in notes if note is not None]
 
     def is_attacked(self, index: int) -> bool:
         """Return whether a shard's perturbed images were kept."""
-        return self._attacked_path(index).exists()
+        return _kept(self._attacked_path(index)) is not None
 
     def is_measured(self, index: int) -> bool:
         """Return whether a shard's rows were kept."""
-        return self._measured_path(index).exists()
+        return _kept(self._measured_path(index)) is not None
 
     def forget_rows(self) -> None:
         """Remove the rows once their run is filed."""
@@ -139,3 +118,32 @@ class Shards:
 
     def _measured_path(self, index: int) -> Path:
         return self._rows / f"{index:05d}.parquet"
+
+
+def _keep(path: Path, content: bytes, effort: Effort) -> None:
+    """Write a note and then its file: where the second write never comes, the note fits no file."""
+    remove_leftovers(path)
+    note = Note(sha256=sha256_of(content), effort=effort)
+    write_atomic(_note_path(path), canonical_json(note.model_dump(mode="json")).encode())
+    write_atomic(path, content)
+
+
+def _kept(path: Path) -> bytes | None:
+    """Return what a file holds, if it is what was written."""
+    note = _note(path)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content if note is not None and sha256_of(content) == note.sha256 else None
+
+
+def _note(path: Path) -> Note | None:
+    try:
+        return Note.model_validate_json(_note_path(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.note")

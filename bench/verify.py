@@ -12,7 +12,7 @@ from bench import registry
 from bench.caveats import check_flags
 from bench.core.entry import MeasuredAccuracy, ModelEntry
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError, NetworkError, UnknownNameError, UsageError
-from bench.core.protocol import Component, Protocol
+from bench.core.protocol import OUTSIDE, Component, Protocol
 from bench.core.records import ROW_COLUMNS, Summary
 from bench.core.store import Store, StoredRun, read_run
 from bench.summary import summarise
@@ -129,6 +129,7 @@ def _check_run(root: Path, path: Path) -> list[Check]:
         "protocol": _check_protocol,
         "showcase": _check_showcase,
         "rows": _check_rows,
+        "threat": _check_threat,
         "summaries": _check_summaries,
         "flags": check_flags,
         "second run": _check_confirmation,
@@ -192,6 +193,20 @@ def _check_rows(run: StoredRun) -> str:
         if count != recorded:
             raise IntegrityError(f"expected {recorded} {what} as recorded, got {count} in {run.rows_path}; run anew")
     return f"{len(rows)} rows, sha256 {record.rows_sha256[:12]}…"
+
+
+def _check_threat(run: StoredRun) -> str:
+    threat, rows = run.record.spec.threat, run.rows()
+    if threat.norm not in rows:
+        raise IntegrityError(f"expected a column {threat.norm!r} in {run.rows_path}, got none; run anew")
+    outside = rows[~(rows[threat.norm] <= float(threat.epsilon) + OUTSIDE)]  # what is no number is outside, too
+    if len(outside):
+        sample, length = outside.iloc[0]["sample_id"], outside.iloc[0][threat.norm]
+        raise IntegrityError(
+            f"expected {threat.norm} of at most {threat.epsilon} as the run's threat model has it, got {length:g} at "
+            f"{sample} ({len(outside)} rows) in {run.rows_path}; run anew"
+        )
+    return f"{threat.norm} of at most {threat.epsilon}"
 
 
 def _check_summaries(run: StoredRun) -> str:

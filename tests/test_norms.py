@@ -126,3 +126,9 @@ def test_huge_proposals_end_in_the_range_and_the_ball(threat: ThreatModel) -> No
         assert norms.l2(before, allowed).min() > 0
         measure = norms.linf if threat.norm == "linf" else norms.l2
         assert measure(before, allowed).max() <= float(threat.epsilon) * (1 + 1e-6) + 1e-7
+
+
+@pytest.mark.parametrize("text", ["1e9", "1e999999999", "9" * 16, "1/0", "inf", "nan", "", "8 / 255 / 1", "1_0", "٣"])
+def test_a_radius_is_written_as_a_fraction_of_few_digits(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a fraction such as"):
+        ThreatModel.model_validate({"norm": "linf", "epsilon": text})

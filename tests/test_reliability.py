@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,18 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-import torch
-from torch import Tensor
 
 from bench.core import files
 from bench.core.errors import Busy, EnvironmentFault
 from bench.core.files import remove_leftovers, write_atomic
 from bench.core.lease import is_held, lease
-from bench.core.records import RunSpec
 from bench.core.store import Store, StoredRun
-from bench.evaluate import Attacked
 from bench.plan import Request, plan
 from bench.run import run
 from bench.shards import Shards
@@ -243,19 +239,77 @@ def test_a_clock_that_jumps_changes_nothing(
     assert 0 <= stored.record.environment.seconds < 60
 
 
-def test_shards_of_earlier_versions_are_still_good(words: dict[str, str], tmp_path: Path) -> None:
-    spec: RunSpec = plan(Request(attack="ifia-topk", **words)).spec
-    from safetensors.torch import save
+def raising(error: type[BaseException]) -> Callable[..., Any]:
+    def fail(*_: object) -> Any:
+        raise error
 
-    images = torch.rand(2, 1, 3, 4, 4)
-    old = Attacked(
-        images, torch.ones(2, 1).bool(), *torch.ones(2, 2).long().unbind(), torch.zeros(2).bool(), torch.zeros(2)
-    )
-    tensors: dict[str, Tensor] = {name: getattr(old, name).clone() for name in Attacked.__dataclass_fields__}
-    shards = Shards(spec, tmp_path)
-    write_atomic(shards._attacked_path(0), save(tensors, {"seconds": "1.5"}))
-    found = shards.attacked(0, 2)
-    assert found is not None
-    assert torch.equal(found.images, images)
-    assert [effort.seconds for effort in shards.efforts([0])] == [1.5]
-    assert isinstance(shards.measured(0), pd.DataFrame | None)
+    return fail
+
+
+@pytest.fixture(scope="module")
+def interrupted(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed just before it was filed."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr("bench.run.file", raising(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            completed(words, folder)
+    return folder
+
+
+@pytest.fixture
+def shards(words: dict[str, str], interrupted: Path, tmp_path: Path) -> Shards:
+    """Its shards, in a copy below this test's folder."""
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    return Shards(plan(Request(attack="ifia-topk", **words)).spec, tmp_path / "work")
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", flipped, None])
+@pytest.mark.parametrize("suffix", ["", ".note"])
+def test_a_damaged_file_of_a_finished_shard_counts_as_missing(
+    shards: Shards, damage: Callable[[bytes], bytes] | None, suffix: str
+) -> None:
+    assert all(shards.is_measured(index) and shards.is_attacked(index) for index in (0, 1))
+    for path in (shards._measured_path(1), shards._attacked_path(1)):
+        file = path.with_name(f"{path.name}{suffix}")
+        file.unlink() if damage is None else file.write_bytes(damage(file.read_bytes()))
+    assert [shards.is_measured(index) for index in (0, 1)] == [True, False]
+    assert [shards.is_attacked(index) for index in (0, 1)] == [True, False]
+    assert shards.measured(1) is None
+    assert shards.attacked(1, 1) is None
+    assert len(shards.efforts([0])) == 2
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["rows", "rows and images"])
+def test_a_run_with_a_damaged_shard_computes_it_anew(
+    words: dict[str, str], undisturbed: StoredRun, shards: Shards, tmp_path: Path, both: bool
+) -> None:
+    for path in [shards._measured_path(1), shards._attacked_path(1)][: 1 + both]:
+        path.write_bytes(flipped(path.read_bytes()))
+    watcher, intact = Watcher(), shards._attacked_path(0)
+    before = intact.stat().st_mtime_ns
+    assert content(completed(words, tmp_path, watcher)) == content(undisturbed)
+    assert watcher.done == watcher.total == COUNT
+    assert intact.stat().st_mtime_ns == before
+
+
+class WaitedError(Exception):
+    """Somebody was waited for."""
+
+
+def test_a_run_is_filed_by_one_process_wherever_its_unfinished_work_lies(
+    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ready = Store(tmp_path / "results"), plan(Request(attack="ifia-topk", **words))
+    execution = Execution(store, tmp_path / "another work", "cpu", 4)
+    monkeypatch.setattr("bench.run._patient", raising(WaitedError))
+    with store.filing(ready.spec, raising(AssertionError)), pytest.raises(WaitedError):
+        run(ready, execution, Watcher())
+    assert not list(store.runs())
+    run(ready, execution, Watcher())
+    assert sorted(path.suffix for path in store.root.rglob("*.*") if path.is_file()) == [".json", ".parquet", ".png"]

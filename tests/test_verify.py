@@ -19,7 +19,7 @@ from bench.caveats import derive_anew, derived_flags
 from bench.core.entry import MeasuredAccuracy, ModelEntry
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.files import sha256_of
-from bench.core.protocol import Protocol
+from bench.core.protocol import Protocol, ThreatModel
 from bench.core.records import ROW_COLUMNS, Environment, Flag, MetricSpec, ProtocolSpec, RunRecord, SamplesSpec, Summary
 from bench.core.store import Store, StoredRun, rows_to_parquet
 from bench.data.foolbox_cifar10 import FoolboxCifar10
@@ -190,7 +190,7 @@ def failures(root: Path) -> dict[str, str]:
 
 def test_an_honest_record_passes_every_question(filed: Filed) -> None:
     checks = verify_results(filed.root)
-    asked = ["record", "protocol", "showcase", "rows", "summaries", "flags", "second run"]
+    asked = ["record", "protocol", "showcase", "rows", "threat", "summaries", "flags", "second run"]
     assert [check.question for check in checks] == asked
     assert all(check.ok for check in checks), checks
     assert {check.subject for check in checks} == {str(filed.run.path.relative_to(filed.root))}
@@ -213,7 +213,7 @@ def test_a_record_in_another_models_folder_is_found(filed: Filed) -> None:
 def test_changed_rows_and_images_are_found(filed: Filed) -> None:
     filed.run.rows_path.write_bytes(rows_to_parquet(filed.table.assign(kendall=0.9)))
     filed.run.showcase_path.unlink()
-    assert failures(filed.root).keys() == {"protocol", "rows", "summaries", "flags", "showcase"}
+    assert failures(filed.root).keys() == {"protocol", "rows", "threat", "summaries", "flags", "showcase"}
 
 
 def another_mean(filed: Filed) -> None:
@@ -255,6 +255,27 @@ def test_records_that_disagree_with_their_rows_are_found(
 ) -> None:
     tamper(filed)
     assert question in failures(filed.root)
+
+
+@pytest.mark.parametrize(
+    ("threat", "lengths", "fits"),
+    [
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": np.float32(8 / 255) + 1e-7, "l2": 9.0}, True),
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": [0.0, 0.0, 1.0]}, False),
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": [0.0, 0.0, 8 / 255 + 3e-6]}, False),
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": np.nan}, False),
+        ({"norm": "l2", "epsilon": "1/2"}, {"l2": 0.5, "linf": 0.4}, True),
+        ({"norm": "l2", "epsilon": "1/2"}, {"l2": [0.0, 0.6, 0.5], "linf": 0.01}, False),
+        ({"norm": "linf", "epsilon": "1"}, {"linf": 1.0, "l2": 40.0}, True),
+    ],
+)
+def test_images_outside_of_the_threat_models_ball_are_found(
+    threat: dict[str, str], lengths: dict[str, Any], fits: bool, filed: Filed
+) -> None:
+    spec = filed.run.record.spec.model_copy(update={"threat": ThreatModel.model_validate(threat)})
+    filed.run.path.unlink()
+    filed.rewrite(rows=filed.table.assign(**lengths), spec=spec, run_id=spec.run_id)
+    assert ("threat" not in failures(filed.root)) == fits
 
 
 @pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"rankable": True}, {"version": 99}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
@@ -45,10 +46,16 @@ ModelName = Annotated[str, Field(pattern=_MODEL, max_length=160)]
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
 
 
+WRITTEN = re.compile(r"-?(\d{1,15}(/\d{1,15})?|\d{0,15}\.\d{1,15})", re.ASCII)
+"""How a fraction may be written: a few characters of an exponent would stand for a number that fills the memory."""
+
+
 def _fraction(value: object) -> Fraction:
     if isinstance(value, float):
         raise ValueError(f'expected a fraction of the pixel range in quotes, such as "8/255", got {value}')
     try:
+        if WRITTEN.fullmatch(str(value)) is None:
+            raise ValueError
         return Fraction(str(value))
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f'expected a fraction such as "8/255", got {value!r}') from error
@@ -56,6 +63,10 @@ def _fraction(value: object) -> Fraction:
 
 PixelFraction = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str, return_type=str)]
 """A length in pixel units, where 1 is the full range, kept exact and written as "8/255"."""
+
+
+OUTSIDE = 1e-6
+"""Pixel units beyond which an image lies outside the ball, and not on its border with a rounding error."""
 
 
 class Strict(BaseModel):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, remove_leftovers, sha256_of, write_atomic
+from bench.core.lease import lease
 from bench.core.records import Confirmation, RunRecord, RunSpec
 
 if TYPE_CHECKING:
@@ -167,10 +169,14 @@ class Store:
         write_atomic(probe, b"")
         probe.unlink(missing_ok=True)  # another process may be at the same run
 
+    def filing(self, spec: RunSpec, waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """Hold the right to file a run, as `bench.core.lease.lease` does: beside its record, where all filers meet."""
+        return lease(self.path(spec).with_suffix(".lease"), waiting)
+
     def write(self, record: RunRecord, rows: bytes, showcase: bytes | None) -> StoredRun:
         """File a finished run: rows and images first, the record last, so that a record is never alone.
 
-        One process at a time; `bench.run.file` sees to it.
+        One process at a time: whoever holds `filing`.
         """
         run = StoredRun(record, self.path(record.spec))
         for path in (run.rows_path, run.showcase_path, run.path):
