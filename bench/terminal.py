@@ -173,7 +173,7 @@ class TrainingProgress(_Bar):
         if not err.is_terminal and (begins or done == total or time.monotonic() - self._said > SECONDS_PER_LINE):
             self._said = time.monotonic()
             left = seconds_left(self._bar.tasks[self._tasks[total]])
-            eta = "" if left is None else f", about {timedelta(seconds=round(left))} left"
+            eta = "" if left is None or done == total else f", about {timedelta(seconds=round(left))} left"
             err.print(f"{self._name}: {done} of {total}: {text}{eta}", soft_wrap=True)
 
 

@@ -101,6 +101,17 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(
     assert findings["data foolbox-cifar10"]["ok"]
 
 
+def test_doctor_says_that_the_data_folder_is_not_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "typo"))
+    code, out, _ = invoke(capsys, "doctor", "--json")
+    found = next(finding for finding in json.loads(out) if finding["subject"] == "data cifar10")
+    assert code == 0
+    assert found["detail"] == f"expected a folder of image sets at {tmp_path}/typo, got none"
+    assert found["remedy"].startswith("correct --data or BENCH_DATA")
+
+
 def test_an_interrupt_has_its_own_exit_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

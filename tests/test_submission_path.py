@@ -59,7 +59,6 @@ def test_the_commands_of_the_readme_make_a_row(home: Path, tmp_path_factory: pyt
     lines = json.dumps([_adapted(words[1:], accuracy) for words in found])
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("BENCH_", "HF_", "XDG_"))} | {
         "HOME": str(home / "home"),
-        "BENCH_DATA": str(home / "no-data"),
         "PYTHONPATH": str(ROOT),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",

@@ -43,6 +43,7 @@ QUESTIONS = ["entry and weights", "name", "licence and citation", "normalisation
 @pytest.fixture
 def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """An honest submission."""
+    (tmp_path / "no-data").mkdir()
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
     honest = tiny_content(tmp_path) | {"citation": "@misc{me}"}
     return honest | {"accuracy": {"images": 20, "clean": tiny_count(tmp_path, honest) / 20}}

@@ -63,6 +63,7 @@ def test_an_entry_without_accuracy_is_measured_only() -> None:
 
 @pytest.fixture
 def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "no-data").mkdir()
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
 
 

@@ -95,7 +95,8 @@ def bounded() -> Iterator[None]:
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """A folder with room around it, in which `..` still leads to places that are watched."""
     folder = tmp_path / "sandbox" / "between" / "deep"
-    (folder / "tmp").mkdir(parents=True)
+    for inside in ("tmp", "no-data"):
+        (folder / inside).mkdir(parents=True)
     for name, inside in {"BENCH_CACHE": "cache", "BENCH_DATA": "no-data", "HF_HOME": "hf", "TMPDIR": "tmp"}.items():
         monkeypatch.setenv(name, str(folder / inside))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
