@@ -153,7 +153,7 @@ def _heatmap_words(label: str, counts: dict[str, int], numbers: dict[str, float 
 def _remarks(record: RunRecord, row: dict[str, Any]) -> list[str]:
     remarks = []
     if not row["correct"]:
-        remarks.append("misclassified before the attack, so not in the means")
+        remarks.append("misclassified before the attack, so not one of the model's own correct images")
     if not row["feasible"]:
         remarks.append(
             "infeasible: the attack found no change that keeps the prediction, so the image counts as not moved"

@@ -212,5 +212,9 @@ def test_the_site_has_a_page_per_track_and_ranks_none_of_them(site: Path) -> Non
     reproduction = (site / "reproduction.html").read_text()
     assert "Do the orderings hold?" in reproduction
     assert RULE in reproduction
+    assert "rowspan" not in alignment[: alignment.index("</thead>")].replace('rowspan="1"', ""), "no level, one line"
+    shapes = (site / "tracks" / "shape-texture.html").read_text()
+    assert 'rowspan="2" class="pinned">Model' in shapes
+    assert '<th scope="col">1024</th>' in shapes
     assert "Profile" in (site / "models" / "pgd-wrn28.html").read_text()
     assert "robust-accuracy@snow-1" in (site / "data" / "leaderboard.csv").read_text()
