@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +16,7 @@ from bench.core.chunks import CPU_BATCH, at_most, nodes_in_flight
 from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.faults import is_out_of_memory
 
-UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 SHARE = 0.8
 """Of the memory that is free, what a run may take where nobody says."""
 PASSES = 2.0
@@ -37,14 +37,43 @@ def parse(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def available(device: torch.device) -> int:
-    """Return the bytes that a run may take on a device: most of what is free."""
+def available(device: torch.device, root: Path = Path("/")) -> int:
+    """Return the bytes that a run may take on a device: most of what is free, here and in its control groups."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * SHARE)
-    info = Path("/proc/meminfo")
+    return int(min([_free(root), *_left_of_limits(root)]) * SHARE)
+
+
+def _free(root: Path) -> int:
+    info = root / "proc/meminfo"
     if info.exists() and (found := re.search(r"MemAvailable:\s+(\d+) kB", info.read_text())):
-        return int(int(found[1]) * 1024 * SHARE)
-    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SHARE)
+        return int(found[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _left_of_limits(root: Path) -> Iterator[int]:
+    """Yield what is left of the limit of every control group that this process is in, as in containers and jobs.
+
+    Linux counts the files that it keeps in memory, too; those that nobody uses it drops when a group needs room.
+    """
+    groups = root / "proc/self/cgroup"
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            base, limit, used, files = root / "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            base, limit, used, files = (
+                root / "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+            )  # fmt: skip
+        else:
+            continue
+        inmost = base / path.lstrip("/")
+        for group in (inmost, *inmost.parents):
+            if group.is_relative_to(base) and (group / limit).exists():
+                most, held = (group / limit).read_text().strip(), int((group / used).read_text())
+                dropped = re.search(rf"^{files} (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+                if most != "max":
+                    yield max(0, int(most) - held + (int(dropped[1]) if dropped else 0))
 
 
 def share(text: str | None, workers: int, device: torch.device) -> int | None:
@@ -59,7 +88,7 @@ def bytes_per_node(smooth: nn.Module, images: Tensor) -> float:
 
     Tensors that the graph saves are counted once each, the network's own parameters and buffers not at all.
     """
-    nodes = CPU_BATCH if images.device.type == "cpu" else 1
+    nodes = least_nodes(images.device)
     leaf = images[:1].expand(nodes, -1, -1, -1).clone().requires_grad_()
     own = {tensor.untyped_storage().data_ptr() for tensor in (*smooth.parameters(), *smooth.buffers())}
     saved: dict[int, Tensor] = {}
@@ -77,16 +106,20 @@ def bytes_per_node(smooth: nn.Module, images: Tensor) -> float:
 
 
 def nodes_within(budget: int, smooth: nn.Module, images: Tensor) -> int:
-    """Return how many nodes fit into `budget` bytes; on a CPU whole batches of its fixed size, at least one.
+    """Return how many nodes fit into `budget` bytes, perhaps none; on a CPU whole batches of its fixed size.
 
     Args:
         budget: bytes.
         smooth: the network whose gradients have derivatives.
         images: (N, C, H, W), of which one is looked at.
     """
-    fitting = int(budget / bytes_per_node(smooth, images))
-    step = CPU_BATCH if images.device.type == "cpu" else 1
-    return max(step, fitting // step * step)
+    fitting, step = int(budget / bytes_per_node(smooth, images)), least_nodes(images.device)
+    return fitting // step * step
+
+
+def least_nodes(device: torch.device) -> int:
+    """Return how many nodes are always in flight: on a CPU one batch of its fixed size."""
+    return CPU_BATCH if device.type == "cpu" else 1
 
 
 @dataclass

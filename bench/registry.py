@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -141,12 +142,16 @@ def instantiate(kind: Kind, component: Component) -> Any:
     for given in sorted(set(component.params) - set(known)):
         raise UnknownNameError(f"parameters of {kind[:-1]} {component.name}", given, known)
     try:
-        return plugin(**component.params)
+        made = plugin(**component.params)
     except ValidationError as error:
         raise UsageError(f"{kind[:-1]} {component.name}: {explain(error)}") from None
     except Exception:
         with blamed_on(plugin):
             raise
+    for key, value in component.params.items():
+        if isinstance(value, bool) and not isinstance(getattr(made, key, value), bool):  # pydantic reads true as 1
+            raise UsageError(f"{kind[:-1]} {component.name}: {key}: expected no truth value, got {json.dumps(value)}")
+    return made
 
 
 def origin(kind: Kind, name: str) -> Path | str:

@@ -22,7 +22,7 @@ from bench.core.rng import Rng
 from bench.core.store import Store
 from bench.evaluate import Attacked, Bench, attack_shard
 from bench.judge import Clean, look, measure_shard
-from bench.memory import Room, available, nodes_within
+from bench.memory import Room, available, least_nodes, nodes_within
 from bench.plan import Plan
 from bench.samples import Samples, load_samples
 from bench.shards import Effort, Shards
@@ -247,10 +247,12 @@ def set_up(plan: Plan, device_name: str, images: Tensor, workbench: Workbench, *
 
 def _room(bench: Bench, execution: Execution, images: Tensor, observer: Observer) -> Room:
     """Find out how many nodes of the networks fit into the memory that a run may take."""
-    budget = execution.memory or available(bench.device)
+    budget = available(bench.device) if execution.memory is None else execution.memory
     networks = [bench.smooth, *([] if bench.other is None else [bench.other.smooth])]
     nodes = min(nodes_within(budget, network, images[:1].to(bench.device)) for network in networks)
-    return Room(bench.device, nodes, observer.say)
+    if nodes < (least := least_nodes(bench.device)):
+        observer.say(f"a memory of {budget} bytes holds no {least} nodes, the fewest: on with {least} at once")
+    return Room(bench.device, max(nodes, least), observer.say)
 
 
 def _searcher(attribution: PluginSpec, heatmap: HeatmapRule) -> Explainer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,18 +79,15 @@ def write_manifest(work: Path, manifest: Manifest) -> None:
     write_atomic(_folder(work) / f"{manifest.name}.json", canonical_json(manifest.model_dump(mode="json")).encode())
 
 
-def statuses(work: Path) -> Iterator[SweepStatus]:
-    """Yield how every sweep of a folder of unfinished work stands.
-
-    Raises:
-        IntegrityError: if a file among them is no sweep.
-    """
+def statuses(work: Path, complain: Callable[[IntegrityError], None]) -> Iterator[SweepStatus]:
+    """Yield how every sweep of a folder of unfinished work stands; whoever complains is told of files that are none."""
     for path in sorted(_folder(work).glob("*.json")):
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            came = error.errors()[0]["msg"]
-            raise IntegrityError(f"expected a sweep in {path}, got: {came}; delete it") from None
+        except (OSError, ValueError) as error:
+            came = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            complain(IntegrityError(f"expected a sweep in {path}, got: {came}; delete it"))
+            continue
         runs = tuple(_run_status(spec, sizes, Store(manifest.results), work) for spec, sizes in manifest.runs)
         yield SweepStatus(manifest.name, runs, manifest.failures)
 

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from bench import registry
 from bench.core.contracts import Worker
+from bench.core.errors import EnvironmentFault, UsageError
+from bench.core.protocol import Component
 from bench.core.units import FINAL, Report, Unit
+from bench.executors.local import Local
 from bench.executors.ray import Ray
 from bench.executors.slurm import Slurm
 from bench.sweep import Wanted, choose, sweep
@@ -130,6 +135,70 @@ class TestRay:
         (found,) = Ray(workers=1, device="cpu", cpus=99, timeout=1).run(todo(tmp_path, "good"), Odd)
         assert found.kind == "lost"
         assert "no room for a worker" in found.text
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("executor", "parameter", "came"),
+    [
+        ("slurm", "cluster=slurm", r"Slurm's jobs to start, got: Could not detect .srun.*choose another --executor"),
+        ("ray", "address=127.0.0.1:1", r"Ray at 127\.0\.0\.1:1, got no answer in 3 s; correct --with address"),
+        ("ray", "address=ray://nowhere:x", r"Ray at ray://nowhere:x, got: .*; correct --with address"),
+    ],
+)
+def test_an_executor_that_cannot_start_is_a_fault_of_the_environment_soon(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, executor: str, parameter: str, came: str
+) -> None:
+    monkeypatch.setattr(pytest.importorskip("ray"), "is_initialized", lambda: False)
+    key, _, value = parameter.partition("=")
+    monkeypatch.setattr("bench.executors.ray.CONNECT", 3.0 if value.startswith("127") else 60.0)
+    monkeypatch.setenv("PATH", str(shared))
+    who = registry.instantiate("executors", Component(name=executor, params={key: value}))
+    with pytest.raises(EnvironmentFault, match=came):
+        list(who.run(todo(shared, "good"), Odd))
+
+
+def test_a_ray_that_does_not_start_here_is_a_fault_of_the_environment(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+
+    def fail(**_: object) -> None:
+        raise RuntimeError("no room for\nan object store")
+
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(EnvironmentFault, match="expected Ray to start, got: no room for; "):
+        list(Ray().run(todo(shared, "good"), Odd))
+
+
+@pytest.mark.parametrize(
+    ("executor", "key", "values"),
+    [
+        ("slurm", "hours", (float("inf"), float("nan"), 0, 1e9, True)),
+        ("slurm", "cpus", (0, 1e9, float("inf"), True)),
+        ("slurm", "gpus", (-1, 10**9, True)),
+        ("slurm", "memory", (0, 10**9, True)),
+        ("ray", "cpus", (float("inf"), float("nan"), 0, 1e9, True)),
+        ("ray", "gpus", (float("inf"), float("nan"), -1, 1e9, True)),
+        *((name, "workers", (0, 10**9, True)) for name in registry.names("executors")),
+        *((name, "timeout", (float("inf"), float("nan"), 0, 1e9, True)) for name in registry.names("executors")),
+    ],
+)
+def test_parameters_of_executors_have_bounds(executor: str, key: str, values: tuple[Any, ...]) -> None:
+    for value in values:
+        with pytest.raises(UsageError, match=f"executor {executor}: {key}: "):
+            registry.instantiate("executors", Component(name=executor, params={key: value}))
+
+
+def test_an_executor_says_how_many_workers_share_the_memory_of_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert [Local().neighbours, Local(workers=3).neighbours] == [1, 3]
+    assert [Ray().neighbours, Ray(cpus=2).neighbours, Ray(workers=3).neighbours] == [8, 4, 3]
+    assert [Slurm(workers=9).neighbours, Slurm(workers=9, cluster="local").neighbours] == [1, 9]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [Local().neighbours, Local(device="cpu").neighbours, Ray(gpus=0.5).neighbours] == [4, 1, 8]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from weakref import WeakSet
 
 import pytest
@@ -16,7 +17,7 @@ from bench.core.chunks import CPU_BATCH, CPU_NODES_IN_FLIGHT, at_most, nodes_in_
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.rng import Rng, SampleRng
-from bench.memory import PASSES, Room, available, bytes_per_node, nodes_within, parse, share
+from bench.memory import PASSES, SHARE, Room, available, bytes_per_node, nodes_within, parse, share
 from model_zoo.build import classifier, freeze
 from model_zoo.surrogate import smooth_copy
 from tests.tiny import tiny_network
@@ -89,7 +90,7 @@ def test_a_budget_holds_as_many_nodes_as_were_measured(smooth: nn.Module, images
     activations = 3 * 16 * 16 * 4
     assert per_node > PASSES * activations
     assert nodes_within(int(per_node * 17), smooth, images) == 2 * CPU_BATCH
-    assert nodes_within(1, smooth, images) == CPU_BATCH
+    assert nodes_within(1, smooth, images) == 0
     assert bytes_per_node(smooth, torch.rand(1, 3, 32, 32)) > 3 * per_node
 
 
@@ -100,10 +101,14 @@ def test_the_usual_number_is_a_bound_too() -> None:
 
 
 def memory_of(nodes: int) -> Callable[[], int]:
+    tried: list[int] = []
+
     def work() -> int:
-        if nodes_in_flight(CPU) > nodes:
+        assert not tried or nodes_in_flight(CPU) < tried[-1] or tried[-1] <= nodes, "the same was tried again"
+        tried.append(nodes_in_flight(CPU))
+        if tried[-1] > nodes:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return nodes_in_flight(CPU)
+        return tried[-1]
 
     return work
 
@@ -137,7 +142,7 @@ def test_other_errors_are_no_lack_of_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("2GB", 2 * 10**9), ("512 MiB", 2**29), ("1.5gib", 3 * 2**29), ("1000", 1000)]
+    ("text", "size"), [("2GB", 2 * 10**9), ("512 MiB", 2**29), ("1.5gib", 3 * 2**29), ("1000", 1000), ("1B", 1)]
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse(text) == size
@@ -147,6 +152,48 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match=r"--memory"):
         parse(text)
+
+
+GB = 10**9
+V2, V1 = "0::/jobs/7\n", "5:cpu:/x\n4:memory,hugetlb:/jobs/7\n0::/\n"
+
+
+def v2(limit: object, used: int, files: int = 0) -> dict[str, object]:
+    return {"memory.max": limit, "memory.current": used, "memory.stat": f"anon 1\ninactive_file {files}\nslab 2"}
+
+
+def v1(limit: int, used: int, files: int = 0) -> dict[str, object]:
+    stat = f"inactive_file 1\ntotal_inactive_file {files}"
+    return {"memory.limit_in_bytes": limit, "memory.usage_in_bytes": used, "memory.stat": stat}
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "left"),
+    [
+        (V2, {"": v2(3 * GB, GB)}, 2 * GB),  # what a container sees of itself
+        (V2, {"": {}, "jobs": v2(5 * GB, GB), "jobs/7": v2("max", GB)}, 4 * GB),
+        (V2, {"jobs": v2(9 * GB, GB), "jobs/7": v2(3 * GB, 2 * GB, GB)}, 2 * GB),
+        (V2, {"jobs/7": v2(3 * GB, 4 * GB)}, 0),
+        (V2, {"jobs/8": v2(3 * GB, GB)}, 10 * GB),
+        (V2, {"jobs/7": v2(90 * GB, GB)}, 10 * GB),
+        ("0::/../../elsewhere\n", {"": v2(3 * GB, GB)}, 2 * GB),
+        (V1, {"memory/jobs/7": v1(3 * GB, 2 * GB, GB), "memory": v1(2**63 - 4096, GB)}, 2 * GB),
+        (V1, {"memory": v1(3 * GB, GB)}, 2 * GB),
+        (None, {}, 10 * GB),
+    ],
+)
+def test_the_limit_of_a_container_or_a_job_is_kept(
+    groups: str | None, files: dict[str, dict[str, object]], left: int, tmp_path: Path
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:   {10 * GB // 1024} kB\n")
+    if groups is not None:
+        (tmp_path / "proc/self/cgroup").write_text(groups)
+    for folder, contents in files.items():
+        (tmp_path / "sys/fs/cgroup" / folder).mkdir(parents=True, exist_ok=True)
+        for name, value in contents.items():
+            (tmp_path / "sys/fs/cgroup" / folder / name).write_text(f"{value}\n")
+    assert available(CPU, tmp_path) == pytest.approx(left * SHARE, abs=1024)
 
 
 def test_workers_share_a_machine() -> None:

@@ -17,7 +17,7 @@ import tomli_w
 import torch
 
 from bench import evaluate, sitting
-from bench.core.chunks import nodes_in_flight
+from bench.core.chunks import CPU_BATCH, nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, PluginFault, UsageError
 from bench.core.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.store import Store, StoredRun
@@ -191,9 +191,18 @@ def test_another_model_is_looked_at_anew(words: dict[str, str], tmp_path: Path) 
     assert found[0] != found[1]
 
 
-def test_a_budget_of_memory_changes_no_bit(words: dict[str, str], undisturbed: StoredRun, tmp_path: Path) -> None:
-    execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 2, memory=1)
-    made = run(planned(words), execution, Watcher())
+def test_a_budget_of_memory_is_kept_and_changes_no_bit(
+    words: dict[str, str], undisturbed: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher, execution = Watcher(), Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 2, memory=1)
+    most: list[int] = []
+    usual = evaluate._attack_batch
+    monkeypatch.setattr(
+        evaluate, "_attack_batch", lambda *given: most.append(nodes_in_flight(torch.device("cpu"))) or usual(*given)
+    )
+    made = run(planned(words), execution, watcher)
+    assert watcher.said == [f"a memory of 1 bytes holds no {CPU_BATCH} nodes, the fewest: on with {CPU_BATCH} at once"]
+    assert set(most) == {CPU_BATCH}, "the budget is what the attack works within"
     assert made.record.rows_sha256 == undisturbed.record.rows_sha256
 
 

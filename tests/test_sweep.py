@@ -24,6 +24,7 @@ from bench.sitting import Execution
 from bench.status import SweepStatus, statuses
 from bench.sweep import ATTEMPTS, Outcome, SweepRun, Wanted, choose, sweep, units
 from model_zoo.build import export_weights
+from tests.test_cli import invoke
 from tests.test_reliability import content
 from tests.test_run import Watcher
 from tests.tiny import tiny_content, tiny_network, write_entry, write_protocol
@@ -289,8 +290,83 @@ def test_the_command_reports_what_fails_and_status_says_how_it_stands(
     assert json.loads(plan.stdout)["unknown"] == 0, "another network of the same architecture is as fast"
 
 
+def test_a_dry_run_says_which_models_cannot_be_had(
+    folder: Path, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    damaged = tiny_content(tmp_path, "damaged")
+    missing = write_entry(tmp_path, damaged | {"weights": damaged["weights"] | {"sha256": "0" * 64}})
+    words = ["sweep", "--models", f"file:{folder}/tiny.toml,file:{missing}", "--protocol", protocol, "--dry-run"]
+    words += ["--results", str(tmp_path / "results")]
+    code, out, _ = invoke(capsys, *words, "--json")
+    answer = json.loads(out)
+    assert (code, len(answer["units"])) == (1, 2 * COUNT // SHARD)
+    (failure,) = answer["failures"]
+    assert failure["what"] == f"file:{missing}"
+    assert "sha256" in failure["why"]
+    code, out, said = invoke(capsys, *words)
+    assert (code, "2 of 2 runs to do" in out) == (1, True)
+    assert f"error: file:{missing}: {failure['why']}" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--models", ","], "expected names for --models, got ','"),
+        (["--models", "file:x.toml", "--attacks", ","], "expected names for --attacks, got ','"),
+        (["--models", "file:x.toml", "--with", "x"], "expected --with KEY=VALUE, got 'x'"),
+        (["--models", "file:x.toml", "--with", "workers=true"], "workers: expected no truth value, got true"),
+        (["--models", "file:x.toml", "--executor", "ray", "--with", "cpus=inf"], "cpus: "),
+        (["--models", "file:x.toml", "--executor", "slurm", "--with", "hours=inf"], "hours: "),
+    ],
+)
+def test_a_sweep_of_nothing_or_by_nonsense_is_a_usage_error(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = invoke(capsys, "sweep", *words)
+    assert code == 2
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("executor", "words", "each"),
+    [
+        ("local", [], 8 * 10**9),
+        ("local", ["--workers", "2"], 4 * 10**9),
+        ("local", ["--with", "workers=2"], 4 * 10**9),
+        ("ray", [], 10**9),
+        ("slurm", ["--workers", "2"], 8 * 10**9),
+    ],
+)
+def test_workers_of_one_machine_share_the_memory(
+    folder: Path, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    executor: str, words: list[str], each: int,
+) -> None:  # fmt: skip
+    given: list[Execution] = []
+    monkeypatch.setattr("bench.sweep.sweep", lambda _, where, *__: given.append(where) or Outcome([], []))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    words = [*words, "--executor", executor, "--memory", "8GB", "--device", "cpu", "--results", str(tmp_path)]
+    code, _, said = invoke(capsys, "sweep", "--models", f"file:{folder}/tiny.toml", "--protocol", protocol, *words)
+    assert code == 0, said
+    assert [where.memory for where in given] == [each]
+
+
+def test_a_sweep_that_cannot_be_read_hides_no_other(
+    runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept(runs, tmp_path, Inline(fate=lambda _: "failed"))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    for name, damage in {"000000000000": b"{", "ffffffffffff": b"\xff"}.items():
+        (tmp_path / "work" / "sweeps" / f"{name}.json").write_bytes(damage)
+    code, out, said = invoke(capsys, "status", "--json")
+    assert code == 3
+    assert len(json.loads(out)) == 1
+    assert said.count("error: expected a sweep in ") == 2
+    assert "of 8 images; nobody is at work" in invoke(capsys, "status")[1]
+
+
 def standing(folder: Path) -> SweepStatus:
-    (found,) = statuses(folder / "work")
+    (found,) = statuses(folder / "work", pytest.fail)
     return found
 
 

@@ -40,13 +40,13 @@ JSON = click.option(
 PROTOCOL = click.option("--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME")
 
 
-def read_parameters(words: tuple[str, ...]) -> dict[str, Any]:
-    """Read KEY=VALUE words; values are JSON where they can be, else text."""
+def read_parameters(words: tuple[str, ...], option: str = "--set") -> dict[str, Any]:
+    """Read an option's KEY=VALUE words; values are JSON where they can be, else text."""
     parameters: dict[str, Any] = {}
     for word in words:
         key, separator, value = word.partition("=")
         if not separator or not key:
-            raise UsageError(f"expected --set KEY=VALUE, got {word!r}")
+            raise UsageError(f"expected {option} KEY=VALUE, got {word!r}")
         try:
             parameters[key] = json.loads(value)
         except json.JSONDecodeError:

@@ -14,13 +14,15 @@ from rich.table import Table
 
 from bench import registry, terminal
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
+from bench.core.errors import IntegrityError, UsageError
 from bench.core.folders import cache_folder
 from bench.core.text import printable
 
 if TYPE_CHECKING:
     from bench.core.protocol import Protocol
+    from bench.sitting import Execution
     from bench.status import SweepStatus
-    from bench.sweep import Outcome, SweepRun
+    from bench.sweep import Failure, Outcome, SweepRun
 
 
 @click.command()
@@ -82,17 +84,19 @@ def sweep(
     from bench.sweep import sweep as complete
 
     rules: Protocol = registry.load("protocols", protocol)
-    named = _words(attacks) or [component.name for component in rules.attacks]
-    own = {"workers": workers, "timeout": timeout, "device": device} | read_parameters(params)
+    named = _words("--attacks", attacks) if attacks else [component.name for component in rules.attacks]
+    own = {"workers": workers, "timeout": timeout, "device": device} | read_parameters(params, "--with")
     given = {key: value for key, value in own.items() if value is not None}
     registry.load("executors", executor)  # what is no name at all is an unknown one, too
     who = registry.instantiate("executors", Component(name=executor, params=given))
     runs, failures = choose(Wanted(_models(models, rules), named, protocol, rules.floor, limit))
-    each = share(memory, workers or 1, pick_device(device))
-    execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=each, compiled=compiled)
+    each = share(memory, who.neighbours, pick_device(who.device))
+    execution = Execution(
+        Store(results), cache_folder() / "work", who.device, batch_size, memory=each, compiled=compiled
+    )
     if dry_run:
-        _show_plan(runs, execution, workers or 1, as_json)
-        return
+        _show_plan(runs, failures, execution, who.workers or who.neighbours, as_json)
+        sys.exit(1 if failures else 0)
     with terminal.RunProgress() as progress:
         outcome = complete(runs, execution, who, progress)
     outcome = outcome._replace(failures=[*failures, *outcome.failures])
@@ -111,19 +115,26 @@ def status(as_json: bool) -> None:
     """Say how sweeps stand, from the folder of unfinished work (BENCH_CACHE)."""
     from bench.status import statuses
 
-    found = list(statuses(cache_folder() / "work"))
+    unreadable: list[IntegrityError] = []
+    found = list(statuses(cache_folder() / "work", unreadable.append))
     if as_json:
         click.echo(json.dumps([_as_json(each) for each in found]))
-        return
-    for each in found:
-        _show_status(each)
-    if not found:
+    else:
+        for each in found:
+            _show_status(each)
+    for error in unreadable:
+        terminal.show_error(str(error))
+    if unreadable:
+        sys.exit(IntegrityError.exit_code)
+    if not found and not as_json:
         terminal.out.print("No sweep was begun here; bench sweep --help")
 
 
-def _words(options: Sequence[str]) -> list[str]:
-    """Return what several options name, each with commas."""
-    return [word for option in options for word in option.split(",") if word]
+def _words(option: str, given: Sequence[str]) -> list[str]:
+    """Return what an option names, which may be repeated, each time with commas."""
+    if not (words := [word for text in given for word in text.split(",") if word]):
+        raise UsageError(f"expected names for {option}, got {','.join(given)!r}; bench list shows those that there are")
+    return words
 
 
 def _models(names: Sequence[str], protocol: Protocol) -> list[str]:
@@ -132,10 +143,12 @@ def _models(names: Sequence[str], protocol: Protocol) -> list[str]:
         for name in registry.names("models")
         if registry.load("models", name).dataset == protocol.samples.dataset
     ]
-    return [model for word in _words(names) for model in (fitting if word == "hub:all" else [word])]
+    return [model for word in _words("--models", names) for model in (fitting if word == "hub:all" else [word])]
 
 
-def _show_plan(runs: Sequence[SweepRun], execution: Any, workers: int, as_json: bool) -> None:
+def _show_plan(
+    runs: Sequence[SweepRun], failures: Sequence[Failure], execution: Execution, workers: int, as_json: bool
+) -> None:
     from bench.costs import Costs
     from bench.sweep import units
 
@@ -149,7 +162,9 @@ def _show_plan(runs: Sequence[SweepRun], execution: Any, workers: int, as_json: 
     ]
     known = [unit["seconds"] for unit in each if unit["seconds"] is not None]
     if as_json:
-        click.echo(json.dumps({"units": each, "seconds": sum(known), "unknown": len(each) - len(known)}))
+        cannot = [failure._asdict() for failure in failures]
+        costs_of = {"seconds": sum(known), "unknown": len(each) - len(known)}
+        click.echo(json.dumps({"units": each, "failures": cannot} | costs_of))
         return
     table = Table("model", "attack", "images", "units", "estimated", title=f"{len(left)} of {len(runs)} runs to do")
     for run, todo in left:
@@ -166,6 +181,7 @@ def _show_plan(runs: Sequence[SweepRun], execution: Any, workers: int, as_json: 
     if len(known) < len(each):
         words.append(f"no record tells what {len(each) - len(known)} of them cost")
     terminal.out.print(", ".join(words), soft_wrap=True)
+    _show_failures(failures)
 
 
 def _show_outcome(outcome: Outcome, wanted: int) -> None:
@@ -182,9 +198,13 @@ def _show_outcome(outcome: Outcome, wanted: int) -> None:
             ", ".join(flag.name for flag in record.flags),
         )
     terminal.out.print(table)
-    for what, why in outcome.failures:
-        terminal.show_error(f"{what}: {why}")
+    _show_failures(outcome.failures)
     terminal.out.print(f"{len(outcome.finished)} of {wanted} runs are filed")
+
+
+def _show_failures(failures: Sequence[Failure]) -> None:
+    for what, why in failures:
+        terminal.show_error(f"{what}: {why}")
 
 
 def _show_status(sweep: SweepStatus) -> None:

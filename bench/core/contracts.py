@@ -421,12 +421,17 @@ class Executor(ABC):
 
     version: ClassVar[int] = 1
 
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=10_000)
     """How many work at once; by default what the machine offers."""
     device: str = "auto"
     """What each worker computes on."""
-    timeout: float = Field(default=900.0, gt=0)
+    timeout: float = Field(default=900.0, gt=0, le=10**7, allow_inf_nan=False)
     """Seconds without a sign of life after which a worker counts as hung and is ended."""
+
+    @property
+    def neighbours(self) -> int:
+        """How many of the workers share the memory of one machine."""
+        return self.workers or 1
 
     @abstractmethod
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:

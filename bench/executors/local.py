@@ -37,6 +37,11 @@ class Local(Executor):
 
     version: ClassVar[int] = 1
 
+    @property
+    def neighbours(self) -> int:
+        """All of them."""
+        return len(self._devices())
+
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
         """Yield reports as they come; closing the iterator kills the processes."""
         waiting, hands = deque(units), list[_Hand]()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +12,22 @@ from dataclasses import dataclass as plain
 from dataclasses import field
 from typing import Any, ClassVar
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from bench.core.contracts import Executor, Hire
 from bench.core.errors import EnvironmentFault
 from bench.core.units import Report, Unit
+from bench.executors._start import starting
 
 TICK = 0.5
 """Seconds between two looks at actors that say nothing."""
+
+CONNECT = 60.0
+"""Seconds in which a cluster must answer: Ray itself goes on trying for many minutes, and then ends the process."""
+
+REMEDY = "correct --with address, start Ray, or choose another --executor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +41,24 @@ class Ray(Executor):
 
     address: str | None = None
     """Of a running cluster; by default Ray is started on this machine, and ended."""
-    gpus: float = Field(default=0.0, ge=0)
+    gpus: float = Field(default=0.0, ge=0, le=1000, allow_inf_nan=False)
     """Of each worker; 0.5 lets two share one."""
-    cpus: float = Field(default=1.0, gt=0)
+    cpus: float = Field(default=1.0, gt=0, le=10_000, allow_inf_nan=False)
     """Of each worker."""
+
+    @property
+    def neighbours(self) -> int:
+        """As many as have room on this machine, where nobody says how many there are."""
+        return self.workers or self._room({"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()})
 
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
         """Yield reports as they come; closing the iterator ends the actors."""
         ray = _import()
         started = not ray.is_initialized()
         if started:
-            ray.init(address=self.address, include_dashboard=False, log_to_driver=False, runtime_env=_environment())
+            with starting("Ray", REMEDY):
+                _see_whether_it_answers(self.address or os.environ.get("RAY_ADDRESS"))
+                ray.init(address=self.address, include_dashboard=False, log_to_driver=False, runtime_env=_environment())
         waiting, hands, heard = deque(units), list[_Hand](), time.monotonic()
         kind = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_concurrency=2)(_Actor)
         try:
@@ -159,6 +175,26 @@ def _import() -> Any:
             'expected Ray, got no such package; pip install "attribution-bench[ray]", or choose another executor'
         ) from None
     return ray
+
+
+def _see_whether_it_answers(address: str | None) -> None:
+    """Connect to a cluster in a process that can be ended, which a call of Ray's cannot.
+
+    Raises:
+        EnvironmentFault: if it gives no answer in time, or refuses.
+    """
+    if address is None:
+        return
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", "import ray, sys; ray.init(address=sys.argv[1])", address],
+            capture_output=True, check=False, text=True, timeout=CONNECT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise EnvironmentFault(f"expected Ray at {address}, got no answer in {CONNECT:g} s; {REMEDY}") from None
+    if done.returncode:
+        came = (done.stderr.strip() or "nothing said").split("\n")[-1]
+        raise EnvironmentFault(f"expected Ray at {address}, got: {came}; {REMEDY}")
 
 
 def _environment() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bench.core.errors import EnvironmentFault
 from bench.core.files import write_atomic
 from bench.core.folders import cache_folder
 from bench.core.units import FINAL, Report, Unit
+from bench.executors._start import starting
 
 TICK = 1.0
 """Seconds between two looks at the folder of answers."""
@@ -37,34 +38,32 @@ class Slurm(Executor):
     """`local` runs the jobs as processes of this machine, to try things out."""
     partition: str | None = None
     """Of the cluster; by default its own choice."""
-    hours: float = Field(default=4.0, gt=0)
+    hours: float = Field(default=4.0, gt=0, le=10_000, allow_inf_nan=False)
     """Time limit of a job."""
-    gpus: int = Field(default=0, ge=0)
+    gpus: int = Field(default=0, ge=0, le=1000)
     """Of each job."""
-    cpus: int = Field(default=1, ge=1)
+    cpus: int = Field(default=1, ge=1, le=10_000)
     """Of each job."""
-    memory: int | None = Field(default=None, ge=1)
+    memory: int | None = Field(default=None, ge=1, le=10**6)
     """Of each job, in GB."""
+
+    @property
+    def neighbours(self) -> int:
+        """One: each job has the memory that Slurm gives it, unless all are processes of this machine."""
+        return super().neighbours if self.cluster == "local" else 1
 
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
         """Yield reports as they come; closing the iterator cancels the jobs."""
-        submitit = _import()
-        folder = cache_folder() / "work" / "slurm"
-        executor = submitit.AutoExecutor(folder=folder / "jobs", cluster=self.cluster)
-        executor.update_parameters(
-            name="attribution-bench",
-            timeout_min=max(1, round(60 * self.hours)),
-            gpus_per_node=self.gpus,
-            cpus_per_task=self.cpus,
-            **({} if self.memory is None else {"mem_gb": self.memory}),
-            **({} if self.partition is None else {"slurm_partition": self.partition}),
-        )
-        count = min(self.workers or 1, len(units))
+        folder, count = cache_folder() / "work" / "slurm", min(self.workers or 1, len(units))
         shares = [Share(list(units[index::count]), hire, self.device, folder / "answers") for index in range(count)]
         for share in shares:
             share.forget()
-        jobs = [(executor.submit(share), share) for share in shares]
+        jobs: list[tuple[Any, Share]] = []
         try:
+            with starting("Slurm's jobs", "run it where sbatch and srun are, or choose another --executor"):
+                executor = self._executor(folder / "jobs")
+                for share in shares:
+                    jobs.append((executor.submit(share), share))  # noqa: PERF401 # those are cancelled, if one fails
             while jobs:
                 over = [job.done() for job, _ in jobs]  # before the answers are read, so that none comes in between
                 for _, share in jobs:
@@ -76,6 +75,18 @@ class Slurm(Executor):
         finally:
             for job, _ in jobs:
                 job.cancel()
+
+    def _executor(self, folder: Path) -> Any:
+        executor = _import().AutoExecutor(folder=folder, cluster=self.cluster)
+        executor.update_parameters(
+            name="attribution-bench",
+            timeout_min=max(1, round(60 * self.hours)),
+            gpus_per_node=self.gpus,
+            cpus_per_task=self.cpus,
+            **({} if self.memory is None else {"mem_gb": self.memory}),
+            **({} if self.partition is None else {"slurm_partition": self.partition}),
+        )
+        return executor
 
 
 class Share:

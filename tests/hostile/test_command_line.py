@@ -31,7 +31,7 @@ VALUES = (
     "pairs.csv", "steps=3", "steps=many", "x=1", "=", "k={}", "1", "0", "-1", "1e9", "8/255", "0/1", "cpu", "cuda:7",
     "meta", "models", "pgd-wrn28-1", "recipe:natural-linear", "timm:", "timm:x", "torchvision:resnet18", "zoo:x",
     "hub:a/b@main", "hub:../..", "--", "me/model", "MIT", "https://example.org/", "0.5,0.5,0.5", ".", "/dev/null",
-    "2GB", "wide-resnet", "transfer",
+    "2GB", "wide-resnet", "transfer", "slurm", "ray", "hours=inf", "cpus=inf", "workers=true", "cluster=local", ",",
 )  # fmt: skip
 """Words that mean something to some command."""
 
