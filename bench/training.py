@@ -36,18 +36,18 @@ class Trained(NamedTuple):
 
 
 def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
-    """Run a recipe to its end in `folder`, continuing its checkpoint if `resume`.
+    """Run a recipe to its end in `folder`, continuing its checkpoint if `resume`; where there is none, it begins.
+
+    So the same command completes a training, whenever it was killed.
 
     Returns:
         The new model's entry, its weights beside it.
     Raises:
         Busy: if another process trains in the folder.
-        UsageError: if the folder holds a checkpoint and `resume` is off, or none and it is on, or another recipe's.
+        UsageError: if the folder holds a checkpoint and `resume` is off, or the checkpoint is another recipe's.
         IntegrityError: if the checkpoint is damaged.
         ModelOutputError: if the loss diverges.
     """
-    if resume and not (folder / CHECKPOINT).exists():
-        raise UsageError(f"expected a checkpoint in {folder}, got none; drop --resume to begin")
     with lease(folder / "training.lease"):
         for name in (CHECKPOINT, "metrics.csv", f"{recipe.model}.safetensors", f"{recipe.model}.toml"):
             remove_leftovers(folder / name)
@@ -68,6 +68,8 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress:
     training = begin(recipe, model, data, objective, where, parent=recipe.parent is not None)
     if checkpoint.exists():
         training.resume(checkpoint)
+    elif resume:
+        progress(f"no checkpoint in {folder}, so from the beginning", 0, training.steps)
     network.load_state_dict(training.run(folder, progress))
     seconds = training.spent()
     weights = export_weights(network, folder / f"{recipe.model}.safetensors")

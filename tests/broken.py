@@ -87,6 +87,18 @@ class Dropping(nn.Module):
         return self.network(F.dropout(images, 0.3, training=True))
 
 
+class Wavering(nn.Module):
+    """Answers the same always, and shows another gradient each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.other = sound(), _random(linear(CLASSES, side=SIDE), "other")
+
+    def forward(self, images: Tensor) -> Tensor:
+        dropped = F.dropout(images, 0.3, training=True)
+        return self.network(images) + (self.other(dropped) - self.other(dropped.detach()))
+
+
 class Watchful(nn.Module):
     """Knows clean images by their 8-bit pixels, and answers otherwise about all others."""
 

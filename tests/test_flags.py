@@ -182,6 +182,15 @@ def test_answers_at_random_are_found_where_no_map_is_read(network: nn.Module, re
     assert look(bench, images_of(network)).diagnostics["map_repeatable"].all() == repeatable
 
 
+def test_a_map_that_changes_while_the_answers_stay_is_found() -> None:
+    trial = Trial(broken.Wavering())
+    images = images_of(trial.network)
+    with torch.no_grad():
+        assert torch.equal(trial.network(images.images), trial.network(images.images))
+    assert not look(trial.bench, images).diagnostics["map_repeatable"].any()
+    assert look(SOUND.bench, images_of(SOUND.network)).diagnostics["map_repeatable"].all()
+
+
 def test_every_flag_has_a_meaning_and_every_meaning_a_check() -> None:
     assert {*checks.CHECKS, *CURVE_CHECKS, "black-box-beats-white-box"} == set(MEANINGS)
     assert set(BROKEN) == set(checks.CHECKS)

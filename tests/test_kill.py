@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,18 @@ import bench.run, bench.sweep, bench.training, bench.executors.local, bench.comm
 from model_zoo.training import loop
 from bench import cli
 loop.CHECKPOINT_SECONDS = 0
+step = loop.Training._one_step
+def logged(training):
+    with open(os.path.join(os.environ["BENCH_CACHE"], "steps"), "a") as log:
+        log.write(f"{training.step}\\n")
+    return step(training)
+loop.Training._one_step = logged
 for line in sys.stdin:
     words, cache = json.loads(line)
     pid = os.fork()
     if not pid:
         os.environ["BENCH_CACHE"] = cache
+        os.makedirs(cache, exist_ok=True)
         for stream in (0, 1, 2):
             os.dup2(os.open(os.devnull, os.O_RDWR), stream)
         try:
@@ -115,6 +123,13 @@ def units_of(out: Path) -> dict[str, tuple[str, int]]:
     return {str(path): (sha256_of_file(path), path.stat().st_mtime_ns) for path in finished}
 
 
+def check_steps(cache: Path) -> None:
+    """A training goes on where it was killed, at most the step in hand done again."""
+    log = cache / "steps"
+    steps = [int(line) for line in log.read_text().split()] if log.exists() else []
+    assert all(after - before in {0, 1} for before, after in pairwise([0, *steps])), steps
+
+
 def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[..., int]) -> int:
     """Kill a command at random moments until so many kills met it alive; return how often it was begun from nothing.
 
@@ -135,10 +150,11 @@ def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[...
             met += code == -signal.SIGKILL
             now = units_of(where)
             assert before.items() <= now.items(), "a finished unit was lost, or done again"
+            check_steps(where / "cache")
             before = now
         assert code == 0
         assert made(what, where) == whole
-        assert not list(where.rglob("*.tmp")), "killed writers' leavings stayed"
+        assert not [*where.rglob("*.tmp"), *(where / "results").rglob("*.lease")], "killed writers' leavings stayed"
     return begun
 
 

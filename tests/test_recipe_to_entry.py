@@ -12,12 +12,14 @@ from click.testing import CliRunner
 from bench import registry, training
 from bench.cli import bench as command
 from bench.core.entry import ModelEntry
-from bench.core.errors import EnvironmentFault, UsageError
+from bench.core.errors import Busy, EnvironmentFault, UsageError
+from bench.core.lease import lease
 from bench.core.toml import parse_toml
 from bench.data.usps import Usps
 from bench.training import Trained, train
 from model_zoo.build import build, export_weights
 from model_zoo.hub import Resolved
+from model_zoo.training import loop
 from model_zoo.training.data import to_float
 from model_zoo.training.measure import accuracy
 from model_zoo.training.recipe import Recipe
@@ -116,14 +118,24 @@ def test_a_parent_of_other_classes_gives_all_but_its_last_layer(
     assert not torch.equal(training._network(same, 10).state_dict()["head.weight"], one["head.weight"])
 
 
-def test_a_finished_training_is_not_overwritten_and_resumes_to_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected a checkpoint in .*out, got none; drop --resume"):
-        complete(recipe, tmp_path / "out", resume=True)
-    assert not (tmp_path / "out").exists()
-    first = complete(recipe, tmp_path / "out").entry
+def test_a_finished_training_is_not_overwritten_and_resumes_to_the_same_weights_without_a_step(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    tell = lambda text, *_: said.append(text)  # noqa: E731
+    first = train(recipe, tmp_path / "out", resume=True, device="cpu", progress=tell).entry
+    assert said[0].startswith("no checkpoint in ")
     with pytest.raises(UsageError, match="continue it with --resume"):
         complete(recipe, tmp_path / "out")
+    monkeypatch.setattr(loop.Training, "_one_step", lambda _: pytest.fail("a finished step was done again"))
     assert complete(recipe, tmp_path / "out", resume=True).entry.weights == first.weights
+
+
+def test_two_processes_never_train_in_one_folder(recipe: Recipe, tmp_path: Path) -> None:
+    with lease(tmp_path / "out" / "training.lease"), pytest.raises(Busy, match="held by another process"):
+        complete(recipe, tmp_path / "out")
+    complete(recipe, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.lease"))
 
 
 def test_the_command_trains_a_recipe_file(recipe: Recipe, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_a_folder_that_cannot_be_written_is_named(
         make(path, *others)
 
     monkeypatch.setattr(os, "mkdir", mkdir)
+    monkeypatch.setattr("bench.sitting.attack_shard", lambda *_: pytest.fail("hours were spent before it was found"))
     with pytest.raises(EnvironmentFault, match=f"{refused}.*Read-only file system; choose a writable folder"):
         completed(words, tmp_path)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -219,6 +222,9 @@ class Odd(Worker):
             os.kill(os.getpid(), 9)
         if word == "hang":
             time.sleep(600)
+        if word == "stay":
+            Path(unit.request["model"], str(os.getpid())).touch()
+            time.sleep(600)
         if word == "slow":
             for _ in range(8):
                 time.sleep(0.5)
@@ -250,6 +256,45 @@ def test_dead_and_hung_workers_are_replaced_and_slow_ones_are_left_alone(monkeyp
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+ABANDONED = """
+import sys
+from tests.test_sweep import Local, Odd, Unit
+request = {"model": sys.argv[1], "attack": "stay"}
+todo = [Unit(request=request, run_id=f"{i:064x}", shard=0, images=1) for i in range(2)]
+list(Local(workers=2, device="cpu").run(todo, Odd))
+"""
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def until(over: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not over() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return over()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_workers_end_with_the_process_that_minds_them(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", ABANDONED, str(tmp_path)])
+    try:
+        assert until(lambda: len(list(tmp_path.iterdir())) == 2, 120)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    try:
+        assert until(lambda: not any(map(lives, workers)), 20), "a worker whose parent was killed goes on"
+    finally:
+        for pid in filter(lives, workers):
+            os.kill(pid, signal.SIGKILL)
 
 
 def overflowing(folder: Path) -> Path:

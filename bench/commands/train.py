@@ -13,7 +13,7 @@ from bench.commands._options import DATA, DEVICE
 @click.command()
 @click.argument("recipe", metavar="RECIPE")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and weights; default runs/RECIPE.")
-@click.option("--resume", is_flag=True, help="Continue the checkpoint in the folder.")
+@click.option("--resume", is_flag=True, help="Continue the checkpoint in the folder, where there is one.")
 @DATA
 @DEVICE
 def train(recipe: str, out: Path | None, resume: bool, device: str) -> None:
