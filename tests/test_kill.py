@@ -131,7 +131,9 @@ def check_steps(cache: Path) -> None:
 
 
 def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[..., int]) -> int:
-    """Kill a command at random moments until so many kills met it alive; return how often it was begun from nothing.
+    """Kill a command at random moments until so many kills met it alive, one of them when something was finished.
+
+    Return how often it was begun from nothing.
 
     One that completes is compared with one that was never killed, and begun anew in another folder.
     """
@@ -140,21 +142,22 @@ def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[...
     assert run(words, out / "whole" / "cache") == 0
     took, whole = time.monotonic() - clock, made(what, out / "whole")
     assert whole
-    stream, met, begun = Rng(0).fork("kill", what).generator(), 0, 0
-    while met < kills:
+    stream, met, begun, at_work = Rng(0).fork("kill", what).generator(), 0, 0, False
+    while met < kills or not at_work:
         where, code, before = out / f"killed {begun}", -signal.SIGKILL, dict[str, tuple[str, int]]()
         words, begun = words_of(what, folder, where), begun + 1
         while code == -signal.SIGKILL:
             moment = took / 2 * float(torch.rand((), generator=stream))  # what is left gets shorter with every kill
-            code = run(words, where / "cache", moment if met < kills else None)
-            met += code == -signal.SIGKILL
+            code = run(words, where / "cache", moment if met < kills or not at_work else None)
             now = units_of(where)
+            if code == -signal.SIGKILL:
+                met, at_work = met + 1, at_work or bool(now) or (where / "cache" / "steps").exists()
             assert before.items() <= now.items(), "a finished unit was lost, or done again"
             check_steps(where / "cache")
             before = now
         assert code == 0
         assert made(what, where) == whole
-        assert not [*where.rglob("*.tmp"), *(where / "results").rglob("*.lease")], "killed writers' leavings stayed"
+        assert not list(where.rglob("*.tmp")), "killed writers' leavings stayed"
     return begun
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -41,3 +44,21 @@ def test_libraries_can_read_the_flags_in_either_way() -> None:
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == allowed
         assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == allowed  # type: ignore[attr-defined]
         assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest")
+
+
+BEFORE = """
+import torch
+torch.ones(2**20) + 1
+from bench.core.machine import pick_device
+pick_device("cpu")
+print(torch.get_num_threads(), int((torch.full((2**20,), 1e-30) * 1e-10).count_nonzero()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by GNU's OpenMP")
+def test_subnormal_numbers_are_zero_in_every_thread_also_in_those_that_were_there_before() -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["2", "0"]

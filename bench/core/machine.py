@@ -31,6 +31,23 @@ def _keep_freed_memory() -> None:
     mallopt(top_pad, 2**28)
 
 
+_FLUSH = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: torch.set_flush_denormal(True))
+
+
+def _flush_subnormals() -> None:
+    """Let subnormal numbers be zero in this thread and, by GNU's OpenMP, in those that torch has started for it.
+
+    The setting belongs to a thread, and later ones inherit it: without this, an image's last bit would depend on which
+    thread it fell to in a process that computed anything before.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        parallel = ctypes.CDLL(None).GOMP_parallel
+    except (OSError, AttributeError):
+        return
+    parallel(_FLUSH, None, torch.get_num_threads(), 0)
+
+
 def pick_device(wanted: str = "auto") -> torch.device:
     """Return the device to compute on, the named one or a GPU where there is one, and set this process up for it.
 
@@ -48,7 +65,7 @@ def pick_device(wanted: str = "auto") -> torch.device:
     if named[1] and int(named[2] or 0) >= (found := torch.cuda.device_count()):
         raise EnvironmentFault(f"expected the GPU {wanted}, got {found} of them on this machine; choose --device cpu")
     _keep_freed_memory()
-    torch.set_flush_denormal(True)
+    _flush_subnormals()
     device = torch.device(wanted)
     if device.type == "cuda":
         _shorten(False)
