@@ -9,7 +9,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
-from bench.core.files import canonical_json, sha256_of, write_atomic
+from bench.core.files import canonical_json, remove_leftovers, sha256_of, write_atomic
+from bench.core.lease import lease
 from bench.core.protocol import Strict
 from bench.core.records import RunSpec
 from bench.core.store import Store
@@ -76,7 +77,10 @@ class SweepStatus(NamedTuple):
 
 def write_manifest(work: Path, manifest: Manifest) -> None:
     """Keep what a sweep is about."""
-    write_atomic(_folder(work) / f"{manifest.name}.json", canonical_json(manifest.model_dump(mode="json")).encode())
+    path = _folder(work) / f"{manifest.name}.json"
+    with lease(path.with_suffix(".lease"), lambda: None):  # another process may be at the same sweep
+        remove_leftovers(path)
+        write_atomic(path, canonical_json(manifest.model_dump(mode="json")).encode())
 
 
 def statuses(work: Path, complain: Callable[[IntegrityError], None]) -> Iterator[SweepStatus]:

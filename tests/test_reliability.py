@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ import pytest
 
 from bench.core import files
 from bench.core.errors import Busy, EnvironmentFault
-from bench.core.files import remove_leftovers, write_atomic
+from bench.core.files import remove_leftovers, try_to_write, write_atomic
 from bench.core.lease import is_held, lease
 from bench.core.store import Store, StoredRun
 from bench.plan import Request, plan
@@ -138,6 +139,25 @@ def test_a_folder_that_cannot_be_written_is_named(
     monkeypatch.setattr("bench.sitting.attack_shard", lambda *_: pytest.fail("hours were spent before it was found"))
     with pytest.raises(EnvironmentFault, match=f"{refused}.*Read-only file system; choose a writable folder"):
         completed(words, tmp_path)
+
+
+def test_a_folder_is_tried_without_a_file_that_a_killed_process_would_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Path]] = []
+    usual = tempfile.TemporaryFile
+
+    def looked_at(**words: Any) -> Any:
+        file = usual(**words)
+        seen.append(list(tmp_path.rglob("*.*")))
+        return file
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", looked_at)
+    try_to_write(tmp_path / "new")
+    assert seen == [[]]
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentFault, match=r"file/below, got: .*; choose a writable folder"):
+        try_to_write(tmp_path / "file" / "below")
 
 
 def test_what_killed_writers_left_goes_with_the_next_writer(

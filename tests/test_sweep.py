@@ -396,6 +396,14 @@ def test_workers_of_one_machine_share_the_memory(
     assert [where.memory for where in given] == [each]
 
 
+def test_what_a_killed_sweep_left_of_its_plan_goes_with_the_next(runs: list[SweepRun], tmp_path: Path) -> None:
+    swept(runs, tmp_path, Inline(fate=lambda _: "failed"))
+    (path,) = (tmp_path / "work" / "sweeps").iterdir()
+    path.with_name(f".{path.name}.x1.tmp").touch()
+    swept(runs, tmp_path, Inline(fate=lambda _: "failed"))
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_sweep_that_cannot_be_read_hides_no_other(
     runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,15 +34,33 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise EnvironmentFault(
-            f"expected to write {path}, got: {error.strerror or error}; choose a writable folder with free space"
-        ) from error
+        raise _refusal(path, error) from error
+
+
+def try_to_write(folder: Path) -> None:
+    """Make a folder and write there, to a file without a name: it is gone however this process ends.
+
+    Raises:
+        EnvironmentFault: if it cannot be written.
+    """
+    try:
+        _make_folder(folder)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")
+    except OSError as error:
+        raise _refusal(folder, error) from error
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed writers of `path` left; only while nobody else can be writing it."""
     for temporary in path.parent.glob(f"{_prefix(path)}*{_SUFFIX}"):
         temporary.unlink(missing_ok=True)
+
+
+def _refusal(path: Path, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"expected to write {path}, got: {error.strerror or error}; choose a writable folder with free space"
+    )
 
 
 def _prefix(path: Path) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
-from bench.core.files import canonical_json, remove_leftovers, sha256_of, write_atomic
+from bench.core.files import canonical_json, remove_leftovers, sha256_of, try_to_write, write_atomic
 from bench.core.lease import lease
 from bench.core.records import Confirmation, RunRecord, RunSpec
 
@@ -165,9 +165,7 @@ class Store:
         Raises:
             EnvironmentFault: if it cannot be written.
         """
-        probe = self.path(spec).with_suffix(".probe")
-        write_atomic(probe, b"")
-        probe.unlink(missing_ok=True)  # another process may be at the same run
+        try_to_write(self.path(spec).parent)
 
     def filing(self, spec: RunSpec, waiting: Callable[[], None]) -> AbstractContextManager[None]:
         """Hold the right to file a run, as `bench.core.lease.lease` does: beside its record, where all filers meet."""
