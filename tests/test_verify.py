@@ -229,6 +229,14 @@ def no_interval(filed: Filed) -> None:
     filed.rewrite(summaries=summaries | {"all": summaries["all"] | {"accuracy": empty}})
 
 
+@pytest.mark.parametrize("absent", ["mean", "low", "high"])
+def test_a_mean_with_half_an_interval_is_no_record(absent: str, filed: Filed) -> None:
+    record = json.loads(filed.run.path.read_bytes())
+    record["summaries"]["all"]["kendall"][absent] = None
+    filed.run.path.write_text(json.dumps(record))
+    assert "both ends of its interval" in failures(filed.root)["record"]
+
+
 def one_metric_less(filed: Filed) -> None:
     summaries = filed.run.record.summaries
     filed.rewrite(summaries=summaries | {"all": {"kendall": summaries["all"]["kendall"]}})

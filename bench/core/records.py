@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.core.entry import ModelEntry
 from bench.core.files import canonical_json, sha256_of
@@ -242,6 +242,13 @@ class RunRecord(Strict):
     )
     showcase: tuple[str, ...] = Field(default=(), description="sample ids of the showcase PNG's rows")
     showcase_sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for name, found in ((name, each) for chosen in self.summaries.values() for name, each in chosen.items()):
+            if len({value is None for value in (found.mean, found.low, found.high)}) > 1:
+                raise ValueError(f"expected a mean of {name} with both ends of its interval, or none, got {found}")
+        return self
 
     @property
     def headline(self) -> dict[str, Summary]:
