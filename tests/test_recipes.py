@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from bench import registry
 from bench.core.contracts import Split
@@ -96,3 +97,13 @@ def test_components_of_protocols_and_entries_exist() -> None:
         entry = registry.load("models", name)
         assert entry.architecture.name in registry.names("architectures")
         assert entry.training.recipe is None or entry.training.recipe in registry.names("recipes")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("title", "a\x1f"), ("title", "a\nb"), ("citation", "\x1f"), ("differs", "\x1b[2J"), ("differs", "a" * 4001)],
+)
+def test_text_that_no_entry_may_hold_is_refused_before_the_training(key: str, text: str) -> None:
+    content = registry.load("recipes", "natural-wrn28-1").model_dump(mode="json")
+    with pytest.raises(ValidationError, match=key):
+        Recipe.model_validate(content | {key: text})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bench.core.entry import Line, Text
 from bench.core.files import canonical_json, sha256_of
 from bench.core.protocol import Component, ModelName, Name, PixelFraction, Strict
 
@@ -53,10 +54,10 @@ class Recipe(Strict):
 
     name: Name
     model: Name = Field(description="name of the model that the recipe makes")
-    title: str = Field(max_length=200)
-    description: str
-    differs: str = Field(default="", description="deviations from the paper's training, for the entry")
-    citation: str = ""
+    title: Annotated[Line, Field(max_length=200)]
+    description: Text
+    differs: Text = Field(default="", description="deviations from the paper's training, for the entry")
+    citation: Text = ""
     dataset: Name
     architecture: Component
     objective: Component
