@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from bench import checks
 from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, write_atomic
-from bench.core.records import DIAGNOSTIC_COLUMNS, LATE_COLUMNS, ROW_COLUMNS, Flag
+from bench.core.records import DIAGNOSTIC_COLUMNS, LATE_COLUMNS, Flag
 from bench.core.store import StoredRun, read_run
 
 
@@ -24,12 +23,12 @@ def derived_flags(run: StoredRun) -> tuple[Flag, ...] | None:
     Raises:
         IntegrityError: if its rows or those of its floor cannot be read.
     """
-    rows, knowledge = _rows(run), run.record.knowledge
+    rows, knowledge = run.rows(), run.record.knowledge
     if knowledge is None or not set(DIAGNOSTIC_COLUMNS) - LATE_COLUMNS <= set(rows):
         return None
     floor = _floor(run)
     with np.errstate(all="ignore"):  # infinities that somebody filed are another check's to find
-        return checks.flags(run.record.spec, rows, None if floor is None else _rows(floor), knowledge)
+        return checks.flags(run.record.spec, rows, None if floor is None else floor.rows(), knowledge)
 
 
 def check_flags(run: StoredRun) -> str:
@@ -75,17 +74,6 @@ def only_flags_differ(before: bytes, after: bytes) -> bool:
         return with_flags(before, json.loads(after)["flags"]) == after
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _rows(run: StoredRun) -> pd.DataFrame:
-    """Read rows that have at least a sample, and the columns that every check looks at."""
-    rows = run.rows()
-    needed = (*ROW_COLUMNS, run.record.spec.primary_metric)
-    if not len(rows) or any(name not in rows for name in needed):
-        raise IntegrityError(
-            f"expected rows with the columns {', '.join(needed)} in {run.rows_path}, got others; run anew"
-        )
-    return rows
 
 
 def _names(flags: tuple[Flag, ...]) -> set[str]:

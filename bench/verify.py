@@ -13,7 +13,7 @@ from bench.caveats import check_flags
 from bench.core.entry import MeasuredAccuracy, ModelEntry
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError, NetworkError, UnknownNameError, UsageError
 from bench.core.protocol import OUTSIDE, Component, Protocol
-from bench.core.records import ROW_COLUMNS, Summary
+from bench.core.records import Summary
 from bench.core.store import Store, StoredRun, read_run
 from bench.summary import summarise
 
@@ -180,8 +180,6 @@ def _check_confirmation(run: StoredRun) -> str:
 
 def _check_rows(run: StoredRun) -> str:
     rows, record = run.rows(), run.record
-    if absent := [name for name in ROW_COLUMNS if name not in rows]:
-        raise IntegrityError(f"expected a column {absent[0]!r} in {run.rows_path}, got none; run anew")
     counted = {
         "samples": (len(rows), record.samples),
         "samples that were asked for": (len(rows), record.spec.samples.count),
@@ -197,8 +195,6 @@ def _check_rows(run: StoredRun) -> str:
 
 def _check_threat(run: StoredRun) -> str:
     threat, rows = run.record.spec.threat, run.rows()
-    if threat.norm not in rows:
-        raise IntegrityError(f"expected a column {threat.norm!r} in {run.rows_path}, got none; run anew")
     outside = rows[~(rows[threat.norm] <= float(threat.epsilon) + OUTSIDE)]  # what is no number is outside, too
     if len(outside):
         sample, length = outside.iloc[0]["sample_id"], outside.iloc[0][threat.norm]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from bench.core.errors import IntegrityError
 from bench.core.files import canonical_json, remove_leftovers, sha256_of, try_to_write, write_atomic
 from bench.core.lease import lease
-from bench.core.records import Confirmation, RunRecord, RunSpec
+from bench.core.records import ROW_COLUMNS, Confirmation, RunRecord, RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,12 +78,16 @@ class StoredRun(NamedTuple):
         return note
 
     def rows(self) -> pd.DataFrame:
-        """Read the rows.
+        """Read the rows: at least one, with the columns that every reader looks at.
 
         Raises:
             IntegrityError: if the file is missing or is not the one that the record describes.
         """
         rows: pd.DataFrame = self.table().to_pandas(use_threads=False)
+        needed = (*ROW_COLUMNS, self.record.spec.primary_metric)
+        if not len(rows) or (absent := [name for name in needed if name not in rows]):
+            what = f"a column {absent[0]!r}" if len(rows) else "a row"
+            raise IntegrityError(f"expected {what} in {self.rows_path}, got none; restore it, or run anew")
         return rows
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
