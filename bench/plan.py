@@ -192,6 +192,7 @@ def _check_judge(protocol: Protocol) -> None:
 
 
 def _attack_component(request: Request, protocol: Protocol) -> Component:
+    registry.load("attacks", request.attack)  # what is no name at all is an unknown one, too
     own = {component.name: component for component in protocol.attacks}
     component = own.get(request.attack) or Component(name=request.attack)
     return Component(name=component.name, params={**component.params, **(request.params or {})})

@@ -42,6 +42,7 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
     [
         (["run", "--model", "hub:nobody"], 2, "expected the name of one of the models"),
         (["run", "--model", "hub:natural-wrn28", "--attack", "x"], 2, "expected the name of one of the attacks"),
+        (["run", "--model", "hub:natural-wrn28", "--attack", "file:x"], 2, "expected the name of one of the attacks"),
         (["run", "--model", "hub:natural-wrn28", "--set", "steps"], 2, "KEY=VALUE"),
         (
             ["run", "--model", "hub:natural-wrn28", "--epsilon", "x"],
