@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Victim
-from bench.core.rng import Rng, SampleRng
 
 
 def import_foolbox() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.core.heatmap import normalize
+from bench.core.compute.heatmap import normalize
 
 FAINT = 0.01
 """Share of a map's mean below which pixels count as equally dark."""

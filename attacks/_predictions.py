@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attacks._search import BestIterate
+from bench.core.compute.norms import l2
 from bench.core.contracts import Victim
-from bench.core.norms import l2
-from bench.core.protocol import ThreatModel
+from bench.core.schemas.protocol import ThreatModel
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

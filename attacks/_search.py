@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bench.core.compute.norms import project
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import HeatmapLoss, Victim, View
-from bench.core.norms import project
-from bench.core.protocol import ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import ThreatModel
 
 
 class BestIterate:

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.protocol import Aim, Knowledge, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
 
 
 class ChangeSeries(Attack):

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from attacks._search import BestIterate, uniform_start
 from attacks.ifia_topk import mass_outside
+from bench.core.compute.heatmap import normalize, top_k_mask
+from bench.core.compute.norms import project
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.heatmap import normalize, top_k_mask
-from bench.core.norms import project
-from bench.core.protocol import Component, Knowledge, PixelFraction, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Component, Knowledge, PixelFraction, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

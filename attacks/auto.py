@@ -12,10 +12,10 @@ from torch import Tensor
 from attacks._adaptive import Goal, adaptive_ascent, by_loss, by_primary
 from attacks._losses import cosine_distance, order, rank_distance
 from attacks.ifia_topk import mass_outside
+from bench.core.compute.heatmap import top_k_mask
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, HeatmapLoss, Victim, View
-from bench.core.heatmap import top_k_mask
-from bench.core.protocol import Knowledge, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Knowledge, ThreatModel
 
 TOP_SHARE = 100 / 1024
 """Of a map's pixels, those that count as its top: the 100 of 1024 of the papers, at every size."""

@@ -9,10 +9,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from attacks._libraries import CountedModel, each_alone
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.errors import EnvironmentFault
-from bench.core.protocol import Aim, Knowledge, ThreatModel
-from bench.core.rng import Rng, SampleRng
+from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
 
 Part = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 

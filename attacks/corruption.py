@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks._corruptions import CORRUPTIONS
 from attacks._series import ChangeSeries
-from bench.core.rng import SampleRng
+from bench.core.compute.rng import SampleRng
 
 Kind = Literal[
     "gaussian-noise", "shot-noise", "impulse-noise", "defocus-blur", "glass-blur", "motion-blur", "zoom-blur", "snow",

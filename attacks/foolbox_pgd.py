@@ -9,9 +9,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from attacks._libraries import CountedModel, each_alone, import_foolbox
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.protocol import Aim, Knowledge, PixelFraction, ThreatModel
-from bench.core.rng import Rng, SampleRng
+from bench.core.schemas.protocol import Aim, Knowledge, PixelFraction, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

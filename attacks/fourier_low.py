@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks._fourier import filtered, radius
 from attacks._series import ChangeSeries
-from bench.core.rng import SampleRng
+from bench.core.compute.rng import SampleRng
 
 
 @dataclass(frozen=True, kw_only=True)

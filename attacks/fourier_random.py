@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks._fourier import filtered, radius
 from attacks._series import ChangeSeries
-from bench.core.rng import SampleRng
+from bench.core.compute.rng import SampleRng
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

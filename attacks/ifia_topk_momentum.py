@@ -10,9 +10,9 @@ from torch import Tensor
 
 from attacks._search import Search, climb, falling_sizes, momentum_steps
 from attacks.ifia_topk import outside_of_top
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.protocol import Knowledge, PixelFraction, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

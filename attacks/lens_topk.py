@@ -10,10 +10,10 @@ from torch import Tensor
 
 from attacks._search import ascend
 from attacks.ifia_topk import mass_outside
+from bench.core.compute.heatmap import dilate, top_k_mask
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.heatmap import dilate, top_k_mask
-from bench.core.protocol import Knowledge, PixelFraction, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from attacks._series import ChangeSeries
+from bench.core.compute.rng import SampleRng
 from bench.core.errors import UsageError
-from bench.core.rng import SampleRng
 
 
 @dataclass(frozen=True, kw_only=True)

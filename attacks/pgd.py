@@ -10,10 +10,10 @@ from torch import Tensor
 
 from attacks._predictions import LOSSES, steepest, try_on
 from attacks._search import BestIterate, uniform_start
+from bench.core.compute.norms import project
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.norms import project
-from bench.core.protocol import Aim, Knowledge, PixelFraction, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Aim, Knowledge, PixelFraction, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from attacks._search import BestIterate
+from bench.core.compute.norms import project
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.norms import project
-from bench.core.protocol import Knowledge, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Knowledge, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

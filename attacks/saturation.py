@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from attacks._series import ChangeSeries
-from bench.core.rng import SampleRng
+from bench.core.compute.rng import SampleRng
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,12 @@ from PIL import Image
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.errors import EnvironmentFault, IntegrityError
-from bench.core.files import sha256_of
-from bench.core.folders import data_folder
-from bench.core.protocol import Aim, Knowledge, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
+from bench.core.storage.files import sha256_of
+from bench.core.storage.folders import data_folder
 
 SUMS = "SHA256SUMS"
 

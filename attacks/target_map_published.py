@@ -11,11 +11,11 @@ from torch import Tensor
 
 from attacks._search import adam_steps
 from attacks.target_map import closeness
+from bench.core.compute.heatmap import normalize
+from bench.core.compute.norms import project
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.heatmap import normalize
-from bench.core.norms import project
-from bench.core.protocol import Knowledge, PixelFraction, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
 
 SHARPNESS = (0.2, 2.0)
 """Factors on the surrogate's sharpness in the first and last step: beta from 10 to 100 where the protocol has 50."""

@@ -8,9 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, CraftedOn, Victim
-from bench.core.protocol import Component, Knowledge, Name, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Component, Knowledge, Name, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.protocol import Aim, Knowledge, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,20 +13,20 @@ import pandas as pd
 from torch import nn
 
 from bench import registry
+from bench.core.compute.machine import pick_device
 from bench.core.contracts import Dataset
 from bench.core.errors import UsageError
-from bench.core.folders import cache_folder
-from bench.core.machine import pick_device
-from bench.core.protocol import Component, Protocol
-from bench.core.records import RunRecord
-from bench.core.store import Store
-from bench.plan import Request, plan
-from bench.run import run_all
-from bench.sitting import Execution
-from bench.terminal import RunProgress
+from bench.core.schemas.protocol import Component, Protocol
+from bench.core.schemas.records import RunRecord
+from bench.core.storage.folders import cache_folder
+from bench.core.storage.store import Store
+from bench.run.plan import Request, plan
+from bench.run.session import Execution
+from bench.run.steps import run_all
+from bench.terminal.console import RunProgress
 from model_zoo.build import build
 from model_zoo.hub import full, resolve
-from model_zoo.imports import keep
+from model_zoo.imported import keep
 from model_zoo.in_memory import ARCHITECTURE, Channels, describe, public_name
 
 

@@ -8,7 +8,6 @@ import traceback
 
 import click
 
-from bench import terminal
 from bench.commands.audit import audit
 from bench.commands.cite import cite
 from bench.commands.compare import compare
@@ -26,6 +25,7 @@ from bench.commands.train import train
 from bench.commands.validate import validate
 from bench.commands.verify import verify
 from bench.core.errors import BenchError, EnvironmentFault, Interrupted
+from bench.terminal import console
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BENCH"})
@@ -52,11 +52,11 @@ def main(arguments: list[str] | None = None) -> None:
     except BenchError as error:
         if os.environ.get("BENCH_DEBUG"):
             traceback.print_exception(error)
-        terminal.show_error(str(error))
+        console.show_error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:  # of a path in somebody's words: too long, no permission, a file where a folder must be
         about = "" if error.filename is None else f" with {os.fsdecode(error.filename)[:200]!r}"
-        terminal.show_error(
+        console.show_error(
             f"expected to work{about}, got: {error.strerror or error}; correct the path or its permissions"
         )
         sys.exit(EnvironmentFault.exit_code)
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        terminal.show_error("interrupted")
+        console.show_error("interrupted")
         sys.exit(Interrupted.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -11,27 +11,28 @@ from functools import partial
 from pathlib import Path
 
 from bench.core.errors import UsageError
-from bench.core.files import canonical_json
-from bench.core.store import StoredRun
-from leaderboard import croissant, latex, pages
-from leaderboard.attack import Definition, campaigns
-from leaderboard.board import Board
-from leaderboard.book import Book
-from leaderboard.certainty import with_certainty
-from leaderboard.comparison import comparisons, page_name
-from leaderboard.duel import samples_script
-from leaderboard.exhibit import find_exhibit, gallery
-from leaderboard.export import board_data, data_package, pairs_table, schema, standings_table
-from leaderboard.feed import feed
-from leaderboard.models import add_models
-from leaderboard.plots import distribution
-from leaderboard.rivalry import rivalry
-from leaderboard.rows import RowReader, read_rows, read_runs, summary_table, to_csv
-from leaderboard.samples import ReadRows
-from leaderboard.shards import processes_for
-from leaderboard.site import Staging, staged
-from leaderboard.standings import boards
-from leaderboard.track_pages import add_track_pages, ranked, tracks
+from bench.core.storage.files import canonical_json
+from bench.core.storage.store import StoredRun
+from leaderboard.boards.board import Board
+from leaderboard.boards.campaigns import Definition, campaigns
+from leaderboard.boards.certainty import with_certainty
+from leaderboard.boards.standings import boards
+from leaderboard.comparisons.duel import samples_script
+from leaderboard.comparisons.models import comparisons, page_name
+from leaderboard.comparisons.rivalry import rivalry
+from leaderboard.data import croissant, latex
+from leaderboard.data.export import board_data, data_package, pairs_table, schema, standings_table
+from leaderboard.data.feed import feed
+from leaderboard.drawing.exhibit import find_exhibit, gallery
+from leaderboard.drawing.plots import distribution
+from leaderboard.pages import render
+from leaderboard.pages.models import add_models
+from leaderboard.pages.site import Staging, staged
+from leaderboard.pages.tracks import add_track_pages, ranked, tracks
+from leaderboard.records.forks import processes_for
+from leaderboard.records.image_sets import ReadRows
+from leaderboard.records.index import Book
+from leaderboard.records.rows import RowReader, read_rows, read_runs, summary_table, to_csv
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,22 @@ def build(
     made = [with_certainty(board, rows) for board in boards(ranked(runs), rows.table)]
     book = Book(runs)
     with staged(out) as site:
-        for file in sorted((pages.FOLDER / "static").iterdir()):
+        for file in sorted((render.FOLDER / "static").iterdir()):
             site.add(f"static/{file.name}", file.read_bytes())
         tallies = add_models(book, by_model, made, rows, site, processes=processes)
         rivalries = {board.protocol.key: rivalry(board, rows.table) for board in made}
         for attack in sorted({attack for board in made for attack in board.attacks}):
             site.add(
                 f"attacks/{attack}.html",
-                pages.attack_page(attack, campaigns(attack, made, tallies, rivalries), (definitions or {}).get(attack)),
+                render.attack_page(
+                    attack, campaigns(attack, made, tallies, rivalries), (definitions or {}).get(attack)
+                ),
             )
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
-        site.add("index.html", pages.index_page(made, find_exhibit(made, rows), extra, tracks(book)))
+        site.add("index.html", render.index_page(made, find_exhibit(made, rows), extra, tracks(book)))
         add_track_pages(book, runs, rows, site, {attack for board in made for attack in board.attacks})
-        site.add("compare.html", pages.choice_page(made, extra))
-        site.add("about.html", pages.about_page(made))
+        site.add("compare.html", render.choice_page(made, extra))
+        site.add("about.html", render.about_page(made))
         _add_data(made, runs, rows, site, home)
     protocols = {run.record.spec.protocol.key for run in runs}
     return BuildReport(out, len(protocols), len(by_model), len(runs), len(site.checksums))
@@ -160,14 +163,14 @@ def _add_data(made: list[Board], runs: list[StoredRun], read: ReadRows, site: St
 def _extra_pages(board: Board, read: ReadRows, site: Staging) -> list[str]:
     """Add a board's plots, its images and its pairs; return the names of the latter two's pages."""
     key = board.protocol.key
-    site.add(f"plots/{key}.html", pages.plots_page(board, distribution(board, read)))
+    site.add(f"plots/{key}.html", render.plots_page(board, distribution(board, read)))
     names = []
     if images := gallery(board, read):
         names.append(f"images/{key}.html")
-        site.add(names[-1], pages.gallery_page(board, images))
+        site.add(names[-1], render.gallery_page(board, images))
     for pair in comparisons(board, read):
         names.append(f"compare/{key}/{page_name(pair.first.entry.name, pair.second.entry.name)}")
-        site.add(names[-1], pages.compare_page(board, pair))
+        site.add(names[-1], render.compare_page(board, pair))
     if board.compared:
         site.add(f"compare/{key}/samples.js", samples_script(board, read))
     return names

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair, Probe
-from bench.core.protocol import PixelFraction
+from bench.core.schemas.protocol import PixelFraction
 from metrics._probe import probe_of
 from metrics._sums import norm
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from bench.core.compute.heatmap import top_k_mask
 from bench.core.contracts import Pair
-from bench.core.heatmap import top_k_mask
 from metrics._undefined import nan_where_nan
 
 

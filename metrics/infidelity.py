@@ -10,8 +10,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Pair
-from bench.core.rng import SampleRng
 from metrics._probe import explained, probe_of
 from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves

@@ -8,8 +8,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.heatmap import dilate
 from bench.core.contracts import Metric, Pair
-from bench.core.heatmap import dilate
 from metrics._diverse import diverse_top_k, share
 from metrics._undefined import nan_where_nan
 

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.heatmap import mass_center
 from bench.core.contracts import Metric, Pair
-from bench.core.heatmap import mass_center
 
 
 @dataclass(frozen=True, kw_only=True)

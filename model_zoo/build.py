@@ -15,11 +15,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError, UsageError
 from bench.core.faults import blamed_on
-from bench.core.files import sha256_of, write_atomic
-from bench.core.protocol import Component
+from bench.core.schemas.entry import ModelEntry, Weights
+from bench.core.schemas.protocol import Component
+from bench.core.storage.files import sha256_of, write_atomic
 from model_zoo.hub import nature
 
 BuildNetwork = Callable[..., nn.Module]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tomli_w
 
-from bench.core.entry import ModelEntry, Weights
 from bench.core.errors import (
     BenchError,
     EnvironmentFault,
@@ -20,9 +19,10 @@ from bench.core.errors import (
     UnknownNameError,
     UsageError,
 )
-from bench.core.files import sha256_of_file, write_atomic
-from bench.core.protocol import REPO
-from bench.core.toml import parse_toml
+from bench.core.schemas.entry import ModelEntry, Weights
+from bench.core.schemas.protocol import REPO
+from bench.core.storage.files import sha256_of_file, write_atomic
+from bench.core.storage.toml import parse_toml
 
 if TYPE_CHECKING:
     from bench.core.contracts import Zoo
@@ -78,7 +78,7 @@ def resolve(
         entry = parse_toml(toml, ModelEntry, name=None if toml.name == ENTRY_FILE else toml.stem)
         path, reference = _locate(entry.weights, toml.parent), f"file:{entry.name}.toml"
     elif load_zoo is not None and rest and scheme not in {"hub", "file"}:
-        from model_zoo.imports import bring_in
+        from model_zoo.imported import bring_in
 
         brought = bring_in(scheme, _zoo(reference, scheme, load_zoo), rest)
         entry, reference, path = brought.entry, brought.reference, brought.path

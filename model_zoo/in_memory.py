@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bench.core.contracts import Dataset, ZooModel
 from bench.core.errors import UsageError
-from bench.core.protocol import Component
+from bench.core.schemas.protocol import Component
 from model_zoo.build import check_logits, classifier, freeze
-from model_zoo.call_sites import separate_activations
+from model_zoo.derivatives.call_sites import separate_activations
 
 ARCHITECTURE = "in-memory"
 """What the entry of a module calls its architecture, which has no registered name."""

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 import bench
 from bench import registry
+from bench.core.compute.rng import Rng
 from bench.core.errors import ModelOutputError, UnknownNameError, UsageError
-from bench.core.rng import Rng
-from bench.core.store import read_run
+from bench.core.storage.store import read_run
 from model_zoo.build import Normalize, export_weights
 from model_zoo.training.loop import initialize
-from tests.test_cli import invoke
-from tests.tiny import tiny_content, write_entry, write_protocol
+from tests.support.tiny import tiny_content, write_entry, write_protocol
+from tests.terminal.test_cli import invoke
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,21 +17,22 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.evaluate import Attacked
-from bench.shards import Effort, Shards
-from bench.status import Manifest, write_manifest
-from tests.factories import model_entry, run_spec
+from bench.run.attack.search import Attacked
+from bench.run.shards import Effort, Shards
+from bench.sweeps.status import Manifest, write_manifest
+from tests.support.factories import model_entry, run_spec
 
 ROOT = Path(__file__).parent.parent
 OWN = ("bench", "model_zoo", "attacks", "metrics", "leaderboard")
 ALLOWED = {
     "bench.core": (),
+    "bench.registry": ("bench.core",),
     "bench.attributions": ("bench.core",),
     "bench.data": ("bench.core",),
     "bench.executors": ("bench.core",),
     "attacks": ("bench.core",),
     "metrics": ("bench.core",),
-    "model_zoo": ("bench.core",),
+    "model_zoo": ("bench.core", "bench.registry"),
     "leaderboard": ("bench.core",),
 }
 """Per folder, what it may import of ours beside itself; modules of no folder named here are the top floor."""
@@ -120,7 +121,7 @@ def imports_by_name(root: Path) -> list[str]:
     """Files other than the registry that import modules whose names are strings."""
     found = []
     for _, path in files(root):
-        if path == root / "bench" / "registry.py":
+        if path == root / "bench" / "registry" / "__init__.py":
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         used = [(line, name) for line, name, _ in imports(root, path) if name in BY_NAME]
@@ -128,7 +129,7 @@ def imports_by_name(root: Path) -> list[str]:
             if isinstance(node, ast.Name | ast.Attribute):
                 name = node.id if isinstance(node, ast.Name) else node.attr
                 used += [(node.lineno, name)] if name in BY_NAME - {"importlib"} else []
-        found += [f"{path.relative_to(root)}:{line} uses {name}; only bench/registry.py may" for line, name in used]
+        found += [f"{path.relative_to(root)}:{line} uses {name}; only bench/registry may" for line, name in used]
     return found
 
 
@@ -192,17 +193,17 @@ def test_packages_of_extras_are_imported_only_when_they_are_asked_for() -> None:
     ],
 )
 def test_a_planted_upward_import_is_found(tmp_path: Path, file: str, text: str, violation: str) -> None:
-    plant(tmp_path, {"bench/registry.py": "", file: text})
+    plant(tmp_path, {"bench/registry/__init__.py": "", file: text})
     assert [v for v in direction_violations(tmp_path) if v.startswith(violation)]
 
 
 def test_a_planted_torch_in_the_leaderboard_is_found(tmp_path: Path) -> None:
     core = {"bench/core/maps.py": "import torch", "bench/core/files.py": "def f():\n    import torch"}
     pages = "from bench.core.maps import m\nfrom bench.core import files\ndef f():\n    import torch.nn"
-    plant(tmp_path, core | {"leaderboard/pages.py": pages})
+    plant(tmp_path, core | {"leaderboard/pages/render.py": pages})
     assert [v.split(",")[0] for v in torch_in_leaderboard(tmp_path)] == [
-        "leaderboard/pages.py:1 imports bench.core.maps",
-        "leaderboard/pages.py:4 imports torch.nn",
+        "leaderboard/pages/render.py:1 imports bench.core.maps",
+        "leaderboard/pages/render.py:4 imports torch.nn",
     ]
 
 
@@ -211,9 +212,9 @@ def test_a_planted_torch_in_the_leaderboard_is_found(tmp_path: Path) -> None:
     ["from importlib import import_module as i", "import importlib.util", "a = __import__('os')", "import runpy"],
 )
 def test_a_planted_import_by_name_is_found(tmp_path: Path, text: str) -> None:
-    plant(tmp_path, {"bench/registry.py": text, "bench/run.py": text})
+    plant(tmp_path, {"bench/registry/__init__.py": text, "bench/run/steps.py": text})
     assert imports_by_name(tmp_path)
-    assert all(v.startswith("bench/run.py:1 ") for v in imports_by_name(tmp_path))
+    assert all(v.startswith("bench/run/steps.py:1 ") for v in imports_by_name(tmp_path))
 
 
 def test_a_planted_undeclared_package_is_found(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def plant(root: Path, contents: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-EVERY_PAGE = "import bench.registry, bench.core.store, leaderboard, pkgutil, importlib\n" + (
+EVERY_PAGE = "import bench.registry, bench.core.storage.store, leaderboard, pkgutil, importlib\n" + (
     "for m in pkgutil.walk_packages(leaderboard.__path__, 'leaderboard.'): importlib.import_module(m.name)\n"
 )
 COMMAND = "import runpy\nsys.argv = ['bench', {words}]\n" + (

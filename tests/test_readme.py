@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench import cli, registry
-from leaderboard.markdown import tables
+from leaderboard.data.markdown import tables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

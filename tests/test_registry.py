@@ -10,12 +10,13 @@ from typing import get_args
 
 import pytest
 
-from bench import plan, registry
+from bench import registry
 from bench.core.contracts import Attack
-from bench.core.entry import ModelEntry
 from bench.core.errors import FEW, PluginFault, UnknownNameError, UsageError
 from bench.core.faults import blamed_on
-from bench.core.protocol import Component
+from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.protocol import Component
+from bench.run import plan
 
 ROOT = Path(__file__).parent.parent
 KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
@@ -343,7 +344,7 @@ PREAMBLE = """
 import re, sys
 from bench import registry
 from bench.core.errors import UsageError
-from bench.core.protocol import Component
+from bench.core.schemas.protocol import Component
 
 def refuses(message, function, *args):
     try:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import logit_gradients, node_slices, pieces
+from bench.core.compute.chunks import logit_gradients, node_slices, pieces
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod, Linearization
-from bench.core.rng import SampleRng
 
 MOST_NODES = 10_000
 """Of one image: more serve no quadrature, and a protocol of a stranger's that asked for them would fill the memory."""

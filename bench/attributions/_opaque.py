@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.core.chunks import image_slices
+from bench.core.compute.chunks import image_slices
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod, Linearization
 from bench.core.errors import BenchError
-from bench.core.rng import SampleRng
 
 
 class OpaqueMethod(AttributionMethod):

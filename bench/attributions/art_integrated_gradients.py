@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from bench.attributions._completeness import gap_to_black
 from bench.attributions._nodes import MOST_NODES, NodeMethod, Nodes
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Linearization
-from bench.core.rng import SampleRng
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from bench.core.chunks import image_slices
+from bench.core.compute.chunks import image_slices
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import UsageError
-from bench.core.rng import SampleRng
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.attributions._nodes import MOST_NODES, NodeMethod, Nodes
-from bench.core.rng import SampleRng
+from bench.core.compute.rng import SampleRng
 
 
 @dataclass(frozen=True, kw_only=True)

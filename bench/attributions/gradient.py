@@ -9,8 +9,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench.attributions._nodes import NodeMethod, Nodes
-from bench.core.chunks import forward
-from bench.core.rng import SampleRng
+from bench.core.compute.chunks import forward
+from bench.core.compute.rng import SampleRng
 
 
 @dataclass(frozen=True, kw_only=True)

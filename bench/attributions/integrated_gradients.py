@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.attributions._completeness import gap_to_black
 from bench.attributions._nodes import MOST_NODES, NodeMethod, Nodes
-from bench.core.rng import SampleRng
+from bench.core.compute.rng import SampleRng
 
 Rule = Literal["midpoint", "gauss-legendre", "right-riemann"]
 

@@ -10,15 +10,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from bench import terminal
 from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS
-from bench.core.flags import MEANINGS
-from bench.core.folders import cache_folder
+from bench.core.schemas.flags import MEANINGS
+from bench.core.storage.folders import cache_folder
 from bench.core.text import counted
+from bench.terminal import console
 
 if TYPE_CHECKING:
-    from bench.core.store import StoredRun
-    from leaderboard.sweeps import Curve, Finding
+    from bench.core.storage.store import StoredRun
+    from leaderboard.boards.audit_curves import Curve, Finding
 
 
 @click.command()
@@ -47,16 +47,16 @@ def audit(
     ordinary one: it is filed, and an interrupted audit continues when the same command is given again. No board shows
     these runs as scores; what they say together stands on the model's page and beside its score.
     """
-    from bench.audit import Audit
-    from bench.audit import audit as complete
-    from bench.core.files import write_atomic
-    from bench.core.store import Store
-    from bench.sitting import Execution
-    from leaderboard.pages import sweep_drawing
-    from leaderboard.sweeps import curves, findings
+    from bench.core.storage.files import write_atomic
+    from bench.core.storage.store import Store
+    from bench.run.session import Execution
+    from bench.sweeps.audit import Audit
+    from bench.sweeps.audit import audit as complete
+    from leaderboard.boards.audit_curves import curves, findings
+    from leaderboard.pages.render import sweep_drawing
 
     execution = Execution(Store(results), cache_folder() / "work", device, showcase=False)
-    with terminal.RunProgress() as progress:
+    with console.RunProgress() as progress:
         runs = complete(Audit(model, protocol, attack, limit), execution, progress)
     found, raised = curves(runs), findings(runs)
     if drawing is not None:
@@ -69,7 +69,7 @@ def audit(
 
 def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding, ...]) -> None:
     """Print every point of every curve, then the verdicts."""
-    from leaderboard.sweeps import CURVE_CHECKS, KNOBS
+    from leaderboard.boards.audit_curves import CURVE_CHECKS, KNOBS
 
     record = runs[0].record
     title = f"{record.spec.model.name} under {record.spec.protocol.key}, {counted(record.samples, 'image')}"
@@ -87,18 +87,18 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
             table.add_row(first[0], value, interval, str(point.run.record.infeasible), first[1])
         table.add_section()
     if found:
-        terminal.out.print(table)
+        console.out.print(table)
     else:
-        terminal.out.print(f"No curve: {record.correct} of {record.samples} images are correct; raise --limit.")
+        console.out.print(f"No curve: {record.correct} of {record.samples} images are correct; raise --limit.")
     for run in runs:
         if run.record.knowledge != "white-box":
             summary = run.record.summaries["correct"][run.record.spec.primary_metric]
             mean = "undefined" if summary.mean is None else f"{summary.mean:.3f}"
             crafted = run.record.spec.crafted_on
             how = f"knowledge: {run.record.knowledge}" if crafted is None else f"crafted on {crafted.model.name}"
-            terminal.out.print(f"{run.record.spec.attack.name} ({how}): {mean}")
+            console.out.print(f"{run.record.spec.attack.name} ({how}): {mean}")
     for name, detail in _all_flags(runs, raised).items():
-        terminal.out.print(
+        console.out.print(
             Text.assemble((name, "yellow"), f": {detail}; {MEANINGS[name].means}. What to do: {MEANINGS[name].remedy}.")
         )
 

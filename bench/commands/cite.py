@@ -15,9 +15,9 @@ from bench.commands._options import RESULTS
 def cite(models: tuple[str, ...], results: Path) -> None:
     """Print the BibTeX of registered models, or of every model with records in RESULTS if none is named."""
     from bench import registry
-    from leaderboard.latex import bibliography, citations
-    from leaderboard.rows import read_runs
-    from leaderboard.standings import boards
+    from leaderboard.boards.standings import boards
+    from leaderboard.data.latex import bibliography, citations
+    from leaderboard.records.rows import read_runs
     from model_zoo.hub import bare
 
     if models:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from bench import terminal
 from bench.commands._options import JSON, RESULTS
+from bench.terminal import console
 
 if TYPE_CHECKING:
-    from leaderboard.comparison import Comparison
+    from leaderboard.comparisons.models import Comparison
 
 
 @click.command()
@@ -28,10 +28,10 @@ def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_jso
     The lead is the mean of the paired differences in robustness, with its 95 % interval (Student's, paired).
     """
     from bench.core.errors import UsageError
-    from leaderboard.comparison import compare as of_pair
-    from leaderboard.comparison import find_board
-    from leaderboard.rows import read_rows, read_runs
-    from leaderboard.standings import boards
+    from leaderboard.boards.standings import boards
+    from leaderboard.comparisons.models import compare as of_pair
+    from leaderboard.comparisons.models import find_board
+    from leaderboard.records.rows import read_rows, read_runs
     from model_zoo.hub import bare
 
     names = [bare(name) for name in dict.fromkeys(models)]
@@ -57,9 +57,9 @@ def _show(protocol: str, metric: str, found: list[Comparison]) -> None:
             f"[{low:+.3f}, {high:+.3f}]",
             f"{pair.wins[0]}, {pair.wins[1]} of {len(pair.images)}",
         )
-    terminal.out.print(table)
+    console.out.print(table)
     if len(found) == 1:
         for leader, images in zip((found[0].first, found[0].second), found[0].extremes, strict=True):
             for image in images:
                 where = f"{image.sample_id} ({image.label})"
-                terminal.out.print(f"{leader.entry.name} leads on {where}: {abs(image.gain):.3f}", markup=False)
+                console.out.print(f"{leader.entry.name} leads on {where}: {abs(image.gain):.3f}", markup=False)

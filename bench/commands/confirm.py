@@ -21,8 +21,8 @@ def confirm(results: Path, again: Path, as_json: bool) -> None:
     The board shows the note as a badge. Run again with `bench run --results AGAIN` on another machine; a model, not a
     file, must be what agrees.
     """
-    from bench.confirmation import confirm as compare
-    from bench.terminal import show_checks
+    from bench.checks.second_run import confirm as compare
+    from bench.terminal.console import show_checks
 
     checks = compare(results, again)
     if as_json:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from bench import registry, terminal
+from bench import registry
 from bench.commands._options import JSON, RESULTS
 from bench.core.errors import UnknownNameError
+from bench.terminal import console
 
 if TYPE_CHECKING:
-    from leaderboard.contest import Round
+    from leaderboard.comparisons.attacks import Round
 
 
 @click.command()
@@ -34,9 +35,9 @@ def contest(
     ATTACK is NAME, with the protocol's parameters, or NAME:KEY=VALUE,KEY=VALUE. The gain is the mean paired difference:
     how much less the first one leaves; with its 95 % interval (paired bootstrap).
     """
-    from leaderboard.contest import Variant
-    from leaderboard.contest import contest as rounds_of
-    from leaderboard.rows import read_runs
+    from leaderboard.comparisons.attacks import Variant
+    from leaderboard.comparisons.attacks import contest as rounds_of
+    from leaderboard.records.rows import read_runs
 
     sides = (Variant.parse(first), Variant.parse(second))
     runs = read_runs(results)
@@ -48,7 +49,7 @@ def contest(
     if as_json:
         click.echo(json.dumps([{"protocol": protocol, **asdict(each), "verdict": each.verdict} for each in rounds]))
     elif markdown:
-        from leaderboard.markdown import contest_table
+        from leaderboard.data.markdown import contest_table
 
         click.echo(contest_table(rounds, sides))
     else:
@@ -67,4 +68,4 @@ def _show(title: str, rounds: list[Round]) -> None:
             f"{each.gradients[0]:.0f}\n{each.gradients[1]:.0f}",
             each.verdict,
         )
-    terminal.out.print(table)
+    console.out.print(table)

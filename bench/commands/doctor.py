@@ -6,8 +6,8 @@ import json
 
 import click
 
-from bench import terminal
 from bench.commands._options import DATA, JSON
+from bench.terminal import console
 
 
 @click.command()
@@ -15,10 +15,10 @@ from bench.commands._options import DATA, JSON
 @JSON
 def doctor(as_json: bool) -> None:
     """Say what this machine has, what is missing, and how to get it."""
-    from bench.doctor import examine
+    from bench.checks.doctor import examine
 
     findings = examine()
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
-        terminal.show_findings(findings)
+        console.show_findings(findings)

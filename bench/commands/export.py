@@ -19,7 +19,7 @@ def export(name: str, results: Path, out: Path | None) -> None:
     FILE is standings.csv (a line per model), pairs.csv (per pair), leaderboard.csv (per run, sample set and metric),
     leaderboard.json (everything), models.bib or <protocol>.tex.
     """
-    from bench.core.files import write_atomic
+    from bench.core.storage.files import write_atomic
     from leaderboard.build import exported
 
     content = exported(results, name)

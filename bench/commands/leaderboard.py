@@ -20,7 +20,7 @@ def leaderboard() -> None:
 @click.option("--url", metavar="HTTPS://…/", help="Where the site will be published: for the links of its feed.")
 def build(results: Path, out: Path, url: str | None) -> None:
     """Write the static site of the records in RESULTS to OUT."""
-    from leaderboard.attack import Definition
+    from leaderboard.boards.campaigns import Definition
     from leaderboard.build import build as make
 
     definitions = {name: Definition(*registry.definition("attacks", name)) for name in registry.names("attacks")}
@@ -39,6 +39,6 @@ def build(results: Path, out: Path, url: str | None) -> None:
 @click.option("--brief", is_flag=True, help="One column per attack: the means of the metrics, without intervals.")
 def table(results: Path, protocol: str | None, metrics: tuple[str, ...], attacks: tuple[str, ...], brief: bool) -> None:
     """Print the boards of RESULTS as Markdown tables."""
-    from leaderboard.markdown import tables
+    from leaderboard.data.markdown import tables
 
     click.echo(tables(results, protocol, metrics=metrics, attacks=attacks, brief=brief), nl=False)

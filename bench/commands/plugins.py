@@ -8,9 +8,10 @@ from typing import get_args
 
 import click
 
-from bench import registry, terminal
+from bench import registry
 from bench.commands._options import JSON
 from bench.core.errors import BenchError, UnknownNameError, UsageError
+from bench.terminal import console
 from model_zoo.hub import bare
 
 BROKEN = "BROKEN: "
@@ -29,7 +30,7 @@ def list_(kind: registry.Kind | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        terminal.show_lists(found)
+        console.show_lists(found)
     if any(row["summary"].startswith(BROKEN) for rows in found.values() for row in rows):
         sys.exit(BenchError.exit_code)
 
@@ -37,10 +38,10 @@ def list_(kind: registry.Kind | None, as_json: bool) -> None:
 def _line(kind: registry.Kind, name: str) -> dict[str, str]:
     """Return what a list says of a plug-in, the longest last."""
     try:
-        measured = terminal.accuracies(registry.load(kind, name)) if kind == "models" else {}
+        measured = console.accuracies(registry.load(kind, name)) if kind == "models" else {}
         return {"name": name, **measured, "summary": registry.summary(kind, name)}
     except BenchError as error:
-        blank = dict.fromkeys(terminal.ACCURACIES, "") if kind == "models" else {}
+        blank = dict.fromkeys(console.ACCURACIES, "") if kind == "models" else {}
         return {"name": name, **blank, "summary": f"{BROKEN}{error}"}
 
 
@@ -60,4 +61,4 @@ def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content))
     else:
-        terminal.show_plugin(kinds[0], name, content)
+        console.show_plugin(kinds[0], name, content)

@@ -8,10 +8,11 @@ from typing import get_args
 
 import click
 
-from bench import registry, terminal
+from bench import registry
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
-from bench.core.folders import cache_folder
-from bench.core.protocol import SearchPrecision
+from bench.core.schemas.protocol import SearchPrecision
+from bench.core.storage.folders import cache_folder
+from bench.terminal import console
 
 
 @click.command()
@@ -63,11 +64,11 @@ def run(
     The protocol's floor (random noise) runs first, so that the attack has something to be compared with. An interrupted
     run continues when the same command is given again.
     """
-    from bench.core.store import Store
-    from bench.memory import parse
-    from bench.plan import Request, plan
-    from bench.run import run_all
-    from bench.sitting import Execution
+    from bench.core.storage.store import Store
+    from bench.run.attack.memory import parse
+    from bench.run.plan import Request, plan
+    from bench.run.session import Execution
+    from bench.run.steps import run_all
 
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
@@ -89,9 +90,9 @@ def run(
     plans = [plan(request) for request in requests]
     budget = None if memory is None else parse(memory)
     execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget, compiled=compiled)
-    with terminal.RunProgress() as progress:
+    with console.RunProgress() as progress:
         finished = run_all(plans, execution, progress)
     if as_json:
         click.echo(json.dumps([run.record.model_dump(mode="json") for run in finished]))
     else:
-        terminal.show_runs(finished, rules)
+        console.show_runs(finished, rules)

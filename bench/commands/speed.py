@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, get_args
 import click
 from rich.table import Table
 
-from bench import terminal
 from bench.commands._options import COMPILED, DEVICE, JSON
-from bench.core.protocol import SearchPrecision
+from bench.core.schemas.protocol import SearchPrecision
+from bench.terminal import console
 
 if TYPE_CHECKING:
-    from bench.speed import Speed
+    from bench.checks.speed import Speed
 
 PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 """The two kinds of search: one gradient per image, and integrated gradients."""
@@ -54,8 +54,8 @@ def speed(
     the clean images apart, which are judged once for all attacks on a model; map metrics are the part of it that
     compares heatmaps.
     """
-    from bench.core.machine import hardware, pick_device
-    from bench.speed import Stopwatch, measure
+    from bench.checks.speed import Stopwatch, measure
+    from bench.core.compute.machine import hardware, pick_device
 
     watch = Stopwatch(pick_device(device), repeats, processor_time)
     found = [
@@ -96,4 +96,4 @@ def _show(machine: str, found: list[Speed]) -> None:
     }
     for title, text in lines.items():
         table.add_row(title, *map(text, found))
-    terminal.out.print(table)
+    console.out.print(table)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench import terminal
 from bench.commands._options import DATA, DEVICE, JSON, RESULTS, read_parameters
 from bench.core.errors import UsageError
+from bench.terminal import console
 from model_zoo.hub import full
 
 if TYPE_CHECKING:
-    from bench.submission.draft import Answers
+    from bench.submission.convert import Answers
 
 ANSWERS: tuple[Callable[[Any], Any], ...] = (
     click.option("--name", help="Name of the model; default: the file's."),
@@ -53,12 +53,12 @@ def _answers(command: Callable[..., Any]) -> Callable[..., Any]:
 @_answers
 def init(weights: Path, **given: Any) -> None:
     """Write the entry of safetensors that already have our names; asks for what no flag says."""
-    from bench.submission.draft import describe_weights, draft
+    from bench.submission.convert import describe_weights, draft
     from model_zoo.hub import write_entry
 
     described = describe_weights(weights)
     path = write_entry(draft(_collect(weights, given), described), weights.parent)
-    terminal.show_text(f"entry: {path}")
+    console.show_text(f"entry: {path}")
 
 
 @submit.command()
@@ -68,18 +68,18 @@ def init(weights: Path, **given: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for weights and entry; default runs/NAME.")
 def convert(checkpoint: Path, table: str | None, out: Path | None, **given: Any) -> None:
     """Turn a .pt or .pth state dict into safetensors and an entry; reads tensors only, runs no code of the file."""
-    from bench.submission.draft import convert as complete
+    from bench.submission.convert import convert as complete
 
     answers = _collect(checkpoint, given)
     converted = complete(checkpoint, answers, out or Path("runs") / answers.name, table=table)
-    terminal.show_conversion(converted)
+    console.show_conversion(converted)
     if converted.path is None:
         missing, unexpected = len(converted.report.missing), len(converted.report.unexpected)
         raise UsageError(
             f"expected every tensor of {answers.architecture} in {checkpoint} and no other, got {missing} missing and "
             f"{unexpected} unexpected ones; choose another --architecture, --set or --table"
         )
-    terminal.show_text(f"entry: {converted.path}")
+    console.show_text(f"entry: {converted.path}")
 
 
 @submit.command()
@@ -90,14 +90,14 @@ def convert(checkpoint: Path, table: str | None, out: Path | None, **given: Any)
 @JSON
 def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
     """Ask all that a model must answer before it is accepted; the exit code is that of the worst answer."""
-    from bench.core.machine import pick_device
-    from bench.submission.checks import check_submission
+    from bench.core.compute.machine import pick_device
+    from bench.submission.check import check_submission
 
     found = check_submission(full(entry), device=pick_device(device), protocol=protocol)
     if as_json:
         click.echo(json.dumps([answer._asdict() for answer in found]))
     else:
-        terminal.show_check_table(found)
+        console.show_check_table(found)
     if codes := [answer.exit_code for answer in found if not answer.ok]:
         sys.exit(max(codes))
 
@@ -127,8 +127,8 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
     from functools import partial
 
     from bench import registry
-    from bench.core.machine import pick_device
-    from bench.submission.checks import check_submission
+    from bench.core.compute.machine import pick_device
+    from bench.submission.check import check_submission
     from bench.submission.publish import check_repo
     from bench.submission.publish import publish as complete
     from model_zoo.hub import resolve
@@ -139,21 +139,21 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
         raise UsageError(f"expected the TOML of an entry to publish, got {entry!r}; name the file")
     checks = check_submission(reference, device=pick_device(device))
     if failed := [answer for answer in checks if not answer.ok]:
-        terminal.show_check_table(checks)
+        console.show_check_table(checks)
         sys.exit(max(answer.exit_code for answer in failed))
     found = resolve(reference, partial(registry.load, "models"))
     target = out or Path(reference.removeprefix("file:")).parent / "published"
     done = complete(found.entry, found.path, checks, repo=repo, results=results, out=target, dry_run=dry_run)
-    terminal.show_text(done.pull_request.read_text(encoding="utf-8"))
+    console.show_text(done.pull_request.read_text(encoding="utf-8"))
     uploaded = (
         f"uploaded as hub:{repo}@{done.commit}" if done.commit else f"nothing uploaded (dry run); files: {done.folder}"
     )
-    terminal.show_text(f"{uploaded}\npull request: {done.pull_request}")
+    console.show_text(f"{uploaded}\npull request: {done.pull_request}")
 
 
 def _collect(file: Path, given: dict[str, Any]) -> Answers:
     """Return the answers that the flags give, and ask a person at a terminal for the others."""
-    from bench.submission.draft import Answers
+    from bench.submission.convert import Answers
 
     license_, citation = _asked(given["license_"], "license", "MIT"), given["citation"]
     return Answers(

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from bench import registry, terminal
+from bench import registry
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.errors import IntegrityError, UsageError
-from bench.core.folders import cache_folder
+from bench.core.storage.folders import cache_folder
 from bench.core.text import printable
+from bench.terminal import console
 
 if TYPE_CHECKING:
-    from bench.core.protocol import Protocol
-    from bench.sitting import Execution
-    from bench.status import SweepStatus
-    from bench.sweep import Failure, Outcome, SweepRun
+    from bench.core.schemas.protocol import Protocol
+    from bench.run.session import Execution
+    from bench.sweeps.status import SweepStatus
+    from bench.sweeps.sweep import Failure, Outcome, SweepRun
 
 
 @click.command()
@@ -75,13 +76,13 @@ def sweep(
     them. What the results have is not done again; an interrupted sweep continues when the same command is given again.
     What fails is reported and stops nothing else (exit code 1). `bench status` in another terminal says how it goes.
     """
-    from bench.core.machine import pick_device
-    from bench.core.protocol import Component
-    from bench.core.store import Store
-    from bench.memory import share
-    from bench.sitting import Execution
-    from bench.sweep import Wanted, choose
-    from bench.sweep import sweep as complete
+    from bench.core.compute.machine import pick_device
+    from bench.core.schemas.protocol import Component
+    from bench.core.storage.store import Store
+    from bench.run.attack.memory import share
+    from bench.run.session import Execution
+    from bench.sweeps.sweep import Wanted, choose
+    from bench.sweeps.sweep import sweep as complete
 
     rules: Protocol = registry.load("protocols", protocol)
     named = _words("--attacks", attacks) if attacks else [component.name for component in rules.attacks]
@@ -97,7 +98,7 @@ def sweep(
     if dry_run:
         _show_plan(runs, failures, execution, who.workers or who.neighbours, as_json)
         sys.exit(1 if failures else 0)
-    with terminal.RunProgress() as progress:
+    with console.RunProgress() as progress:
         outcome = complete(runs, execution, who, progress)
     outcome = outcome._replace(failures=[*failures, *outcome.failures])
     if as_json:
@@ -113,7 +114,7 @@ def sweep(
 @JSON
 def status(as_json: bool) -> None:
     """Say how sweeps stand, from the folder of unfinished work (BENCH_CACHE)."""
-    from bench.status import statuses
+    from bench.sweeps.status import statuses
 
     unreadable: list[IntegrityError] = []
     found = list(statuses(cache_folder() / "work", unreadable.append))
@@ -123,11 +124,11 @@ def status(as_json: bool) -> None:
         for each in found:
             _show_status(each)
     for error in unreadable:
-        terminal.show_error(str(error))
+        console.show_error(str(error))
     if unreadable:
         sys.exit(IntegrityError.exit_code)
     if not found and not as_json:
-        terminal.out.print("No sweep was begun here; bench sweep --help")
+        console.out.print("No sweep was begun here; bench sweep --help")
 
 
 def _words(option: str, given: Sequence[str]) -> list[str]:
@@ -149,8 +150,8 @@ def _models(names: Sequence[str], protocol: Protocol) -> list[str]:
 def _show_plan(
     runs: Sequence[SweepRun], failures: Sequence[Failure], execution: Execution, workers: int, as_json: bool
 ) -> None:
-    from bench.costs import Costs
-    from bench.sweep import units
+    from bench.sweeps.costs import Costs
+    from bench.sweeps.sweep import units
 
     costs = Costs(execution.store.runs())
     left = [(run, todo) for run in runs if (todo := units(run, execution))]
@@ -172,7 +173,7 @@ def _show_plan(
         seconds = costs.estimate(run.plan.spec, images)
         spec = run.plan.spec
         table.add_row(spec.model.name, spec.attack.name, str(images), str(len(todo)), _duration(seconds))
-    terminal.out.print(table)
+    console.out.print(table)
     words = [f"{len(each)} units"]
     if known:
         words.append(f"{_duration(sum(known))} of computing by earlier records")
@@ -180,7 +181,7 @@ def _show_plan(
         words.append(f"about {_duration(sum(known) / workers)} with {workers} workers")
     if len(known) < len(each):
         words.append(f"no record tells what {len(each) - len(known)} of them cost")
-    terminal.out.print(", ".join(words), soft_wrap=True)
+    console.out.print(", ".join(words), soft_wrap=True)
     _show_failures(failures)
 
 
@@ -197,14 +198,14 @@ def _show_outcome(outcome: Outcome, wanted: int) -> None:
             str(record.infeasible),
             ", ".join(flag.name for flag in record.flags),
         )
-    terminal.out.print(table)
+    console.out.print(table)
     _show_failures(outcome.failures)
-    terminal.out.print(f"{len(outcome.finished)} of {wanted} runs are filed")
+    console.out.print(f"{len(outcome.finished)} of {wanted} runs are filed")
 
 
 def _show_failures(failures: Sequence[Failure]) -> None:
     for what, why in failures:
-        terminal.show_error(f"{what}: {why}")
+        console.show_error(f"{what}: {why}")
 
 
 def _show_status(sweep: SweepStatus) -> None:
@@ -215,9 +216,9 @@ def _show_status(sweep: SweepStatus) -> None:
         at_work = str(run.working) if run.working else ""
         spec = run.spec
         table.add_row(spec.model.name, spec.attack.name, f"{run.done} of {run.images}", at_work, state)
-    terminal.out.print(table)
+    console.out.print(table)
     for what, why in sweep.failures:
-        terminal.out.print(f"failed: {printable(what)}: {printable(why)}", soft_wrap=True)
+        console.out.print(f"failed: {printable(what)}: {printable(why)}", soft_wrap=True)
     if done == images:
         words = "complete"
     elif not sweep.working:
@@ -225,7 +226,7 @@ def _show_status(sweep: SweepStatus) -> None:
     else:
         left = "" if sweep.seconds_left is None else f", about {_duration(sweep.seconds_left)} left"
         words = f"{sweep.working} at work{left}"
-    terminal.out.print(f"{done} of {images} images; {words}")
+    console.out.print(f"{done} of {images} images; {words}")
 
 
 def _as_json(sweep: SweepStatus) -> dict[str, Any]:

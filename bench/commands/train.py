@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from bench import registry, terminal
+from bench import registry
 from bench.commands._options import DATA, DEVICE
+from bench.terminal import console
 
 
 @click.command()
@@ -18,8 +19,8 @@ from bench.commands._options import DATA, DEVICE
 @DEVICE
 def train(recipe: str, out: Path | None, resume: bool, device: str) -> None:
     """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry."""
-    from bench.training import train as complete
     from model_zoo.training.loop import CHECKPOINT
+    from model_zoo.training.train import train as complete
 
     loaded = registry.load("recipes", recipe)
     folder = out or Path("runs") / loaded.name
@@ -29,6 +30,6 @@ def train(recipe: str, out: Path | None, resume: bool, device: str) -> None:
             return f"the last checkpoint is kept in {folder}: --resume continues it"
         return "before the first checkpoint, so nothing is kept: the same command begins again"
 
-    with terminal.TrainingProgress(loaded.name, kept) as progress:
+    with console.TrainingProgress(loaded.name, kept) as progress:
         trained = complete(loaded, folder, resume=resume, device=device, progress=progress)
-    terminal.show_trained(trained.entry, trained.path)
+    console.show_trained(trained.entry, trained.path)

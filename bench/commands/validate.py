@@ -23,8 +23,8 @@ def validate(results: Path, base: str | None, as_json: bool) -> None:
     twice, every record's model registered. With --base: no record, weights or protocol changed or removed; flags alone
     may be derived anew.
     """
-    from bench.terminal import show_checks
-    from bench.validation import validate as check
+    from bench.checks.repository import validate as check
+    from bench.terminal.console import show_checks
 
     checks = check(results, base)
     if as_json:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from bench import registry, terminal
+from bench import registry
 from bench.commands._options import DATA, DEVICE, JSON
 from bench.core.errors import UsageError, suggestion
+from bench.terminal import console
 
 
 @click.command()
@@ -22,9 +23,9 @@ from bench.core.errors import UsageError, suggestion
 @JSON
 def verify(subjects: tuple[str, ...], every: bool, anew: bool, device: str, as_json: bool) -> None:
     """Check models (hash, size, clean accuracy measured again) or a folder of records (hashes, recomputed means)."""
-    from bench.caveats import derive_anew
-    from bench.core.machine import pick_device
-    from bench.verify import verify_model, verify_results
+    from bench.checks.derived_flags import derive_anew
+    from bench.checks.verify import verify_model, verify_results
+    from bench.core.compute.machine import pick_device
 
     models = [f"hub:{name}" for name in registry.names("models")] if every else []
     if not subjects and not models:
@@ -41,7 +42,7 @@ def verify(subjects: tuple[str, ...], every: bool, anew: bool, device: str, as_j
     if as_json:
         click.echo(json.dumps([check._asdict() for check in found]))
     else:
-        terminal.show_checks(found)
+        console.show_checks(found)
     if codes := [check.exit_code for check in found if not check.ok]:
         sys.exit(max(codes))
 

@@ -15,10 +15,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 from torch import Tensor, nn
 
-from bench.core.chunks import forward, image_slices
-from bench.core.protocol import Aim, Component, Direction, Knowledge, ThreatModel
-from bench.core.rng import Rng, SampleRng
-from bench.core.units import Report, Unit
+from bench.core.compute.chunks import forward, image_slices
+from bench.core.compute.rng import Rng, SampleRng
+from bench.core.schemas.protocol import Aim, Component, Direction, Knowledge, ThreatModel
+from bench.core.schemas.units import Report, Unit
 
 HeatmapLoss = Callable[..., Tensor]
 """(N, H, W) heatmaps and per-sample targets to (N,) losses that an attack wants to see grow."""
@@ -415,8 +415,8 @@ Hire = Callable[[str], Worker]
 class Executor(ABC):
     """Who runs the units of a sweep; knows nothing of what a unit is about.
 
-    Whatever happens to a worker, each unit ends with exactly one report of a kind in `bench.core.units.FINAL`. Whether
-    a lost unit is tried again is for the caller to decide.
+    Whatever happens to a worker, each unit ends with exactly one report of a kind in
+    `bench.core.schemas.units.FINAL`. Whether a lost unit is tried again is for the caller to decide.
     """
 
     version: ClassVar[int] = 1

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 
 from bench.core.contracts import Dataset, Split
-from bench.core.folders import data_folder
+from bench.core.storage.folders import data_folder
 from bench.data._sources import open_or_download
 
 FOLDER = "cifar-10-batches-py"
@@ -41,7 +41,7 @@ class Cifar10(Dataset):
         Raises:
             EnvironmentFault: if the batches are missing or damaged, and cannot be downloaded.
         """
-        from bench.core.vision import datasets
+        from bench.core.compute.vision import datasets
 
         root, train = data_folder(), split == "train"
         stored = open_or_download(

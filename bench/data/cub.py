@@ -10,7 +10,7 @@ import torch
 
 from bench.core.contracts import Dataset, Split
 from bench.core.errors import EnvironmentFault, IntegrityError
-from bench.core.folders import data_folder
+from bench.core.storage.folders import data_folder
 from bench.data._sources import resized
 
 RESIZED, SIDE = 256, 224

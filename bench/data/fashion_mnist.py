@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import ClassVar, Literal
 
 from bench.core.contracts import Dataset, Split
-from bench.core.folders import data_folder
+from bench.core.storage.folders import data_folder
 from bench.data._sources import open_or_download
 
 FILES = tuple(f"{part}-{what}" for part in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte"))
@@ -41,7 +41,7 @@ class FashionMnist(Dataset):
         Raises:
             EnvironmentFault: if the files are missing, and cannot be downloaded.
         """
-        from bench.core.vision import datasets
+        from bench.core.compute.vision import datasets
 
         root, train = data_folder(), split == "train"
         stored = open_or_download(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from bench.core.contracts import Dataset, Split
-from bench.core.folders import data_folder
+from bench.core.storage.folders import data_folder
 from bench.data._sources import open_or_download, resized
 
 SIDE = 128
@@ -76,6 +76,6 @@ class Flowers(Dataset):
 
 
 def _open(root: str, part: str, download: bool) -> Any:
-    from bench.core.vision import datasets
+    from bench.core.compute.vision import datasets
 
     return datasets.Flowers102(root, split=part, download=download)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from bench.core.contracts import Dataset, Split
-from bench.core.folders import data_folder
+from bench.core.storage.folders import data_folder
 from bench.data._sources import open_or_download, read_archive
 
 SIDE = 32
@@ -58,7 +58,7 @@ class Gtsrb(Dataset):
         """
         if (archive := _archive(split)).is_file():
             return read_archive(archive, (3, SIDE, SIDE))
-        from bench.core.vision import datasets
+        from bench.core.compute.vision import datasets
 
         root = data_folder()
         stored = open_or_download(

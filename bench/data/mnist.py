@@ -11,8 +11,8 @@ import torch
 
 from bench.core.contracts import Dataset, Split
 from bench.core.errors import IntegrityError
-from bench.core.files import sha256_of
-from bench.core.folders import data_folder
+from bench.core.storage.files import sha256_of
+from bench.core.storage.folders import data_folder
 from bench.data._sources import open_or_download
 
 FILES = {
@@ -69,7 +69,7 @@ def _raw() -> Path:
 
 
 def _torchvision(download: bool) -> object:
-    from bench.core.vision import datasets
+    from bench.core.compute.vision import datasets
 
     return datasets.MNIST(str(data_folder()), download=download)
 

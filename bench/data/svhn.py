@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 
 from bench.core.contracts import Dataset, Split
-from bench.core.folders import data_folder
+from bench.core.storage.folders import data_folder
 from bench.data._sources import open_or_download
 
 FOLDER = "svhn"
@@ -39,7 +39,7 @@ class Svhn(Dataset):
         Raises:
             EnvironmentFault: if the files are missing or damaged, and cannot be downloaded.
         """
-        from bench.core.vision import datasets
+        from bench.core.compute.vision import datasets
 
         place = data_folder() / FOLDER
         stored = open_or_download(

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 
 from bench.core.contracts import Dataset, Split
-from bench.core.folders import data_folder
+from bench.core.storage.folders import data_folder
 from bench.data._sources import open_or_download, read_archive
 
 
@@ -45,7 +45,7 @@ class Usps(Dataset):
         """
         if (archive := _archive(split)).is_file():
             return read_archive(archive, (1, 16, 16))
-        from bench.core.vision import datasets
+        from bench.core.compute.vision import datasets
 
         root, train = data_folder(), split == "train"
         stored = open_or_download(

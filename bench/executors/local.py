@@ -19,7 +19,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from bench.core.contracts import Executor, Hire
-from bench.core.units import FINAL, Report, Unit
+from bench.core.schemas.units import FINAL, Report, Unit
 
 CONTEXT = get_context("spawn")
 """A forked copy of a process that has used torch's threads or a GPU can hang."""

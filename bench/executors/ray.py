@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from bench.core.contracts import Executor, Hire
 from bench.core.errors import EnvironmentFault
-from bench.core.units import Report, Unit
+from bench.core.schemas.units import Report, Unit
 from bench.executors._start import starting
 
 TICK = 0.5

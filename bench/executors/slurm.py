@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from bench.core.contracts import Executor, Hire
 from bench.core.errors import EnvironmentFault
-from bench.core.files import write_atomic
-from bench.core.folders import cache_folder
-from bench.core.units import FINAL, Report, Unit
+from bench.core.schemas.units import FINAL, Report, Unit
+from bench.core.storage.files import write_atomic
+from bench.core.storage.folders import cache_folder
 from bench.executors._start import starting
 
 TICK = 1.0

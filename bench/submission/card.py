@@ -10,8 +10,8 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
 from bench import registry
-from bench.core.entry import ModelEntry
-from bench.core.records import RunRecord, Summary
+from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.records import RunRecord, Summary
 from bench.core.text import printable
 
 HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "mnist": "ylecun/mnist", "svhn": "ufldl-stanford/svhn"}

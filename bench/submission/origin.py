@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
 from bench import registry
-from bench.environment import ask_git
+from bench.run.record.environment import ask_git
 
 DISTRIBUTION = "attribution-bench"
 BASES = ("upstream/main", "origin/main", "HEAD")

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import tomli_w
 
-from bench.core.entry import ModelEntry
+from bench.checks.verify import Check
 from bench.core.errors import NetworkError, UsageError
-from bench.core.files import write_atomic
-from bench.core.protocol import REPO
-from bench.core.records import RunRecord
-from bench.core.store import Store
+from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.protocol import REPO
+from bench.core.schemas.records import RunRecord
+from bench.core.storage.files import write_atomic
+from bench.core.storage.store import Store
 from bench.submission.card import EVAL_RESULTS, card, escaped, eval_results_file, fenced, measured
 from bench.submission.origin import needed
-from bench.verify import Check
 from model_zoo.hub import ENTRY_FILE, translate, verify_weights
 
 PULL_REQUEST = "pull-request.md"

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from model_zoo.call_sites import separate_activations
+from model_zoo.derivatives.call_sites import separate_activations
 from model_zoo.extras import extra
 
 VERSION = 1
@@ -48,7 +48,7 @@ def networks(dataset: str, threat: str) -> dict[str, Any]:
         EnvironmentFault: if robustbench is not installed.
         ValueError: if RobustBench does not know the data set or the threat model.
     """
-    from bench.core import vision  # noqa: F401 - robustbench imports torchvision
+    from bench.core.compute import vision  # noqa: F401 - robustbench imports torchvision
 
     with extra("robustbench"):
         from robustbench.model_zoo import model_dicts

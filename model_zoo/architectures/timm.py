@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from model_zoo.call_sites import separate_activations
+from model_zoo.derivatives.call_sites import separate_activations
 from model_zoo.extras import extra
 
 VERSION = 1
@@ -26,7 +26,7 @@ def build(num_classes: int, *, model: str = "resnet18") -> nn.Module:
         Wightman 2019, PyTorch Image Models.
         Differs: one activation module per call site, none in place; names and values of the weights stay.
     """
-    from bench.core import vision  # noqa: F401 - timm imports torchvision
+    from bench.core.compute import vision  # noqa: F401 - timm imports torchvision
 
     with extra("timm"):
         import timm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from model_zoo.call_sites import separate_activations
+from model_zoo.derivatives.call_sites import separate_activations
 
 VERSION = 1
 """Part of a run's identity: raised when the same weights would give other logits."""
@@ -24,6 +24,6 @@ def build(num_classes: int, *, model: str = "resnet18") -> nn.Module:
         torchvision.models.
         Differs: one activation module per call site, none in place; names and values of the weights stay.
     """
-    from bench.core.vision import models
+    from bench.core.compute.vision import models
 
     return separate_activations(models.get_model(model, weights=None, num_classes=num_classes).eval())

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.core.norms import l2
-from bench.core.rng import Rng
-from model_zoo.second_order import only_input_gradients
+from bench.core.compute.norms import l2
+from bench.core.compute.rng import Rng
+from model_zoo.derivatives.second_order import only_input_gradients
 
 Fast = Callable[[], AbstractContextManager[object]]
 Gain = Callable[[Tensor], Tensor]

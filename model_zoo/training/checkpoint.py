@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from bench.core.errors import IntegrityError
-from bench.core.files import write_atomic
+from bench.core.storage.files import write_atomic
 
 
 class Checkpoint(NamedTuple):

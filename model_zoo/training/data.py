@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
 from bench.core.errors import UsageError
-from bench.core.rng import Rng
-from model_zoo.training.recipe import Augmentation
+from bench.core.schemas.recipe import Augmentation
 
 
 class Partition(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.second_order import only_input_gradients
+from model_zoo.derivatives.second_order import only_input_gradients
 
 CHUNK = 512
 """Points that pass through a network at once, in training."""

@@ -17,15 +17,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Split, Student
 from bench.core.errors import ModelOutputError, UsageError
-from bench.core.files import write_atomic
-from bench.core.rng import Rng
-from model_zoo.surrogate import second_order_copy, smooth_copy
+from bench.core.schemas.recipe import Recipe, Schedule
+from bench.core.storage.files import write_atomic
+from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
 from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
 from model_zoo.training.measure import accuracy, robust_correct
-from model_zoo.training.recipe import Recipe, Schedule
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT = "checkpoint.safetensors"

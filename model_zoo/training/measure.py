@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.core.rng import Rng
+from bench.core.compute.rng import Rng
 
 BATCH = 250
 Fast = Callable[[], AbstractContextManager[object]]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from bench.core.contracts import Zoo, ZooModel
 from bench.core.errors import UnknownNameError, UsageError
-from bench.core.protocol import Component
+from bench.core.schemas.protocol import Component
 from model_zoo.architectures.robustbench import build, networks
 from model_zoo.extras import extra
 

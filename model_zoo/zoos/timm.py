@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from bench.core.contracts import Zoo, ZooModel
 from bench.core.errors import UnknownNameError, UsageError
-from bench.core.protocol import Component
+from bench.core.schemas.protocol import Component
 from model_zoo.architectures.timm import build
 from model_zoo.extras import extra
 
@@ -77,7 +77,7 @@ class Timm(Zoo):
 
 
 def _library() -> Any:
-    from bench.core import vision  # noqa: F401 - timm imports torchvision
+    from bench.core.compute import vision  # noqa: F401 - timm imports torchvision
 
     with extra("timm"):
         import timm

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from bench.core.contracts import Zoo, ZooModel
 from bench.core.errors import UnknownNameError
-from bench.core.protocol import Component
+from bench.core.schemas.protocol import Component
 from model_zoo.architectures.torchvision import build
 
 
@@ -22,7 +22,7 @@ class Torchvision(Zoo):
         Raises:
             UnknownNameError: if torchvision has no such classifier or no such weights.
         """
-        from bench.core.vision import models
+        from bench.core.compute.vision import models
 
         model, _, wanted = name.partition("/")
         if model not in (known := models.list_models(module=models)):
@@ -35,7 +35,7 @@ class Torchvision(Zoo):
 
     def fetch(self, name: str, downloads: Path) -> ZooModel:  # noqa: ARG002 - torch has a cache of its own
         """Load the network of a canonical name; its normalisation becomes the entry's."""
-        from bench.core.vision import models
+        from bench.core.compute.vision import models
 
         model, _, chosen = name.partition("/")
         weights = models.get_model_weights(model)[chosen]

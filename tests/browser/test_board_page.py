@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.core.records import Flag
+from bench.core.schemas.records import Flag
 from leaderboard.build import build
 from tests.browser.chromium import visit
-from tests.factories import model_entry, store_run
+from tests.support.factories import model_entry, store_run
 
 ROBUSTNESS = {"natural-wrn28": 0.2, "pgd-wrn28": 0.5, "art-wrn28": 0.8, "new-wrn28": 0.9}
 IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in range(2)]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.core.records import Flag
+from bench.core.schemas.records import Flag
 from leaderboard.build import build
-from leaderboard.tracks import QUESTIONS
+from leaderboard.tracks.tracks import QUESTIONS
 from tests.browser.axe import AXE, SCRIPT
 from tests.browser.chromium import visit
-from tests.factories import model_entry, store_run
-from tests.tracked import store_tracks
+from tests.support.factories import model_entry, store_run
+from tests.support.tracked import store_tracks
 
 BOARD = "cifar10-linf8-v1"
 REFERENCE = ("natural-wrn28", "pgd-wrn28")

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
-from bench.core.protocol import Component
-from bench.core.rng import Rng, SampleRng
+from bench.core.compute.rng import Rng, SampleRng
+from bench.core.schemas.protocol import Component
 from model_zoo.build import classifier, freeze
-from model_zoo.surrogate import smooth_copy
+from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.loop import initialize
 
 SIDE = 12

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import registry
+from bench.core.compute.rng import Rng
 from bench.core.errors import EnvironmentFault
-from bench.core.protocol import Component
-from bench.core.rng import Rng
-from model_zoo.surrogate import smooth_copy
+from bench.core.schemas.protocol import Component
+from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.loop import initialize
 
 CLASSES = 7

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from attacks.unchanged import Unchanged
 from bench import registry
+from bench.core.compute.norms import l2, linf, project
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, View
-from bench.core.norms import l2, linf, project
-from bench.core.protocol import Component, ThreatModel
-from bench.core.rng import SampleRng
-from bench.victim import StandIn, WhiteBoxVictim
-from bench.views import Explainer
+from bench.core.schemas.protocol import Component, ThreatModel
+from bench.run.attack.victim import StandIn, WhiteBoxVictim
+from bench.run.attack.views import Explainer
 from model_zoo.build import freeze
-from model_zoo.surrogate import smooth_copy
+from model_zoo.derivatives.surrogate import smooth_copy
 from tests.contracts.conftest import SIDE, tiny_classifier
 from tests.contracts.parameters import example, parameters
 

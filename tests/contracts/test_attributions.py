@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
-from bench.core.chunks import forward
+from bench.core.compute.chunks import forward
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import BenchError
-from bench.core.rng import SampleRng
 from tests.contracts.conftest import instance
 
 Explain = Callable[..., Tensor]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Metric, Pair, Probe, View
 from bench.core.errors import BenchError
-from bench.core.protocol import Component
-from bench.core.rng import Rng, SampleRng
-from bench.views import Explainer, JudgeProbe
+from bench.core.schemas.protocol import Component
+from bench.run.attack.views import Explainer, JudgeProbe
 from model_zoo.build import freeze
 from tests.contracts.conftest import tiny_classifier
 from tests.contracts.parameters import example, parameters

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
-from bench.core.rng import Rng
-from model_zoo.surrogate import second_order_copy, smooth_copy
+from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from tests.contracts.conftest import instance, tiny_classifier
 
 

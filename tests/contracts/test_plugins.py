@@ -10,9 +10,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import RootModel, ValidationError
 
-from bench import plan, registry
-from bench.core.protocol import Surrogate, ThreatModel
-from bench.core.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench import registry
+from bench.core.schemas.protocol import Surrogate, ThreatModel
+from bench.core.schemas.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.run import plan
 from tests.contracts.parameters import example, others, parameters
 
 KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)

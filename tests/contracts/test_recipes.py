@@ -11,8 +11,8 @@ from click.testing import CliRunner
 import model_zoo
 from bench import registry
 from bench.cli import bench as command
-from bench.core.protocol import Component
-from model_zoo.training.recipe import Recipe
+from bench.core.schemas.protocol import Component
+from bench.core.schemas.recipe import Recipe
 
 FOLDER = Path(model_zoo.__file__).parent / "training" / "recipes"
 RECIPES = registry.names("recipes")

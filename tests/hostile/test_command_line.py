@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bench import cli
 from bench.core.errors import EnvironmentFault
-from tests.factories import model_entry, store_run
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.mutations import hostile_words
-from tests.tiny import tiny_content, write_entry
+from tests.support.factories import model_entry, store_run
+from tests.support.tiny import tiny_content, write_entry
 
 
 def commands(group: click.Group = cli.bench, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -71,11 +71,11 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
         raise EnvironmentFault("expected hours of computing, got a test; look elsewhere")
 
     for name in (
-        "bench.run.run",
-        "bench.audit.run",
-        "bench.training.begin",
-        "bench.speed.measure",
-        "bench.sweep.sweep",
+        "bench.run.steps.run",
+        "bench.sweeps.audit.run",
+        "model_zoo.training.train.begin",
+        "bench.checks.speed.measure",
+        "bench.sweeps.sweep.sweep",
     ):
         monkeypatch.setattr(name, stop)
 

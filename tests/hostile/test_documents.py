@@ -14,15 +14,15 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from bench import registry
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
-from bench.core.rng import Rng
 from bench.data.cifar10 import Cifar10
-from bench.evaluate import Attacked, Bench
-from bench.samples import Samples
+from bench.run.attack.search import Attacked, Bench
+from bench.run.samples import Samples
 from model_zoo.training import loop
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.mutations import documents
-from tests.tiny import tiny_content
+from tests.support.tiny import tiny_content
 
 FORM_NAME = "tiny"
 MODEL = "hub:natural-linear"
@@ -73,7 +73,7 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
             vanished=torch.full((count,), torch.nan),
         )
 
-    monkeypatch.setattr("bench.sitting.attack_shard", propose_nothing)
+    monkeypatch.setattr("bench.run.session.attack_shard", propose_nothing)
 
 
 @pytest.mark.usefixtures("no_search")

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bench import registry
-from bench.core.files import canonical_json, sha256_of, write_atomic
-from bench.core.protocol import Protocol
-from bench.core.records import RunRecord, RunSpec
-from bench.core.store import StoredRun, rows_to_parquet
-from bench.summary import summarise
-from tests.factories import METRICS, model_entry, rows_of, run_spec, store_run
+from bench.core.schemas.protocol import Protocol
+from bench.core.schemas.records import RunRecord, RunSpec
+from bench.core.storage.files import canonical_json, sha256_of, write_atomic
+from bench.core.storage.store import StoredRun, rows_to_parquet
+from bench.run.record.summary import summarise
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.mutations import as_json, documents, plausible, scrambled
+from tests.support.factories import METRICS, model_entry, rows_of, run_spec, store_run
 
 MODELS = ("art-wrn28", "pgd-wrn28")
 COUNT = 12

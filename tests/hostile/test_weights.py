@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from bench.core.files import sha256_of
+from bench.core.storage.files import sha256_of
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.guard import CANARY
 from tests.hostile.mutations import mutated, scrambled
-from tests.tiny import tiny_content, tiny_network, write_entry
+from tests.support.tiny import tiny_content, tiny_network, write_entry
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:

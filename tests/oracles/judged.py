@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod, Pair
-from bench.core.rng import Rng, SampleRng
-from bench.views import Explainer, JudgeProbe
+from bench.run.attack.views import Explainer, JudgeProbe
 from model_zoo.build import classifier, freeze
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 SIDE = 8
 RNG = SampleRng(Rng(0), ("a", "b", "c"))

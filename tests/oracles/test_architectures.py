@@ -10,14 +10,14 @@ from captum.attr import LRP, DeepLift
 from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 
-from bench.core.rng import Rng
-from bench.core.vision import models
+from bench.core.compute.rng import Rng
+from bench.core.compute.vision import models
 from model_zoo.architectures import resnet50
 from model_zoo.architectures.torchvision import build as torchvision_build
 from model_zoo.architectures.wide_resnet import Add
 from model_zoo.build import classifier, freeze
 from model_zoo.training.loop import initialize
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7])
 

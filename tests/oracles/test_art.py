@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Student
-from bench.core.rng import Rng
 from model_zoo.build import classifier
-from model_zoo.surrogate import second_order_copy, smooth_copy
+from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.objectives.art import Art, class_gradients, paired_triplet
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7, 4])
 

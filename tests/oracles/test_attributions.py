@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients, quadrature
-from bench.core.rng import Rng, SampleRng
+from bench.core.compute.rng import Rng, SampleRng
 from model_zoo.build import classifier, freeze
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b", "c"))
 LABELS = torch.tensor([1, 7, 4])

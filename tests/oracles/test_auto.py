@@ -15,24 +15,24 @@ from attacks._adaptive import Goal, adaptive_ascent, by_loss, by_primary, checkp
 from attacks._losses import order, rank_distance
 from attacks.auto import SUITE, Auto
 from bench.attributions.gradient import Gradient
+from bench.core.compute.norms import linf
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Metric, Pair, View
-from bench.core.norms import linf
-from bench.core.protocol import ThreatModel
-from bench.core.rng import Rng, SampleRng
-from bench.evaluate import Bench, attack_shard
-from bench.judge import measure_shard
-from bench.samples import Samples
-from bench.verdict import worst
-from bench.victim import WhiteBoxVictim
-from bench.views import Explainer
+from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.search import Bench, attack_shard
+from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import Explainer
+from bench.run.judge.measure import measure_shard
+from bench.run.judge.verdict import worst
+from bench.run.samples import Samples
 from metrics.cosine import Cosine
 from metrics.entropy import Entropy
 from metrics.kendall import Kendall
 from metrics.l2_distance import L2Distance
 from metrics.topk_intersection import TopkIntersection
 from model_zoo.build import classifier, freeze
-from model_zoo.surrogate import smooth_copy
-from tests.tiny import tiny_network
+from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support.tiny import tiny_network
 
 IDS = ("a", "b", "c", "d")
 THREAT = ThreatModel(norm="linf", epsilon="8/255")

@@ -23,24 +23,24 @@ from attacks.patch_shuffle import PatchShuffle
 from attacks.saturation import Saturation
 from attacks.stylized import Stylized
 from bench.attributions.gradient import Gradient
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Metric
 from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
-from bench.core.files import sha256_of
-from bench.core.protocol import ThreatModel
-from bench.core.records import ROW_COLUMNS
-from bench.core.rng import Rng, SampleRng
+from bench.core.schemas.protocol import ThreatModel
+from bench.core.schemas.records import ROW_COLUMNS
+from bench.core.storage.files import sha256_of
 from bench.data.foolbox_cifar10 import FoolboxCifar10
-from bench.evaluate import Bench, attack_shard
-from bench.judge import measure_shard
-from bench.samples import Samples
-from bench.views import Explainer
+from bench.run.attack.search import Bench, attack_shard
+from bench.run.attack.views import Explainer
+from bench.run.judge.measure import measure_shard
+from bench.run.samples import Samples
 from metrics.accuracy import Accuracy
 from metrics.accuracy_on_correct import AccuracyOnCorrect
 from metrics.kendall import Kendall
 from metrics.robust_accuracy import RobustAccuracy
 from model_zoo.build import classifier, freeze
-from model_zoo.surrogate import smooth_copy
-from tests.tiny import tiny_network
+from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support.tiny import tiny_network
 
 IDS = ("a", "b", "c", "d", "e")
 RNG = SampleRng(Rng(0), IDS)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.attributions.smoothgrad import Smoothgrad
-from bench.core.chunks import CPU_BATCH
+from bench.core.compute.chunks import CPU_BATCH
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
-from bench.core.rng import Rng, SampleRng
-from model_zoo import compiled as module
 from model_zoo.architectures.wide_resnet import build
-from model_zoo.compiled import Compiled
-from model_zoo.surrogate import sharpened, smooth_copy
+from model_zoo.derivatives import compiled as module
+from model_zoo.derivatives.compiled import Compiled
+from model_zoo.derivatives.surrogate import sharpened, smooth_copy
 from model_zoo.training.loop import initialize
 from tests.oracles.test_fused import Fickle, drawn, trained
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from bench import registry
 from bench.attributions.gradient import Gradient
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Pair
-from bench.core.protocol import Component
-from bench.core.rng import Rng, SampleRng
-from bench.views import Explainer, JudgeProbe
+from bench.core.schemas.protocol import Component
+from bench.run.attack.views import Explainer, JudgeProbe
 from model_zoo.build import freeze
 
 SIDE = 12

@@ -15,9 +15,9 @@ from bench.attributions.deeplift import Deeplift
 from bench.attributions.gradient import Gradient
 from bench.attributions.input_x_gradient import InputXGradient
 from bench.attributions.integrated_gradients import IntegratedGradients
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod, Metric, Pair
-from bench.core.rng import Rng, SampleRng
-from bench.views import Explainer, JudgeProbe
+from bench.run.attack.views import Explainer, JudgeProbe
 from metrics.completeness_gap import CompletenessGap
 from metrics.deletion import Deletion
 from metrics.infidelity import Infidelity, _squares

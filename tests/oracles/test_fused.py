@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.core.rng import Rng
-from model_zoo import fused as module
+from bench.core.compute.rng import Rng
 from model_zoo.architectures.wide_resnet import build
 from model_zoo.build import classifier, freeze
-from model_zoo.fused import CODE, PLAIN, Kernels, SoftplusOfAffine, fused
-from model_zoo.surrogate import sharpened, smooth_copy
+from model_zoo.derivatives import fused as module
+from model_zoo.derivatives.fused import CODE, PLAIN, Kernels, SoftplusOfAffine, fused
+from model_zoo.derivatives.surrogate import sharpened, smooth_copy
 from model_zoo.training.loop import initialize
 
 

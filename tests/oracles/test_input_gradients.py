@@ -9,9 +9,9 @@ import torch
 import torch.autograd.forward_ad as forward_mode
 from torch import Tensor, nn
 
-from bench.core.rng import Rng
+from bench.core.compute.rng import Rng
 from model_zoo.build import classifier
-from model_zoo.surrogate import smooth_copy
+from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.input_gradients import (
     Score,
     cross_entropy,
@@ -19,7 +19,7 @@ from model_zoo.training.input_gradients import (
     loss_of_input_gradients,
     true_logit,
 )
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7, 4, 0, 4])
 SCORES = (true_logit, cross_entropy)

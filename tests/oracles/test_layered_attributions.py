@@ -13,10 +13,10 @@ from bench.attributions.grad_cam import GradCam
 from bench.attributions.gradient import Gradient
 from bench.attributions.guided_backprop import GuidedBackprop
 from bench.attributions.lrp import Lrp
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.errors import UsageError
-from bench.core.rng import Rng, SampleRng
 from model_zoo.build import classifier, freeze
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b", "c"))
 LABELS = torch.tensor([1, 7, 4])

@@ -12,8 +12,8 @@ from scipy.ndimage import binary_dilation
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from bench.core.compute.heatmap import dilate, top_k_mask
 from bench.core.contracts import Metric, Pair, View
-from bench.core.heatmap import dilate, top_k_mask
 from metrics.confidence_change import ConfidenceChange
 from metrics.cosine_abs import CosineAbs
 from metrics.entropy import Entropy

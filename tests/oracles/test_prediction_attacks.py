@@ -21,16 +21,16 @@ from attacks.pgd_lengths import PgdLengths
 from attacks.spatial import Spatial, evenly, moved
 from attacks.spsa import Spsa
 from bench.attributions.gradient import Gradient
+from bench.core.compute.norms import l2
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack
 from bench.core.errors import BenchError, EnvironmentFault
-from bench.core.norms import l2
-from bench.core.protocol import ThreatModel
-from bench.core.rng import Rng, SampleRng
-from bench.victim import WhiteBoxVictim
-from bench.views import Explainer
+from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import Explainer
 from metrics.kendall import Kendall
 from model_zoo.build import classifier, freeze
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b"))
 SIDE = 8

@@ -14,10 +14,10 @@ from bench.attributions.gradient import Gradient
 from bench.attributions.input_x_gradient import InputXGradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.attributions.smoothgrad import Smoothgrad
-from bench.core.rng import Rng, SampleRng
+from bench.core.compute.rng import Rng, SampleRng
 from model_zoo.build import classifier, freeze
-from model_zoo.surrogate import smooth_copy
-from tests.tiny import tiny_network
+from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b", "c"))
 LABELS = torch.tensor([1, 7, 4])

@@ -25,17 +25,17 @@ from attacks.random_walk import RandomWalk
 from attacks.target_map import TargetMap, closeness, frame
 from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients
+from bench.core.compute.heatmap import dilate, mass_center, normalize, top_k_mask
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, AttributionMethod, Metric, Pair, View
-from bench.core.heatmap import dilate, mass_center, normalize, top_k_mask
-from bench.core.protocol import ThreatModel
-from bench.core.rng import Rng, SampleRng
-from bench.victim import WhiteBoxVictim
-from bench.views import Explainer
+from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import Explainer
 from metrics.kendall import Kendall
 from metrics.pearson import Pearson
 from model_zoo.build import classifier, freeze
-from model_zoo.surrogate import smooth_copy
-from tests.tiny import tiny_network
+from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b"))
 LABELS = torch.tensor([1, 7])

@@ -10,12 +10,12 @@ import torch.autograd.forward_ad as fwAD
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.core.rng import Rng
-from model_zoo import second_order as module
+from bench.core.compute.rng import Rng
 from model_zoo.build import classifier
-from model_zoo.second_order import only_input_gradients, second_order
-from model_zoo.surrogate import Softplus, second_order_copy, smooth_copy
-from tests.tiny import tiny_network
+from model_zoo.derivatives import second_order as module
+from model_zoo.derivatives.second_order import only_input_gradients, second_order
+from model_zoo.derivatives.surrogate import Softplus, second_order_copy, smooth_copy
+from tests.support.tiny import tiny_network
 
 CONVOLUTIONS = [
     nn.Conv2d(3, 4, 3, padding=1),

@@ -16,9 +16,9 @@ from bench.attributions.gradient import Gradient
 from bench.attributions.input_x_gradient import InputXGradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.attributions.smoothgrad import Smoothgrad
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod, Metric
-from bench.core.rng import Rng, SampleRng
-from bench.views import JudgeProbe
+from bench.run.attack.views import JudgeProbe
 from metrics._neighbours import drawn
 from metrics.local_lipschitz import LocalLipschitz
 from metrics.max_sensitivity import MaxSensitivity

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from leaderboard.statistics import (
+from leaderboard.records.statistics import (
     LEVEL,
     differences,
     holm,

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from attacks.target_map import closeness
 from attacks.target_map_published import TargetMapPublished, _map_of_another
 from bench.attributions.gradient import Gradient
-from bench.core.heatmap import normalize, reduce
-from bench.core.protocol import ThreatModel
-from bench.core.rng import Rng, SampleRng
-from bench.victim import WhiteBoxVictim
-from bench.views import Explainer
+from bench.core.compute.heatmap import normalize, reduce
+from bench.core.compute.rng import Rng, SampleRng
+from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import Explainer
 from metrics.kendall import Kendall
 from model_zoo.build import classifier, freeze
-from model_zoo.surrogate import smooth_copy
-from tests.tiny import tiny_network
+from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b", "c"))
 UNBOUNDED = ThreatModel(norm="linf", epsilon="1")

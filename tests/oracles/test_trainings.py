@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
-from bench.core.rng import Rng
 from model_zoo.build import classifier
-from model_zoo.surrogate import second_order_copy, smooth_copy
+from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.adversary import l2_ascent, l2_start, linf_pgd, linf_start, prediction_gain
 from model_zoo.training.objectives._integrated_gradients import IgObjective, norm_for_search, norm_for_weights
 from model_zoo.training.objectives.art import Art
@@ -26,7 +26,7 @@ from model_zoo.training.objectives.ig_sum_norm import IgSumNorm
 from model_zoo.training.objectives.l2_pgd import L2Pgd
 from model_zoo.training.objectives.natural import Natural
 from tests.oracles.test_input_gradients import finite_difference
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7, 4])
 RNG = Rng(3).fork("objective")

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from attacks.ifia_topk import IfiaTopk, mass_outside
 from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients
+from bench.core.compute.heatmap import reduce, top_k_mask
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import BenchError
-from bench.core.heatmap import reduce, top_k_mask
-from bench.core.protocol import ThreatModel
-from bench.core.rng import Rng, SampleRng
-from bench.victim import WhiteBoxVictim
-from bench.views import Explainer
+from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import Explainer
 from metrics.kendall import Kendall
 from model_zoo.build import classifier, freeze
-from model_zoo.surrogate import smooth_copy
-from tests.tiny import tiny_network
+from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support.tiny import tiny_network
 
 RNG = SampleRng(Rng(0), ("a", "b"))
 LABELS = torch.tensor([1, 7])

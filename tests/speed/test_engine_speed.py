@@ -23,20 +23,20 @@ from torch import Tensor, nn
 
 from attacks.ifia_topk import mass_outside
 from bench import registry
-from bench.core.heatmap import top_k_mask
-from bench.core.machine import pick_device
-from bench.core.rng import SampleRng
-from bench.evaluate import Bench
-from bench.plan import Request, plan
-from bench.samples import Samples
-from bench.sitting import Workbench, set_up
-from bench.victim import WhiteBoxVictim
-from bench.views import predict
+from bench.core.compute.heatmap import top_k_mask
+from bench.core.compute.machine import pick_device
+from bench.core.compute.rng import SampleRng
+from bench.run.attack.search import Bench
+from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import predict
+from bench.run.plan import Request, plan
+from bench.run.samples import Samples
+from bench.run.session import Workbench, set_up
 from model_zoo.build import build
 from model_zoo.hub import resolve
-from tests.factories import model_entry, store_run
 from tests.oracles.test_second_order import plain_smooth
-from tests.test_cli import invoke
+from tests.support.factories import model_entry, store_run
+from tests.terminal.test_cli import invoke
 
 MODEL, K = "hub:art-wrn28", 100
 DEVICE = pick_device()

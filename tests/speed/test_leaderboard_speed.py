@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from leaderboard.build import build
-from leaderboard.shards import processes_for
+from leaderboard.records.forks import processes_for
 from tests.browser.chromium import visit
 from tests.browser.conftest import CHROMIUM
-from tests.factories import model_entry, store_run
+from tests.support.factories import model_entry, store_run
 
 ATTACKS = 12
 IMAGES = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in range(5)]

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
-from bench.core.machine import pick_device
-from bench.core.rng import Rng
-from model_zoo import second_order
+from bench.core.compute.machine import pick_device
+from bench.core.compute.rng import Rng
 from model_zoo.architectures.wide_resnet import build
 from model_zoo.build import classifier, freeze
-from model_zoo.fused import fused
-from model_zoo.surrogate import smooth_copy
+from model_zoo.derivatives import second_order
+from model_zoo.derivatives.fused import fused
+from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.loop import initialize
 from tests.oracles.test_second_order import plain_smooth
 

@@ -10,9 +10,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
-from bench.core.protocol import PixelFraction
-from bench.core.rng import Rng
+from bench.core.schemas.protocol import PixelFraction
 from model_zoo.training.adversary import Gain, linf_ascent, linf_start
 from model_zoo.training.input_gradients import cross_entropy, input_gradients, loss_of_input_gradients
 from model_zoo.training.modes import evaluating

@@ -10,10 +10,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
-from bench.core.protocol import PixelFraction
-from bench.core.rng import Rng
-from model_zoo.second_order import only_input_gradients
+from bench.core.schemas.protocol import PixelFraction
+from model_zoo.derivatives.second_order import only_input_gradients
 from model_zoo.training.input_gradients import single
 from model_zoo.training.modes import evaluating
 

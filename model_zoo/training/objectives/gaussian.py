@@ -10,9 +10,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
-from bench.core.protocol import PixelFraction
-from bench.core.rng import Rng
+from bench.core.schemas.protocol import PixelFraction
 
 
 @dataclass(frozen=True, kw_only=True)

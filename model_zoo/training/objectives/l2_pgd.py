@@ -9,9 +9,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
-from bench.core.protocol import PixelFraction
-from bench.core.rng import Rng
+from bench.core.schemas.protocol import PixelFraction
 from model_zoo.training.adversary import l2_ascent, l2_start, prediction_gain
 from model_zoo.training.modes import evaluating
 

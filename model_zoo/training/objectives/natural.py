@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
-from bench.core.rng import Rng
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,78 @@
+"""What this machine has and lacks for the benchmark."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import registry
+from bench.core.errors import EnvironmentFault
+from bench.core.storage.folders import cache_folder, data_folder
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at, and what to do where it is missing."""
+
+    subject: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at versions, device, data, cache and weights."""
+    from bench.run.record.environment import packages
+
+    versions = ", ".join(f"{name} {version}" for name, version in packages().items())
+    return [
+        Finding("python", True, platform.python_version()),
+        Finding("packages", True, versions),
+        _device(),
+        *(_data(name) for name in registry.names("datasets")),
+        _writable("cache", cache_folder(), "set BENCH_CACHE to a writable folder"),
+        *(_weights(name) for name in registry.names("models")),
+    ]
+
+
+def _device() -> Finding:
+    import torch
+
+    from bench.core.compute.machine import hardware
+
+    if torch.cuda.is_available():
+        return Finding("device", True, hardware())
+    return Finding("device", True, f"{hardware()}; no GPU, runs take minutes where a GPU takes seconds")
+
+
+def _data(name: str) -> Finding:
+    dataset = registry.load("datasets", name)()
+    try:
+        if dataset.is_stored():
+            return Finding(f"data {name}", True, "present")
+        folder = data_folder()
+    except EnvironmentFault as error:
+        return Finding(f"data {name}", False, *str(error).split("; ", 1))
+    return Finding(
+        f"data {name}",
+        False,
+        f"not in {folder}",
+        "downloaded when first used; without a network, unpack it there, or name its folder with --data or BENCH_DATA",
+    )
+
+
+def _writable(subject: str, folder: Path, remedy: str) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return Finding(subject, os.access(existing, os.W_OK), str(folder), remedy)
+
+
+def _weights(name: str) -> Finding:
+    from model_zoo.hub import EMBEDDED
+
+    entry = registry.load("models", name)
+    if (EMBEDDED / entry.weights.file).exists():
+        return Finding(f"model {name}", True, "embedded")
+    return Finding(
+        f"model {name}", entry.weights.repo is not None, f"on the Hub, {entry.weights.repo}", "restore the file"
+    )

@@ -1,0 +1,160 @@
+"""Whether entries and records are what the repository takes: the checks of a pull request. Answers, no printing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import registry
+from bench.checks.derived_flags import only_flags_differ
+from bench.checks.verify import Check, verify_results
+from bench.core.errors import BenchError, IntegrityError, UsageError
+from bench.core.schemas.entry import ModelEntry
+from bench.core.storage.files import sha256_of_file
+from bench.core.storage.store import StoredRun, read_run
+
+ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
+"""Folders in which a pull request adds files, and neither changes nor removes any.
+
+Of a record, the flags alone may be derived anew."""
+
+NOTES = ".confirmed"
+"""How files end that a later note may replace."""
+
+WEIGHTS = Path(registry.__file__).parents[2] / "model_zoo" / "weights"
+
+
+def validate(results: Path, base: str | None = None) -> list[Check]:
+    """Check every entry, every record, and whether they fit each other.
+
+    Args:
+        results: the folder of records.
+        base: a commit of the repository that holds `results`; what changed since is checked too.
+    Raises:
+        UsageError: if there is no record, or no such commit.
+    """
+    entries, checks = _entries()
+    checks += verify_results(results)
+    runs = list(_readable(results))
+    checks += [*_duplicates(entries, runs), *(_registered(results, run, entries) for run in runs)]
+    if base is not None:
+        checks.append(_add_only(results, base))
+    return checks
+
+
+def _entries() -> tuple[dict[str, ModelEntry], list[Check]]:
+    entries: dict[str, ModelEntry] = {}
+    checks = []
+    for name in registry.names("models"):
+        try:
+            entries[name] = registry.load("models", name)
+            checks.append(Check(f"hub:{name}", "entry", True, _check_weights(entries[name])))
+        except BenchError as error:
+            checks.append(Check(f"hub:{name}", "entry", False, str(error), error.exit_code))
+    return entries, checks
+
+
+def _check_weights(entry: ModelEntry) -> str:
+    weights = entry.weights
+    if weights.repo is not None:
+        return f"{weights.repo} at {str(weights.revision)[:12]}, sha256 {weights.sha256[:12]}…"
+    path = WEIGHTS / weights.file
+    if not path.is_file():
+        raise IntegrityError(f"expected the weights of {entry.name} in {path}, got no file; add it")
+    found = path.stat().st_size, sha256_of_file(path)
+    if found != (weights.size, weights.sha256):
+        raise IntegrityError(
+            f"expected {path} of {weights.size} bytes with the sha256 {weights.sha256[:12]}…, got {found[0]} bytes "
+            f"with {found[1][:12]}…; restore it, or register it under another name"
+        )
+    return f"{weights.file}: {weights.size} bytes, sha256 {weights.sha256[:12]}…"
+
+
+def _readable(results: Path) -> Iterator[StoredRun]:
+    """Yield the records that can be read; the others are found by `verify_results`."""
+    for path in sorted(results.glob("*/*/*/*.json")):
+        try:
+            yield read_run(path)
+        except IntegrityError:
+            continue
+
+
+def _duplicates(entries: dict[str, ModelEntry], runs: list[StoredRun]) -> list[Check]:
+    by_weights: dict[str, list[str]] = defaultdict(list)
+    for name, entry in entries.items():
+        by_weights[entry.weights.sha256].append(name)
+    by_run: dict[str, list[str]] = defaultdict(list)
+    by_rows: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        by_run[run.record.run_id].append(str(run.path))
+        by_rows[run.record.rows_sha256].append(str(run.path))
+    return [
+        _distinct("entries", "weights under one name", by_weights),
+        _distinct("records", "runs filed once", by_run),
+        _distinct("records", "rows of one run", by_rows),
+    ]
+
+
+def _distinct(subject: str, question: str, found: dict[str, list[str]]) -> Check:
+    twice = [names for names in found.values() if len(names) > 1]
+    if twice:
+        detail = f"expected {question}, got the same in {' and '.join(twice[0])}; keep one"
+        return Check(subject, question, False, detail, IntegrityError.exit_code)
+    return Check(subject, question, True, f"{len(found)} distinct")
+
+
+def _registered(results: Path, run: StoredRun, entries: dict[str, ModelEntry]) -> Check:
+    """Check that a record's model is registered; earlier weights of a registered name are history, and stay."""
+    subject, spec = str(run.path.relative_to(results)), run.record.spec
+    entry = entries.get(spec.model.name)
+    if entry is None:
+        detail = f"expected a registered model, got {spec.model.name}; add its entry to model_zoo/entries"
+        return Check(subject, "model", False, detail, UsageError.exit_code)
+    if entry.weights.sha256 == spec.model.weights_sha256:
+        return Check(subject, "model", True, "registered with these weights")
+    if run.record.entry.added > entry.added:
+        detail = f"expected weights no newer than the entry of {entry.name}, got others; update the entry"
+        return Check(subject, "model", False, detail, IntegrityError.exit_code)
+    return Check(subject, "model", True, "earlier weights of a registered model")
+
+
+def changes(results: Path, base: str) -> list[tuple[str, str]]:
+    """Return what changed since a commit in the repository that holds a folder: a letter as git has it, and a path.
+
+    Raises:
+        UsageError: if it is no repository, or there is no such commit.
+    """
+    if not re.fullmatch(r"\w[\w./~^-]*", base):
+        raise UsageError(f"expected a commit, got {base!r}")
+    try:
+        found = _git(results, "diff", "--name-status", "--no-renames", "-z", f"{base}...HEAD", "--", ":/")
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = (getattr(error, "stderr", b"") or str(error).encode()).decode(errors="replace")
+        raise UsageError(f"expected a commit to compare {results} with, got {base!r}: {why.strip()}") from error
+    words = found.decode().split("\0")
+    return list(zip(words[0::2], words[1::2], strict=False))
+
+
+def _add_only(results: Path, base: str) -> Check:
+    touched = [(kind, path) for kind, path in changes(results, base) if kind != "A" and path.startswith(ADD_ONLY)]
+    bad = [path for kind, path in touched if not (path.endswith(NOTES) or _reflagged(results, base, kind, path))]
+    if bad:
+        detail = f"expected only new files in {', '.join(ADD_ONLY)}, got a change of {bad[0]}; restore it"
+        return Check("history", "write-once", False, detail, IntegrityError.exit_code)
+    return Check("history", "write-once", True, "no record, weights or protocol changed or removed")
+
+
+def _reflagged(results: Path, base: str, kind: str, path: str) -> bool:
+    """Say whether a change left all of a record as it was but its flags, which `verify_results` derives again."""
+    if kind != "M" or not path.endswith(".json"):
+        return False
+    since = _git(results, "merge-base", base, "HEAD").decode().strip()
+    return only_flags_differ(*(_git(results, "show", f"{commit}:{path}") for commit in (since, "HEAD")))
+
+
+def _git(results: Path, *words: str) -> bytes:
+    done = subprocess.run(["git", "-C", str(results), *words], capture_output=True, check=True)  # noqa: S603, S607
+    return done.stdout

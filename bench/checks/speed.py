@@ -1,0 +1,269 @@
+"""How fast this machine attacks and judges, beside the least time that the network's convolutions alone would take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.checks.verify import SMALL_SETS
+from bench.core.compute.chunks import CPU_BATCH, NODES_IN_FLIGHT
+from bench.core.compute.machine import forget_peak_memory, peak_memory, shortened
+from bench.core.compute.rng import Rng, SampleRng
+from bench.core.contracts import Pair
+from bench.core.errors import UsageError
+from bench.core.schemas.entry import ModelEntry, TrainingFacts
+from bench.core.schemas.protocol import Component, Protocol, SearchPrecision
+from bench.core.schemas.recipe import Recipe
+from bench.core.storage.folders import cache_folder
+from bench.run.attack.search import Attacked, Bench, attack_shard
+from bench.run.judge.measure import look, measure_shard
+from bench.run.plan import Request, plan
+from bench.run.samples import Samples
+from bench.run.session import Workbench, set_up
+from model_zoo.build import construct, export_weights
+from model_zoo.hub import write_entry
+from model_zoo.training.loop import initialize
+
+UNITS = 6
+"""Forward passes per node and step that a search cannot do without: value, gradient, tangent and second backward pass
+of the surrogate, value and gradient of the real network, which selects."""
+
+FEW, MORE = 1, 3
+"""Steps of the two attacks whose difference is the time of a step."""
+
+RECIPE = "recipe:"
+"""What stands before a recipe's name where its untrained network is meant, whose speed needs no weights."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one attack on one model costs here; times are seconds per image, the best of some repeats."""
+
+    model: str
+    protocol: str
+    attack: str
+    nodes: int
+    """Of the attribution that the attack searches with."""
+    searches: int
+    """Of a suite, each with its own steps; one of a plain attack."""
+    steps: int
+    """Of the attack, as the protocol has it."""
+    batch_size: int
+    precision: str
+    """Of the search's arithmetic on a GPU."""
+    compiled: bool
+    step_seconds: float
+    attack_seconds: float
+    clean_seconds: float
+    """Of judging the clean image, once for all attacks on a model."""
+    judge_seconds: float
+    """Of everything after the attack: predictions, attributions, metrics."""
+    map_metrics_seconds: float
+    """Of the metrics that compare heatmaps and do not ask the network."""
+    forward_flop: int
+    """Of one image's forward pass: two for each multiplication with its addition."""
+    convolution_flop_per_second: float
+    """Of the network's convolutions and matrix products alone, forward, in the batches that searches use."""
+    peak_bytes: int
+    """Of torch's tensors on a GPU; on a CPU of the process, since it began."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Whole attacks."""
+        return 1 / self.attack_seconds
+
+    @property
+    def floor_seconds(self) -> float:
+        """The least time of a step, if convolutions were all there is."""
+        return UNITS * self.nodes * self.searches * self.forward_flop / self.convolution_flop_per_second
+
+    @property
+    def floor_share(self) -> float:
+        """How near a step comes to that."""
+        return self.floor_seconds / self.step_seconds
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """How times are taken."""
+
+    device: torch.device
+    repeats: int
+    """Of which the shortest counts."""
+    processor_time: bool = False
+    """Whether this process's own time counts, all threads together, in place of the wall's."""
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Return the time of a piece of work."""
+        clock, times = time.process_time if self.processor_time else time.perf_counter, []
+        for _ in range(self.repeats):
+            self._wait()
+            start = clock()
+            work()
+            self._wait()
+            times.append(clock() - start)
+        return min(times)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def measure(
+    reference: str,
+    protocol_name: str,
+    attack: str,
+    *,
+    batch_size: int,
+    watch: Stopwatch,
+    precision: SearchPrecision | None = None,
+    compiled: bool = False,
+) -> Speed:
+    """Time an attack on a model under a protocol.
+
+    Args:
+        reference: as for `bench run`, or `recipe:NAME`, that recipe's network untrained.
+        protocol_name: fixes attribution, metrics and the attack's parameters.
+        attack: one that has `steps`.
+        batch_size: N images at once.
+        watch: where to compute, and how to take times.
+        precision: of the search's arithmetic on a GPU; None, and it is the protocol's.
+        compiled: whether the search's derivatives are, before the clock runs.
+    Raises:
+        UsageError: if the attack has no steps, or a name is unknown.
+    """
+    protocol: Protocol = registry.load("protocols", protocol_name)
+    resolvable = untrained(reference.removeprefix(RECIPE)) if reference.startswith(RECIPE) else reference
+    steps = _steps(attack, protocol)
+    request = Request(model=resolvable, attack=attack, protocol=protocol_name, precision=precision)
+    short, long = _benches(request, watch.device, compiled)
+    samples = _samples(protocol.samples.dataset, batch_size)
+    forget_peak_memory(watch.device)
+    attacked = attack_shard(short, samples, batch_size, _ignore)  # the first call also warms up
+    few, more = (watch.seconds(partial(attack_shard, each, samples, batch_size, _ignore)) for each in (short, long))
+    step = max(0.0, more - few) / (MORE - FEW)
+    clean = look(short, samples)
+    judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
+    with shortened(short.precision != "float32"):
+        flop, rate = _convolutions(short, samples.images, watch)
+    return Speed(
+        model=reference,
+        protocol=protocol.key,
+        attack=attack,
+        nodes=short.search.method.nodes_per_image,
+        searches=len(short.attack.members),
+        steps=steps,
+        batch_size=batch_size,
+        precision=short.precision,
+        compiled=compiled,
+        step_seconds=step / batch_size,
+        attack_seconds=(few + (steps - FEW) * step) / batch_size,
+        clean_seconds=watch.seconds(partial(look, short, samples)) / batch_size,
+        judge_seconds=judging / batch_size,
+        map_metrics_seconds=watch.seconds(_map_metrics(short, samples, attacked)) / batch_size,
+        forward_flop=flop,
+        convolution_flop_per_second=rate,
+        peak_bytes=peak_memory(watch.device),
+    )
+
+
+def untrained(recipe_name: str) -> str:
+    """Write the untrained network of a recipe to the cache folder and return its reference."""
+    recipe: Recipe = registry.load("recipes", recipe_name)
+    dataset = registry.load("datasets", recipe.dataset)
+    build_network = registry.load("architectures", recipe.architecture.name)
+    network = construct(build_network, len(dataset.classes), recipe.architecture, whose=f"recipe {recipe.name}")
+    initialize(network, Rng(0).fork("speed"))
+    folder = cache_folder() / "speed"
+    entry = ModelEntry(
+        name=recipe.name,
+        title=f"The network of the recipe {recipe.name}, untrained",
+        architecture=recipe.architecture,
+        dataset=recipe.dataset,
+        num_classes=len(dataset.classes),
+        weights=export_weights(network, folder / f"{recipe.name}.safetensors"),
+        mean=dataset.mean,
+        std=dataset.std,
+        training=TrainingFacts(method="untrained"),
+        license="MIT",
+        added=datetime.now(UTC).date(),
+    )
+    return f"file:{write_entry(entry, folder)}"
+
+
+def _steps(attack: str, protocol: Protocol) -> int:
+    own = {component.name: component for component in protocol.attacks}
+    steps = getattr(registry.instantiate("attacks", own.get(attack) or Component(name=attack)), "steps", None)
+    if steps is None:
+        raise UsageError(f"expected an attack that goes in steps, got {attack}; choose another --attack")
+    return int(steps)
+
+
+def _benches(request: Request, device: torch.device, compiled: bool) -> tuple[Bench, Bench]:
+    """Return what a short and a longer attack need, of which they share the networks."""
+    workbench, none = Workbench(), torch.empty(0, 3, 1, 1)
+    plans = (plan(replace(request, params={"steps": steps})) for steps in (FEW, MORE))
+    short, long = (set_up(each, str(device), none, workbench, compiled=compiled) for each in plans)
+    return short, long
+
+
+def _samples(dataset: str, count: int) -> Samples:
+    """Return some images of a data set, one after the other, again and again."""
+    split = registry.instantiate("datasets", Component(name=SMALL_SETS.get(dataset, dataset))).load("test")
+    chosen = torch.arange(count) % len(split.labels)
+    ids = tuple(f"{dataset}/speed/{index}" for index in range(count))
+    return Samples(ids, split.images[chosen].float() / 255, split.labels[chosen])
+
+
+def _map_metrics(bench: Bench, samples: Samples, attacked: Attacked) -> Callable[[], None]:
+    """Return what judges the heatmaps of every member, whose attributions are made before the clock runs."""
+    labels = samples.labels.to(bench.device)
+    rng = SampleRng(bench.rng, samples.ids)
+    sides = (samples.images, *attacked.images.unbind(1))
+    before, *afters = (bench.judge.view(bench.model, side.to(bench.device), labels, rng) for side in sides)
+    own = [metric for metric in bench.metrics.values() if not metric.asks_model]
+
+    def compare() -> None:
+        for after in afters:
+            for metric in own:
+                metric(Pair(before, after, labels))
+
+    return compare
+
+
+@torch.no_grad()
+def _convolutions(bench: Bench, images: Tensor, watch: Stopwatch) -> tuple[int, float]:
+    """Return the FLOP of one image's forward pass in convolutions and linear layers, and their FLOP/s alone."""
+    nodes = bench.search.method.nodes_per_image
+    size = CPU_BATCH if bench.device.type == "cpu" else min(NODES_IN_FLIGHT, nodes * len(images))
+    calls: list[tuple[nn.Module, Tensor, int]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        calls.append((module, inputs[0], 2 * output.numel() * module.weight[0].numel()))
+
+    layers = [module for module in bench.model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    batch = images[:1].expand(size, -1, -1, -1).to(bench.device).contiguous(memory_format=torch.channels_last)
+    bench.model(batch)
+    for hook in hooks:
+        hook.remove()
+    known: dict[tuple[str, torch.Size], float] = {}
+    for module, inputs, _ in calls:
+        key = (repr(module), inputs.shape)
+        if key not in known:
+            module(inputs)
+            known[key] = watch.seconds(partial(module, inputs))
+    total = sum(flop for _, _, flop in calls)
+    return total // size, total / sum(known[repr(module), inputs.shape] for module, inputs, _ in calls)
+
+
+def _ignore(images: int) -> None:
+    """Tell nobody of finished images."""

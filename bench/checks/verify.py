@@ -1,0 +1,229 @@
+"""Is a model still what its entry says, and are records still what their rows say? Answers, no printing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench import registry
+from bench.checks.derived_flags import check_flags
+from bench.core.errors import BenchError, IntegrityError, ModelOutputError, NetworkError, UnknownNameError, UsageError
+from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
+from bench.core.schemas.protocol import OUTSIDE, Component, Protocol
+from bench.core.schemas.records import Summary
+from bench.core.storage.store import Store, StoredRun, read_run
+from bench.run.record.summary import summarise
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.core.contracts import Split
+
+FULL_TOLERANCE = 0.001
+"""0.1 points: other kernels round otherwise, which flips the few images that lie on the border of two classes."""
+
+CONFIDENCE = 0.999
+"""Of the binomial interval that a count on a few images must meet: one honest model in a thousand falls outside."""
+
+SUMMARY_TOLERANCE = 1e-9
+"""Other processors add in another order; nothing else may differ."""
+
+SMALL_SETS = {"cifar10": "foolbox-cifar10", "mnist": "foolbox-mnist"}
+"""Images that need no data folder, per dataset."""
+
+
+class Check(NamedTuple):
+    """One question, and its answer: `exit_code` is 0 if ok, else the code of the error it would be."""
+
+    subject: str
+    question: str
+    ok: bool
+    detail: str
+    exit_code: int = 0
+
+
+def verify_model(reference: str, *, device: torch.device) -> list[Check]:
+    """Fetch and verify a model's weights, build it, and measure its clean accuracy again.
+
+    Raises:
+        UsageError: if there is no such model, or its entry is not valid.
+        EnvironmentFault: if the images are missing or damaged.
+    """
+    from model_zoo.build import build
+    from model_zoo.hub import resolve
+
+    try:
+        entry, _, path = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+        size = f"{entry.weights.size} bytes, sha256 {entry.weights.sha256[:12]}…"
+        checks = [Check(reference, "weights", True, f"{path.name}: {size}")]
+        model = build(entry, registry.load("architectures", entry.architecture.name), path, device=device)
+        return [*checks, _check_accuracy(reference, entry, model, device)]
+    except (IntegrityError, NetworkError, ModelOutputError) as error:
+        return [_failure(reference, "model", error)]
+
+
+def _check_accuracy(reference: str, entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> Check:
+    from model_zoo.build import check_logits
+    from model_zoo.training.data import to_float
+    from model_zoo.training.measure import accuracy
+
+    stored = _images(entry.dataset)
+    images = to_float(stored.images)
+    check_logits(model, images[:1].to(device), entry.num_classes)
+    measured = accuracy(model, images, stored.labels, device=device)
+    ok, detail = agrees(round(measured * len(images)), len(images), entry.accuracy)
+    return Check(reference, "clean accuracy", ok, detail, 0 if ok else IntegrityError.exit_code)
+
+
+def _images(dataset: str) -> Split:
+    """Return the full test set, or the few images that need no data folder where it is not here."""
+    full = registry.instantiate("datasets", Component(name=dataset))
+    small = SMALL_SETS.get(dataset)
+    chosen = full if small is None or full.is_stored() else registry.instantiate("datasets", Component(name=small))
+    split: Split = chosen.load("test")
+    return split
+
+
+def agrees(count: int, images: int, recorded: MeasuredAccuracy | None) -> tuple[bool, str]:
+    """Say whether `count` of `images` correct answers agree with the accuracy that an entry records.
+
+    On the image set that the entry was measured on, up to 0.1 points; on another number of images the count must lie
+    inside the central 99.9 % of the binomial distribution with the recorded accuracy.
+    """
+    measured = f"{count} of {images} test images correct"
+    if recorded is None:
+        return True, f"{measured}; the entry records no accuracy"
+    if images == recorded.images:
+        ok = abs(count / images - recorded.clean) <= FULL_TOLERANCE + 1e-12
+        return ok, f"{measured}, recorded {recorded.clean:.2%}, tolerance {FULL_TOLERANCE:.1%}"
+    from scipy.stats import binom
+
+    low, high = binom.interval(CONFIDENCE, images, recorded.clean)
+    expected = f"expected {low:.0f} to {high:.0f} of {images} from the recorded {recorded.clean:.2%}"
+    return bool(low <= count <= high), f"{measured}, {expected}"
+
+
+def verify_results(root: Path) -> list[Check]:
+    """Check every record below a results folder against its name, its rows, its images and its protocol.
+
+    Raises:
+        UsageError: if `root` is no folder, or holds no record.
+    """
+    paths = sorted(root.glob("*/*/*/*.json"))
+    if not paths:
+        raise UsageError(f"expected <protocol>/<model>/<attack>/*.json below {root}, got none; name a results folder")
+    return [check for path in paths for check in _check_run(root, path)]
+
+
+def _check_run(root: Path, path: Path) -> list[Check]:
+    subject = str(path.relative_to(root))
+    try:
+        run = read_run(path)
+    except IntegrityError as error:
+        return [_failure(subject, "record", error)]
+    questions = {
+        "record": _check_place,
+        "protocol": _check_protocol,
+        "showcase": _check_showcase,
+        "rows": _check_rows,
+        "threat": _check_threat,
+        "summaries": _check_summaries,
+        "flags": check_flags,
+        "second run": _check_confirmation,
+    }
+    return [_ask(subject, question, partial(check, run)) for question, check in questions.items()]
+
+
+def _ask(subject: str, question: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(subject, question, True, check())
+    except (IntegrityError, UnknownNameError) as error:
+        return _failure(subject, question, error)
+
+
+def _failure(subject: str, question: str, error: BenchError) -> Check:
+    return Check(subject, question, False, str(error), error.exit_code)
+
+
+def _check_place(run: StoredRun) -> str:
+    expected = Store(Path()).path(run.record.spec)
+    if (place := Path(*run.path.parts[-4:])) != expected:
+        raise IntegrityError(f"expected the record at {expected}, got it at {place}; move it there")
+    return f"run {run.record.run_id[:12]}"
+
+
+def _check_protocol(run: StoredRun) -> str:
+    recorded = run.record.spec.protocol
+    protocol: Protocol = registry.load("protocols", recorded.key)
+    parts = ("sha256", "rankable", "floor", "reference")
+    if any(getattr(protocol, part) != getattr(recorded, part) for part in parts):
+        raise IntegrityError(
+            f"expected {recorded.key} with the sha256 {protocol.sha256[:12]}…, got a record of "
+            f"{recorded.sha256[:12]}…; a protocol never changes: restore its file, or run anew"
+        )
+    if (ids := list(run.rows()["sample_id"])) != protocol.samples.ids()[: len(ids)]:
+        raise IntegrityError(f"expected the first {len(ids)} samples of {recorded.key}, got others; run anew")
+    return f"{recorded.key}, sha256 {recorded.sha256[:12]}…"
+
+
+def _check_showcase(run: StoredRun) -> str:
+    return f"{len(run.record.showcase)} samples" if run.showcase() is not None else "none"
+
+
+def _check_confirmation(run: StoredRun) -> str:
+    note = run.confirmation()
+    return "none" if note is None else f"agrees, {note.environment.started} on {note.environment.hardware}"
+
+
+def _check_rows(run: StoredRun) -> str:
+    rows, record = run.rows(), run.record
+    counted = {
+        "samples": (len(rows), record.samples),
+        "samples that were asked for": (len(rows), record.spec.samples.count),
+        "distinct samples": (rows["sample_id"].nunique(), record.samples),
+        "correct": (int(rows["correct"].sum()), record.correct),
+        "infeasible": (int((~rows["feasible"].astype(bool)).sum()), record.infeasible),
+    }
+    for what, (count, recorded) in counted.items():
+        if count != recorded:
+            raise IntegrityError(f"expected {recorded} {what} as recorded, got {count} in {run.rows_path}; run anew")
+    return f"{len(rows)} rows, sha256 {record.rows_sha256[:12]}…"
+
+
+def _check_threat(run: StoredRun) -> str:
+    threat, rows = run.record.spec.threat, run.rows()
+    outside = rows[~(rows[threat.norm] <= float(threat.epsilon) + OUTSIDE)]  # what is no number is outside, too
+    if len(outside):
+        sample, length = outside.iloc[0]["sample_id"], outside.iloc[0][threat.norm]
+        raise IntegrityError(
+            f"expected {threat.norm} of at most {threat.epsilon} as the run's threat model has it, got {length:g} at "
+            f"{sample} ({len(outside)} rows) in {run.rows_path}; run anew"
+        )
+    return f"{threat.norm} of at most {threat.epsilon}"
+
+
+def _check_summaries(run: StoredRun) -> str:
+    recorded = run.record.summaries
+    computed = summarise(run.rows(), [metric.name for metric in run.record.spec.metrics])
+    for which, summaries in computed.items():
+        if (names := recorded.get(which, {}).keys()) != summaries.keys():
+            raise IntegrityError(f"expected summaries ({which}) of {sorted(summaries)}, got {sorted(names)}; run anew")
+        for name, summary in summaries.items():
+            if not _equal(summary, recorded[which][name]):
+                raise IntegrityError(
+                    f"expected {name} ({which}) as the rows give it, {summary}, got {recorded[which][name]}; run anew"
+                )
+    return f"{len(computed['all'])} metrics, recomputed from the rows"
+
+
+def _equal(one: Summary, other: Summary) -> bool:
+    if (one.n, one.n_undefined) != (other.n, other.n_undefined):
+        return False
+    pairs = [(one.mean, other.mean), (one.low, other.low), (one.high, other.high)]
+    return all(
+        a is b if a is None or b is None else math.isclose(a, b, rel_tol=SUMMARY_TOLERANCE, abs_tol=SUMMARY_TOLERANCE)
+        for a, b in pairs
+    )

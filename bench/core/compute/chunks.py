@@ -1,0 +1,106 @@
+"""How many images pass through the network at once.
+
+On a CPU convolutions of another batch size round differently, so that an image's numbers would depend on how many are
+looked at together. There a network sees batches of one size only, the last one filled up: in a batch of a given size an
+image's numbers do not depend on its place or its neighbours. Methods that hook into the network see images one by one.
+
+How many nodes are in flight, their graphs alive at the same time, is bounded by a budget of memory, which changes no
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.core.compute.machine import is_shortened
+
+NODES_IN_FLIGHT = 512
+"""On a GPU, whose cache holds about as many activations of a small network."""
+
+SHORT_NODES_IN_FLIGHT = 2048
+"""There, in TF32: its kernels take a quarter of the time, which must not be less than it takes to begin the next."""
+
+CPU_BATCH = 8
+CPU_NODES_IN_FLIGHT = 40
+"""Whole graphs for second derivatives live as long as a slice: more would not fit into a processor's caches."""
+
+_bound: ContextVar[int | None] = ContextVar("nodes in flight", default=None)
+
+
+def nodes_in_flight(device: torch.device) -> int:
+    """Return how many nodes may have a graph at the same time."""
+    on_gpu = SHORT_NODES_IN_FLIGHT if is_shortened() else NODES_IN_FLIGHT
+    usual, bound = CPU_NODES_IN_FLIGHT if device.type == "cpu" else on_gpu, _bound.get()
+    return usual if bound is None else min(usual, bound)
+
+
+@contextmanager
+def at_most(nodes: int) -> Iterator[None]:
+    """Run a block with at most so many nodes in flight."""
+    token = _bound.set(nodes)
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def image_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
+    """Yield slices that cover `count` images, each small enough that its nodes fit in one pass; on a CPU one by one."""
+    return _slices(count, 1 if device.type == "cpu" else nodes_in_flight(device) // nodes)
+
+
+def node_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
+    """Yield slices that cover `count` images, for networks that are only asked through `forward`."""
+    return _slices(count, nodes_in_flight(device) // nodes)
+
+
+def pieces(points: Tensor) -> list[slice]:
+    """Return slices of the second axis of (N, T, C, H, W) nodes, each few enough to be in flight for all N images."""
+    return list(_slices(points.shape[1], nodes_in_flight(points.device) // len(points)))
+
+
+@runtime_checkable
+class KnowsGradients(Protocol):
+    """A network with a way of its own to the gradients of its logits."""
+
+    def logit_gradients(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(M, C, H, W) images and (M,) labels to (M, C, H, W); it can be differentiated once more."""
+
+
+def forward(model: nn.Module, images: Tensor) -> Tensor:
+    """(M, K) logits of (M, C, H, W) images; differentiable, and on a CPU the same to the bit for every M."""
+    return _in_batches(model, images)
+
+
+def logit_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
+    """(M, C, H, W) gradients of the logits `labels`, (M,), at images that require one; with a graph if asked."""
+    if isinstance(model, KnowsGradients):
+        found = _in_batches(model.logit_gradients, images, labels)
+        return found if create_graph else found.detach()
+    explained = forward(model, images).gather(1, labels.unsqueeze(1))
+    (gradients,) = torch.autograd.grad(explained.sum(), images, create_graph=create_graph)
+    return gradients
+
+
+def _in_batches(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Apply a function of M rows to parts of them; on a CPU to batches of one size."""
+    device, count = inputs[0].device, len(inputs[0])
+    if device.type != "cpu":
+        size = nodes_in_flight(device)
+    else:
+        size, missing = CPU_BATCH, -count % CPU_BATCH
+        inputs = tuple(F.pad(t, (0, 0) * (t.dim() - 1) + (0, missing)) if missing else t for t in inputs)
+    return torch.cat([function(*part) for part in zip(*(torch.split(t, size) for t in inputs), strict=True)])[:count]
+
+
+def _slices(count: int, step: int) -> Iterator[slice]:
+    step = max(1, step)
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))

@@ -1,0 +1,120 @@
+"""A registered model: the schema of one entry TOML."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bench.core.schemas.protocol import COMMIT, REPO, Component, ModelName, Name, PixelFraction, Sha256, Strict
+from bench.core.text import is_control
+
+_WORD = r"[A-Za-z0-9_][\w.+-]*"
+_FILE_NAME = re.compile(rf"(?:{_WORD}/)*{_WORD}\.safetensors", re.ASCII)
+
+
+def _plain_file_name(value: str) -> str:
+    if not _FILE_NAME.fullmatch(value):
+        raise ValueError(
+            f"expected a relative path of a .safetensors file, of letters, digits, dots and dashes, got {value!r}"
+        )
+    return value
+
+
+def _no_controls(value: str) -> str:
+    if bad := next((c for c in value if is_control(c) and c not in "\n\t"), None):
+        raise ValueError(f"expected text without control characters, got one, {bad!r}")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value:
+        raise ValueError("expected one line of text, got several")
+    return _no_controls(value)
+
+
+def _web_link(value: str) -> str:
+    if value and not value.startswith(("https://", "http://")):
+        raise ValueError(f"expected a link that starts with https://, got {value!r}")
+    return value
+
+
+FileName = Annotated[str, Field(max_length=200), AfterValidator(_plain_file_name)]
+Line = Annotated[str, AfterValidator(_one_line)]
+Link = Annotated[Line, Field(max_length=500), AfterValidator(_web_link)]
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_no_controls)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Weights(Strict):
+    """Where a model's safetensors lie, and what they must be: embedded in the package, or pinned on the Hub."""
+
+    file: FileName = Field(description="inside model_zoo/weights, or inside the Hub repository")
+    repo: Annotated[str, Field(pattern=f"^{REPO}$", max_length=200)] | None = None
+    revision: Annotated[str, Field(pattern=COMMIT)] | None = None
+    sha256: Sha256
+    size: int = Field(ge=1, description="bytes")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if (self.repo is None) != (self.revision is None):
+            came = "repo" if self.revision is None else "revision"
+            raise ValueError(f"expected repo and revision, as a Hub file is pinned to a full commit, got {came} alone")
+        return self
+
+
+class TrainingFacts(Strict):
+    """How the weights came to be."""
+
+    recipe: Name | None = None
+    method: Annotated[Line, Field(max_length=80, description="natural, pgd, art, ...")]
+    epochs: float | None = Field(default=None, ge=0)
+    seed: int | None = None
+    hardware: Annotated[Line, Field(max_length=200)] = ""
+    seconds: float | None = Field(default=None, ge=0)
+    data_sha256: Sha256 | None = Field(default=None, description="pixels and labels that were trained on")
+    differs: Text = Field(default="", description="deviations from the paper's training")
+
+
+class MeasuredAccuracy(Strict):
+    """Accuracy on the full test set, as our own command measured it."""
+
+    images: int = Field(ge=1)
+    clean: Share
+    pgd40: Share | None = Field(default=None, description="L-infinity PGD of 40 steps of epsilon / 4, random start")
+    autoattack: Share | None = Field(default=None, description="under AutoAttack, standard version, same radius")
+    epsilon: PixelFraction = Field(default="8/255", validate_default=True, description="radius of that PGD")
+
+
+class ModelEntry(Strict):
+    """One model of the registry."""
+
+    name: Name
+    title: Annotated[Line, Field(max_length=200)]
+    control: bool = Field(default=False, description="whether it shows what a number can hide, and is no contender")
+    architecture: Component
+    dataset: Name
+    num_classes: int = Field(ge=2)
+    weights: Weights
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    training: TrainingFacts
+    epsilon: PixelFraction | None = Field(default=None, description="radius of the training's adversary")
+    beta: float | None = Field(default=None, gt=0, description="softplus sharpness of the training")
+    accuracy: MeasuredAccuracy | None = None
+    source: Link = ""
+    license: Annotated[Line, Field(min_length=1, max_length=100)]
+    citation: Text = ""
+    parent: ModelName | None = None
+    added: date
+
+    @model_validator(mode="after")
+    def _normalisation(self) -> Self:
+        if len(self.mean) != len(self.std) or not self.mean:
+            came = f"{len(self.mean)} and {len(self.std)}"
+            raise ValueError(f"mean, std: expected one number each per channel, got {came}; see the data set's")
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected numbers above 0, got {list(self.std)}; 1 changes nothing")
+        return self

@@ -1,0 +1,190 @@
+"""What is fixed before anything runs: threat model, components and samples of an evaluation."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from bench.core.storage.files import canonical_json, sha256_of
+
+Knowledge = Literal["white-box", "black-box", "none"]
+Aim = Literal["explanation", "prediction", "nothing"]
+"""What an attack wants to change; nothing, if it is a change of the image that no adversary chose."""
+
+Track = Literal["attribution", "prediction", "shape-texture", "corruption", "transfer", "alignment", "faithfulness"]
+"""The question that a protocol asks of a model."""
+
+Direction = Literal["more-robust", "less-robust", "neutral"]
+"""What a higher value of a metric means."""
+
+SearchPrecision = Literal["float32", "tf32", "bfloat16"]
+"""How a search multiplies: in TF32 everywhere, or there in bfloat16 where it differentiates the surrogate."""
+
+HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
+
+_NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
+_MODEL = r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$"
+_SHA256 = r"^[0-9a-f]{64}$"
+COMMIT = r"^[0-9a-f]{40}$"
+REPO = r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""The name of a repository on the Hub."""
+SPELLINGS = {
+    _NAME: "lower-case letters and digits, with single dashes or dots between them",
+    _MODEL: "the name of a registered model, or ZOO:NAME",
+    _SHA256: "64 hexadecimal digits, a SHA-256",
+    COMMIT: "40 hexadecimal digits, a full commit",
+    f"^{REPO}$": "a repository on the Hub as ORG/NAME",
+}
+"""What text of a pattern looks like, in words."""
+
+Name = Annotated[str, Field(pattern=_NAME, max_length=80)]
+ModelName = Annotated[str, Field(pattern=_MODEL, max_length=160)]
+"""A registered model, or ZOO:NAME, one of another library."""
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
+
+
+WRITTEN = re.compile(r"-?(\d{1,15}(/\d{1,15})?|\d{0,15}\.\d{1,15})", re.ASCII)
+"""How a fraction may be written: a few characters of an exponent would stand for a number that fills the memory."""
+
+
+def _fraction(value: object) -> Fraction:
+    if isinstance(value, float):
+        raise ValueError(f'expected a fraction of the pixel range in quotes, such as "8/255", got {value}')
+    try:
+        if WRITTEN.fullmatch(str(value)) is None:
+            raise ValueError
+        return Fraction(str(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f'expected a fraction such as "8/255", got {value!r}') from error
+
+
+PixelFraction = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str, return_type=str)]
+"""A length in pixel units, where 1 is the full range, kept exact and written as "8/255"."""
+
+
+OUTSIDE = 1e-6
+"""Pixel units beyond which an image lies outside the ball, and not on its border with a rounding error."""
+
+
+class Strict(BaseModel):
+    """Data that crosses a border: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Component(Strict):
+    """A plug-in by name, with the parameters that differ from its defaults."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class ThreatModel(Strict):
+    """What the adversary may do to an image, and what it may know.
+
+    An L-infinity radius of 1 holds every image: so a protocol writes down changes that know no ball.
+    """
+
+    norm: Literal["linf", "l2"]
+    epsilon: PixelFraction = Field(ge=0)
+    knowledge: Knowledge = "white-box"
+    keep_prediction: bool = True
+    max_queries: int | None = Field(default=None, ge=1)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the ball holds every image."""
+        return self.norm == "linf" and self.epsilon >= 1
+
+
+class SampleSet(Strict):
+    """Which images are evaluated: indices into a split, and the checksum of their pixels."""
+
+    dataset: Name = Field(description="the image set that the sample ids speak of")
+    source: Name = Field(description="the dataset plug-in that delivers the pixels")
+    split: Literal["train", "test"] = "test"
+    sha256: Sha256 = Field(description="of the images, uint8 (C, H, W), in the order of `indices`")
+    indices: tuple[int, ...] = Field(min_length=1)
+    showcase: tuple[int, ...] = Field(default=(), description="indices whose images are kept for the pages")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.indices)) != len(self.indices):
+            raise ValueError("indices: expected each once, got some twice")
+        if not set(self.showcase) <= set(self.indices):
+            raise ValueError("showcase: expected some of the indices, got others")
+        return self
+
+    def ids(self) -> list[str]:
+        """Return the sample ids, `<dataset>/<split>/<index>`."""
+        return [f"{self.dataset}/{self.split}/{index}" for index in self.indices]
+
+
+class Surrogate(Strict):
+    """The smooth copy through which attacks differentiate attributions."""
+
+    activation: Literal["softplus"] = "softplus"
+    beta: float = Field(gt=0)
+    precision: SearchPrecision = Field(
+        default="float32",
+        description="of a search's arithmetic on a GPU; the judge always computes in the protocol's own",
+    )
+
+
+class Protocol(Strict):
+    """One way to measure, immutable: another value is another version."""
+
+    name: Name
+    version: int = Field(ge=1)
+    description: str
+    rankable: bool
+    samples: SampleSet
+    threat: ThreatModel
+    attribution: Component = Field(description="what is judged, on the real network")
+    search_attribution: Component = Field(description="what attacks look at: the same method, fewer nodes")
+    surrogate: Surrogate
+    explain: Literal["predicted-class", "true-class"]
+    heatmap: HeatmapRule
+    attacks: tuple[Component, ...]
+    floor: Name = Field(description="the attack without knowledge that every other attack must beat")
+    metrics: tuple[Component, ...]
+    primary_metric: Name = Field(description="what attacks select their best iterate by, and what ranks")
+    shard_size: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    precision: Literal["float32", "float64"] = "float32"
+    track: Track = Field(default="attribution", description="the question that it asks of a model")
+    models_of: Name | None = Field(
+        default=None, description="the data set whose models it is for, where that is not the samples' own"
+    )
+    reference: tuple[Name, ...] = Field(
+        default=(),
+        description="registered models whose common correct images rank; no controls; frozen as all else is",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for kind, parts in (("attacks", self.attacks), ("metrics", self.metrics)):
+            names = [part.name for part in parts]
+            if len(set(names)) != len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"{kind}: expected each once, got {twice!r} twice")
+        if self.primary_metric not in {m.name for m in self.metrics}:
+            named = ", ".join(m.name for m in self.metrics)
+            raise ValueError(f"primary_metric: expected one of the metrics ({named}), got {self.primary_metric!r}")
+        if self.floor not in {a.name for a in self.attacks}:
+            named = ", ".join(a.name for a in self.attacks)
+            raise ValueError(f"floor: expected one of the attacks ({named}), got {self.floor!r}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The name under which results are filed: `<name>-v<version>`."""
+        return f"{self.name}-v{self.version}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every value; comments, and keys that a later version adds with a default, do not change it."""
+        return sha256_of(canonical_json(self.model_dump(mode="json", exclude_defaults=True)).encode())

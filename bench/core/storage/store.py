@@ -1,0 +1,227 @@
+"""The folder of results: write-once records, found by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from bench.core.errors import IntegrityError
+from bench.core.schemas.records import ROW_COLUMNS, Confirmation, RunRecord, RunSpec
+from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, try_to_write, write_atomic
+from bench.core.storage.lease import lease
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUMBERS = ("floating", "integer", "boolean")
+"""Kinds of column, as Arrow calls them, that hold measurements; one without a value is undefined."""
+
+ROW_KINDS = {
+    "sample_id": ("string", "large_string"),
+    "correct": ("boolean",),
+    "feasible": ("boolean",),
+    "seed": ("string", "large_string", "integer"),
+    "winner": ("string", "large_string"),
+}
+"""Of the columns of rows that are no measurements."""
+
+NEVER_EMPTY = ("sample_id", "correct", "feasible")
+
+
+class StoredRun(NamedTuple):
+    """A record and where its three files lie."""
+
+    record: RunRecord
+    path: Path
+
+    @property
+    def rows_path(self) -> Path:
+        """The parquet of the rows."""
+        return self.path.with_suffix(".parquet")
+
+    @property
+    def showcase_path(self) -> Path:
+        """The PNG of the showcase samples; it exists if the record names a checksum of it."""
+        return self.path.with_suffix(".png")
+
+    @property
+    def confirmation_path(self) -> Path:
+        """The note that a second run agrees, where there is one."""
+        return self.path.with_suffix(".confirmed")
+
+    def confirmation(self) -> Confirmation | None:
+        """Read the note that a second run agrees; None where there is none.
+
+        Raises:
+            IntegrityError: if it is no such note, or speaks of other rows.
+        """
+        if not self.confirmation_path.exists():
+            return None
+        try:
+            note = Confirmation.model_validate_json(self.confirmation_path.read_bytes())
+        except ValidationError as error:
+            came = error.errors()[0]["msg"]
+            raise IntegrityError(
+                f"expected a note of a second run in {self.confirmation_path}, got: {came}; delete it"
+            ) from None
+        if (note.run_id, note.rows_sha256) != (self.record.run_id, self.record.rows_sha256):
+            raise IntegrityError(
+                f"expected {self.confirmation_path} to confirm the rows of {self.path}, got others; delete it"
+            )
+        return note
+
+    def rows(self) -> pd.DataFrame:
+        """Read the rows: at least one, with the columns that every reader looks at.
+
+        Raises:
+            IntegrityError: if the file is missing or is not the one that the record describes.
+        """
+        rows: pd.DataFrame = self.table().to_pandas(use_threads=False)
+        needed = (*ROW_COLUMNS, self.record.spec.primary_metric)
+        if not len(rows) or (absent := [name for name in needed if name not in rows]):
+            what = f"a column {absent[0]!r}" if len(rows) else "a row"
+            raise IntegrityError(f"expected {what} in {self.rows_path}, got none; restore it, or run anew")
+        return rows
+
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """Read the rows as they are stored, checked as `rows` checks them; only some columns, where they are named.
+
+        The checksum tells that nothing was changed since the record was sealed, and nothing of who sealed it: whether
+        it is parquet, and of columns of their kinds, is asked too.
+        """
+        content = self._checked(self.rows_path, self.record.rows_sha256)
+        try:
+            table = pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            came = str(error).strip().split("\n")[0]
+            raise IntegrityError(f"expected parquet in {self.rows_path}, got: {came}; restore it") from error
+        if (wrong := _misfit(table)) is not None:
+            raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run anew")
+        return table.replace_schema_metadata(None)
+
+    def showcase(self) -> bytes | None:
+        """Read the showcase PNG, checked as the rows are; None where the record has none."""
+        expected = self.record.showcase_sha256
+        return None if expected is None else self._checked(self.showcase_path, expected)
+
+    def _checked(self, path: Path, expected: str) -> bytes:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise IntegrityError(
+                f"expected {path} beside its record, got no file; restore it or delete {self.path}"
+            ) from None
+        if (actual := sha256_of(content)) != expected:
+            raise IntegrityError(
+                f"expected {path} to have the sha256 {expected[:12]}…, got {actual[:12]}…; it was changed after the run"
+            )
+        return content
+
+
+def _misfit(table: pa.Table) -> str | None:
+    """Say which column was expected to be of which kind, and what came; None where all are of their kinds."""
+    if (wrong := _misfit_of_schema(table.schema.remove_metadata())) is not None:
+        return wrong
+    for name in NEVER_EMPTY:
+        if name in table.column_names and (count := table[name].null_count):
+            return f"a value in every row of the column {name!r}, got {count} without"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _misfit_of_schema(schema: pa.Schema) -> str | None:
+    """Say the same of the columns' names and types alone, which most runs share."""
+    if len(set(schema.names)) < len(schema.names):
+        return f"each column once, got {schema.names}"
+    for column in schema:
+        kinds = ROW_KINDS.get(column.name, NUMBERS)
+        if not any(getattr(pa.types, f"is_{kind}")(column.type) for kind in kinds):
+            return f"{' or '.join(kinds)} in the column {column.name!r}, got {column.type}"
+    return None
+
+
+class Store:
+    """`<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png,confirmed}`; equal specs meet in one file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: RunSpec) -> Path:
+        """Return where the record of a spec lies or will lie."""
+        folder = self.root / spec.protocol.key / spec.model.name / spec.attack.name
+        return folder / f"{spec.run_id[:12]}.json"
+
+    def find(self, spec: RunSpec) -> StoredRun | None:
+        """Return the finished run of a spec, if there is one."""
+        path = self.path(spec)
+        return read_run(path) if path.exists() else None
+
+    def prepare(self, spec: RunSpec) -> None:
+        """Make the folder of a run and try to write there, before hours are spent on it.
+
+        Raises:
+            EnvironmentFault: if it cannot be written.
+        """
+        try_to_write(self.path(spec).parent)
+
+    def filing(self, spec: RunSpec, waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """Hold the right to file a run (`bench.core.storage.lease`): beside its record, where all filers meet."""
+        return lease(self.path(spec).with_suffix(".lease"), waiting)
+
+    def write(self, record: RunRecord, rows: bytes, showcase: bytes | None) -> StoredRun:
+        """File a finished run: rows and images first, the record last, so that a record is never alone.
+
+        One process at a time: whoever holds `filing`.
+        """
+        run = StoredRun(record, self.path(record.spec))
+        for path in (run.rows_path, run.showcase_path, run.path):
+            remove_leftovers(path)
+        write_atomic(run.rows_path, rows)
+        if showcase is not None:
+            write_atomic(run.showcase_path, showcase)
+        text = canonical_json(record.model_dump(mode="json"))
+        write_atomic(run.path, text.encode() + b"\n")
+        return run
+
+    def runs(self) -> Iterator[StoredRun]:
+        """Yield every finished run, in the order of the paths."""
+        for path in sorted(self.root.glob("*/*/*/*.json")):
+            yield read_run(path)
+
+
+def read_run(path: Path) -> StoredRun:
+    """Read one record.
+
+    Raises:
+        IntegrityError: if the file is no record, or is not what its name says.
+    """
+    try:
+        record = RunRecord.model_validate_json(path.read_bytes())
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise IntegrityError(
+            f"expected a run record in {path}, got at {where}: {first['msg']}; delete or restore it"
+        ) from None
+    if record.run_id != record.spec.run_id or not record.run_id.startswith(path.stem):
+        raise IntegrityError(
+            f"expected the record of run {path.stem} in {path}, got one whose spec hashes to {record.spec.run_id[:12]}"
+        )
+    return StoredRun(record, path)
+
+
+def rows_to_parquet(rows: pd.DataFrame) -> bytes:
+    """Return the one parquet encoding of the rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None), sink, compression="zstd"
+    )
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

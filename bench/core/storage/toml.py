@@ -1,0 +1,126 @@
+"""TOML files of a strict schema, and validation errors as sentences."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from bench.core.errors import UsageError, suggestion
+from bench.core.schemas.protocol import SPELLINGS
+from bench.core.text import printable
+
+T = TypeVar("T", bound=BaseModel)
+MAX_SHOWN = 80
+"""Characters of somebody's value."""
+
+
+def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
+    """Read one TOML strictly.
+
+    Raises:
+        UsageError: naming file and key, if it cannot be read or is no TOML, a key is unknown, missing or wrong, or
+            `name` differs.
+    """
+    try:
+        content = schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"expected a TOML file at {path}, got: {error.strerror}; correct the path") from None
+    except ValidationError as error:
+        raise UsageError(f"{path.name}: {explain(error, schema)}") from None
+    except (ValueError, RecursionError) as error:  # also numbers and nestings beyond what Python reads
+        raise UsageError(f"{path.name}: expected TOML, got: {error}; mend the file") from None
+    own = getattr(content, "key", None) or getattr(content, "name", None)
+    if name is not None and own != name:
+        raise UsageError(f"{path.name}: expected the file to be named after its content, {own}.toml; rename it")
+    return content
+
+
+UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
+WORDS = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "an integer"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), "a date such as 2026-01-31"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a table"),
+    "string_type": "text in quotes",
+    "string_too_short": "at least {min_length} characters",
+    "string_too_long": "at most {max_length} characters",
+    "too_short": "at least {min_length} entries",
+    "too_long": "at most {max_length} entries",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+}
+"""What pydantic's complaints expected, by their types."""
+
+
+def explain(error: ValidationError, schema: type[BaseModel] | None = None) -> str:
+    """Return one complaint of a validation as one sentence that names the key.
+
+    An unknown key comes first: where it is another one's wrong spelling, that one is missing because of it. Which keys
+    there are is told by the schema, if given, else by those that are missing.
+    """
+    complaints = sorted(error.errors(), key=lambda one: one["type"] not in UNKNOWN)
+    first, rest = complaints[0], complaints[1:]
+    *place, last = first["loc"] or ("",)
+    key = printable(".".join(map(str, first["loc"])))
+    if first["type"] in UNKNOWN:
+        missing = [str(one["loc"][-1]) for one in rest if one["type"] in MISSING and [*one["loc"][:-1]] == place]
+        meant = suggestion(str(last), _keys(schema, place) if schema else missing)
+        rest = [one for one in rest if not (one["type"] in MISSING and repr(one["loc"][-1]) in meant)]
+        text = f"unknown key {key!r}; {meant or 'remove it or correct its spelling'}"
+    elif first["type"] in MISSING:
+        text = f"expected the key {key!r}, got none; add it"
+    else:
+        text = f"{key}: {_complaint(first)}" if key else _complaint(first)
+    return text + (f" (and {len(rest)} more)" if rest else "")
+
+
+def _keys(schema: type[BaseModel] | None, place: Sequence[int | str]) -> list[str]:
+    """Return the keys of a table somewhere inside a schema."""
+    for step in place:
+        if schema is not None and isinstance(step, str):
+            field = schema.model_fields.get(step)
+            schema = None if field is None else next(_models(field.annotation), None)
+    return [] if schema is None else list(schema.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that an annotation names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def _complaint(one: Mapping[str, Any]) -> str:
+    """Say what was expected and what came; what our own validators say holds both."""
+    context = one.get("ctx", {})
+    if one["type"] == "value_error":
+        text = str(context["error"])
+        whole = ", got " in text or not one["loc"]
+        return text if whole else f"{text}, got {_came(one['input'])}"
+    if one["type"] == "string_pattern_mismatch":
+        expected = SPELLINGS.get(context["pattern"], f"text that matches {context['pattern']}")
+    else:
+        expected = WORDS.get(one["type"], one["msg"]).format_map(context)
+    return f"expected {expected}, got {_came(one['input'])}"
+
+
+def _came(value: object) -> str:
+    """Return a value as a TOML has it, shortly."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple | Mapping):
+        return "a table" if isinstance(value, Mapping) else "a list"
+    return printable(str(value))[:MAX_SHOWN]

@@ -1,0 +1,308 @@
+"""Plug-ins by name: a file in a folder, or an entry point of somebody else's package.
+
+`names` and `summary` import nothing; `load` imports the one plug-in that is asked for. This is the only module that
+imports by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+
+from bench.core.errors import BenchError, UnknownNameError, UsageError
+from bench.core.faults import blamed_on, fault
+from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.protocol import Component, Protocol
+from bench.core.schemas.recipe import Recipe
+from bench.core.storage.toml import explain, parse_toml
+from bench.registry import sources
+
+Kind = Literal[
+    "attacks",
+    "metrics",
+    "attributions",
+    "datasets",
+    "architectures",
+    "objectives",
+    "models",
+    "protocols",
+    "recipes",
+    "zoos",
+    "executors",
+]
+
+
+@dataclass(frozen=True)
+class Python:
+    """A kind whose plug-ins are Python files: one class of `contract` each, or a function `build`."""
+
+    package: str
+    contract: str | None
+
+
+@dataclass(frozen=True)
+class Toml:
+    """A kind whose plug-ins are TOML files of one schema."""
+
+    package: str
+    folder: str
+    schema: type[BaseModel]
+
+
+KINDS: dict[Kind, Python | Toml] = {
+    "attacks": Python("attacks", "Attack"),
+    "metrics": Python("metrics", "Metric"),
+    "attributions": Python("bench.attributions", "AttributionMethod"),
+    "datasets": Python("bench.data", "Dataset"),
+    "architectures": Python("model_zoo.architectures", None),
+    "objectives": Python("model_zoo.training.objectives", "Objective"),
+    "models": Toml("model_zoo", "entries", ModelEntry),
+    "protocols": Toml("bench", "protocols", Protocol),
+    "recipes": Toml("model_zoo", "training/recipes", Recipe),
+    "zoos": Python("model_zoo.zoos", "Zoo"),
+    "executors": Python("bench.executors", "Executor"),
+}
+ENTRY_POINT_GROUP = "attribution_bench"
+"""Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""
+
+
+_offered: ContextVar[Mapping[tuple[Kind, str], Any]] = ContextVar("offered", default=MappingProxyType({}))
+
+
+@contextmanager
+def offering(kind: Kind, name: str, plugin: Any) -> Iterator[None]:
+    """Run a block in which `load` answers this name with a plug-in that is in memory alone; no list has it."""
+    token = _offered.set({**_offered.get(), (kind, name): plugin})
+    try:
+        yield
+    finally:
+        _offered.reset(token)
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the public names of all plug-ins of a kind, sorted.
+
+    Raises:
+        UnknownNameError: if there is no such kind; so do all functions here.
+    """
+    return sorted({*_files(kind), *_entry_points(kind)})
+
+
+def load(kind: Kind, name: str) -> Any:
+    """Return a plug-in: a class, an architecture's `build` function, or the parsed content of a TOML.
+
+    Where the kind is one of TOML files, `name` may also be the path of a file that ends in .toml.
+
+    Raises:
+        UnknownNameError: if nothing of that kind has that name.
+        UsageError: if the file is not what its kind demands.
+    """
+    if (kind, name) in _offered.get():
+        return _offered.get()[kind, name]
+    path, form = _files(kind).get(name), KINDS[kind]
+    if isinstance(form, Toml) and name.endswith(".toml"):
+        return parse_toml(Path(name), form.schema, name=Path(name).stem)
+    if path is None:
+        return _load_entry_point(kind, name)
+    if isinstance(form, Toml):
+        return parse_toml(path, form.schema, name=name)
+    try:
+        module = importlib.import_module(f"{form.package}.{path.stem}")
+    except BenchError:
+        raise
+    except Exception as error:
+        raise fault(f"{kind[:-1]} {name}", str(path), error) from error
+    return _plugin_of(module, kind, path.name)
+
+
+def instantiate(kind: Kind, component: Component) -> Any:
+    """Return a plug-in with a component's parameters.
+
+    Raises:
+        UnknownNameError: if nothing of that kind has that name.
+        UsageError: if a parameter is unknown or its value is not allowed.
+    """
+    plugin = load(kind, component.name)
+    known = inspect.signature(plugin).parameters
+    for given in sorted(set(component.params) - set(known)):
+        raise UnknownNameError(f"parameters of {kind[:-1]} {component.name}", given, known)
+    try:
+        made = plugin(**component.params)
+    except ValidationError as error:
+        raise UsageError(f"{kind[:-1]} {component.name}: {explain(error)}") from None
+    except Exception:
+        with blamed_on(plugin):
+            raise
+    for key, value in component.params.items():
+        if isinstance(value, bool) and not isinstance(getattr(made, key, value), bool):  # pydantic reads true as 1
+            raise UsageError(f"{kind[:-1]} {component.name}: {key}: expected no truth value, got {json.dumps(value)}")
+    return made
+
+
+def origin(kind: Kind, name: str) -> Path | str:
+    """Return the file that a plug-in of ours is, or the name of the package that offers another."""
+    if (path := _files(kind).get(name)) is not None:
+        return path
+    if (point := _entry_points(kind).get(name)) is None:
+        raise _unknown(kind, name)
+    return point.dist.name if point.dist else point.value
+
+
+def summary(kind: Kind, name: str) -> str:
+    """Return one line on a plug-in, read from its file without importing it."""
+    path, form = origin(kind, name), KINDS[kind]
+    if isinstance(path, str):
+        return f"from {path}"
+    if isinstance(form, Toml):
+        content = parse_toml(path, form.schema, name=name)
+        return str(getattr(content, "description", None) or getattr(content, "title", "")).split("\n")[0]
+    return (ast.get_docstring(sources.parse(path)) or "").split("\n")[0]
+
+
+def definition(kind: Kind, name: str) -> tuple[str, dict[str, str]]:
+    """Return the docstring of a plug-in's class and what its parameters mean, read without importing it.
+
+    Both are empty where no file of ours holds it.
+    """
+    path, form = _files(kind).get(name), KINDS[kind]
+    if path is None or isinstance(form, Toml):
+        return "", {}
+    for node in sources.parse(path).body:
+        if isinstance(node, ast.ClassDef) and "Source:" in (text := ast.get_docstring(node) or ""):
+            return text, sources.meanings(path, f"{form.package}.{path.stem}", node.name)
+    return "", {}
+
+
+def describe(kind: Kind, name: str) -> dict[str, Any]:
+    """Return what a plug-in says of itself, as JSON values: a TOML's content, or documentation and parameters."""
+    loaded = load(kind, name)
+    if isinstance(loaded, BaseModel):
+        return loaded.model_dump(mode="json")
+    types = get_type_hints(loaded)
+    meanings = sources.meanings(Path(inspect.getfile(loaded)), loaded.__module__, loaded.__name__)
+    parameters = {
+        name: {"value": _typed(parameter, types[name]), "meaning": meanings.get(name, "")}
+        for name, parameter in inspect.signature(loaded).parameters.items()
+    }
+    return {
+        "documentation": inspect.getdoc(loaded) or "",
+        "version": getattr(loaded, "version", None),
+        "parameters": parameters,
+        "file": f"{loaded.__module__}.{loaded.__qualname__}",
+    }
+
+
+def _typed(parameter: inspect.Parameter, kind: Any) -> str:
+    """Return a parameter's type, a choice as its values, and its default."""
+    words = kind.__name__ if inspect.isclass(kind) else re.sub(r"\b(?:\w+\.)+", "", str(kind))
+    return words if parameter.default is inspect.Parameter.empty else f"{words} = {parameter.default!r}"
+
+
+@cache
+def _files(kind: Kind) -> dict[str, Path]:
+    form = KINDS.get(kind)
+    if form is None:
+        raise UnknownNameError("kinds of plug-in", kind, KINDS)
+    if isinstance(form, Toml):
+        return {path.stem: path for path in sorted((_folder(form.package) / form.folder).glob("*.toml"))}
+    found = sorted(_folder(form.package).glob("*.py"))
+    return {path.stem.replace("_", "-"): path for path in found if not path.stem.startswith("_")}
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@cache
+def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"{ENTRY_POINT_GROUP}.{kind}")}
+
+
+def _load_entry_point(kind: Kind, name: str) -> Any:
+    point = _entry_points(kind).get(name)
+    if point is None:
+        raise _unknown(kind, name)
+    form, offer = KINDS[kind], f"{kind[:-1]} {name}, offered as {point.value}"
+    try:
+        loaded = point.load()
+    except BenchError:
+        raise
+    except Exception as error:
+        came = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{offer}: expected something to import, got {came}; mend or remove that package") from error
+    if isinstance(form, Toml):
+        if isinstance(loaded, str | Path):
+            return parse_toml(Path(loaded), form.schema, name=name)
+        expected, fits = f"a {form.schema.__name__} or the path of its TOML", isinstance(loaded, form.schema)
+    elif form.contract is None:
+        expected, fits = "a function build(num_classes, **params)", callable(loaded)
+    else:
+        contract = _contract(form.contract)
+        expected, fits = f"a class of {form.contract}", inspect.isclass(loaded) and issubclass(loaded, contract)
+    if not fits:
+        came = f"the module {point.value}" if inspect.ismodule(loaded) else f"{loaded!r:.80}"
+        inside = [f"{point.value}:{found}" for found in _inside(loaded, form)]
+        remedy = f"name {' or '.join(inside)} in its pyproject.toml" if inside else "mend or remove that package"
+        raise UsageError(f"{offer}: expected {expected}, got {came}; {remedy}")
+    return loaded
+
+
+def _inside(loaded: Any, form: Python | Toml) -> list[str]:
+    """Return what an entry point that names a module could have named in it."""
+    if not inspect.ismodule(loaded) or isinstance(form, Toml):
+        return []
+    if form.contract is None:
+        return ["build"] if callable(getattr(loaded, "build", None)) else []
+    return [found.__name__ for found in _own(loaded, _contract(form.contract))]
+
+
+def _unknown(kind: Kind, name: str) -> UnknownNameError:
+    return UnknownNameError(kind, name, names(kind), f"bench list {kind}")
+
+
+def _contract(name: str) -> type:
+    contract: type = getattr(importlib.import_module("bench.core.contracts"), name)
+    return contract
+
+
+def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
+    form = KINDS[kind]
+    assert isinstance(form, Python)
+    if form.contract is None:
+        if not callable(getattr(module, "build", None)):
+            raise UsageError(f"{file}: expected a function build(num_classes, **params), got none; add it")
+        return module.build
+    contract = _contract(form.contract)
+    found = _own(module, contract)
+    if len(found) != 1:
+        raise UsageError(f"{file}: expected exactly one {form.contract}, got {len(found)}; one plug-in per file")
+    for name, annotation in contract.__annotations__.items():
+        if str(annotation).startswith("ClassVar") and not hasattr(found[0], name):
+            raise UsageError(
+                f"{file}: expected {found[0].__name__} to say its {name}, got nothing; add the class variable"
+            )
+    return found[0]
+
+
+def _own(module: Any, contract: type) -> list[type]:
+    """Return the classes of a contract that a module defines."""
+    own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+    return [c for c in own if issubclass(c, contract) and not inspect.isabstract(c)]

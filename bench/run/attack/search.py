@@ -1,0 +1,183 @@
+"""Attack one shard of samples: propose, project, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.compute import norms
+from bench.core.compute.machine import shortened
+from bench.core.compute.rng import Rng, SampleRng
+from bench.core.contracts import Attack, Metric
+from bench.core.errors import PluginFault
+from bench.core.faults import blamed_on, described
+from bench.core.schemas.protocol import OUTSIDE, SearchPrecision, ThreatModel
+from bench.run.attack.memory import Room
+from bench.run.attack.victim import StandIn, WhiteBoxVictim
+from bench.run.attack.views import Explainer, predict
+from bench.run.samples import Samples
+
+ENGINE = 3
+"""Part of every run's identity: raised when a change of this module, of the judge or of the victim can change a number
+or a flag."""
+
+Result = TypeVar("Result")
+Tick = Callable[[int], None]
+"""Called with the number of images that were finished."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that a run put on the table: networks, attack, measures."""
+
+    model: nn.Module
+    smooth: nn.Module
+    attack: Attack
+    threat: ThreatModel
+    search: Explainer
+    judge: Explainer
+    metrics: dict[str, Metric]
+    primary: str
+    explain_predicted: bool
+    rng: Rng
+    device: torch.device
+    top_k: int
+    library: Tensor | None = None
+    """(M, C, H, W) clean images that any attack may look at."""
+    other: StandIn | None = None
+    """What a transferred attack is crafted on."""
+    room: Room | None = None
+    """The memory that there is; None where nobody watches it."""
+    precision: SearchPrecision = "float32"
+    """Of what the attack computes; whether it succeeded is found out in full."""
+
+    def within_memory(self, work: Callable[[], Result]) -> Result:
+        """Do a piece of work in the room that there is."""
+        return work() if self.room is None else self.room.give(work)
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether any metric looks at attributions or heatmaps; else none are made."""
+        return any(metric.reads_maps for metric in self.metrics.values())
+
+    def explained(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(N,) int64: the class whose logit is explained."""
+        return logits.argmax(1) if self.explain_predicted else labels.to(logits.device)
+
+    def attack_rng(self, ids: tuple[str, ...]) -> SampleRng:
+        """Return the streams by which samples are attacked."""
+        return SampleRng(self.rng.fork("attack"), ids)
+
+    def attribution_rng(self, ids: tuple[str, ...]) -> SampleRng:
+        """Return the streams by which samples are explained."""
+        return SampleRng(self.rng.fork("attribution"), ids)
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What an attack made of N images, after projection and the prediction check."""
+
+    images: Tensor
+    """(N, M, C, H, W) float32 on the CPU, of each member; the clean image where it failed."""
+    feasible: Tensor
+    """(N, M) bool: whether the proposal kept the class, where it had to."""
+    forward: Tensor
+    """(N,) int64 forward passes spent."""
+    gradient: Tensor
+    """(N,) int64 gradient evaluations spent."""
+    projected: Tensor
+    """(N,) bool: whether a proposal lay outside the ball or the pixel range."""
+    vanished: Tensor
+    """(N,) float32: share of the attack's gradients that could not guide it; NaN where it asked for none."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return what was made of several lots of images, one after the other."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    def part(self, which: slice) -> Self:
+        """Return what was made of some of the images."""
+        return type(self)(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) -> Attacked:
+    """Run the attack over a shard, batch by batch.
+
+    Args:
+        bench: networks, attack and rules.
+        samples: the N images of the shard.
+        batch_size: images that the attack sees at once; it cannot change a result on a CPU.
+        tick: told of finished images.
+    Returns:
+        N images that the threat model allows.
+    Raises:
+        ModelOutputError: if the model answers with NaN or infinity.
+        PluginFault: if the attack fails, or answers with anything but finite images.
+    """
+    parts = []
+    for batch in samples.split(1 if bench.attack.one_by_one else batch_size):
+        parts.append(bench.within_memory(partial(_attack_batch, bench, batch)))
+        tick(len(batch.ids))
+    return Attacked.joined(parts)
+
+
+def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
+    images = samples.images.to(bench.device)
+    clean = predict(bench.model, images)
+    explained = bench.explained(clean, samples.labels)
+    victim = WhiteBoxVictim(
+        model=bench.model,
+        smooth=bench.smooth,
+        explainer=bench.search,
+        primary=bench.metrics[bench.primary],
+        threat=bench.threat,
+        knowledge=bench.attack.knowledge,
+        rng=bench.attribution_rng(samples.ids),
+        library=bench.library,
+        other=bench.other,
+        precision=bench.precision,
+    )
+    rng = bench.attack_rng(samples.ids)
+    with shortened(bench.precision != "float32"), blamed_on(bench.attack):
+        proposals = bench.attack.propose(victim, images, explained, threat=bench.threat, rng=rng).detach()
+    _check_proposals(bench.attack, proposals, images)
+    judged = [_allow(bench, images, clean, proposal.to(images.dtype)) for proposal in proposals]
+    spent = victim.spent
+    return Attacked(
+        images=torch.stack([images for images, _, _ in judged], 1).cpu(),
+        feasible=torch.stack([feasible for _, feasible, _ in judged], 1).cpu(),
+        forward=spent.forward,
+        gradient=spent.gradient,
+        projected=torch.stack([projected for _, _, projected in judged], 1).any(1).cpu(),
+        vanished=spent.vanished / spent.asked,
+    )
+
+
+def _check_proposals(attack: Attack, proposals: Tensor, images: Tensor) -> None:
+    """Refuse what are no images of the (N, C, H, W) clean ones' shape, of each member of the attack."""
+    alone = attack.members == ("",)
+    expected, came = (len(attack.members), *images.shape), tuple(proposals.shape)
+    if came != expected:
+        raise PluginFault(
+            f"{described(attack)}: expected proposals of the shape {expected[alone:]}, got {came[alone:]}; return one "
+            "image of the same size for each that was given"
+        )
+    if bad := int((~torch.isfinite(proposals)).flatten(2).any(2).any(0).sum()):
+        raise PluginFault(
+            f"{described(attack)}: expected finite images, got NaN or infinity in {bad} of {len(images)}; mend it"
+        )
+
+
+def _allow(bench: Bench, images: Tensor, clean: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, C, H, W) what the threat model lets pass of a proposal, (N,) whether it was feasible and was projected."""
+    allowed = norms.project(images, proposal, bench.threat)
+    feasible = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    if bench.threat.keep_prediction:
+        feasible = predict(bench.model, allowed).argmax(1) == clean.argmax(1)
+    projected = norms.linf(allowed, proposal) > OUTSIDE
+    return torch.where(feasible.view(-1, 1, 1, 1), allowed, images), feasible, projected

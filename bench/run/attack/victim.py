@@ -1,0 +1,266 @@
+"""The attacked network as an adversary meets it: what may be touched is given out here, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.compute.chunks import forward
+from bench.core.compute.heatmap import reduce
+from bench.core.compute.rng import SampleRng
+from bench.core.contracts import (
+    Attack,
+    AttributionLoss,
+    Cost,
+    HeatmapLoss,
+    Metric,
+    Pair,
+    PredictionLoss,
+    Victim,
+    View,
+)
+from bench.core.errors import BenchError
+from bench.core.faults import blamed_on
+from bench.core.schemas.protocol import Knowledge, SearchPrecision, ThreatModel
+from bench.run.attack.views import Explainer, predict
+from model_zoo.derivatives.surrogate import sharpened
+
+GREY_LEVEL = 1 / 255
+VISIBLE = 1e-6
+"""Relative change that a float32 sum over a heatmap still shows."""
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Another network than the attacked one, and the attack that makes images on it."""
+
+    model: nn.Module
+    smooth: nn.Module
+    explainer: Explainer
+    attack: Attack
+
+
+class Ledger(NamedTuple):
+    """What was spent on each of N images so far."""
+
+    forward: Tensor
+    """(N,) int64 forward passes."""
+    gradient: Tensor
+    """(N,) int64 gradient evaluations."""
+    asked: Tensor
+    """(N,) int64: how often a search asked where to go."""
+    vanished: Tensor
+    """(N,) float32: how often the answer could not guide it."""
+
+    @classmethod
+    def of(cls, count: int) -> Self:
+        """Return an empty one."""
+        forward, gradient, asked = torch.zeros((3, count), dtype=torch.int64)
+        return cls(forward, gradient, asked, torch.zeros(count))
+
+
+@dataclass
+class WhiteBoxVictim(Victim):
+    """A network, its smooth copy for gradients, and the rule by which iterates compare; bound to a batch by `rng`.
+
+    A gradient that cannot guide a search is remembered: one along which no float32 loss would change visibly.
+    """
+
+    model: nn.Module
+    smooth: nn.Module
+    explainer: Explainer
+    primary: Metric
+    threat: ThreatModel
+    knowledge: Knowledge
+    rng: SampleRng
+    library: Tensor | None = None
+    """(M, C, H, W) clean images that donors are taken from."""
+    other: StandIn | None = None
+    ledger: Ledger | None = None
+    """Of a larger batch, if these are some of its samples."""
+    rows: Tensor | None = None
+    """(N,) int64: where they stand in it."""
+    precision: SearchPrecision = "float32"
+    """Of the surrogate's convolutions, if it is bfloat16; what else it means is for whoever runs the attack."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, K) logits of the real network."""
+        self._count(forward=1)
+        return predict(self.model, images)
+
+    def observe(self, images: Tensor, labels: Tensor) -> View:
+        """Logits, attributions and heatmaps of the real network."""
+        self._count(forward=1, gradient=self.explainer.method.nodes_per_image)
+        return self.explainer.view(self.model, images, labels, self.rng)
+
+    def loss_gradient(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        loss: HeatmapLoss,
+        *targets: Tensor,
+        sharpness: float = 1.0,
+        turn: int = 0,
+        turns: int = 1,
+    ) -> Tensor:
+        """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
+
+        Raises:
+            BenchError: if the attack declared itself without knowledge of the network, or the threat model denies it.
+        """
+        self._need_white_box()
+        method, parts, vanished = self.explainer.method.turn(turn, turns), [], []
+        self._count(gradient=2 * method.nodes_per_image)
+        with sharpened(self.smooth, sharpness), self._arithmetic(images.device):
+            for part in method.slices(len(images), images.device):
+                with blamed_on(method):
+                    linear = method.linearize(self.smooth, images[part], labels[part], rng=self.rng.select(part))
+                value, cotangent = self._cotangent(linear.attribution, loss, [target[part] for target in targets])
+                with blamed_on(method):
+                    parts.append(linear.pullback(cotangent))
+                vanished.append(_has_vanished(parts[-1], value))
+        self._note(torch.cat(vanished))
+        return _direction(torch.cat(parts))
+
+    def attribution_gradient(
+        self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
+    ) -> Tensor:
+        """(N, C, H, W): gradient of `loss(images, *attributions, *targets)` through the smooth surrogate."""
+        self._need_white_box()
+        method = self.explainer.method
+        self._count(gradient=2 * len(classes) * method.nodes_per_image)
+        parts = []
+        with self._arithmetic(images.device):
+            for part in method.slices(len(images), images.device):
+                rng = self.rng.select(part)
+                with blamed_on(method):
+                    linear = [method.linearize(self.smooth, images[part], labels[part], rng=rng) for labels in classes]
+                leaves = [t.detach().requires_grad_() for t in (images[part], *(each.attribution for each in linear))]
+                value = loss(*leaves, *(target[part] for target in targets))
+                direct, *slopes = torch.autograd.grad(value.sum(), leaves, materialize_grads=True, allow_unused=True)
+                with blamed_on(method):
+                    pulled = [each.pullback(cotangent) for each, cotangent in zip(linear, slopes, strict=True)]
+                parts.append(sum(pulled, start=direct))
+        return _direction(torch.cat(parts))
+
+    def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
+        """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
+        self._need_white_box()
+        self._count(gradient=1)
+        leaf = images.detach().requires_grad_()
+        with torch.enable_grad():
+            value = loss(forward(self.model, leaf), *targets).sum()
+        (gradient,) = torch.autograd.grad(value, leaf)
+        return _direction(gradient)
+
+    def donors(self, count: int) -> Tensor:
+        """(count, C, H, W) of the protocol's images, the same for every sample."""
+        held = 0 if self.library is None else len(self.library)
+        if self.library is None or count > held:
+            raise BenchError(f"expected at most {held} donors, which this evaluation holds, got {count}; ask for fewer")
+        return self.library[:count]
+
+    def stand_in(self) -> tuple[Victim, Attack]:
+        """Give out the network that the attack's `crafted_on` names, and the attack to run there."""
+        if self.other is None:
+            raise BenchError("expected an attack that says what it is crafted on, got none; declare `crafted_on`")
+        threat = self.threat.model_copy(update={"knowledge": "white-box", "max_queries": None})
+        victim = WhiteBoxVictim(
+            model=self.other.model,
+            smooth=self.other.smooth,
+            explainer=self.other.explainer,
+            primary=self.primary,
+            threat=threat,
+            knowledge=self.other.attack.knowledge,
+            rng=self.rng,
+            library=self.library,
+            precision=self.precision,
+        )
+        return victim, self.other.attack
+
+    def similarity(self, before: View, after: View) -> Tensor:
+        """(N,) the primary metric, lower for more damage; +inf where an iterate does not count."""
+        labels = before.logits.argmax(1)
+        with blamed_on(self.primary):
+            value = self.primary(Pair(before, after, labels))
+        value = -value if self.primary.higher_is == "less-robust" else value
+        void = torch.isnan(value)
+        if self.threat.keep_prediction:
+            void = void | (after.logits.argmax(1) != labels)
+        return torch.where(void, torch.inf, value)
+
+    def only(self, samples: Tensor) -> Victim:
+        """Return the victim of some samples of the batch, (n,) int64: what is spent there counts for them alone."""
+        ledger, rows = self._book()
+        chosen = samples.cpu()
+        return replace(self, rng=self.rng.select(chosen.tolist()), ledger=ledger, rows=rows[chosen])
+
+    @property
+    def cost(self) -> Cost:
+        """What was spent so far on the image that cost most."""
+        ledger, rows = self._book()
+        return Cost(int(ledger.forward[rows].max()), int(ledger.gradient[rows].max()))
+
+    @property
+    def spent(self) -> Ledger:
+        """What was spent on each of the N images."""
+        ledger, rows = self._book()
+        return Ledger(*(column[rows] for column in ledger))
+
+    def _need_white_box(self) -> None:
+        if self.knowledge != "white-box":
+            raise BenchError(
+                f"expected an attack with white-box knowledge to ask for gradients, got one with {self.knowledge!r}; "
+                "declare knowledge = 'white-box'"
+            )
+        if self.threat.knowledge != "white-box":
+            raise BenchError(
+                f"expected no gradients under a {self.threat.knowledge} threat model, got a white-box attack; "
+                "choose another attack or protocol"
+            )
+
+    def _arithmetic(self, device: torch.device) -> torch.autocast:
+        """How the surrogate's convolutions multiply."""
+        return torch.autocast(device.type, torch.bfloat16, self.precision == "bfloat16" and device.type == "cuda")
+
+    def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """(N,) the loss of each image, and (N, C, H, W) its gradient with respect to the attribution."""
+        leaf = attribution.detach().requires_grad_()
+        value = loss(reduce(leaf, self.explainer.rule), *targets)
+        (cotangent,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach(), cotangent
+
+    def _book(self) -> tuple[Ledger, Tensor]:
+        """Return the ledger, and the rows of these samples in it."""
+        if self.ledger is None or self.rows is None:
+            count = len(self.rng.sample_ids)
+            self.ledger, self.rows = Ledger.of(count), torch.arange(count)
+        return self.ledger, self.rows
+
+    def _count(self, *, forward: int = 0, gradient: int = 0) -> None:
+        ledger, rows = self._book()
+        ledger.forward[rows] += forward
+        ledger.gradient[rows] += gradient
+        allowed = self.threat.max_queries
+        if allowed is not None and (spent := sum(self.cost)) > allowed:
+            raise BenchError(f"expected at most {allowed} queries per image, got {spent}; give the attack fewer steps")
+
+    def _note(self, vanished: Tensor) -> None:
+        ledger, rows = self._book()
+        ledger.asked[rows] += 1
+        ledger.vanished[rows] += vanished.cpu().float()
+
+
+def _direction(gradient: Tensor) -> Tensor:
+    """Return a gradient that says nothing where it is NaN, so that the image stays one."""
+    return torch.where(gradient.isnan(), 0.0, gradient)
+
+
+def _has_vanished(gradient: Tensor, loss: Tensor) -> Tensor:
+    """(N,) bool: whether a step of one grey level along the gradient would leave a float32 loss as it is, or is NaN."""
+    rise = gradient.abs().sum(3).sum(2).sum(1) * GREY_LEVEL
+    return ~(rise > VISIBLE * loss.abs())

@@ -1,0 +1,135 @@
+"""Several proposals for the same images: of rivals the worst that is allowed, of a series the mean over its levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.core.contracts import Metric, Pair, View
+from bench.core.errors import PluginFault
+from bench.core.faults import blamed_on, described
+from bench.core.schemas.records import LEVEL_MARK
+
+ROUNDING = 1e-4
+"""Of a bound, or absolute below 1: how far a float32 sum over an image's pixels may round beyond it."""
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Verdict(NamedTuple):
+    """What is left of N samples after all proposals."""
+
+    winner: Tensor
+    """(N,) int64: which proposal is worst by the primary metric, the first among equals; of a series, the last."""
+    pair: Pair
+    """The samples before, and after their winners."""
+    values: dict[str, Tensor]
+    """(N,) of each metric; of a series also of each metric at each level, `<metric>@<level>`."""
+
+
+def measured(metric: Metric, pair: Pair) -> Tensor:
+    """(N,) what a metric says of N samples, NaN where it is undefined.
+
+    Raises:
+        PluginFault: if it fails, or a value lies outside the bounds that it declares.
+    """
+    with blamed_on(metric):
+        values = metric(pair)
+    count, (low, high) = len(pair.labels), metric.bounds
+    if values.shape != (count,):
+        raise PluginFault(
+            f"{described(metric)}: expected one value per image, the shape {(count,)}, got {tuple(values.shape)}; "
+            "mend it"
+        )
+    defined = values[~values.isnan()]
+    outside = defined[(defined < low - ROUNDING * max(1, abs(low))) | (defined > high + ROUNDING * max(1, abs(high)))]
+    if len(outside):
+        raise PluginFault(
+            f"{described(metric)}: expected values in its bounds [{low:g}, {high:g}], got {float(outside[0]):g} and "
+            f"{len(outside)} such of {count} in all; mend the metric, or its bounds"
+        )
+    return values
+
+
+def worst(
+    pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str, known: Mapping[str, Tensor] = NOTHING
+) -> Verdict:
+    """Judge M proposals for N samples.
+
+    For each metric and sample the worst of the proposals counts, as each of them is an attack of its own. Metrics that
+    are neutral, or that question the network anew, are those of the winner.
+
+    Args:
+        pairs: M of them, with the same N samples before.
+        metrics: by name.
+        primary: the name of the metric that decides the winner.
+        known: values of metrics that look at the clean side alone.
+    """
+    by_primary = torch.stack([measured(metrics[primary], pair) for pair in pairs])
+    winner = _badness(by_primary, metrics[primary]).argmax(0)
+    pair, values = _pick(pairs, winner), {}
+    for name, metric in metrics.items():
+        if name in known:
+            values[name] = known[name]
+            continue
+        if metric.asks_model or metric.higher_is == "neutral":
+            values[name] = measured(metric, pair)
+            continue
+        found = by_primary if name == primary else torch.stack([measured(metric, each) for each in pairs])
+        values[name] = found.gather(0, _badness(found, metric).argmax(0, keepdim=True)).squeeze(0)
+    return Verdict(winner, pair, values)
+
+
+def mean(
+    pairs: Sequence[Pair], metrics: Mapping[str, Metric], levels: Sequence[str], known: Mapping[str, Tensor] = NOTHING
+) -> Verdict:
+    """Judge N samples at each of M levels of one change.
+
+    Metrics that are neutral, or that question the network anew, are those of the last level.
+
+    Args:
+        pairs: one per level, with the same N samples before.
+        metrics: by name.
+        levels: their M names.
+        known: values of metrics that look at the clean side alone.
+    """
+    last, count = pairs[-1], len(pairs)
+    values: dict[str, Tensor] = {}
+    at_level: dict[str, Tensor] = {}
+    for name, metric in metrics.items():
+        if name in known:
+            values[name] = known[name]
+            continue
+        if metric.asks_model or metric.higher_is == "neutral":
+            values[name] = measured(metric, last)
+            continue
+        found = [measured(metric, pair) for pair in pairs]
+        # One after the other, so that the last bit does not hang on how many samples there are.
+        values[name] = sum(found[1:], start=found[0]) / count
+        at_level |= {f"{name}{LEVEL_MARK}{level}": each for level, each in zip(levels, found, strict=True)}
+    return Verdict(torch.full((len(last.labels),), count - 1), last, values | at_level)
+
+
+def _badness(values: Tensor, metric: Metric) -> Tensor:
+    """(M, N), larger for more damage, -inf where undefined."""
+    signed = values if metric.higher_is == "less-robust" else -values
+    return torch.where(torch.isnan(values), -torch.inf, signed.double())
+
+
+def _pick(pairs: Sequence[Pair], winner: Tensor) -> Pair:
+    """Return the pair whose sample i is that of `pairs[winner[i]]`."""
+    if len(pairs) == 1:
+        return pairs[0]
+    first, sample = pairs[0], torch.arange(len(winner), device=winner.device)
+
+    def chosen(parts: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(parts))[winner, sample]
+
+    views = [pair.after for pair in pairs]
+    after = View(*(chosen([getattr(view, name) for view in views]) for name in View.__dataclass_fields__))
+    feasible = [pair.feasible for pair in pairs if pair.feasible is not None]
+    return Pair(first.before, after, first.labels, chosen(feasible) if feasible else None, first.probe)

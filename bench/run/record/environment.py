@@ -1,0 +1,67 @@
+"""Where a run took place: versions, hardware, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bench.core.schemas.records import Environment
+from bench.run.shards import Effort
+
+PACKAGES = (
+    "attribution-bench", "torch", "torchvision", "captum", "numpy", "scipy", "pandas", "pyarrow", "safetensors", "timm",
+    "robustbench",
+)  # fmt: skip
+
+
+def describe(efforts: Sequence[Effort], started: datetime) -> Environment:
+    """Return what is recorded beside a run, and must not change its numbers.
+
+    Args:
+        efforts: of all shards, whichever process on whichever machine made them.
+        started: when this sitting began.
+    """
+    root = Path(__file__).resolve().parents[3]
+    commit = ask_git(root, "rev-parse", "HEAD")
+    return Environment(
+        python=platform.python_version(),
+        packages=packages(),
+        platform=platform.platform(terse=True),
+        device=_together(effort.device for effort in efforts),
+        hardware=_together(effort.hardware for effort in efforts),
+        commit=commit,
+        dirty=None if commit is None else bool(ask_git(root, "status", "--porcelain", "--untracked-files=no")),
+        batch_size=min(effort.batch_size for effort in efforts),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(sum(effort.seconds for effort in efforts), 1),
+    )
+
+
+def _together(words: Iterable[str]) -> str:
+    return "; ".join(sorted({word for word in words if word}))
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of the packages that compute; a missing one is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def ask_git(root: Path, *arguments: str) -> str | None:
+    """Ask git about a checkout; None if this folder is the root of none, or git has no answer."""
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,99 @@
+"""The images of a protocol: drawn once by a written rule, checked against their checksum whenever they are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.core.contracts import Dataset
+from bench.core.errors import IntegrityError
+from bench.core.schemas.protocol import SampleSet
+from bench.core.storage.files import sha256_of
+
+
+class Samples(NamedTuple):
+    """N images in [0, 1], (N, C, H, W) float32, with their ids and their (N,) int64 labels."""
+
+    ids: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+
+    def part(self, chosen: slice) -> Samples:
+        """Return some of them."""
+        return Samples(self.ids[chosen], self.images[chosen], self.labels[chosen])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Return the samples of several lots, one after the other."""
+        ids = tuple(each for part in parts for each in part.ids)
+        return cls(ids, torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+    def split(self, size: int) -> list[Samples]:
+        """Return them in parts of `size`, the last one perhaps smaller."""
+        return [self.part(slice(start, start + size)) for start in range(0, len(self.ids), size)]
+
+
+def load_samples(sample_set: SampleSet, dataset: Dataset) -> Samples:
+    """Return the images that a protocol names, from the dataset that its `source` names.
+
+    Raises:
+        IntegrityError: if the source lacks one of the indices, or the pixels are not the protocol's.
+    """
+    split = dataset.load(sample_set.split)
+    where = f"{sample_set.source}, split {sample_set.split}"
+    outside = [index for index in sample_set.indices if not 0 <= index < len(split.labels)]
+    if outside:
+        raise IntegrityError(
+            f"expected {where} to hold the index {outside[0]}, got {len(split.labels)} images; "
+            "restore the data, or choose a protocol of this source"
+        )
+    chosen = torch.tensor(sample_set.indices)
+    images = split.images[chosen]
+    if (actual := checksum(images)) != sample_set.sha256:
+        raise IntegrityError(
+            f"expected the {len(chosen)} images of {where} to have the sha256 {sample_set.sha256[:12]}…, "
+            f"got {actual[:12]}…; the stored images are not the ones this protocol was made of: restore the data"
+        )
+    return Samples(tuple(sample_set.ids()), images.float() / 255, split.labels[chosen])
+
+
+def checksum(images: Tensor) -> str:
+    """Return the SHA-256 of (N, C, H, W) uint8 images, image after image, each channel by channel."""
+    return sha256_of(images.contiguous().numpy().tobytes())
+
+
+def draw_stratified(labels: Sequence[int], *, leading: int, per_class: int, seed: str) -> list[int]:
+    """Draw `per_class` images of each class so that every prefix is as balanced as it can be.
+
+    The indices below `leading` come first, in order. The others wait per class, sorted by the SHA-256 of
+    "<seed>/<index>" (a rule without a generator whose stream another library version could change). Then comes, again
+    and again, the next image of the class that has fewest so far; among equals, of the lowest class.
+
+    Args:
+        labels: class of every image of the split, in its official order.
+        leading: number of images, from index 0, that are in by decree.
+        per_class: images of each class in the end.
+        seed: any text.
+    Returns:
+        Indices into the split.
+    Raises:
+        ValueError: if a class has too few images, or too many leading ones.
+    """
+    chosen, classes = list(range(leading)), sorted(set(labels))
+    taken = {c: sum(labels[index] == c for index in chosen) for c in classes}
+    order = sorted(range(leading, len(labels)), key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
+    waiting = {c: deque(index for index in order if labels[index] == c) for c in classes}
+    for c in classes:
+        if not taken[c] <= per_class <= taken[c] + len(waiting[c]):
+            have = f"{taken[c]} leading and {len(waiting[c])} other images"
+            raise ValueError(f"expected {per_class} images of class {c}, got {have}; change per_class or leading")
+    while len(chosen) < per_class * len(classes):
+        scarcest = min(classes, key=lambda c: (taken[c], c))
+        chosen.append(waiting[scarcest].popleft())
+        taken[scarcest] += 1
+    return chosen

@@ -1,0 +1,120 @@
+"""One run: a model, an attack, an attribution method and a protocol go in; a record and rows come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from bench import registry
+from bench.core.errors import IntegrityError
+from bench.core.schemas.records import Environment, Flag, RunRecord
+from bench.core.storage.files import sha256_of
+from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.run.plan import Plan
+from bench.run.record import soundness
+from bench.run.record.environment import describe
+from bench.run.record.showcase import sheet
+from bench.run.record.summary import summarise
+from bench.run.session import Execution, Observer, Sitting, Workbench
+from bench.run.shards import Shards
+
+
+def run(
+    plan: Plan,
+    execution: Execution,
+    observer: Observer,
+    floor: StoredRun | None = None,
+    workbench: Workbench | None = None,
+) -> StoredRun:
+    """Complete a run, or return it at once if the store has it.
+
+    Args:
+        plan: what to run.
+        execution: where and how.
+        observer: told of progress.
+        floor: the protocol's floor attack on the same samples, which soundness checks compare with.
+        workbench: what earlier runs of this process left for later ones.
+    Returns:
+        The stored record with its rows.
+    Raises:
+        BenchError: if data, weights or model are not as they must be; finished shards stay and are used next time.
+    """
+    if (finished := execution.store.find(plan.spec)) is not None:
+        return finished
+    execution.store.prepare(plan.spec)
+    started, sitting = datetime.now(UTC), Sitting(plan, execution, observer, workbench or Workbench())
+    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, sitting.done)
+    for indices in execution.together(len(sitting.parts), plan.protocol.shard_size):
+        sitting.complete(indices, _patient)
+    return file(plan, execution, started, floor)
+
+
+def run_all(plans: Iterable[Plan], execution: Execution, observer: Observer) -> list[StoredRun]:
+    """Complete runs of one model one after the other; the first is the floor that the others are compared with."""
+    finished: list[StoredRun] = []
+    workbench = Workbench()
+    for planned in plans:
+        floor = finished[0] if finished else None
+        finished.append(run(planned, execution, observer, floor, workbench))
+    return finished
+
+
+def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun | None) -> StoredRun:
+    """Summarise and store a run whose shards are all finished, unless another process has just done so.
+
+    Raises:
+        IntegrityError: if a shard is missing or damaged.
+    """
+    shards = Shards(plan.spec, execution.work)
+    with execution.store.filing(plan.spec, _patient):
+        if (finished := execution.store.find(plan.spec)) is not None:
+            return finished
+        count = len(shard_sizes(plan))
+        tables = [rows for index in range(count) if (rows := shards.measured(index)) is not None]
+        if len(tables) < count:
+            raise IntegrityError(
+                f"expected {count} finished shards of {plan.spec.run_id[:12]}, got {len(tables)} whole ones; give the "
+                "same command again: it computes the others anew"
+            )
+        table = pd.concat(tables, ignore_index=True)
+        found = soundness.flags(plan.spec, table, None if floor is None else floor.rows(), plan.attack.knowledge)
+        stored = _write(plan, execution.store, table, found, describe(shards.efforts(range(count)), started))
+        shards.forget_rows()
+    return stored
+
+
+def shard_sizes(plan: Plan) -> Sequence[int]:
+    """Return how many images each shard of a run has."""
+    count, size = plan.spec.samples.count, plan.protocol.shard_size
+    return [min(size, count - start) for start in range(0, count, size)]
+
+
+def _patient() -> None:
+    """Wait for another process that is at the same work."""
+
+
+def _write(
+    plan: Plan, store: Store, table: pd.DataFrame, flags: tuple[Flag, ...], environment: Environment
+) -> StoredRun:
+    spec, rows, shown = plan.spec, table.drop(columns="tiles"), table[table["tiles"].notna()]
+    content = rows_to_parquet(rows)
+    showcase = sheet(list(shown["tiles"])) if len(shown) else None
+    record = RunRecord(
+        run_id=spec.run_id,
+        spec=spec,
+        entry=plan.model.entry,
+        summaries=summarise(rows, [metric.name for metric in spec.metrics]),
+        samples=len(rows),
+        correct=int(rows["correct"].sum()),
+        infeasible=int((~rows["feasible"]).sum()),
+        flags=flags,
+        environment=environment,
+        knowledge=plan.attack.knowledge,
+        rows_sha256=sha256_of(content),
+        classes=registry.load("datasets", plan.protocol.samples.source).classes,
+        showcase=tuple(shown["sample_id"]),
+        showcase_sha256=None if showcase is None else sha256_of(showcase),
+    )
+    return store.write(record, content, showcase)

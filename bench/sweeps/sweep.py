@@ -1,0 +1,216 @@
+"""Many runs at once: planned as units, done by whoever the executor sends, filed as if one process had done them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
+from typing import Protocol as Interface
+
+from bench.core.contracts import Executor
+from bench.core.errors import BenchError, IntegrityError, NetworkError
+from bench.core.schemas.units import Report, Unit
+from bench.core.storage.store import StoredRun
+from bench.run.plan import Plan, Request, plan
+from bench.run.session import Execution
+from bench.run.shards import Shards
+from bench.run.steps import file, shard_sizes
+from bench.sweeps.status import Manifest, write_manifest
+from bench.sweeps.worker import UnitWorker
+
+ATTEMPTS = 3
+"""How often a unit is begun whose workers disappear: one that kills every worker must end."""
+
+
+class SweepRun(NamedTuple):
+    """One run of a sweep."""
+
+    request: Request
+    plan: Plan
+    floor: str | None
+    """Run that it is compared with; None for the floor itself."""
+
+    @property
+    def run_id(self) -> str:
+        """Its identity."""
+        return self.plan.spec.run_id
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.plan.spec.model.name} under {self.plan.spec.attack.name}"
+
+
+class Failure(NamedTuple):
+    """What could not be done, and why."""
+
+    what: str
+    why: str
+
+
+class Outcome(NamedTuple):
+    """What a sweep came to."""
+
+    finished: list[StoredRun]
+    failures: list[Failure]
+
+
+class Watcher(Interface):
+    """Whoever shows the progress of a sweep."""
+
+    def start(self, title: str, total: int, done: int) -> None:
+        """Begin `total` images, `done` of which earlier sittings finished."""
+
+    def advance(self, images: int) -> None:
+        """Count so many more images as finished, or fewer."""
+
+    def say(self, text: str) -> None:
+        """Show a remark."""
+
+
+class Wanted(NamedTuple):
+    """What a sweep is to cover."""
+
+    models: Sequence[str]
+    attacks: Sequence[str]
+    protocol: str
+    floor: str
+    """The protocol's; it is run in any case, and first."""
+    limit: int | None = None
+
+
+def choose(wanted: Wanted) -> tuple[list[SweepRun], list[Failure]]:
+    """Plan every attack on every model, and say which models cannot be had.
+
+    Raises:
+        UsageError: if a name is unknown, or a model and the protocol do not fit.
+    """
+    runs, failures = [], []
+    for model in dict.fromkeys(wanted.models):
+        floor: str | None = None
+        try:
+            for attack in dict.fromkeys([wanted.floor, *wanted.attacks]):
+                request = Request(model=model, attack=attack, protocol=wanted.protocol, limit=wanted.limit)
+                runs.append(SweepRun(request, plan(request), floor))
+                floor = floor or runs[-1].run_id
+        except (IntegrityError, NetworkError) as error:
+            failures.append(Failure(model, str(error)))
+    return runs, failures
+
+
+def units(run: SweepRun, execution: Execution) -> list[Unit]:
+    """Return what is left to do of a run: none where the store has it."""
+    if execution.store.find(run.plan.spec) is not None:
+        return []
+    shards, request, sizes = Shards(run.plan.spec, execution.work), asdict(run.request), shard_sizes(run.plan)
+    found = []
+    for group in execution.together(len(sizes), run.plan.protocol.shard_size):
+        left = sum(sizes[index] for index in group if not shards.is_measured(index))
+        if left:
+            found.append(Unit(request=request, run_id=run.run_id, shard=group.start, shards=len(group), images=left))
+    return found
+
+
+def sweep(runs: Sequence[SweepRun], execution: Execution, executor: Executor, watcher: Watcher) -> Outcome:
+    """Complete all runs as far as they can be completed.
+
+    Args:
+        runs: as `choose` returns them.
+        execution: where; what a worker computes on is the executor's affair.
+        executor: who does the units.
+        watcher: told of progress.
+    Returns:
+        The finished runs in the order of `runs`, and what failed; one failure stops nothing else.
+    """
+    return _Sweep(runs, execution, executor, watcher).complete()
+
+
+@dataclass
+class _Sweep:
+    runs: Sequence[SweepRun]
+    execution: Execution
+    executor: Executor
+    watcher: Watcher
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    failures: list[Failure] = field(default_factory=list)
+    finished: dict[str, StoredRun] = field(default_factory=dict)
+
+    def complete(self) -> Outcome:
+        todo = [unit for run in self.runs for unit in self._begin(run)]
+        self._left = Counter(unit.run_id for unit in todo)
+        total = sum(run.plan.spec.samples.count for run in self.runs)
+        self.watcher.start(f"{len(self.runs)} runs", total, total - sum(unit.images for unit in todo))
+        self._describe()
+        self._file_what_is_ready()
+        for report in self._rounds(todo):
+            if report.kind == "done":
+                self._left[report.unit.run_id] -= 1
+                self._file_what_is_ready()
+            elif report.kind == "failed":
+                self._fail(report.unit.name, report.text)
+            elif report.kind == "note":
+                self.watcher.say(f"{report.unit.name}: {report.text}")
+        for run in self.runs:
+            if run.run_id not in self.finished and not self._left[run.run_id] and run.floor not in self.finished:
+                self._fail(run.name, "its shards are finished, but its floor is not, which it is compared with")
+        return Outcome([self.finished[r.run_id] for r in self.runs if r.run_id in self.finished], self.failures)
+
+    def _begin(self, run: SweepRun) -> list[Unit]:
+        self.execution.store.prepare(run.plan.spec)
+        return units(run, self.execution)
+
+    def _rounds(self, todo: list[Unit]) -> Iterator[Report]:
+        """Yield reports, lost units tried again; progress is told as it comes, and taken back with a lost unit."""
+        lost, advanced, patient = Counter[str](), Counter[str](), False
+        while todo:
+            again = []
+            for report in self.executor.run(todo, partial(UnitWorker, self.execution, patient)):
+                unit = report.unit
+                if report.kind == "done":
+                    self._advance(unit, unit.images - advanced[unit.id], advanced)
+                elif report.kind in {"failed", "busy", "lost"}:
+                    self._advance(unit, -advanced[unit.id], advanced)
+                else:
+                    self._advance(unit, report.images, advanced)
+                if report.kind == "busy":
+                    again.append(unit)
+                elif report.kind == "lost":
+                    lost[unit.id] += 1
+                    if lost[unit.id] < ATTEMPTS:
+                        again.append(unit)
+                        yield report._replace(kind="note", text=f"{report.text}; it will be begun again")
+                    else:
+                        yield report._replace(kind="failed", text=f"{report.text}, {ATTEMPTS} times")
+                else:
+                    yield report
+            todo, patient = again, True
+
+    def _advance(self, unit: Unit, images: int, advanced: Counter[str]) -> None:
+        advanced[unit.id] += images
+        if images:
+            self.watcher.advance(images)
+
+    def _file_what_is_ready(self) -> None:
+        for run in self.runs:  # a floor stands before what is compared with it
+            ready = run.floor is None or run.floor in self.finished
+            if run.run_id not in self.finished and ready and not self._left[run.run_id]:
+                floor = None if run.floor is None else self.finished[run.floor]
+                try:
+                    self.finished[run.run_id] = file(run.plan, self.execution, self.started, floor)
+                except BenchError as error:
+                    self._left[run.run_id] = -1
+                    self._fail(run.name, str(error))
+
+    def _fail(self, what: str, why: str) -> None:
+        self.failures.append(Failure(what, why))
+        self.watcher.say(f"{what} failed: {why}")
+        self._describe()
+
+    def _describe(self) -> None:
+        """Tell whoever asks from another terminal."""
+        runs = tuple((run.plan.spec, tuple(shard_sizes(run.plan))) for run in self.runs)
+        results = self.execution.store.root.absolute()
+        write_manifest(self.execution.work, Manifest(results=results, runs=runs, failures=tuple(self.failures)))

@@ -1,0 +1,113 @@
+"""A process that does units: plans each from its request, and keeps networks and images from one to the next."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from bench.core.compute.machine import pick_device
+from bench.core.contracts import Worker
+from bench.core.errors import BenchError, Busy, IntegrityError
+from bench.core.faults import is_broken_device
+from bench.core.schemas.units import Report, Unit
+from bench.run.plan import Plan, Request, plan
+from bench.run.session import Execution, Sitting, Workbench
+
+BEAT = 1.0
+"""Seconds between two signs of life, at least."""
+
+
+class Teller:
+    """Tells whoever minds a worker how the unit that it is at goes on."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def begin(self, unit: Unit, tell: Callable[[Report], None]) -> None:
+        """Speak of this unit from now on."""
+        self._unit, self._tell = unit, tell
+
+    def start(self, title: str, total: int, done: int) -> None:
+        """Nothing: the sweep counts all of its images itself."""
+
+    def advance(self, images: int) -> None:
+        """Count so many more images as finished."""
+        self._tell(Report(self._unit, "alive", images))
+
+    def say(self, text: str) -> None:
+        """Show a remark."""
+        self._tell(Report(self._unit, "note", text=text))
+
+    def beat(self, *_: object) -> None:
+        """Give a sign of life, if the last one is old."""
+        if time.monotonic() - self._last > BEAT:
+            self._last = time.monotonic()
+            self._tell(Report(self._unit, "alive"))
+
+
+class UnitWorker(Worker):
+    """Does units of runs.
+
+    Args:
+        execution: where and how.
+        patient: whether to wait where another process is at a unit.
+        device: what to compute on.
+    """
+
+    def __init__(self, execution: Execution, patient: bool, device: str) -> None:
+        self._execution = replace(execution, device=device)
+        self._patient = patient
+        self._workbench, self._teller = Workbench(), Teller()
+        self._current: tuple[Plan, Sitting] | None = None
+
+    def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
+        """Complete the unit's shards, unless they are complete."""
+        pick_device(self._execution.device)  # its settings belong to a thread, and the next unit may come in another
+        try:
+            self._teller.begin(unit, tell)
+            self._complete(unit)
+        except Busy as error:
+            return Report(unit, "busy", text=str(error))
+        except BenchError as error:
+            return Report(unit, "failed", text=str(error))
+        except Exception as error:
+            if is_broken_device(error):
+                raise
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            return Report(unit, "failed", text=f"{type(error).__name__} in {where.name}: {error}")
+        return Report(unit, "done")
+
+    def _complete(self, unit: Unit) -> None:
+        planned, sitting = self._sit(unit)
+        if self._execution.store.find(planned.spec) is None:
+            with _beating(sitting.bench.model, sitting.bench.smooth, self._teller.beat):
+                shards = range(unit.shard, unit.shard + unit.shards)
+                sitting.complete(shards, self._teller.beat if self._patient else None)
+
+    def _sit(self, unit: Unit) -> tuple[Plan, Sitting]:
+        if self._current is None or self._current[0].spec.run_id != unit.run_id:
+            planned = plan(Request(**unit.request))
+            if planned.spec.run_id != unit.run_id:
+                raise IntegrityError(
+                    f"expected {unit.name} to be the run {unit.run_id[:12]}, got {planned.spec.run_id[:12]}; its files "
+                    "or this code changed since the sweep began: begin it again"
+                )
+            self._current = planned, Sitting(planned, self._execution, self._teller, self._workbench)
+        return self._current
+
+
+@contextmanager
+def _beating(model: nn.Module, smooth: nn.Module, beat: Callable[..., None]) -> Iterator[None]:
+    """Let every pass through either network be a sign of life: batches may take long, a pass does not."""
+    hooks: list[Any] = [network.register_forward_pre_hook(beat) for network in (model, smooth)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

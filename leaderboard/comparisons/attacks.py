@@ -1,0 +1,134 @@
+"""Two attacks, image by image: which of them leaves less of the same explanations, and for how many gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from bench.core.errors import UsageError
+from bench.core.storage.store import StoredRun
+from leaderboard.records.rows import read_rows
+from leaderboard.records.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An attack with the protocol's parameters, or with its own; its search's beta, nodes and precision are such."""
+
+    name: str
+    params: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `NAME` or `NAME:KEY=VALUE,KEY=VALUE`.
+
+        Raises:
+            UsageError: if a parameter has no value.
+        """
+        name, _, rest = text.partition(":")
+        pairs = [part.partition("=") for part in rest.split(",") if part]
+        if any(not (key and value) for key, _, value in pairs):
+            raise UsageError(f"expected an attack as NAME or NAME:KEY=VALUE,KEY=VALUE, got {text!r}")
+        return cls(name, tuple((key.strip().replace("-", "_"), value.strip()) for key, _, value in pairs))
+
+    def __str__(self) -> str:
+        return self.name + "".join(f" {key}={value}" for key, value in self.params)
+
+    def is_of(self, run: StoredRun) -> bool:
+        """Whether a run is by this attack: with these parameters, or, where none are named, all as in the protocol."""
+        spec = run.record.spec
+        if spec.attack.name != self.name:
+            return False
+        searched = {"beta": f"{spec.surrogate.beta:g}", "precision": spec.surrogate.precision}
+        searched |= spec.search_attribution.params | spec.attack.params
+        given = {key: str(value) for key, value in searched.items()}
+        return all(given.get(key) == value for key, value in self.params) if self.params else spec.on_protocol
+
+
+@dataclass(frozen=True)
+class Round:
+    """Both attacks on one model under one metric, over the images that it classifies correctly and that both had."""
+
+    model: str
+    metric: str
+    means: tuple[float, float]
+    gain: float
+    """By how much less robust the model is under the first attack."""
+    interval: tuple[float, float]
+    images: int
+    gradients: tuple[float, float]
+    """Mean gradient evaluations per image."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the first attack is the stronger one, as far as the interval says."""
+        if self.interval[0] > 0:
+            return "stronger"
+        return "weaker" if self.interval[1] < 0 else "tied"
+
+
+def contest(
+    runs: Sequence[StoredRun], protocol: str, first: Variant, second: Variant, metrics: Sequence[str]
+) -> list[Round]:
+    """Return a round for each metric and each model that both attacks were run on, in the models' order.
+
+    Raises:
+        UsageError: if no model has runs of both, or a metric was not measured.
+        IntegrityError: if the rows of a run are damaged.
+    """
+    of_protocol = [run for run in runs if run.record.spec.protocol.key == protocol]
+    sides = [_longest(of_protocol, variant) for variant in (first, second)]
+    rounds = []
+    for model in sorted(sides[0].keys() & sides[1].keys()):
+        pair = (sides[0][model], sides[1][model])
+        if _setting(pair[0]) == _setting(pair[1]):
+            rounds += _rounds(model, pair, metrics)
+    if not rounds:
+        raise UsageError(
+            f"expected a model with runs of {first} and of {second} under {protocol}, alike in all else, got none; "
+            "make them with `bench run --set`"
+        )
+    return rounds
+
+
+def _longest(runs: Sequence[StoredRun], variant: Variant) -> dict[str, StoredRun]:
+    """Return, per model, the run of the attack over the most images."""
+    found: dict[str, StoredRun] = {}
+    for run in filter(variant.is_of, runs):
+        name = run.record.entry.name
+        if name not in found or run.record.samples > found[name].record.samples:
+            found[name] = run
+    return found
+
+
+def _setting(run: StoredRun) -> tuple[Any, ...]:
+    spec = run.record.spec
+    return spec.engine, spec.model.weights_sha256, spec.threat, spec.attribution, spec.seed
+
+
+def _rounds(model: str, pair: tuple[StoredRun, StoredRun], metrics: Sequence[str]) -> list[Round]:
+    known = {metric.name: metric for metric in pair[0].record.spec.metrics}
+    if missing := [name for name in metrics if name not in known]:
+        raise UsageError(f"expected a metric of the protocol, got {missing[0]!r}; there are {', '.join(known)}")
+    rows = [read_rows(run) for run in pair]
+    correct = rows[0][rows[0]["correct"]]
+    both = correct.merge(rows[1], on="sample_id", suffixes=("_1", "_2"))
+    gradients = (float(both["gradient_evaluations_1"].mean()), float(both["gradient_evaluations_2"].mean()))
+    rounds = []
+    for name in metrics:
+        values = both[[f"{name}_1", f"{name}_2"]].dropna()
+        if len(values):
+            sign = 1.0 if known[name].higher_is == "more-robust" else -1.0
+            rounds.append(_round(model, name, values, sign, gradients))
+    return rounds
+
+
+def _round(model: str, metric: str, values: pd.DataFrame, sign: float, gradients: tuple[float, float]) -> Round:
+    first, second = values.to_numpy(np.float64).T
+    gains = sign * (second - first)
+    means = (float(first.mean()), float(second.mean()))
+    return Round(model, metric, means, float(gains.mean()), bootstrap_interval(gains), len(values), gradients)

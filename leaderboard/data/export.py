@@ -1,0 +1,251 @@
+"""The whole board as data: tables, and one file that holds everything, with its schema."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from bench.core.schemas.protocol import Name, Sha256, Strict
+from bench.core.schemas.records import Confirmation, ProtocolSpec, RunRecord, Summary
+from bench.core.storage.store import StoredRun
+from leaderboard.boards.board import Board, Standing
+from leaderboard.records.image_sets import MEANINGS, SampleSetName
+from leaderboard.records.rows import RUN_COLUMNS, SAMPLE_COLUMNS
+
+SCHEMA: Final = 2
+"""Version of the data files: a column or key that goes or changes its meaning raises it, one that is added does not."""
+
+STANDING_COLUMNS = {
+    "protocol": "the protocol's name and version",
+    "model": "name of the model",
+    "rank": "place by the score; empty where the model is not ranked",
+    "rank_low": "lower end of the 95 % interval of the rank (paired bootstrap on the images in common)",
+    "rank_high": "upper end of that interval",
+    "tie_group": "number of the group of models that do not differ significantly from the group's first",
+    "common_images": "images on which the models are compared",
+    "metric": "name of the primary metric",
+    "scored_under": "the attack that scores: auto where the board has it, else the strongest attack",
+    "strongest_attack": "the attack of the lowest mean robustness, auto aside",
+    "sample_set": "the images that rank: common, or correct where the protocol names no complete reference set",
+    "score": "mean of the primary metric under the attack that scores, over these images",
+    "low": "lower end of the 95 % percentile-bootstrap interval of the score",
+    "high": "upper end of that interval",
+    "n": "images in the score",
+    "score_correct": "the same mean over the images that this model classifies correctly",
+    "score_all": "the same mean over every image",
+    "infeasible": "share of the images on which the attack that scores found nothing that keeps the prediction",
+    "clean_accuracy": "on the test set, as measured for the entry; empty where it was not",
+    "pgd40_accuracy": "under PGD of 40 steps, likewise",
+    "autoattack_accuracy": "under AutoAttack, likewise",
+    "training": "method of training",
+    "architecture": "name of the architecture",
+    "control": "whether the model is only there to be compared with",
+    "origin": "ours: the weights come with the repository; submitted: somebody brought them",
+    "confirmed": "whether a second run agrees with the one that scores",
+    "flags": "caveats that the evaluation raised",
+    "added": "date of the entry",
+    "weights_sha256": "checksum of the network's weights",
+    "remarks": "why the model cannot be ranked with the others",
+}
+"""Columns of data/standings.csv, and what they mean."""
+
+PAIR_COLUMNS = {
+    "protocol": "the protocol's name and version",
+    "model": "name of a model",
+    "other": "name of a model that is lower on the board",
+    "difference": "mean of the paired differences in robustness, model minus other, on the images in common",
+    "standard_error": "standard error of that mean",
+    "p": "two-sided p-value of no difference",
+    "p_holm": "the same, adjusted by Holm's method for all pairs of the board",
+    "images": "images on which the models are compared",
+}
+"""Columns of data/pairs.csv, and what they mean."""
+
+TABLES = {
+    "standings.csv": STANDING_COLUMNS,
+    "pairs.csv": PAIR_COLUMNS,
+    "leaderboard.csv": RUN_COLUMNS,
+    "rows/<run>.csv": SAMPLE_COLUMNS,
+}
+"""The tables below data/, with their columns."""
+
+DIGITS = 9
+"""Decimals of the pairs' numbers: less than machines differ in when they sum."""
+
+
+class StandingData(Strict):
+    """One model on one board."""
+
+    model: str
+    weights_sha256: Sha256
+    rank: int | None
+    rank_interval: tuple[int, int] | None
+    tie_group: int | None
+    scored_under: Name | None
+    strongest_attack: Name | None
+    scores: dict[SampleSetName, Summary] = Field(description="of the primary metric, per sample set: " + str(MEANINGS))
+    control: bool
+    origin: Literal["ours", "submitted"]
+    confirmation: Confirmation | None
+    remarks: tuple[str, ...]
+    runs: dict[str, Sha256] = Field(description="run id by attack")
+
+
+class BoardData(Strict):
+    """One protocol's standings, in the order of the page."""
+
+    protocol: ProtocolSpec
+    key: str
+    primary_metric: Name
+    sample_set: SampleSetName = Field(description="the images that rank")
+    reference_lacks: tuple[str, ...] = Field(description="why the reference set is not complete")
+    common_images: int | None
+    attacks: tuple[Name, ...]
+    standings: tuple[StandingData, ...]
+
+
+class LeaderboardData(Strict):
+    """The content of data/leaderboard.json: the standings of each board, and every record in full."""
+
+    schema_version: Literal[2]
+    boards: tuple[BoardData, ...]
+    runs: tuple[RunRecord, ...]
+
+
+def standings_table(made: list[Board]) -> pd.DataFrame:
+    """Return one line per protocol and model, with the columns of STANDING_COLUMNS."""
+    lines = [_standing_line(board, standing) for board in made for standing in board.by_name.values()]
+    table = pd.DataFrame(lines, columns=list(STANDING_COLUMNS))
+    return table.astype(dict.fromkeys(("rank", "rank_low", "rank_high", "tie_group", "common_images"), "Int64"))
+
+
+def _standing_line(board: Board, standing: Standing) -> dict[str, Any]:
+    low, high = standing.rank_interval or (None, None)
+    score = {} if standing.score is None else standing.score.model_dump(include={"low", "high", "n"})
+    entry, scored = standing.entry, standing.headline_run
+    return {
+        "protocol": board.protocol.key,
+        "model": entry.name,
+        "rank": standing.rank,
+        "rank_low": low,
+        "rank_high": high,
+        "tie_group": standing.group,
+        "common_images": board.common,
+        "metric": board.spec.primary_metric,
+        "scored_under": standing.headline,
+        "strongest_attack": standing.strongest,
+        "sample_set": standing.sample_set,
+        "score": None if standing.score is None else standing.score.mean,
+        **score,
+        **{f"score_{name}": summary.mean for name, summary in _scores(board, standing).items() if name != "common"},
+        "infeasible": None if scored is None else scored.record.infeasible / scored.record.samples,
+        **_accuracies(standing),
+        "training": entry.training.method,
+        "architecture": entry.architecture.name,
+        "control": standing.is_control,
+        "origin": standing.origin,
+        "confirmed": standing.confirmation is not None,
+        "flags": "; ".join(f"{flag}: {', '.join(attacks)}" for flag, attacks in standing.flags.items()),
+        "added": entry.added.isoformat(),
+        "weights_sha256": standing.weights_sha256,
+        "remarks": "; ".join(standing.remarks),
+    }
+
+
+def _accuracies(standing: Standing) -> dict[str, float | None]:
+    measured = standing.entry.accuracy
+    if measured is None:
+        return {}
+    values = {"clean": measured.clean, "pgd40": measured.pgd40, "autoattack": measured.autoattack}
+    return {f"{name}_accuracy": value for name, value in values.items()}
+
+
+def _scores(board: Board, standing: Standing) -> dict[SampleSetName, Summary]:
+    names: tuple[SampleSetName, ...] = ("common", "correct", "all")
+    found = {name: standing.summary(standing.headline, board.spec.primary_metric, name) for name in names}
+    return {name: summary for name, summary in found.items() if summary is not None}
+
+
+def pairs_table(made: list[Board]) -> pd.DataFrame:
+    """Return one line per pair of compared models, with the columns of PAIR_COLUMNS."""
+    return pd.concat([pd.DataFrame(columns=list(PAIR_COLUMNS)), *map(_pairs, made)], ignore_index=True)
+
+
+def _pairs(board: Board) -> pd.DataFrame:
+    if board.pairs is None:
+        return pd.DataFrame()
+    found, names = board.pairs.differences, np.array(board.pairs.models)
+    first, second = np.triu_indices(len(names), 1)
+    numbers = {"difference": found.mean, "standard_error": found.error, "p": found.p, "p_holm": found.p_holm}
+    return pd.DataFrame(
+        {"protocol": board.protocol.key, "model": names[first], "other": names[second]}
+        | {name: matrix[first, second].round(DIGITS) for name, matrix in numbers.items()}
+        | {"images": board.common}
+    )
+
+
+def board_data(made: list[Board], runs: list[StoredRun]) -> LeaderboardData:
+    """Return everything, as one document."""
+    return LeaderboardData(
+        schema_version=SCHEMA, boards=tuple(map(_board_data, made)), runs=tuple(run.record for run in runs)
+    )
+
+
+def _board_data(board: Board) -> BoardData:
+    return BoardData(
+        protocol=board.protocol,
+        key=board.protocol.key,
+        primary_metric=board.spec.primary_metric,
+        sample_set=board.sample_set,
+        reference_lacks=board.lacking,
+        common_images=board.common,
+        attacks=board.attacks,
+        standings=tuple(_standing_data(board, standing) for standing in board.by_name.values()),
+    )
+
+
+def _standing_data(board: Board, standing: Standing) -> StandingData:
+    return StandingData(
+        model=standing.entry.name,
+        weights_sha256=standing.weights_sha256,
+        rank=standing.rank,
+        rank_interval=standing.rank_interval,
+        tie_group=standing.group,
+        scored_under=standing.headline,
+        strongest_attack=standing.strongest,
+        scores=_scores(board, standing),
+        control=standing.is_control,
+        origin=standing.origin,
+        confirmation=standing.confirmation,
+        remarks=standing.remarks,
+        runs={attack: run.record.run_id for attack, run in standing.runs.items()},
+    )
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of data/leaderboard.json."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return dialect | LeaderboardData.model_json_schema(mode="serialization")
+
+
+def data_package(runs: list[StoredRun]) -> dict[str, Any]:
+    """Return the description of the tables, as a Frictionless Data Package; rows have a column per metric beside."""
+    paths: dict[str, Any] = {path: path for path in TABLES} | {
+        "rows/<run>.csv": sorted(f"rows/{run.record.run_id[:12]}.csv" for run in runs)
+    }
+    resources = [
+        {
+            "name": path.removesuffix(".csv").replace("/<run>", ""),
+            "path": paths[path],
+            "format": "csv",
+            "schema": {
+                "fieldsMatch": ["subset"],
+                "fields": [{"name": name, "description": meaning} for name, meaning in columns.items()],
+            },
+        }
+        for path, columns in TABLES.items()
+    ]
+    return {"name": "attribution-robustness", "version": f"{SCHEMA}.0.0", "resources": resources}

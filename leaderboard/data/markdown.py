@@ -1,0 +1,120 @@
+"""A board as a Markdown table, for a README or a paper's repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.core.errors import UsageError
+from bench.core.schemas.entry import MeasuredAccuracy
+from bench.core.schemas.records import Summary
+from leaderboard.boards.board import Board, Standing
+from leaderboard.boards.standings import boards
+from leaderboard.comparisons.attacks import Round, Variant
+from leaderboard.records.rows import read_runs
+
+
+def tables(
+    results: Path,
+    protocol: str | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    attacks: Sequence[str] = (),
+    brief: bool = False,
+) -> str:
+    """Return one Markdown table per protocol of a results folder, or that of one; the most robust model first.
+
+    The flags are the HTML board's: of all runs of a model and of their comparison, whichever attacks are shown.
+
+    Args:
+        results: the folder of records.
+        protocol: only this one's.
+        metrics: which metrics to show; by default those of the board.
+        attacks: which attacks to show, in this order; by default all.
+        brief: one column per attack, with the means of all metrics and no intervals.
+    Raises:
+        UsageError: if there is no record, none of the protocol, or none with such a metric or attack.
+        IntegrityError: if a record is damaged.
+    """
+    found = {board.protocol.key: board for board in boards(read_runs(results))}
+    if protocol is not None and protocol not in found:
+        raise UsageError(
+            f"expected records of {protocol} in {results}, got {', '.join(found)}; make one with `bench run`"
+        )
+    chosen = found.values() if protocol is None else [found[protocol]]
+    return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief) for board in chosen) + "\n"
+
+
+def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> str:
+    """Return a contest of two attacks as a Markdown table; the gain is by how much less the first one leaves."""
+    first, second = sides
+    heads = ["model", "metric", str(first), str(second), "gain", "n", "gradients", "the first is"]
+    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 3) + ["---"]]
+    for each in rounds:
+        gain = f"{each.gain:+.3f} [{each.interval[0]:+.3f}, {each.interval[1]:+.3f}]"
+        means = [f"{mean:.3f}" for mean in each.means]
+        gradients = " / ".join(f"{count:.0f}" for count in each.gradients)
+        lines.append([f"`{each.model}`", each.metric, *means, gain, str(each.images), gradients, each.verdict])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _narrowed(board: Board, metrics: Sequence[str], attacks: Sequence[str]) -> Board:
+    known = {"metric": [metric.name for metric in board.spec.metrics], "attack": list(board.attacks)}
+    for what, wanted in (("metric", metrics), ("attack", attacks)):
+        for name in wanted:
+            if name not in known[what]:
+                raise UsageError(
+                    f"expected a {what} of {board.protocol.key}, got {name!r}; there are {', '.join(known[what])}"
+                )
+    return replace(board, metrics=tuple(metrics) or board.metrics, attacks=tuple(attacks) or board.attacks)
+
+
+def _table(board: Board, brief: bool) -> str:
+    heads = ["model", "training", "clean", "PGD-40"]
+    if brief:
+        heads += board.attacks
+    else:
+        heads += [f"{metric} under {attack}" for attack in board.attacks for metric in board.metrics]
+    heads += ["n", "infeasible", "flags"]
+    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 3) + ["---"]]
+    lines += [_row(board, standing, brief) for standing in board.standings]
+    samples = {(run.record.samples, run.record.spec.samples.of) for s in board.standings for run in s.runs.values()}
+    counts = ", ".join(f"{count} of {total}" for count, total in sorted(samples))
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    over = "those that the reference set classifies correctly" if board.sample_set == "common" else "the correct ones"
+    what = f"means of {' / '.join(board.metrics)}" if brief else "mean [95 % bootstrap interval]"
+    return f"`{board.protocol.key}`, {counts} samples; {what} over {over}\n\n{body}"
+
+
+def _row(board: Board, standing: Standing, brief: bool) -> list[str]:
+    entry = standing.entry
+    cells = [f"`{entry.name}`", _plain(entry.training.method), *_accuracies(entry.accuracy)]
+    for attack in board.attacks:
+        found = [standing.summary(attack, metric) for metric in board.metrics]
+        cells += [" / ".join(map(_mean, found))] if brief else map(_interval, found)
+    flags, scored = ", ".join(standing.flags), standing.headline_run
+    if scored is None:
+        return [*cells, "", "", flags]
+    measured = standing.summary(scored.record.spec.attack.name, board.metrics[0])
+    return [*cells, "" if measured is None else str(measured.n), str(scored.record.infeasible), flags]
+
+
+def _accuracies(measured: MeasuredAccuracy | None) -> list[str]:
+    values = (None, None) if measured is None else (measured.clean, measured.pgd40)
+    return ["" if value is None else f"{100 * value:.2f} %" for value in values]
+
+
+def _mean(summary: Summary | None) -> str:
+    return "" if summary is None or summary.mean is None else f"{summary.mean:.3f}"
+
+
+def _interval(summary: Summary | None) -> str:
+    if summary is None or summary.mean is None:
+        return ""
+    return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"
+
+
+def _plain(text: str) -> str:
+    """Keep a submitter's text from closing its cell or starting markup."""
+    return "".join(c if c.isalnum() or c in " .,-+" else " " for c in text)

@@ -1,0 +1,275 @@
+"""What a board looks like: the geometry of its plots, which templates draw as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.core.storage.store import StoredRun
+from leaderboard.boards.audit_curves import Curve, Knob
+from leaderboard.boards.audit_curves import Point as SweepPoint
+from leaderboard.boards.board import Board, Standing, ranking_rows, robustness
+
+Floats = npt.NDArray[np.float64]
+
+LINES = 8
+"""Models in one plot of curves: as many as colours and dashes tell apart."""
+
+ROWS = 40
+"""Models in one plot with a row each."""
+
+NAMED = 12
+"""Points of a scatter up to which all are named; beyond, only those of the front."""
+
+NAME_WIDTH = 120
+"""Pixels that a name takes."""
+
+QUANTILES = np.linspace(0, 1, 101)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From numbers to pixels of the drawing."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round numbers within the axis, some five of them."""
+        rough = (self.high - self.low) / 5
+        unit = 10.0 ** math.floor(math.log10(rough))
+        step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(step * count, 10) for count in range(first, last + 1)]
+
+    def at(self, value: float) -> float:
+        """Return the pixel of a number."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model in the scatter."""
+
+    model: str
+    x: float
+    y: float
+    low: float
+    high: float
+    on_front: bool
+    label: float | None
+    """Pixel row of the name, where there is one."""
+    leftward: bool
+    """Whether the name stands left of the dot, as another dot is in its way on the right."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Clean accuracy against robustness."""
+
+    x: Axis
+    y: Axis
+    points: tuple[Point, ...]
+    front: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A model's row in a plot of dots and intervals."""
+
+    model: str
+    low: float
+    value: float
+    high: float
+    group: int | None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The share of images up to a value, a line per model."""
+
+    x: Axis
+    y: Axis
+    lines: tuple[tuple[str, str], ...]
+    """Model, and the `d` of its path."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A curve of a sweep; its points stand at equal distances, in the order of their values."""
+
+    curve: Curve
+    y: Axis
+    points: tuple[tuple[float, SweepPoint], ...]
+    """Pixel column, and the run."""
+
+    @property
+    def path(self) -> str:
+        """The `d` of the line through the means."""
+        return "M" + "L".join(f"{x:g} {self.y.at(point.mean):g}" for x, point in self.points)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Robustness against the value of one knob, a line per model."""
+
+    knob: Knob
+    attack: str
+    x: Axis
+    y: Axis
+    lines: tuple[tuple[str, Curve, str], ...]
+    """Model, its curve, and the `d` of the curve's path."""
+
+
+def axis(values: Iterable[float], start: float, end: float) -> Axis:
+    """Return an axis that holds the values with some air around them."""
+    known = list(values)
+    low, high = min(known), max(known)
+    air = 0.06 * (high - low) or 0.5
+    return Axis(low - air, high + air, start, end)
+
+
+def scatter(board: Board) -> Scatter | None:
+    """Return clean accuracy against the score, with the front of models that no other one beats in both."""
+    found = [(s, _clean(s), *ends) for s in board.compared if (ends := _ends(s)) is not None]
+    if len(found) < 2:
+        return None
+    sign = robustness(board.spec.primary, 1.0)
+    x, y = axis([f[1] for f in found], 56, 620), axis([v for f in found for v in f[2:]], 330, 14)
+    best = {s.entry.name for s, clean, _, value, _ in found if not _beaten(clean, sign * value, found, sign)}
+    rows: dict[str, float] = {}
+    for standing, clean, _, value, _ in sorted(found, key=lambda f: (y.at(f[3]), f[0].entry.name)):
+        if len(found) <= NAMED or standing.entry.name in best:
+            here = x.at(clean)
+            near = [
+                rows[s.entry.name] for s, c, *_ in found if s.entry.name in rows and abs(x.at(c) - here) < NAME_WIDTH
+            ]
+            rows[standing.entry.name] = max([y.at(value) + 4, *(row + 14 for row in near)])
+    dots = [(x.at(clean), y.at(value)) for _, clean, _, value, _ in found]
+
+    def crowded(clean: float, value: float) -> bool:
+        here, row = x.at(clean), y.at(value)
+        in_the_way = any(0 < right - here < NAME_WIDTH and abs(down - row) < 12 for right, down in dots)
+        return in_the_way and here - NAME_WIDTH > x.start
+
+    points = [
+        Point(
+            s.entry.name, clean, value, low, high, s.entry.name in best, rows.get(s.entry.name), crowded(clean, value)
+        )
+        for s, clean, low, value, high in found
+    ]
+    front = sorted((p for p in points if p.on_front), key=lambda point: (point.x, point.model))
+    return Scatter(x, y, tuple(points), tuple(front))
+
+
+def scores(board: Board) -> list[Interval]:
+    """Return the compared models' scores with their intervals, the first ones of the board."""
+    found = [(s, ends) for s in board.compared if (ends := _ends(s)) is not None]
+    return [Interval(s.entry.name, *ends, s.group) for s, ends in found][:ROWS]
+
+
+def ranks(board: Board) -> list[Interval]:
+    """Return every ranked model's rank with its interval, the first ones of the board."""
+    found = [(s, s.rank, s.rank_interval) for s in board.standings]
+    return [
+        Interval(s.entry.name, ends[0], rank, ends[1], s.group)
+        for s, rank, ends in found
+        if rank is not None and ends is not None
+    ][:ROWS]
+
+
+def distribution(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> Curves | None:
+    """Return, per model, the distribution over images of the primary metric under the attack that scores."""
+    curves: dict[str, Floats] = {}
+    for standing in board.compared[:LINES]:
+        rows = ranking_rows(board, read_rows(standing.runs[str(standing.headline)]))
+        values = rows[board.spec.primary_metric].dropna()
+        curves[standing.entry.name] = np.quantile(values.to_numpy(float), QUANTILES)
+    if not curves:
+        return None
+    x, y = axis([float(v) for curve in curves.values() for v in curve[[0, -1]]], 56, 620), Axis(0, 1, 330, 14)
+    lines = {name: _path(x, y, curve) for name, curve in curves.items()}
+    return Curves(x, y, tuple(lines.items()))
+
+
+def panel(curve: Curve) -> Panel:
+    """Return how a sweep is drawn: 360 pixels wide, 200 high."""
+    ends = [end for p in curve.points for end in (p.summary.low, p.mean, p.summary.high) if end is not None]
+    columns = np.linspace(80, 330, len(curve.points)).round(1).tolist()
+    return Panel(curve, axis(ends, 160, 12), tuple(zip(columns, curve.points, strict=True)))
+
+
+def sweeps(board: Board) -> list[Sweep]:
+    """Return the audited models' curves, one plot per attack and knob, the first models of the board in each."""
+    groups: dict[tuple[str, Knob], list[tuple[str, Curve]]] = defaultdict(list)
+    for standing in board.standings:
+        for curve in standing.sweeps:
+            groups[curve.attack, curve.knob].append((standing.entry.name, curve))
+    made = []
+    for (attack, knob), curves in sorted(groups.items()):
+        shown = curves[:LINES]
+        points = [point for _, curve in shown for point in curve.points]
+        x = axis([point.value for point in points], 56, 620)
+        ends = [(point.mean, point.summary.low, point.summary.high) for point in points]
+        y = axis([value for end in ends for value in end if value is not None], 330, 14)
+        lines = tuple((name, curve, _line(x, y, curve)) for name, curve in shown)
+        made.append(Sweep(knob, attack, x, y, lines))
+    return made
+
+
+def _line(x: Axis, y: Axis, curve: Curve) -> str:
+    return "M" + "L".join(f"{x.at(point.value):g} {y.at(point.mean):g}" for point in curve.points)
+
+
+def heat(board: Board) -> list[tuple[Standing, list[tuple[str, float | None, int | None]]]]:
+    """Return, per model, attack by attack: the name, the mean, and its step from 0, the least robust, to 9."""
+    primary = board.spec.primary_metric
+    means = [{attack: _mean(s, attack, primary) for attack in board.attacks} for s in board.standings[:ROWS]]
+    known = [robustness(board.spec.primary, mean) for row in means for mean in row.values() if mean is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+
+    def step(mean: float | None) -> int | None:
+        if mean is None:
+            return None
+        return min(9, int(10 * (robustness(board.spec.primary, mean) - low) / ((high - low) or 1.0)))
+
+    rows = [[(attack, mean, step(mean)) for attack, mean in row.items()] for row in means]
+    return list(zip(board.standings, rows, strict=False))
+
+
+def _mean(standing: Standing, attack: str, metric: str) -> float | None:
+    summary = standing.summary(attack, metric)
+    return None if summary is None else summary.mean
+
+
+def _path(x: Axis, y: Axis, curve: Floats) -> str:
+    return "M" + "L".join(f"{x.at(float(v)):g} {y.at(float(q)):g}" for v, q in zip(curve, QUANTILES, strict=True))
+
+
+def _clean(standing: Standing) -> float:
+    if standing.entry.accuracy is not None:
+        return standing.entry.accuracy.clean
+    record = next(iter(standing.runs.values())).record
+    return record.correct / record.samples
+
+
+def _ends(standing: Standing) -> tuple[float, float, float] | None:
+    score = standing.score
+    if score is None or score.mean is None or score.low is None or score.high is None:
+        return None
+    return score.low, score.mean, score.high
+
+
+def _beaten(clean: float, robust: float, found: list[tuple[Standing, float, float, float, float]], sign: float) -> bool:
+    others = [(other, sign * value) for _, other, _, value, _ in found]
+    return any(c >= clean and r >= robust and (c > clean or r > robust) for c, r in others)

@@ -1,0 +1,174 @@
+"""Image strips: what an attack did to one image and its explanation, in pictures, words and numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bench.core.errors import IntegrityError
+from bench.core.schemas.records import MetricSpec, RunRecord
+from bench.core.storage.store import StoredRun
+from leaderboard.boards.board import robustness
+from leaderboard.drawing import tiles as draw
+from leaderboard.drawing.tiles import Pixels
+from leaderboard.records.image_sets import ReadRows
+
+SAID_IN_WORDS = {"accuracy", "prediction-kept"}
+"""Metrics that a strip's captions tell already."""
+
+ORDER = ("original", "heatmap-before", "perturbed", "perturbation", "heatmap-after", "marks")
+"""How a strip is read; a page shows the perturbation in the perturbed image's place, when asked to."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a strip: a box of the run's sprite."""
+
+    picture: str
+    title: str
+    caption: str
+    alt: str
+    file: str
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One showcase image under one attack."""
+
+    sample_id: str
+    label: str
+    remarks: tuple[str, ...]
+    numbers: dict[str, float | None]
+    tiles: tuple[Tile, ...]
+
+
+def sprite_name(run: StoredRun) -> str:
+    """Return the name of the file that holds all pictures of a run."""
+    return f"{run.record.run_id[:12]}.png"
+
+
+def showcase_tiles(run: StoredRun) -> dict[str, Pixels] | None:
+    """Return the tiles of a run's showcase, as `leaderboard.drawing.tiles` cuts them; None where it kept none.
+
+    Raises:
+        IntegrityError: if the showcase is damaged, or is not what the record says.
+    """
+    content = run.showcase()
+    return None if content is None else draw.cut(content, run)
+
+
+def strips(run: StoredRun, read_rows: ReadRows, tiles: dict[str, Pixels] | None = None) -> list[Strip]:
+    """Return a run's strips, the most damaged explanation first.
+
+    Args:
+        run: what was run.
+        read_rows: returns a run's rows.
+        tiles: the tiles of its showcase, where they are cut already.
+    Raises:
+        IntegrityError: if the showcase is damaged, or is not what the record says.
+    """
+    record, tiles = run.record, tiles or showcase_tiles(run)
+    if tiles is None:
+        return []
+    rows = read_rows(run)
+    shown = rows[rows["sample_id"].isin(record.showcase)].to_dict("records")
+    by_id = {row["sample_id"]: {str(name): value for name, value in row.items()} for row in shown}
+    if unknown := [sample for sample in record.showcase if sample not in by_id]:
+        raise IntegrityError(f"expected a row of sample {unknown[0]} in {run.rows_path}, got none; restore it")
+    made = [_strip(run, tiles, index, by_id[sample]) for index, sample in enumerate(record.showcase)]
+    return sorted(made, key=lambda strip: _left(record.spec.primary, strip))
+
+
+def class_name(record: RunRecord, label: int) -> str:
+    """Return the name of a class, or its number where the record names none."""
+    return record.classes[label] if 0 <= label < len(record.classes) else f"class {label}"
+
+
+def _left(primary: MetricSpec, strip: Strip) -> float:
+    """Return how much of an explanation the attack left; an undefined number sorts last."""
+    value = strip.numbers[primary.name]
+    return math.inf if value is None else robustness(primary, value)
+
+
+def _strip(run: StoredRun, tiles: dict[str, Pixels], index: int, row: dict[str, Any]) -> Strip:
+    record, place = run.record, draw.layout(tiles)
+    label = class_name(record, row["label"])
+    numbers = {m.name: _number(row[m.name]) for m in record.spec.metrics if m.name not in SAID_IN_WORDS}
+    words = _image_words(record, label, row) | _heatmap_words(label, draw.counts(tiles["top-k"][index]), numbers)
+    pictures = tuple(Tile(name, *words[name], sprite_name(run), place.box(index, name), place.size) for name in ORDER)
+    return Strip(row["sample_id"], label, tuple(_remarks(record, row)), numbers, pictures)
+
+
+Words = dict[str, tuple[str, str, str]]
+"""Title, caption and text alternative by picture."""
+
+
+def _image_words(record: RunRecord, label: str, row: dict[str, Any]) -> Words:
+    before = f"{class_name(record, row['predicted_before'])} ({row['confidence_before']:.0%})"
+    after = f"{class_name(record, row['predicted_after'])} ({row['confidence_after']:.0%})"
+    attack, moved = record.spec.attack.name, f"{row['linf'] * 255:.1f}/255"
+    return {
+        "original": (
+            "Original",
+            f"seen as {before}",
+            f"Original image of class {label}, predicted {before}.",
+        ),
+        "perturbed": (
+            "Perturbed",
+            f"seen as {after}, L∞\N{NO-BREAK SPACE}{moved}",
+            f"The image after {attack}, predicted {after}; largest change of a pixel value {moved}.",
+        ),
+        "perturbation": (
+            f"Perturbation \N{MULTIPLICATION SIGN}{draw.MAGNIFICATION}",
+            "about grey, 8-bit",
+            f"The perturbation magnified {draw.MAGNIFICATION} times about grey.",
+        ),
+    }
+
+
+def _heatmap_words(label: str, counts: dict[str, int], numbers: dict[str, float | None]) -> Words:
+    k, tally = counts["kept"] + counts["lost"], ", ".join(f"{count} {mark}" for mark, count in counts.items())
+    return {
+        "heatmap-before": (
+            "Heatmap before",
+            "what the model looks at",
+            f"Heatmap of the original image of class {label}.",
+        ),
+        "heatmap-after": (
+            "Heatmap after",
+            "same colour scale",
+            f"Heatmap of the perturbed image, on the same scale; {_in_words(numbers)}.",
+        ),
+        "marks": (
+            f"Top {k} pixels",
+            tally,
+            f"The {k} most important pixels before and after: {tally}.",
+        ),
+    }
+
+
+def _remarks(record: RunRecord, row: dict[str, Any]) -> list[str]:
+    remarks = []
+    if not row["correct"]:
+        remarks.append("misclassified before the attack, so not one of the model's own correct images")
+    if not row["feasible"]:
+        remarks.append(
+            "infeasible: the attack found no change that keeps the prediction, so the image counts as not moved"
+        )
+    elif row["predicted_before"] != row["predicted_after"] and record.spec.threat.keep_prediction:
+        remarks.append("the prediction changed")
+    return remarks
+
+
+def _in_words(numbers: dict[str, float | None]) -> str:
+    return (
+        ", ".join(f"{name} {value:.2f}" for name, value in numbers.items() if value is not None)
+        or "no metric is defined"
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

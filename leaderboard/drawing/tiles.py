@@ -1,0 +1,147 @@
+"""Pixels of strips: cutting a showcase PNG into tiles, and drawing all that a run's page shows into one PNG."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from bench.core.errors import IntegrityError
+from bench.core.schemas.records import SHOWCASE_TILES, TOP_K_CODES
+from bench.core.storage.store import StoredRun
+from leaderboard.drawing.colormap import INFERNO
+
+Pixels = npt.NDArray[np.uint8]
+
+MAGNIFICATION = 10
+MARK_COLORS = {"kept": (255, 255, 255), "lost": (255, 150, 50), "gained": (70, 175, 255)}
+"""Apart in hue and in lightness; each mark has its own shape too."""
+
+PICTURES = ("original", "perturbed", "perturbation", "heatmap-before", "heatmap-after")
+"""Pictures of a strip in the image's own size: the first columns of a sprite. The larger marks are its last column."""
+
+_GREYS = 24
+_SHADES = np.linspace(14, 108, _GREYS).round().astype(np.uint8)
+"""Shades of the dimmed image under the marks; the marks' colours follow them in the palette."""
+
+_MARGIN = 1
+"""Pixels around each picture that repeat its edge, so that scaling never draws from a neighbour."""
+
+
+class Layout(NamedTuple):
+    """Where a sprite's pictures lie: one row per sample, in the order of the record."""
+
+    samples: int
+    height: int
+    width: int
+
+    @property
+    def cell(self) -> int:
+        """Side of a mark."""
+        return max(6, 256 // max(self.height, self.width))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the sprite."""
+        x, _, width, height = self.box(0, "marks")
+        return x + width + _MARGIN, self.samples * (height + 2 * _MARGIN)
+
+    def box(self, sample: int, picture: str) -> tuple[int, int, int, int]:
+        """Return x, y, width and height of a sample's picture."""
+        column, factor = len(PICTURES), self.cell
+        if picture in PICTURES:
+            column, factor = PICTURES.index(picture), 1
+        height, width = factor * self.height, factor * self.width
+        x = column * (self.width + 2 * _MARGIN) + _MARGIN
+        return x, sample * (height + 2 * _MARGIN) + _MARGIN, width, height
+
+
+def cut(content: bytes, run: StoredRun) -> dict[str, Pixels]:
+    """Return the tiles of a showcase by name, (N, H, W, 3) each, N samples in the order of the record.
+
+    Raises:
+        IntegrityError: if the PNG is damaged, or is not tiled as records are.
+    """
+    path, count, columns = run.showcase_path, len(run.record.showcase), len(SHOWCASE_TILES)
+    try:
+        sheet = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise IntegrityError(f"expected a PNG in {path}, got: {error}; restore it") from error
+    height, width, _ = sheet.shape
+    if not count or height % count or width % columns:
+        raise IntegrityError(f"expected {count} rows of {columns} equal tiles in {path}, got {width}x{height} pixels")
+    by_column = sheet.reshape(count, height // count, columns, width // columns, 3)
+    tiles = {name: by_column[:, :, column] for column, name in enumerate(SHOWCASE_TILES)}
+    if not np.isin(tiles["top-k"], list(TOP_K_CODES.values())).all():
+        raise IntegrityError(f"expected only the codes {TOP_K_CODES} in the top-k tiles of {path}, got others")
+    return tiles
+
+
+def layout(tiles: dict[str, Pixels]) -> Layout:
+    """Return the layout of the sprite of cut tiles."""
+    return Layout(*tiles["before"].shape[:3])
+
+
+def sprite(tiles: dict[str, Pixels]) -> bytes:
+    """Encode every picture of a run's strips as one PNG."""
+    place, before, after = layout(tiles), tiles["before"], tiles["after"]
+    width, height = place.size
+    canvas = np.zeros((height, width, 3), np.uint8)
+    drawn = {
+        "original": before,
+        "perturbed": after,
+        "perturbation": magnified_perturbation(before, after),
+        "heatmap-before": INFERNO[tiles["heatmap-before"][..., 0]],
+        "heatmap-after": INFERNO[tiles["heatmap-after"][..., 0]],
+        "marks": marks(tiles["top-k"], before),
+    }
+    for picture, pixels in drawn.items():
+        edged = np.pad(pixels, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="edge")
+        column = edged.reshape(-1, edged.shape[2], 3)
+        x = place.box(0, picture)[0] - _MARGIN
+        canvas[: len(column), x : x + column.shape[1]] = column
+    sink = io.BytesIO()
+    Image.fromarray(canvas).save(sink, format="PNG")
+    return sink.getvalue()
+
+
+def magnified_perturbation(before: Pixels, after: Pixels) -> Pixels:
+    """Return `after - before`, magnified about grey: what 8-bit pixels show of the perturbation."""
+    change = after.astype(np.int32) - before.astype(np.int32)
+    return np.clip(128 + MAGNIFICATION * change, 0, 255).astype(np.uint8)
+
+
+def counts(top_k: Pixels) -> dict[str, int]:
+    """Return how many of the most important pixels were kept, lost and gained, from an (H, W, 3) coded tile."""
+    return {mark: int((top_k[..., 0] == TOP_K_CODES[mark]).sum()) for mark in MARK_COLORS}
+
+
+def marks(top_k: Pixels, before: Pixels) -> Pixels:
+    """Draw (N, H, W, 3) coded tiles as marks over the dimmed images: kept filled, lost hollow, gained crossed."""
+    codes, cell = top_k[..., 0], Layout(*top_k.shape[:3]).cell
+    lightness = before.astype(np.float64) @ (0.299, 0.587, 0.114)
+    canvas = _enlarged((lightness / 256 * _GREYS).astype(np.uint8), cell)
+    for index, (mark, shape) in enumerate(_shapes(cell).items()):
+        here = _enlarged(codes == TOP_K_CODES[mark], cell) & np.tile(shape, codes.shape[1:])
+        canvas[here] = _GREYS + index
+    palette = np.vstack([np.repeat(_SHADES[:, None], 3, axis=1), list(MARK_COLORS.values())]).astype(np.uint8)
+    drawn: Pixels = palette[canvas]
+    return drawn
+
+
+def _shapes(cell: int) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return the (cell, cell) stamp of each mark, short of the cell's right and lower edge by one pixel."""
+    row, column = np.indices((cell, cell))
+    last, stroke = cell - 2, max(2, cell // 4)
+    inside = (row <= last) & (column <= last)
+    from_edge = np.minimum(np.minimum(row, column), np.minimum(last - row, last - column))
+    diagonal = np.minimum(abs(row - column), abs(row + column - last))
+    return {"kept": inside, "lost": inside & (from_edge < stroke), "gained": inside & (diagonal < stroke)}
+
+
+def _enlarged(values: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.generic]:
+    return values.repeat(factor, axis=-2).repeat(factor, axis=-1)

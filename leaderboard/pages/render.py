@@ -1,0 +1,312 @@
+"""Pages from boards and runs: Jinja2 with autoescape, as everything that a submitter wrote is untrusted."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.flags import MEANINGS
+from bench.core.schemas.protocol import Track
+from bench.core.schemas.records import MetricSpec, PluginSpec, RunRecord, Summary
+from bench.core.storage.files import canonical_json
+from bench.core.storage.store import StoredRun
+from leaderboard.boards.audit_curves import KNOBS, Curve
+from leaderboard.boards.board import Board, Standing
+from leaderboard.boards.campaigns import Campaign, Definition
+from leaderboard.boards.profiles import Bar
+from leaderboard.comparisons.models import Comparison, page_name
+from leaderboard.data.croissant import FIELDS
+from leaderboard.data.export import SCHEMA, TABLES
+from leaderboard.drawing.exhibit import Exhibit
+from leaderboard.drawing.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores, sweeps
+from leaderboard.drawing.strips import Strip
+from leaderboard.records.image_sets import MEANINGS as SETS
+from leaderboard.records.image_sets import SampleSetName
+from leaderboard.tracks.tracks import Question
+
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
+)
+CONTROLS = ("infidelity", "insertion", "deletion", "gini", "entropy")
+"""Metrics of faithfulness and of sparsity: those of them that a protocol has are columns of its board."""
+
+DASH = "\N{EN DASH}"
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as its model's page shows it."""
+
+    run: StoredRun
+    shortfalls: tuple[str, ...]
+    on_board: bool
+    common: Mapping[str, Summary]
+    """Per metric, the mean over the reference set's images, where the board has such a set."""
+    floor: StoredRun | None
+    strips: list[Strip]
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's record."""
+        return self.run.record
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether the run's attack is the protocol's floor."""
+        return self.record.spec.attack.name == self.record.spec.protocol.floor
+
+    @property
+    def summaries(self) -> dict[SampleSetName, Mapping[str, Summary]]:
+        """The means per sample set that there is, the one that ranks first."""
+        own = self.record.summaries
+        found = {"common": self.common, "correct": own.get("correct", {}), "all": own.get("all", {})}
+        return {name: found[name] for name in SETS if found[name]}
+
+    @property
+    def short_id(self) -> str:
+        """The part of the run's id that names its files."""
+        return self.record.run_id[:12]
+
+
+def index_page(boards: list[Board], exhibit: Exhibit | None, made: set[str], tracks: Mapping[Track, Question]) -> str:
+    """Return the page of all boards; `made` names the pages of pairs and images that there are."""
+    return render("index.html", root="", boards=boards, exhibit=exhibit, made=made, tracks=tracks)
+
+
+def model_page(
+    entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str], profile: Sequence[Bar] = ()
+) -> str:
+    """Return a model's page: its entry, its profile, and its runs by protocol."""
+    return render("model.html", root="../", entry=entry, groups=groups, models=models, profile=profile)
+
+
+def plots_page(board: Board, curves: Curves | None) -> str:
+    """Return the page of a board's plots."""
+    drawn = {
+        "scatter": scatter(board),
+        "scores": scores(board),
+        "ranks": ranks(board),
+        "curves": curves,
+        "heat": heat(board),
+        "sweeps": sweeps(board),
+    }
+    return render("plots.html", root="../", board=board, **drawn)
+
+
+def choice_page(boards: list[Board], made: set[str]) -> str:
+    """Return the page on which readers choose models to compare; `made` names the pages of pairs that there are."""
+    pairs = {
+        board.protocol.key: sorted(n for n in made if n.startswith(f"compare/{board.protocol.key}/"))
+        for board in boards
+    }
+    return render("choice.html", root="", boards=boards, pairs=pairs)
+
+
+def compare_page(board: Board, pair: Comparison) -> str:
+    """Return the page that compares two models of a board."""
+    return render("compare.html", root="../../", board=board, pair=pair)
+
+
+def gallery_page(board: Board, gallery: list[Exhibit]) -> str:
+    """Return the page of a board's showcase images."""
+    return render("gallery.html", root="../", board=board, gallery=gallery)
+
+
+def sweep_drawing(curves: Sequence[Curve]) -> str:
+    """Return the curves of a model's audit as one SVG that needs no style sheet."""
+    return render("sweeps.svg", panels=[panel(curve) for curve in curves])
+
+
+def attack_page(attack: str, campaigns: list[Campaign], definition: Definition | None) -> str:
+    """Return the page of an attack; `definition` is what it says of itself."""
+    return render("attack.html", root="../", attack=attack, campaigns=campaigns, definition=definition)
+
+
+def about_page(boards: list[Board]) -> str:
+    """Return the page that says how a number is made."""
+    tables = {f"data/{name}": columns for name, columns in TABLES.items()}
+    tables["data/<protocol>-samples.csv"] = {name: meaning for name, (_, meaning) in FIELDS.items()}
+    return render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
+
+
+def command(record: RunRecord) -> str:
+    """Return the command that makes a run's numbers again."""
+    spec = record.spec
+    words = [
+        "bench",
+        "run",
+        "--model",
+        spec.model.reference,
+        "--attack",
+        spec.attack.name,
+        "--protocol",
+        spec.protocol.key,
+    ]
+    if spec.samples.count < spec.samples.of:
+        words += ["--limit", str(spec.samples.count)]
+    if not spec.on_protocol:
+        words += ["--epsilon", str(spec.threat.epsilon), "--beta", f"{spec.surrogate.beta:g}"]
+        if spec.surrogate.precision != "float32":
+            words += ["--precision", spec.surrogate.precision]
+        if "nodes" in spec.search_attribution.params:
+            words += ["--nodes", str(spec.search_attribution.params["nodes"])]
+        for name, value in sorted(spec.attack.params.items()):
+            words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
+    return shlex.join(words)
+
+
+def _controls(board: Board) -> list[MetricSpec]:
+    """Return the metrics that keep robustness from being read alone: is the map faithful, is it sparse."""
+    return [metric for name in CONTROLS for metric in board.spec.metrics if metric.name == name]
+
+
+def _measured(board: Board, accuracy: str) -> bool:
+    """Say whether any model of a board has a measured accuracy of a kind."""
+    entries = [standing.entry for standing in board.standings]
+    return any(e.accuracy is not None and getattr(e.accuracy, accuracy) is not None for e in entries)
+
+
+def _axis(board: Board) -> tuple[float, float]:
+    """Return the ends of the axis of a board's bars."""
+    primary = board.spec.primary_metric
+    found = [standing.summary(attack, primary) for standing in board.standings for attack in standing.runs]
+    return _axis_of([summary for summary in found if summary is not None])
+
+
+def _axis_of(summaries: list[Summary]) -> tuple[float, float]:
+    """Return the ends of an axis: [0, 1], widened to what is there."""
+    lows = [s.low for s in summaries if s.low is not None]
+    highs = [s.high for s in summaries if s.high is not None]
+    return min([0.0, *lows]), max([1.0, *highs])
+
+
+def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, float]) -> dict[str, str | None] | None:
+    """Return the x coordinates, in percent, of an interval, its mean and the floor's mean on an axis."""
+    if summary is None or summary.mean is None or summary.low is None or summary.high is None:
+        return None
+
+    def place(value: float) -> str:
+        share = (value - axis[0]) / (axis[1] - axis[0])
+        return f"{2 + 96 * min(1.0, max(0.0, share)):.4g}"
+
+    tick = None if floor is None or floor.mean is None else place(floor.mean)
+    low, mean, high = place(summary.low), place(summary.mean), place(summary.high)
+    return {"low": low, "mean": mean, "high": high, "zero": place(0.0), "floor": tick}
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Write a fixed number of decimals with a true minus sign, and a dash for what is undefined."""
+    if value is None or math.isnan(value):
+        return DASH
+    text = f"{value:.{digits}f}"
+    text = text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+    return text.replace("inf", "\N{INFINITY}")
+
+
+def _axis_around(rows: list[Interval]) -> Axis:
+    return axis([value for row in rows for value in (row.low, row.high)], 170, 468)
+
+
+def _spread(quantiles: Sequence[float]) -> list[str]:
+    """Return the x coordinates, in percent, of values on an axis from -1 to 1."""
+    return [f"{2 + 48 * (1 + max(-1.0, min(1.0, value))):.4g}" for value in quantiles]
+
+
+def _rank(standing: Standing) -> str:
+    """Write a rank as the interval that it may be, such as 1–2."""
+    low, high = standing.rank_interval or (standing.rank, standing.rank)
+    if low is None:
+        return DASH
+    return str(low) if low == high else f"{low}{DASH}{high}"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else _number(value)
+
+
+def _direction(metric: MetricSpec) -> str:
+    """Return the order of sorting that puts the most robust first."""
+    return "ascending" if metric.higher_is == "less-robust" else "descending"
+
+
+def _percent(value: float | None) -> str:
+    return DASH if value is None else f"{100 * value:.1f} %"
+
+
+def _plugin(spec: PluginSpec) -> str:
+    params = ", ".join(f"{name} {value}" for name, value in sorted(spec.params.items()))
+    return f"{spec.name} ({params})" if params else spec.name
+
+
+def _capitalize_first(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _unwrapped(text: str) -> str:
+    """Join the lines of a docstring's paragraphs, which its page breaks where it is narrow; sections keep their own."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        before, words = lines[-1] if lines else "", line.lstrip()
+        indented = len(line) - len(words), len(before) - len(before.lstrip())
+        if before and words and indented[0] == indented[1] and not re.match(r"\w+:|[-*] ", words):
+            hyphenated = before.endswith("-") and not before.endswith(" -")
+            lines[-1] = f"{before}{'' if hyphenated else ' '}{words}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _is_web_link(value: str) -> bool:
+    return value.startswith(("https://", "http://"))
+
+
+def render(template: str, **content: Any) -> str:
+    """Return a page from its template."""
+    return _environment().get_template(template).render(policy=CONTENT_POLICY, **content)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _number,
+        "p_value": _p_value,
+        "percent": _percent,
+        "rank": _rank,
+        "spread": _spread,
+        "plugin": _plugin,
+        "capitalize_first": _capitalize_first,
+        "unwrapped": _unwrapped,
+    }
+    environment.tests |= {"web_link": _is_web_link}
+    environment.globals |= {
+        "KNOBS": KNOBS,
+        "MEANINGS": MEANINGS,
+        "axis": _axis,
+        "axis_around": _axis_around,
+        "axis_of": _axis_of,
+        "bar": _bar,
+        "command": command,
+        "controls": _controls,
+        "measured": _measured,
+        "direction": _direction,
+        "page_name": page_name,
+        "panel": panel,
+    }
+    return environment

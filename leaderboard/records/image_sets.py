@@ -1,0 +1,143 @@
+"""Which images a mean is over: all, those that a model gets right, or those that a whole reference set gets right."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.records import ProtocolSpec, Summary
+from bench.core.storage.store import StoredRun
+from leaderboard.records.rows import matrix
+from leaderboard.records.statistics import bootstrap_intervals
+
+SampleSetName = Literal["common", "correct", "all"]
+
+MEANINGS: dict[SampleSetName, str] = {
+    "common": "S_common: the images that every model of the protocol's reference set classifies correctly",
+    "correct": "S_each: the images that this model classifies correctly before the attack",
+    "all": "S_fixed: every image of the run",
+}
+
+DIGITS = 9
+"""Decimals of means that are computed here: less than machines differ in when they sum."""
+
+ReadRows = Callable[[StoredRun], pd.DataFrame]
+ReadTable = Callable[[StoredRun], pa.Table]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The frozen set of models whose common correct images rank."""
+
+    models: tuple[str, ...]
+    absent: tuple[str, ...]
+    """What keeps the set from being complete, in words."""
+    ids: frozenset[str]
+    """The images; none where the set is not complete."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every model of the set has its rows."""
+        return not self.absent
+
+
+def is_control(entry: ModelEntry) -> bool:
+    """Say whether a model is a control, such as an untrained or a linear network."""
+    return entry.control
+
+
+def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read: ReadTable) -> Reference | None:
+    """Return a protocol's reference set with the images that all its models classify correctly; None if it names none.
+
+    Whether an image is classified correctly does not depend on the attack, so each model's widest run tells it.
+
+    Args:
+        protocol: names the models.
+        runs: the runs under the protocol, one set of weights per model.
+        read: returns a run's rows.
+    """
+    if not protocol.reference:
+        return None
+    by_model: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        by_model[run.record.entry.name].append(run)
+    widest = {name: max(members, key=_width) for name, members in by_model.items()}
+    images = max((run.record.spec.samples.count for run in widest.values()), default=0)
+    absent = [f"{name}: {why}" for name in protocol.reference if (why := _lack(widest.get(name), images))]
+    if absent:
+        return Reference(protocol.reference, tuple(absent), frozenset())
+    correct = [_correct_ids(read(widest[name])) for name in protocol.reference]
+    return Reference(protocol.reference, (), frozenset.intersection(*correct))
+
+
+def common_summaries(
+    runs: Mapping[str, StoredRun], read: ReadTable, reference: Reference
+) -> dict[str, dict[str, Summary]]:
+    """Return the mean of every metric of runs over the reference set's images, misclassified ones among them.
+
+    Runs over as many images as each other are resampled together, which is many times faster and changes no number.
+    """
+    values = {name: _common_values(run, read(run), reference) for name, run in runs.items()}
+    found = {}
+    for count in {len(of_run) for of_run in values.values()}:
+        alike = [name for name, of_run in values.items() if len(of_run) == count]
+        widths = [values[name].shape[1] for name in alike]
+        intervals = bootstrap_intervals(np.hstack([values[name] for name in alike]))
+        for name, ends in zip(alike, np.split(intervals, np.cumsum(widths)[:-1]), strict=True):
+            found[name] = _summed_up(runs[name], values[name], ends)
+    return {name: found[name] for name in runs}
+
+
+def _common_values(run: StoredRun, rows: pa.Table, reference: Reference) -> npt.NDArray[np.float64]:
+    """Return (N, M): the metrics of a run on the reference set's images."""
+    return matrix(rows, [metric.name for metric in run.record.spec.metrics])[among(rows, reference.ids)]
+
+
+def among(rows: pa.Table, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Say of each row whether its image is one of some."""
+    found: npt.NDArray[np.bool_] = pc.is_in(rows["sample_id"], pa.array(ids, pa.string())).to_numpy()
+    return found
+
+
+def _summed_up(
+    run: StoredRun, values: npt.NDArray[np.float64], intervals: npt.NDArray[np.float64]
+) -> dict[str, Summary]:
+    known = ~np.isnan(values)
+    counts, totals = known.sum(axis=0), np.where(known, values, 0.0).sum(axis=0)
+    names = [metric.name for metric in run.record.spec.metrics]
+    return {
+        name: Summary(
+            mean=round(total / n, DIGITS) if n else None,
+            low=round(low, DIGITS) if n else None,
+            high=round(high, DIGITS) if n else None,
+            n=n,
+            n_undefined=len(values) - n,
+        )
+        for name, n, total, (low, high) in zip(names, counts.tolist(), totals.tolist(), intervals.tolist(), strict=True)
+    }
+
+
+def _width(run: StoredRun) -> tuple[int, str]:
+    return run.record.spec.samples.count, run.record.run_id
+
+
+def _lack(run: StoredRun | None, images: int) -> str | None:
+    if run is None:
+        return "no run"
+    if is_control(run.record.entry):
+        return "a control"
+    count = run.record.spec.samples.count
+    return f"{count} of {images} images" if count < images else None
+
+
+def _correct_ids(rows: pa.Table) -> frozenset[str]:
+    return frozenset(rows["sample_id"].filter(rows["correct"]).to_pylist())

@@ -1,0 +1,125 @@
+"""The runs of a results folder, found by what they measured: what pages beyond a board's ranking are made of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, Self
+
+from pydantic import model_validator
+
+from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.protocol import Strict
+from bench.core.schemas.records import LEVEL_MARK, ProtocolSpec, Summary
+from bench.core.storage.store import StoredRun
+from leaderboard.records.selection import newest_weights
+
+
+class Measure(Strict):
+    """What is asked of a model: a mean of its runs, or an accuracy that its entry states."""
+
+    protocol: str = ""
+    attack: str = ""
+    metric: str = ""
+    """With `@<level>` for one level of a series."""
+    samples: Literal["correct", "all"] = "all"
+    entry: Literal["", "clean", "pgd40", "autoattack"] = ""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        run = (self.protocol, self.attack, self.metric)
+        if bool(self.entry) == any(run) or (not self.entry and not all(run)):
+            raise ValueError(f"expected either an entry's accuracy or protocol, attack and metric, got {run}")
+        return self
+
+
+class _Place(NamedTuple):
+    protocol: str
+    model: str
+    attack: str
+    source: str | None
+    """The network on which a transferred attack was crafted."""
+
+
+class Book:
+    """Every model's best run per protocol and attack: of its newest weights, complete, and the latest of those."""
+
+    def __init__(self, runs: Iterable[StoredRun]) -> None:
+        by_model: dict[str, list[StoredRun]] = defaultdict(list)
+        for run in runs:
+            by_model[run.record.entry.name].append(run)
+        self.entries: dict[str, ModelEntry] = {}
+        """The models, by name."""
+        self.protocols: dict[str, ProtocolSpec] = {}
+        """The protocols, by key."""
+        self._runs: dict[_Place, StoredRun] = {}
+        for name, members in sorted(by_model.items()):
+            weights = newest_weights(members)
+            current = [run for run in members if run.record.spec.model.weights_sha256 == weights]
+            for run in sorted(current, key=_fitness):
+                spec = run.record.spec
+                source = None if spec.crafted_on is None else spec.crafted_on.model.name
+                if spec.on_protocol or source is not None:
+                    self._runs[_Place(spec.protocol.key, name, spec.attack.name, source)] = run
+                self.entries[name] = run.record.entry
+                self.protocols[spec.protocol.key] = spec.protocol
+
+    def models(self, protocol: str) -> list[str]:
+        """Return the names of the models that ran under a protocol, controls last."""
+        found = {place.model for place in self._runs if place.protocol == protocol}
+        return sorted(found, key=lambda name: (self.entries[name].control, name))
+
+    def attacks(self, protocol: str) -> list[str]:
+        """Return the attacks of a protocol that ran, transferred ones aside; its floor first."""
+        found = {place.attack for place in self._runs if place.protocol == protocol and place.source is None}
+        return sorted(found, key=lambda name: (name != self.protocols[protocol].floor, name))
+
+    def sources(self, protocol: str) -> list[str]:
+        """Return the networks that transferred attacks were crafted on."""
+        return sorted({p.source for p in self._runs if p.protocol == protocol and p.source is not None})
+
+    def run(self, protocol: str, model: str, attack: str, source: str | None = None) -> StoredRun | None:
+        """Return a model's run, if there is one."""
+        return self._runs.get(_Place(protocol, model, attack, source))
+
+    def levels(self, protocol: str, attack: str, metric: str) -> list[str]:
+        """Return the levels of a series at which a metric was measured, in their order; none for other attacks."""
+        run = next((run for p, run in self._runs.items() if (p.protocol, p.attack) == (protocol, attack)), None)
+        summaries = {} if run is None else run.record.summaries.get("all", {})
+        start = metric + LEVEL_MARK
+        return [name.removeprefix(start) for name in _in_order(run, summaries) if name.startswith(start)]
+
+    def value(self, measure: Measure, model: str) -> Summary | None:
+        """Return what a model's runs or its entry say; None where nothing was measured."""
+        if measure.entry:
+            return self._stated(measure.entry, model)
+        run = self.run(measure.protocol, model, measure.attack)
+        found = None if run is None else run.record.summaries.get(measure.samples, {}).get(measure.metric)
+        return found if found is not None and found.mean is not None else None
+
+    def _stated(self, what: Literal["clean", "pgd40", "autoattack"], model: str) -> Summary | None:
+        entry = self.entries.get(model)
+        if entry is None or entry.accuracy is None or (value := getattr(entry.accuracy, what)) is None:
+            return None
+        return Summary(mean=value, low=None, high=None, n=entry.accuracy.images, n_undefined=0)
+
+
+def _in_order(run: StoredRun | None, summaries: dict[str, Summary]) -> list[str]:
+    """Return the names of a record's means in the order of its attack's levels; a record sorts them by name."""
+    if run is None:
+        return []
+    lists = [value for value in run.record.spec.attack.params.values() if isinstance(value, list)]
+    stated = [value if isinstance(value, str) else f"{value:g}" for values in lists for value in values]
+    order = {value: index for index, value in enumerate(stated)}
+
+    def place(name: str) -> tuple[int, str]:
+        level = name.partition(LEVEL_MARK)[2]
+        return order.get(level, order.get(level.rpartition("-")[0], len(order))), name
+
+    return sorted(summaries, key=place)
+
+
+def _fitness(run: StoredRun) -> tuple[object, ...]:
+    record = run.record
+    whole = record.spec.samples.count / record.spec.samples.of
+    return record.spec.on_protocol, whole, record.spec.engine, record.environment.started, record.run_id

@@ -1,0 +1,250 @@
+"""Records and rows as tables: the one place where the board reads the results folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pyarrow.csv import write_csv
+
+from bench.core.errors import IntegrityError, UsageError
+from bench.core.schemas.records import ROW_COLUMNS, Summary
+from bench.core.storage.store import Store, StoredRun
+from leaderboard.records.forks import in_shards
+
+SAMPLE_SETS: tuple[Literal["correct", "all"], ...] = ("correct", "all")
+
+RUN_COLUMNS = {
+    "protocol": "the protocol's name and version",
+    "rankable": "whether the protocol ranks; smoke protocols do not",
+    "model": "name of the model",
+    "weights_sha256": "checksum of the network's weights",
+    "attack": "name of the attack",
+    "metric": "name of the metric",
+    "sample_set": "common: the images that every model of the protocol's reference set classifies correctly; correct: "
+    "those that this model classifies correctly before the attack; all: every image",
+    "mean": "mean of the metric over the sample set, empty where no image defines it",
+    "low": "lower end of the 95 % percentile-bootstrap interval of the mean",
+    "high": "upper end of that interval",
+    "n": "images in the mean",
+    "n_undefined": "images for which the metric is undefined",
+    "samples": "images of the run",
+    "samples_of": "images of the protocol; a run over fewer is not ranked",
+    "correct": "images of the run that the model classifies correctly before the attack",
+    "infeasible": "images on which the attack found nothing that keeps the prediction",
+    "on_protocol": "whether attack, threat, surrogate and search are the protocol's own; other runs are not ranked",
+    "engine": "version of the evaluation; numbers of different engines are not compared",
+    "run_id": "checksum of all that may change a number of the run",
+}
+"""Columns of data/leaderboard.csv, and what they mean."""
+
+SAMPLE_COLUMNS = {
+    "sample_id": "<data set>/<split>/<index>",
+    "label": "true class",
+    "predicted_before": "class predicted for the clean image",
+    "predicted_after": "class predicted for the perturbed image",
+    "confidence_before": "softmax probability of the predicted class, clean image",
+    "confidence_after": "softmax probability of the predicted class, perturbed image",
+    "correct": "whether the clean image is classified correctly",
+    "feasible": "whether the attack found an image that keeps the prediction",
+    "linf": "largest change of a pixel value, where 1 is the full range",
+    "l2": "Euclidean length of the change",
+    "gradient_evaluations": "gradients that the attack asked for",
+    "forward_evaluations": "forward passes that the attack asked for",
+    "seed": "seed of the image's own random stream",
+    "completeness_gap_before": "how far the clean image's attribution is from summing to the logit's change",
+    "completeness_gap_after": "the same for the perturbed image",
+    "projected": "whether the attack's image had to be moved into the ball or the pixel range",
+    "gradient_vanished": "share of the attack's gradients that could not guide it, empty where it asked for none",
+    "surrogate_agrees": "whether the smooth surrogate predicts the clean image's class as the network does",
+    "surrogate_correlation": "Pearson correlation of the surrogate's and the network's heatmaps of the clean image",
+    "map_contrast": "standard deviation of the clean image's heatmap over its mean absolute value",
+    "map_repeatable": "whether asking about the clean image twice gives the same answer and heatmap",
+    "probabilities": "whether the model's answer is a distribution over the classes rather than logits",
+    "map_tied": "share of the clean heatmap's pixels whose value another pixel has too",
+}
+"""Columns of data/rows/*.csv, and what they mean; one column per metric, by the metric's name, follows."""
+
+
+def read_runs(results: Path) -> list[StoredRun]:
+    """Return every run of a results folder, in the order of the paths.
+
+    Raises:
+        UsageError: if there is no such folder, or no run in it.
+        IntegrityError: if a record is damaged, or two records disagree on the content of one protocol.
+    """
+    if not results.is_dir():
+        raise UsageError(f"expected a folder of run records, got {results}, which is none; name the one of `bench run`")
+    runs = list(Store(results).runs())
+    if not runs:
+        raise UsageError(
+            f"expected records under {results}/<protocol>/<model>/<attack>/, got none; make one with `bench run` first"
+        )
+    protocols: dict[str, StoredRun] = {}
+    for run in runs:
+        first = protocols.setdefault(run.record.spec.protocol.key, run)
+        if first.record.spec.protocol != run.record.spec.protocol:
+            raise IntegrityError(
+                f"expected one content of protocol {run.record.spec.protocol.key}, got two, in {first.path} and "
+                f"{run.path}; a changed protocol is a new version"
+            )
+    return runs
+
+
+def read_rows(run: StoredRun) -> pd.DataFrame:
+    """Return the rows of a run, checked against its record.
+
+    Raises:
+        IntegrityError: if the rows are damaged, or are not what the record sums up.
+    """
+    return as_frame(checked(run, run.table()))
+
+
+class RowReader:
+    """Reads rows as `read_rows` does, each file once, as a build asks for them many times; shared: nobody changes them.
+
+    A table is read many times faster than a frame is made of it.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[Path, pa.Table] = {}
+        self._frames: dict[Path, pd.DataFrame] = {}
+
+    def __call__(self, run: StoredRun) -> pd.DataFrame:
+        """Return the rows of a run, checked against its record."""
+        if run.path not in self._frames:
+            self._frames[run.path] = as_frame(self.table(run))
+        return self._frames[run.path]
+
+    def read_all(self, runs: Sequence[StoredRun], processes: int) -> None:
+        """Read the rows of runs at once, shared among processes."""
+        shards = in_shards(processes, lambda shard: [self.table(run) for run in runs[shard::processes]])
+        for shard, tables in enumerate(shards):
+            self._tables |= {run.path: table for run, table in zip(runs[shard::processes], tables, strict=True)}
+
+    def table(self, run: StoredRun) -> pa.Table:
+        """Return the same as a table."""
+        if run.path not in self._tables:
+            self._tables[run.path] = checked(run, run.table())
+        return self._tables[run.path]
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as a frame."""
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    return frame
+
+
+def read_values(run: StoredRun) -> pa.Table:
+    """Return the ids, the correctness and the metrics of a run's rows: quick, as they are not checked against it.
+
+    Raises:
+        IntegrityError: if the rows are damaged.
+    """
+    names = ["sample_id", "correct", *(metric.name for metric in run.record.spec.metrics)]
+    table = run.table(names)
+    if missing := set(names) - set(table.column_names):
+        raise IntegrityError(f"expected the columns {sorted(missing)} in {run.rows_path}, got none; run it again")
+    return table
+
+
+def checked(run: StoredRun, table: pa.Table) -> pa.Table:
+    """Return the rows of a run, if they are what its record sums up.
+
+    Raises:
+        IntegrityError: if they are not what the record sums up.
+    """
+    record = run.record
+    missing = {*ROW_COLUMNS, *(metric.name for metric in record.spec.metrics)} - set(table.column_names)
+    if missing:
+        raise IntegrityError(f"expected the columns {sorted(missing)} in {run.rows_path}, got none; run it again")
+    correct = table["correct"].to_numpy().astype(bool)
+    counts = (len(table), len(table["sample_id"].unique()), int(correct.sum()))
+    if counts != (record.samples, record.samples, record.correct):
+        raise IntegrityError(
+            f"expected {record.samples} samples, {record.correct} of them correct, in {run.rows_path}, got {counts[0]} "
+            f"({counts[1]} distinct), {counts[2]} of them correct; restore it"
+        )
+    _check_means(run, "correct", table, correct)
+    _check_means(run, "all", table, slice(None))
+    return table
+
+
+def matrix(rows: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return columns of rows as (N, M) numbers."""
+    columns = [np.asarray(rows[name].to_numpy(), np.float64) for name in names]
+    return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
+
+
+def _check_means(
+    run: StoredRun, sample_set: Literal["correct", "all"], rows: pa.Table, chosen: npt.NDArray[np.bool_] | slice
+) -> None:
+    summaries = run.record.summaries.get(sample_set, {})
+    if absent := [name for name in summaries if name not in rows.column_names]:
+        raise IntegrityError(f"expected a column for {absent[0]} in {run.rows_path}, got none; restore it")
+    values = matrix(rows, list(summaries))[chosen]
+    known = ~np.isnan(values)
+    totals, counts = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    for (name, summary), total, count in zip(summaries.items(), totals.tolist(), counts.tolist(), strict=True):
+        actual = total / count if count else math.nan
+        stated = math.nan if summary.mean is None else summary.mean
+        if not (math.isnan(actual) and math.isnan(stated)) and not math.isclose(
+            actual, stated, rel_tol=1e-5, abs_tol=1e-6
+        ):
+            raise IntegrityError(
+                f"expected {name} ({sample_set}) in {run.path} to be the rows' mean {actual:.6g}, got {stated:.6g}; "
+                "run it again"
+            )
+
+
+def summary_table(runs: list[StoredRun], common: Mapping[str, Mapping[str, Summary]]) -> pd.DataFrame:
+    """Return one line per run, sample set and metric, with the columns of RUN_COLUMNS.
+
+    Args:
+        runs: what was run.
+        common: per run id and metric, the means over the reference set's images, which records do not hold.
+    """
+    lines = []
+    for run in runs:
+        found = {"common": common.get(run.record.run_id, {})}
+        found |= {name: run.record.summaries.get(name, {}) for name in SAMPLE_SETS}
+        for sample_set, summaries in found.items():
+            lines += [_line(run, sample_set, metric, summary) for metric, summary in sorted(summaries.items())]
+    return pd.DataFrame(lines, columns=list(RUN_COLUMNS))
+
+
+def _line(run: StoredRun, sample_set: str, metric: str, summary: Summary) -> dict[str, Any]:
+    record, spec = run.record, run.record.spec
+    return {
+        "protocol": spec.protocol.key,
+        "rankable": spec.protocol.rankable,
+        "model": record.entry.name,
+        "weights_sha256": spec.model.weights_sha256,
+        "attack": spec.attack.name,
+        "metric": metric,
+        "sample_set": sample_set,
+        **summary.model_dump(),
+        "samples": spec.samples.count,
+        "samples_of": spec.samples.of,
+        "correct": record.correct,
+        "infeasible": record.infeasible,
+        "on_protocol": spec.on_protocol,
+        "engine": spec.engine,
+        "run_id": record.run_id,
+    }
+
+
+def to_csv(table: pa.Table | pd.DataFrame) -> bytes:
+    """Return the one CSV text of a table: UTF-8, line feeds, text in quotes, every float in its shortest exact form."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False, nthreads=1)
+    sink = pa.BufferOutputStream()
+    write_csv(table, sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

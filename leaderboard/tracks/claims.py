@@ -1,0 +1,207 @@
+"""Whether the orderings that papers state hold here: our own models compared image by image, from records."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from bench.core.schemas.protocol import Strict
+from bench.core.schemas.records import LEVEL_MARK
+from leaderboard.records.image_sets import ReadRows
+from leaderboard.records.index import Book, Measure
+from leaderboard.records.statistics import paired_interval, shares_interval
+
+SEVERITIES = range(1, 6)
+
+STATED = {"clean": "clean accuracy", "pgd40": "PGD-40 accuracy", "autoattack": "AutoAttack accuracy"}
+
+OUTCOMES = {
+    "held": "the whole interval of the difference is on the side of zero that the paper states, or within the "
+    "tolerance that the claim allows",
+    "contradicted": "the whole interval is on the other side, or outside of the tolerance",
+    "undecided": "neither: more images might tell",
+}
+"""What a comparison of two models comes to."""
+
+WORDS = {
+    ("held",): "confirmed",
+    ("held", "undecided"): "confirmed in part",
+    ("undecided",): "undecided",
+    ("contradicted", "undecided"): "contradicted in part",
+    ("contradicted",): "contradicted",
+    ("contradicted", "held"): "mixed",
+    ("contradicted", "held", "undecided"): "mixed",
+    (): "not measured",
+}
+"""What a claim comes to, by the outcomes that its comparisons have, however many have each."""
+
+RULE = (
+    "A claim is confirmed if all of its comparisons held, and contradicted if all were contradicted; in part, if the "
+    "others are undecided. It is mixed if some held and some were contradicted, and undecided if nothing was decided."
+)
+"""The same in words."""
+
+Outcome = Literal["held", "contradicted", "undecided"]
+
+
+class Levels(Strict):
+    """The levels of a series; the columns of its table are named after them."""
+
+    protocol: str
+    attack: str
+    metric: str
+
+    def at(self, level: str) -> Measure:
+        """Return what is measured at one level."""
+        return Measure(protocol=self.protocol, attack=self.attack, metric=f"{self.metric}{LEVEL_MARK}{level}")
+
+
+class Kinds(Levels):
+    """The kinds of a corruption, each the mean over its severities."""
+
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def of(self, kind: str) -> tuple[Measure, ...]:
+        """Return what is measured at each severity of a kind."""
+        return tuple(self.at(f"{kind}-{severity}") for severity in SEVERITIES)
+
+
+class Claim(Strict):
+    """An ordering that a paper states: the first model is what the others are held against."""
+
+    paper: str
+    text: str
+    relation: Literal["above", "below", "rising", "within"]
+    models: tuple[str, ...] = Field(min_length=2)
+    measures: tuple[Measure, ...] = ()
+    kinds: Kinds | None = None
+    what: str = ""
+    """What its one measure is, in words; else the metric's name is."""
+    tolerance: float = 0.0
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The models that are compared: each with the one before it, or each with the first."""
+        rising = self.relation == "rising"
+        return list(pairwise(self.models)) if rising else [(self.models[0], other) for other in self.models[1:]]
+
+    def outcome(self, low: float, high: float) -> Outcome:
+        """Return what the interval of a difference, the second model minus the first, says."""
+        if self.relation == "within":
+            inside = -self.tolerance <= low and high <= self.tolerance
+            outside = low > self.tolerance or high < -self.tolerance
+            return "held" if inside else "contradicted" if outside else "undecided"
+        if self.relation == "below":
+            low, high = -high, -low
+        return "held" if low > 0 else "contradicted" if high < 0 else "undecided"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models by one measure."""
+
+    what: str
+    first: str
+    second: str
+    values: tuple[float, float]
+    """Each model's mean over its own images."""
+    interval: tuple[float, float]
+    """Of the second minus the first."""
+    images: int | None
+    """Those that both are measured on; None where only the accuracies are known, not the images."""
+    mean: float
+    """Of the second minus the first, over those images."""
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim."""
+
+    claim: Claim
+    comparisons: tuple[Comparison, ...]
+    lacking: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Comparisons of each outcome that there is."""
+        found = Counter[str](comparison.outcome for comparison in self.comparisons)
+        return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
+
+    @property
+    def word(self) -> str:
+        """What the claim comes to."""
+        return WORDS[tuple(sorted(self.counts))]
+
+
+class _Side(NamedTuple):
+    """One model by one measure."""
+
+    mean: float
+    n: int
+    values: pd.Series[float] | None
+    """By sample id, NaN where undefined; None where only the mean is known."""
+
+
+def verdicts(book: Book, claims: tuple[Claim, ...], read: ReadRows) -> list[Verdict]:
+    """Return what the records say to each claim."""
+    return [_verdict(book, claim, read) for claim in claims]
+
+
+def _verdict(book: Book, claim: Claim, read: ReadRows) -> Verdict:
+    found, lacking = [], set()
+    for what, measures in _measured(book, claim):
+        sides = {model: _side(book, measures, model, read) for model in claim.models}
+        lacking |= {model for model, side in sides.items() if side is None}
+        for first, second in claim.pairs:
+            one, two = sides[first], sides[second]
+            if one is not None and two is not None:
+                mean, interval, images = _difference(one, two)
+                values, outcome = (one.mean, two.mean), claim.outcome(*interval)
+                found.append(Comparison(what, first, second, values, interval, images, mean, outcome))
+    return Verdict(claim, tuple(found), tuple(sorted(lacking)))
+
+
+def _measured(book: Book, claim: Claim) -> Iterator[tuple[str, tuple[Measure, ...]]]:
+    """Yield what a claim is about, in words, and the measures whose mean it is."""
+    for measure in claim.measures:
+        yield claim.what or measure.metric or STATED[measure.entry], (measure,)
+    if claim.kinds is None:
+        return
+    levels = book.levels(claim.kinds.protocol, claim.kinds.attack, claim.kinds.metric)
+    for kind in dict.fromkeys(level.rpartition("-")[0] for level in levels):
+        if kind not in claim.kinds.without and (not claim.kinds.only or kind in claim.kinds.only):
+            yield kind, claim.kinds.of(kind)
+
+
+def _side(book: Book, measures: tuple[Measure, ...], model: str, read: ReadRows) -> _Side | None:
+    """Return a model's mean of measures of one run, and its values image by image; None where one is missing."""
+    summaries = [book.value(measure, model) for measure in measures]
+    means = [summary.mean for summary in summaries if summary is not None and summary.mean is not None]
+    if len(means) < len(measures) or summaries[0] is None:
+        return None
+    mean, n, measure = float(np.mean(means)), summaries[0].n, measures[0]
+    run = book.run(measure.protocol, model, measure.attack)
+    if run is None:
+        return _Side(mean, n, None)
+    rows = read(run).set_index("sample_id")
+    chosen = rows[rows["correct"].astype(bool)] if measure.samples == "correct" else rows
+    return _Side(mean, n, chosen[[m.metric for m in measures]].astype(float).mean(axis=1, skipna=False))
+
+
+def _difference(first: _Side, second: _Side) -> tuple[float, tuple[float, float], int | None]:
+    """Return the mean of the second minus the first, its interval, and the images that both are measured on."""
+    if first.values is None or second.values is None:
+        shares = (second.mean, second.n), (first.mean, first.n)
+        return second.mean - first.mean, shares_interval(*shares), None
+    gains = np.asarray((second.values - first.values).dropna(), np.float64)
+    return float(gains.mean()) if len(gains) else math.nan, paired_interval(gains), len(gains)

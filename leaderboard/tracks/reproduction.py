@@ -1,0 +1,124 @@
+"""The papers' tables beside ours, which are read from records."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
+
+from bench.core.schemas.protocol import Strict
+from bench.core.schemas.records import Summary
+from leaderboard.records.index import Book, Measure
+from leaderboard.tracks.claims import Claim, Kinds, Levels
+
+PUBLISHED = Path(__file__).parent / "published.toml"
+
+
+class Transferred(Strict):
+    """Images crafted on the networks that the columns are named after."""
+
+    protocol: str
+    metric: str
+
+
+class Column(Strict):
+    """A column of a published table, and where our number of it is found, if anywhere."""
+
+    name: str
+    measure: Measure | None = None
+
+
+class Row(Strict):
+    """A row of a published table, in percent, and our model of that kind, if there is one."""
+
+    name: str
+    values: tuple[float, ...]
+    model: str | None = None
+
+
+class PublishedTable(Strict):
+    """A table as printed."""
+
+    paper: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    differences: tuple[str, ...] = ()
+    missing: str = ""
+    levels: Levels | None = None
+    kinds: Kinds | None = None
+    transfer: Transferred | None = None
+
+    @model_validator(mode="after")
+    def _full(self) -> Self:
+        if wrong := [row.name for row in self.rows if len(row.values) != len(self.columns)]:
+            raise ValueError(f"expected {len(self.columns)} values in each row of {self.title}, got others: {wrong}")
+        return self
+
+
+class Published(Strict):
+    """All that the papers print."""
+
+    papers: dict[str, str]
+    tables: tuple[PublishedTable, ...]
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The published number, in percent, and ours."""
+
+    published: float
+    ours: Summary | None
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A published table with our numbers beside it."""
+
+    table: PublishedTable
+    rows: tuple[tuple[Row, tuple[Cell, ...]], ...]
+
+    @property
+    def compared(self) -> int:
+        """Cells with a number of ours."""
+        return sum(cell.ours is not None for _, cells in self.rows for cell in cells)
+
+
+def published() -> Published:
+    """Return the papers' tables and claims."""
+    return Published.model_validate(tomllib.loads(PUBLISHED.read_text(encoding="utf-8")))
+
+
+def reproduced(book: Book, tables: tuple[PublishedTable, ...]) -> list[Reproduced]:
+    """Return each table with our numbers."""
+    return [Reproduced(table, tuple((row, tuple(_cells(book, table, row))) for row in table.rows)) for table in tables]
+
+
+def of_kind(book: Book, kinds: Kinds, kind: str, model: str) -> Summary | None:
+    """Return a metric's mean over the severities of one kind of corruption."""
+    found = [book.value(measure, model) for measure in kinds.of(kind)]
+    means = [summary.mean for summary in found if summary is not None and summary.mean is not None]
+    if len(means) < len(found) or found[0] is None:
+        return None
+    return Summary(mean=sum(means) / len(means), low=None, high=None, n=found[0].n, n_undefined=found[0].n_undefined)
+
+
+def _cells(book: Book, table: PublishedTable, row: Row) -> Iterator[Cell]:
+    for column, value in zip(table.columns, row.values, strict=True):
+        yield Cell(value, None if row.model is None else _ours(book, table, column, row.model))
+
+
+def _ours(book: Book, table: PublishedTable, column: Column, model: str) -> Summary | None:
+    if table.kinds is not None:
+        return of_kind(book, table.kinds, column.name, model)
+    if table.levels is not None:
+        return book.value(table.levels.at(column.name), model)
+    if table.transfer is not None:
+        run = book.run(table.transfer.protocol, model, "transfer", column.name)
+        return None if run is None else run.record.summaries["all"].get(table.transfer.metric)
+    return None if column.measure is None else book.value(column.measure, model)

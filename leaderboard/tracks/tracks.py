@@ -1,0 +1,328 @@
+"""A page per question that a protocol asks of a model beyond its attribution robustness: tables and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.core.schemas.protocol import Track
+from bench.core.schemas.records import LEVEL_MARK, PluginSpec, RunSpec, Summary
+from leaderboard.drawing.plots import LINES, Axis
+from leaderboard.records.image_sets import ReadRows
+from leaderboard.records.index import Book, Measure
+
+BASELINE = "natural-wrn28"
+"""The network whose errors the mean corruption error is relative to."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a track asks."""
+
+    title: str
+    asks: str
+    metrics: tuple[str, ...]
+    """Shown in its tables, in this order."""
+
+
+QUESTIONS: dict[Track, Question] = {
+    "prediction": Question(
+        "Predictions",
+        "Does the class survive an attack on it? Robust accuracy under PGD of several lengths, SPSA, rotations and "
+        "translations, and images that were crafted on another network.",
+        ("robust-accuracy",),
+    ),
+    "shape-texture": Question(
+        "Shape and texture",
+        "Does the network look at shapes or at textures? Saturation leaves shapes, shuffled patches leave textures, "
+        "filters leave some frequencies. Accuracy on the images that were right before, and what becomes of the maps.",
+        ("accuracy-on-correct", "kendall"),
+    ),
+    "corruption": Question(
+        "Corruptions",
+        "What do noise, blur, weather and digital faults cost? Accuracy under the 15 kinds of CIFAR-10-C, each the "
+        "mean over five severities.",
+        ("robust-accuracy",),
+    ),
+    "transfer": Question(
+        "Zero-shot transfer",
+        "Does what was learned on one set hold on another that was never seen?",
+        ("robust-accuracy",),
+    ),
+    "alignment": Question(
+        "Alignment",
+        "Does the gradient look like the image? Cosines of image and gradient, signed and of absolute values, and what "
+        "networks paint: large steps along the gradient, and images from seeds.",
+        ("input-gradient-alignment", "input-gradient-alignment-abs", "robust-accuracy"),
+    ),
+    "faithfulness": Question(
+        "Faithfulness under attack",
+        "Does the attacked map still say what its image is recognised by? Insertion (high is faithful), deletion (low) "
+        "and infidelity (low, 1 is what predicting no change scores), before the attack and after it.",
+        ("insertion", "insertion-after", "deletion", "deletion-after", "infidelity", "infidelity-after"),
+    ),
+}
+"""The attribution track has the boards."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: one attack, or one level of it."""
+
+    attack: str
+    level: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model's row."""
+
+    model: str
+    control: bool
+    values: tuple[Summary | None, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models against attacks and their levels."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """The attacks, each with how many columns it has."""
+        found: list[tuple[str, int]] = []
+        for column in self.columns:
+            if found and found[-1][0] == column.attack:
+                found[-1] = (column.attack, found[-1][1] + 1)
+            else:
+                found.append((column.attack, 1))
+        return found
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A metric against the levels of a series, at equal distances, a line per model."""
+
+    attack: str
+    metric: str
+    ticks: tuple[tuple[float, str], ...]
+    y: Axis
+    lines: tuple[tuple[str, str], ...]
+    """Model, and the `d` of its path."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One protocol of a track."""
+
+    key: str
+    spec: RunSpec
+    attacks: tuple[PluginSpec, ...]
+    tables: tuple[Table, ...]
+    charts: tuple[Chart, ...]
+
+
+def sections(book: Book, track: Track) -> list[Section]:
+    """Return what the runs say to a track's question, a section per protocol."""
+    keys = sorted(key for key, protocol in book.protocols.items() if protocol.track == track)
+    return [_section(book, key, QUESTIONS[track].metrics) for key in keys]
+
+
+def _section(book: Book, key: str, metrics: tuple[str, ...]) -> Section:
+    found = {
+        attack: next(run for model in book.models(key) if (run := book.run(key, model, attack)) is not None)
+        for attack in book.attacks(key)
+    }
+    anyone = next(iter(found.values())).record.spec
+    measured = {metric.name for metric in anyone.metrics}
+    tables = [table for metric in metrics if metric in measured for table in _tables(book, key, metric)]
+    charts = [chart for metric in metrics if metric in measured for chart in _charts(book, key, metric)]
+    specs = tuple(run.record.spec.attack for run in found.values())
+    return Section(key, anyone, specs, tuple(tables), tuple(charts))
+
+
+def _tables(book: Book, key: str, metric: str) -> Iterator[Table]:
+    columns = tuple(_columns(book, key, metric))
+    over = "correct" if _of_maps(metric) else "all"
+    lines = []
+    for model in book.models(key):
+        measures = [_measure(key, column, metric) for column in columns]
+        values = tuple(_value(book, group, model) for group in measures)
+        if any(value is not None for value in values):
+            lines.append(Line(model, book.entries[model].control, values))
+    if lines:
+        words = "the images that each model classifies correctly" if over == "correct" else "all images"
+        if metric == "accuracy-on-correct":
+            words = "the images that each model classifies correctly before the change"
+        yield Table(f"Mean {metric} over {words}", columns, tuple(sorted(lines, key=_order)))
+
+
+def _order(line: Line) -> tuple[object, ...]:
+    means = [value.mean for value in line.values if value is not None and value.mean is not None]
+    return line.control, -sum(means) / max(1, len(means)), line.model
+
+
+def _of_maps(metric: str) -> bool:
+    return metric not in ("robust-accuracy", "accuracy-on-correct", "accuracy")
+
+
+def _columns(book: Book, key: str, metric: str) -> Iterator[Column]:
+    """Yield each attack, or each of its levels; of corruptions, the kinds."""
+    for attack in book.attacks(key):
+        levels = book.levels(key, attack, metric)
+        if attack == "corruption":
+            levels = list(dict.fromkeys(level.rpartition("-")[0] for level in levels))
+        yield from (Column(attack, level) for level in levels)
+        if not levels or attack == "corruption":
+            yield Column(attack, "mean" if levels else "")
+
+
+def _measure(key: str, column: Column, metric: str) -> list[Measure]:
+    """Return the measures whose mean a column shows."""
+    samples = "correct" if _of_maps(metric) else "all"
+    kind = column.attack == "corruption" and column.level not in ("", "mean")
+    suffixes = [f"{LEVEL_MARK}{column.level}-{s}" for s in range(1, 6)] if kind else [f"{LEVEL_MARK}{column.level}"]
+    if column.level in ("", "mean"):
+        suffixes = [""]
+    return [
+        Measure.model_validate(
+            {"protocol": key, "attack": column.attack, "metric": metric + suffix, "samples": samples}
+        )
+        for suffix in suffixes
+    ]
+
+
+def _value(book: Book, measures: list[Measure], model: str) -> Summary | None:
+    found = [value for measure in measures if (value := book.value(measure, model)) is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    means = [value.mean for value in found if value.mean is not None]
+    return Summary(mean=sum(means) / len(means), low=None, high=None, n=found[0].n, n_undefined=found[0].n_undefined)
+
+
+def _charts(book: Book, key: str, metric: str) -> Iterator[Chart]:
+    """Yield a chart for each series with levels on one scale."""
+    for attack in book.attacks(key):
+        levels = book.levels(key, attack, metric)
+        if len(levels) < 2 or attack == "corruption":
+            continue
+        ticks = tuple((56 + 564 * i / (len(levels) - 1), level) for i, level in enumerate(levels))
+        (table,) = _tables(book, key, metric)
+        places = [i for i, column in enumerate(table.columns) if column.attack == attack]
+        chosen = [line for line in table.lines if not line.control][:LINES]
+        heights = [
+            v.mean for line in chosen for i in places if (v := line.values[i]) is not None and v.mean is not None
+        ]
+        if not heights:
+            continue
+        y = Axis(min(0.0, *heights), max(1.0, *heights), 330, 14)
+        drawn = tuple((line.model, _path([line.values[i] for i in places], ticks, y)) for line in chosen)
+        yield Chart(attack, metric, ticks, y, drawn)
+
+
+def _path(values: list[Summary | None], ticks: tuple[tuple[float, str], ...], y: Axis) -> str:
+    points = [
+        f"{x:g} {y.at(value.mean):g}"
+        for (x, _), value in zip(ticks, values, strict=True)
+        if value is not None and value.mean is not None
+    ]
+    return "M" + "L".join(points)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Robust accuracy of every model under images that were crafted on every other one."""
+
+    key: str
+    attack: str
+    sources: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[float | None, ...]], ...]
+
+
+def transfer_matrix(book: Book, key: str) -> Matrix | None:
+    """Return who is fooled by whose images; None where nothing was transferred."""
+    sources = book.sources(key)
+    runs = {(m, s): run for m in book.models(key) for s in sources if (run := book.run(key, m, "transfer", s))}
+    if not runs:
+        return None
+    spec = next(iter(runs.values())).record.spec.crafted_on
+    assert spec is not None
+    lines = []
+    for model in book.models(key):
+        found = [runs.get((model, source)) for source in sources]
+        values = tuple(None if run is None else run.record.summaries["all"]["robust-accuracy"].mean for run in found)
+        if any(value is not None for value in values):
+            lines.append((model, values))
+    return Matrix(key, spec.attack.name, tuple(sources), tuple(lines))
+
+
+def corruption_errors(book: Book, key: str) -> list[tuple[str, float]]:
+    """Return each model's mean over the kinds of its error relative to the baseline's (mCE), best first."""
+    found = []
+    for model in book.models(key):
+        ratios = []
+        for column in _columns(book, key, "robust-accuracy"):
+            if column.attack != "corruption" or column.level == "mean":
+                continue
+            measures = _measure(key, column, "robust-accuracy")
+            own, base = (_value(book, measures, name) for name in (model, BASELINE))
+            if own is not None and base is not None and own.mean is not None and base.mean not in (None, 1.0):
+                assert base.mean is not None
+                ratios.append((1 - own.mean) / (1 - base.mean))
+        if ratios:
+            found.append((model, sum(ratios) / len(ratios)))
+    return sorted(found, key=lambda item: item[1])
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a metric is distributed over the images: its quantiles."""
+
+    model: str
+    metric: str
+    quantiles: tuple[float, ...]
+
+
+def spreads(book: Book, key: str, read: ReadRows) -> list[Spread]:
+    """Return the distributions of the alignments of a protocol's models."""
+    found = []
+    for metric in ("input-gradient-alignment", "input-gradient-alignment-abs"):
+        for model in book.models(key):
+            run = book.run(key, model, "unchanged")
+            if run is None or metric not in {m.name for m in run.record.spec.metrics}:
+                continue
+            values = read(run)[metric].dropna().to_numpy(float)
+            if len(values):
+                found.append(Spread(model, metric, tuple(round(float(q), 9) for q in np.quantile(values, QUANTILES))))
+    return found
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether an independent network sees in a network's images the class that the latter sees."""
+
+    model: str
+    judge: str
+    share: float
+    images: int
+
+
+def agreements(book: Book, key: str, attack: str, read: ReadRows) -> list[Agreement]:
+    """Return, for each network whose images another one judged, on how many both predict the same class."""
+    found = []
+    for judge in book.models(key):
+        for source in book.sources(key):
+            judged, own = book.run(key, judge, "transfer", source), book.run(key, source, attack)
+            if judged is None or own is None or judge == source:
+                continue
+            both = read(judged).merge(read(own), on="sample_id", suffixes=("", "_own"))
+            same = both["predicted_after"] == both["predicted_after_own"]
+            found.append(Agreement(source, judge, round(float(same.mean()), 9), len(both)))
+    return sorted(found, key=lambda a: (-a.share, a.model))

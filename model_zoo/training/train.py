@@ -1,0 +1,160 @@
+"""From a recipe to a registered model: train, export, measure on the test set, write the entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.core.compute.machine import hardware, has_bfloat16, pick_device
+from bench.core.compute.rng import Rng
+from bench.core.contracts import Dataset, Objective, Split
+from bench.core.errors import UsageError
+from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry, TrainingFacts, Weights
+from bench.core.schemas.protocol import Component
+from bench.core.schemas.recipe import Recipe
+from bench.core.storage.files import remove_leftovers
+from bench.core.storage.lease import lease
+from model_zoo.build import build, check_logits, classifier, construct, export_weights, read_weights
+from model_zoo.hub import resolve, write_entry
+from model_zoo.training.data import fingerprint, to_float
+from model_zoo.training.loop import CHECKPOINT, Progress, begin, initialize, partition
+from model_zoo.training.measure import correct, robust_correct
+
+
+class Trained(NamedTuple):
+    """What a finished training left in its folder."""
+
+    entry: ModelEntry
+    path: Path
+
+
+def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
+    """Run a recipe to its end in `folder`, continuing its checkpoint if `resume`; where there is none, it begins.
+
+    So the same command completes a training, whenever it was killed.
+
+    Returns:
+        The new model's entry, its weights beside it.
+    Raises:
+        Busy: if another process trains in the folder.
+        UsageError: if the folder holds a checkpoint and `resume` is off, or the checkpoint is another recipe's.
+        IntegrityError: if the checkpoint is damaged.
+        ModelOutputError: if the loss diverges.
+    """
+    with lease(folder / "training.lease"):
+        for name in (CHECKPOINT, "metrics.csv", f"{recipe.model}.safetensors", f"{recipe.model}.toml"):
+            remove_leftovers(folder / name)
+        return _train(recipe, folder, resume=resume, device=device, progress=progress)
+
+
+def _train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
+    checkpoint, where = folder / CHECKPOINT, pick_device(device)
+    if checkpoint.exists() and not resume:
+        raise UsageError(f"expected an empty folder {folder}, got one with a checkpoint; continue it with --resume")
+    dataset: Dataset = registry.instantiate("datasets", Component(name=recipe.dataset))
+    objective: Objective = registry.instantiate("objectives", recipe.objective)
+    data = partition(dataset.load("train"), recipe)
+    network = _network(recipe, len(dataset.classes))
+    model = classifier(network, dataset.mean, dataset.std)
+    check_logits(model.eval(), to_float(data.train.images[:1]), len(dataset.classes))
+    model.train()
+    training = begin(recipe, model, data, objective, where, parent=recipe.parent is not None)
+    if checkpoint.exists():
+        training.resume(checkpoint)
+    elif resume:
+        progress(f"no checkpoint in {folder}, so from the beginning", 0, training.steps)
+    network.load_state_dict(training.run(folder, progress))
+    seconds = training.spent()
+    weights = export_weights(network, folder / f"{recipe.model}.safetensors")
+    facts = TrainingFacts(
+        recipe=recipe.name,
+        method=recipe.objective.name if training.step else "untrained",
+        epochs=round(training.step / training.per_epoch, 2),
+        seed=recipe.seed,
+        hardware=hardware(),
+        seconds=round(seconds, 1),
+        data_sha256=fingerprint(data.train),
+        differs=recipe.differs,
+    )
+    entry = _entry(recipe, dataset, weights, facts)
+    measured = measure(entry, folder / weights.file, dataset.load("test"), where, progress)
+    entry = entry.model_copy(update={"accuracy": measured})
+    return Trained(entry, write_entry(entry, folder))
+
+
+def measure(
+    entry: ModelEntry, weights: Path, test: Split, device: torch.device, progress: Progress
+) -> MeasuredAccuracy:
+    """Measure clean and PGD-40 accuracy of exported weights on a whole test set, at the radius of its literature."""
+    model = build(entry, registry.load("architectures", entry.architecture.name), weights, device=device)
+    epsilon = registry.load("datasets", entry.dataset).epsilon
+    images = to_float(test.images)
+    clean = correct(model, images, test.labels, device=device)
+    robust = robust_correct(
+        model,
+        images,
+        test.labels,
+        epsilon=float(epsilon),
+        step_size=float(epsilon) / 4,
+        steps=40,
+        rng=Rng(0).fork("pgd40"),
+        device=device,
+        fast=partial(torch.autocast, device.type, torch.bfloat16, enabled=has_bfloat16(device)),
+        progress=lambda done, total: progress("PGD-40 on the test set", done, total),
+    )
+    return MeasuredAccuracy(images=len(images), clean=_share(clean), pgd40=_share(robust), epsilon=epsilon)
+
+
+def _share(answers: Tensor) -> float:
+    return float(answers.double().mean())
+
+
+def _network(recipe: Recipe, num_classes: int) -> nn.Module:
+    build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
+    network = construct(build_network, num_classes, recipe.architecture, whose=f"recipe {recipe.name}")
+    if recipe.parent is not None:
+        _start_from(recipe.parent, network, num_classes, recipe)
+    return network
+
+
+def _start_from(parent: str, network: nn.Module, num_classes: int, recipe: Recipe) -> None:
+    """Give a network its parent's weights; where the parent tells other classes apart, the last layer stays new."""
+    reference = parent if ":" in parent else f"hub:{parent}"
+    found = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+    own = network.state_dict()
+    if found.entry.num_classes == num_classes:
+        network.load_state_dict(read_weights(found.path, own))
+        return
+    initialize(network, Rng(recipe.seed).fork("initialization"))
+    build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
+    theirs = build_network(found.entry.num_classes, **recipe.architecture.params).state_dict()
+    weights = read_weights(found.path, theirs)
+    network.load_state_dict({name: w for name, w in weights.items() if w.shape == own[name].shape}, strict=False)
+
+
+def _entry(recipe: Recipe, dataset: Dataset, weights: Weights, facts: TrainingFacts) -> ModelEntry:
+    return ModelEntry(
+        name=recipe.model,
+        title=recipe.title,
+        control=recipe.control,
+        architecture=recipe.architecture,
+        dataset=recipe.dataset,
+        num_classes=len(dataset.classes),
+        weights=weights,
+        mean=dataset.mean,
+        std=dataset.std,
+        training=facts,
+        epsilon=recipe.objective.params.get("epsilon"),
+        beta=recipe.objective.params.get("beta"),
+        license="MIT",
+        citation=recipe.citation,
+        parent=recipe.parent,
+        added=datetime.now(UTC).date(),
+    )

@@ -1,0 +1,82 @@
+"""`bench speed`: a table of what was timed, from numbers that fit each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.checks.speed import Speed, Stopwatch, measure
+from bench.core.compute.machine import peak_memory
+from model_zoo.architectures.wide_resnet import build
+from tests.support.tiny import tiny_content, write_entry
+from tests.terminal.test_cli import invoke
+
+PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return f"file:{write_entry(tmp_path, tiny_content(tmp_path))}"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Speed]:
+    folder, watch = tmp_path_factory.mktemp("speed"), Stopwatch(CPU, repeats=2, processor_time=True)
+    model = f"file:{write_entry(folder, tiny_content(folder))}"
+    return [measure(model, protocol, "ifia-topk", batch_size=2, watch=watch) for protocol in PROTOCOLS]
+
+
+def test_times_are_those_of_the_protocols_whole_attack(rows: list[Speed]) -> None:
+    gradient, integrated = rows
+    assert (gradient.nodes, gradient.steps, integrated.steps) == (1, 20, 50)
+    assert integrated.nodes > 1
+    for row in rows:
+        assert (
+            min(row.attack_seconds, row.step_seconds, row.map_metrics_seconds, row.judge_seconds, row.clean_seconds) > 0
+        )
+        assert row.floor_share == pytest.approx(row.floor_seconds / row.step_seconds)
+        assert row.peak_bytes > 50e6
+
+
+def test_operations_are_those_that_torch_counts(rows: list[Speed]) -> None:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        build(10, depth=10, width=1).eval()(torch.zeros(1, 3, 32, 32))
+    assert rows[0].forward_flop == counter.get_total_flops()
+
+
+def test_the_peak_is_that_of_the_process() -> None:
+    held = torch.ones(2**27)  # 512 MiB
+    assert peak_memory(CPU) > held.nbytes
+    assert peak_memory(CPU) < held.nbytes + 8e9
+
+
+def test_the_table_and_the_json_name_every_row(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    words = ("speed", "--model", model, "--protocol", "cifar10-gradient-v1", "--batch-size", "1", "--repeats", "1")
+    code, out, _ = invoke(capsys, *words, "--json")
+    (row,) = json.loads(out)["speeds"]
+    assert code == 0
+    assert row["images_per_second"] == pytest.approx(1 / row["attack_seconds"])
+    code, out, _ = invoke(capsys, *words)
+    assert code == 0
+    assert "share of the floor" in out
+
+
+def test_an_attack_without_steps_has_no_step(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    code, _, err = invoke(capsys, "speed", "--model", model, "--attack", "random-noise")
+    assert code == 2
+    assert "goes in steps" in err
+
+
+def test_a_recipe_is_timed_untrained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    words = ("speed", "--model", "recipe:natural-linear", "--batch-size", "1", "--repeats", "1", "--json")
+    code, out, _ = invoke(capsys, *words, "--protocol", "cifar10-gradient-v1")
+    assert code == 0
+    assert json.loads(out)["speeds"][0]["model"] == "recipe:natural-linear"

@@ -1,0 +1,367 @@
+"""`bench verify`: an honest model and an honest record pass, and each kind of tampering is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from bench import registry
+from bench.checks.derived_flags import derive_anew, derived_flags
+from bench.checks.verify import agrees, verify_model, verify_results
+from bench.core.errors import UnknownNameError, UsageError
+from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
+from bench.core.schemas.protocol import Protocol, ThreatModel
+from bench.core.schemas.records import (
+    ROW_COLUMNS,
+    Environment,
+    Flag,
+    MetricSpec,
+    ProtocolSpec,
+    RunRecord,
+    SamplesSpec,
+    Summary,
+)
+from bench.core.storage.files import sha256_of
+from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.data.foolbox_cifar10 import FoolboxCifar10
+from bench.run.record.summary import summarise
+from model_zoo.architectures import wide_resnet
+from model_zoo.build import build
+from tests.support.factories import model_entry, run_spec, store_run
+from tests.support.tiny import tiny_content, write_entry
+
+CPU = torch.device("cpu")
+
+
+# Models
+
+
+def recorded(clean: float, images: int = 10_000) -> MeasuredAccuracy:
+    return MeasuredAccuracy(images=images, clean=clean)
+
+
+@pytest.mark.parametrize(("count", "ok"), [(8230, True), (8240, True), (8220, True), (8241, False), (8219, False)])
+def test_on_the_recorded_images_accuracy_agrees_up_to_a_tenth_of_a_point(count: int, ok: bool) -> None:
+    assert agrees(count, 10_000, recorded(0.823))[0] is ok
+
+
+@pytest.mark.parametrize("clean", [0.1, 0.5, 0.823, 0.95, 1.0])
+def test_on_few_images_the_count_must_be_likely(clean: float) -> None:
+    accepted = [count for count in range(21) if agrees(count, 20, recorded(clean))[0]]
+    assert accepted == list(range(accepted[0], accepted[-1] + 1))
+    outside = 1 - sum(stats.binom.pmf(count, 20, clean) for count in accepted)
+    assert outside <= 0.001 + 1e-12
+    too_narrow = [stats.binom.cdf(accepted[0], 20, clean), stats.binom.sf(accepted[-1] - 1, 20, clean)]
+    assert min(too_narrow) > 0.0005, "an end of the interval could be left out, so the check is laxer than it says"
+
+
+def test_an_entry_without_accuracy_is_measured_only() -> None:
+    ok, detail = agrees(3, 20, None)
+    assert ok
+    assert "3 of 20" in detail
+
+
+@pytest.fixture
+def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "no-data").mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
+
+
+def tiny_count(folder: Path, content: dict[str, Any]) -> int:
+    """How many of the wheel's images the tiny model has right, counted one at a time."""
+    model = build(ModelEntry.model_validate(content), wide_resnet.build, folder / "tiny.safetensors", device=CPU)
+    images, labels = FoolboxCifar10().load("test")
+    with torch.no_grad():
+        return sum(int(model(x[None].float() / 255).argmax()) == int(y) for x, y in zip(images, labels, strict=True))
+
+
+@pytest.mark.usefixtures("no_data")
+def test_an_honest_model_passes_on_the_images_of_the_wheel(tmp_path: Path) -> None:
+    content = tiny_content(tmp_path)
+    count = tiny_count(tmp_path, content)
+    content["accuracy"] = {"images": 10_000, "clean": max(count, 1) / 20}
+    checks = verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU)
+    assert [(check.question, check.ok, check.exit_code) for check in checks] == [
+        ("weights", True, 0),
+        ("clean accuracy", True, 0),
+    ]
+    assert f"{count} of 20 test images correct" in checks[1].detail
+
+
+@pytest.mark.usefixtures("no_data")
+def test_a_model_with_another_accuracy_fails(tmp_path: Path) -> None:
+    content = tiny_content(tmp_path) | {"accuracy": {"images": 10_000, "clean": 0.95}}
+    weights, accuracy = verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU)
+    assert weights.ok
+    assert not accuracy.ok
+    assert accuracy.exit_code == 3
+    assert "recorded 95.00%" in accuracy.detail
+
+
+def test_with_the_data_the_full_test_set_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stored(FoolboxCifar10):
+        def is_stored(self) -> bool:
+            return True
+
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda kind, name: Stored if name == "cifar10" else load(kind, name))
+    content = tiny_content(tmp_path)
+    content["accuracy"] = {"images": 20, "clean": tiny_count(tmp_path, content) / 20}
+    assert all(check.ok for check in verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU))
+    content["accuracy"]["clean"] += 0.05
+    assert not verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU)[1].ok, "one image more is too many"
+
+
+@pytest.mark.usefixtures("no_data")
+def test_damaged_weights_fail_with_the_code_of_integrity(tmp_path: Path) -> None:
+    path = write_entry(tmp_path, tiny_content(tmp_path))
+    path.with_suffix(".safetensors").write_bytes(b"<html>")
+    (check,) = verify_model(f"file:{path}", device=CPU)
+    assert (check.ok, check.exit_code) == (False, 3)
+    assert "HTML" in check.detail
+
+
+def test_an_unknown_model_is_a_usage_error() -> None:
+    with pytest.raises(UnknownNameError):
+        verify_model("hub:no-such-model", device=CPU)
+
+
+# Results
+
+
+@dataclass
+class Filed:
+    """An honest run of three samples in a results folder."""
+
+    root: Path
+    run: StoredRun
+    table: pd.DataFrame
+
+    def rewrite(self, *, rows: pd.DataFrame | None = None, **changes: Any) -> None:
+        """File the run again with other rows (and their checksum) or another record."""
+        content = rows_to_parquet(self.table if rows is None else rows)
+        record = self.run.record.model_copy(update={"rows_sha256": sha256_of(content)} | changes)
+        self.run = Store(self.root).write(record, content, b"png")
+
+
+@pytest.fixture
+def filed(tmp_path: Path) -> Filed:
+    protocol: Protocol = registry.load("protocols", "cifar10-smoke-v1")
+    recorded = protocol.model_dump(include={"name", "version", "rankable", "floor"}) | {"sha256": protocol.sha256}
+    spec = run_spec(
+        model_entry(),
+        metrics=(metric("kendall"), metric("accuracy")),
+        samples=SamplesSpec(sha256=protocol.samples.sha256, count=3, of=20),
+    ).model_copy(update={"protocol": ProtocolSpec.model_validate(recorded)})
+    table = pd.DataFrame({name: np.zeros(3) for name in ROW_COLUMNS})
+    table["sample_id"], table["seed"] = protocol.samples.ids()[:3], "0" * 16
+    table["correct"], table["feasible"] = [True, False, True], [True, True, False]
+    table["kendall"], table["accuracy"] = [0.25, float("nan"), 0.5], [1.0, 0.0, 1.0]
+    content = rows_to_parquet(table)
+    record = RunRecord(
+        run_id=spec.run_id,
+        spec=spec,
+        entry=model_entry(),
+        summaries=summarise(table, ["kendall", "accuracy"]),
+        samples=3,
+        correct=2,
+        infeasible=1,
+        flags=(),
+        environment=Environment(
+            python="3", packages={}, platform="", device="cpu", hardware="", commit=None, dirty=None,
+            batch_size=1, started="2026-01-01T00:00:00Z", seconds=1.0,
+        ),
+        rows_sha256=sha256_of(content),
+        showcase=("cifar10/test/0",),
+        showcase_sha256=sha256_of(b"png"),
+    )  # fmt: skip
+    root = tmp_path / "results"
+    return Filed(root, Store(root).write(record, content, b"png"), table)
+
+
+def metric(name: str) -> MetricSpec:
+    return MetricSpec(name=name, version=1, params={}, higher_is="more-robust")
+
+
+def failures(root: Path) -> dict[str, str]:
+    checks = verify_results(root)
+    assert all(check.exit_code == (0 if check.ok else check.exit_code or -1) for check in checks)
+    return {check.question: check.detail for check in checks if not check.ok}
+
+
+def test_an_honest_record_passes_every_question(filed: Filed) -> None:
+    checks = verify_results(filed.root)
+    asked = ["record", "protocol", "showcase", "rows", "threat", "summaries", "flags", "second run"]
+    assert [check.question for check in checks] == asked
+    assert all(check.ok for check in checks), checks
+    assert {check.subject for check in checks} == {str(filed.run.path.relative_to(filed.root))}
+
+
+def test_a_changed_record_is_found(filed: Filed) -> None:
+    text = filed.run.path.read_text()
+    filed.run.path.write_text(text.replace('"engine":1', '"engine":2'))
+    assert failures(filed.root).keys() == {"record"}
+    filed.run.path.write_text(text[:-20])
+    assert failures(filed.root).keys() == {"record"}
+
+
+def test_a_record_in_another_models_folder_is_found(filed: Filed) -> None:
+    model_folder = filed.run.path.parents[1]
+    model_folder.rename(model_folder.with_name("other"))
+    assert failures(filed.root).keys() == {"record"}
+
+
+def test_changed_rows_and_images_are_found(filed: Filed) -> None:
+    filed.run.rows_path.write_bytes(rows_to_parquet(filed.table.assign(kendall=0.9)))
+    filed.run.showcase_path.unlink()
+    assert failures(filed.root).keys() == {"protocol", "rows", "threat", "summaries", "flags", "showcase"}
+
+
+def another_mean(filed: Filed) -> None:
+    summaries = filed.run.record.summaries
+    better = summaries["correct"]["kendall"].model_copy(update={"mean": 0.9})
+    filed.rewrite(summaries=summaries | {"correct": summaries["correct"] | {"kendall": better}})
+
+
+def no_interval(filed: Filed) -> None:
+    summaries = filed.run.record.summaries
+    empty = Summary(mean=None, low=None, high=None, n=3, n_undefined=0)
+    filed.rewrite(summaries=summaries | {"all": summaries["all"] | {"accuracy": empty}})
+
+
+@pytest.mark.parametrize("absent", ["mean", "low", "high"])
+def test_a_mean_with_half_an_interval_is_no_record(absent: str, filed: Filed) -> None:
+    record = json.loads(filed.run.path.read_bytes())
+    record["summaries"]["all"]["kendall"][absent] = None
+    filed.run.path.write_text(json.dumps(record))
+    assert "both ends of its interval" in failures(filed.root)["record"]
+
+
+def one_metric_less(filed: Filed) -> None:
+    summaries = filed.run.record.summaries
+    filed.rewrite(summaries=summaries | {"all": {"kendall": summaries["all"]["kendall"]}})
+
+
+@pytest.mark.parametrize(
+    ("tamper", "question"),
+    [
+        (another_mean, "summaries"),
+        (no_interval, "summaries"),
+        (one_metric_less, "summaries"),
+        (lambda filed: filed.rewrite(correct=3), "rows"),
+        (lambda filed: filed.rewrite(infeasible=0), "rows"),
+        (lambda filed: filed.rewrite(rows=filed.table.drop(columns="linf")), "rows"),
+        (lambda filed: filed.rewrite(rows=filed.table.drop(columns="linf")), "threat"),
+        (lambda filed: filed.rewrite(rows=filed.table.drop(columns="sample_id")), "protocol"),
+        (lambda filed: filed.rewrite(rows=filed.table.drop(columns="sample_id").assign(linf=1.0)), "threat"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(sample_id="cifar10/test/0")), "protocol"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(sample_id=0.5)), "rows"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(correct="yes")), "rows"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(linf=[[0.1]] * 3)), "rows"),
+        (lambda filed: filed.rewrite(rows=filed.table.iloc[::-1]), "protocol"),
+        (lambda filed: filed.rewrite(rows=filed.table.assign(kendall=[0.25, 0.1, 0.5])), "summaries"),
+    ],
+)
+def test_records_that_disagree_with_their_rows_are_found(
+    tamper: Callable[[Filed], None], question: str, filed: Filed
+) -> None:
+    tamper(filed)
+    assert question in failures(filed.root)
+
+
+@pytest.mark.parametrize(
+    ("threat", "lengths", "fits"),
+    [
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": np.float32(8 / 255) + 1e-7, "l2": 9.0}, True),
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": [0.0, 0.0, 1.0]}, False),
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": [0.0, 0.0, 8 / 255 + 3e-6]}, False),
+        ({"norm": "linf", "epsilon": "8/255"}, {"linf": np.nan}, False),
+        ({"norm": "l2", "epsilon": "1/2"}, {"l2": 0.5, "linf": 0.4}, True),
+        ({"norm": "l2", "epsilon": "1/2"}, {"l2": [0.0, 0.6, 0.5], "linf": 0.01}, False),
+        ({"norm": "linf", "epsilon": "1"}, {"linf": 1.0, "l2": 40.0}, True),
+    ],
+)
+def test_images_outside_of_the_threat_models_ball_are_found(
+    threat: dict[str, str], lengths: dict[str, Any], fits: bool, filed: Filed
+) -> None:
+    spec = filed.run.record.spec.model_copy(update={"threat": ThreatModel.model_validate(threat)})
+    filed.run.path.unlink()
+    filed.rewrite(rows=filed.table.assign(**lengths), spec=spec, run_id=spec.run_id)
+    assert ("threat" not in failures(filed.root)) == fits
+
+
+@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"rankable": True}, {"version": 99}])
+def test_a_record_of_another_protocol_is_found(change: dict[str, Any], filed: Filed) -> None:
+    old = filed.run.record.spec
+    forged = old.model_copy(update={"protocol": old.protocol.model_copy(update=change)})
+    for path in (filed.run.path, filed.run.rows_path, filed.run.showcase_path):
+        path.unlink()
+    filed.rewrite(spec=forged, run_id=forged.run_id)
+    found = failures(filed.root)
+    assert found.keys() == {"protocol"}
+    assert "cifar10-smoke" in found["protocol"]
+
+
+def test_summation_order_is_no_difference(filed: Filed) -> None:
+    summaries = filed.run.record.summaries
+    nearly = summaries["all"]["kendall"].model_copy(update={"mean": np.nextafter(0.375, 1)})
+    filed.rewrite(summaries=summaries | {"all": summaries["all"] | {"kendall": nearly}})
+    assert failures(filed.root) == {}
+
+
+def test_one_bad_record_does_not_hide_the_others(filed: Filed) -> None:
+    bad = filed.run.path.with_name("0123456789ab.json")
+    bad.write_text("{}")
+    questions = {(check.subject.endswith(bad.name), check.question): check.ok for check in verify_results(filed.root)}
+    assert questions[(True, "record")] is False
+    assert questions[(False, "summaries")] is True
+
+
+def test_a_folder_without_records_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name a results folder"):
+        verify_results(tmp_path / "nothing")
+
+
+# Flags
+
+
+def test_flags_are_what_the_rows_give_and_are_derived_anew_by_name_alone(tmp_path: Path) -> None:
+    run = store_run(tmp_path, record_changes={"knowledge": "white-box"})
+    found = failures(tmp_path)
+    assert found.keys() >= {"flags"}
+    assert "['undefined-metric']" in found["flags"], "the factory's first sample has no value, and no flag says so"
+    before = json.loads(run.path.read_bytes()), run.rows_path.read_bytes()
+    assert [changed.path for changed in derive_anew(tmp_path)] == [run.path]
+    after = json.loads(run.path.read_bytes())
+    assert [flag["name"] for flag in after.pop("flags")] == ["undefined-metric"]
+    before[0].pop("flags")
+    assert (after, run.rows_path.read_bytes()) == before
+    assert "flags" not in failures(tmp_path)
+    assert list(derive_anew(tmp_path)) == []
+
+
+def test_a_forged_flag_is_found_and_one_that_is_worded_otherwise_is_not(tmp_path: Path) -> None:
+    said = Flag(name="undefined-metric", detail="in other words")
+    store_run(tmp_path, flags=(said,), record_changes={"knowledge": "white-box"})
+    assert "flags" not in failures(tmp_path)
+    store_run(tmp_path, flags=(said, Flag(name="partial", detail="")), record_changes={"knowledge": "white-box"})
+    assert "'partial'" in failures(tmp_path)["flags"]
+
+
+@pytest.mark.parametrize(("knowledge", "raised"), [("white-box", True), ("black-box", False), ("none", False)])
+def test_the_floor_that_is_filed_beside_is_compared_with(tmp_path: Path, knowledge: str, raised: bool) -> None:
+    """An attack that never asked for a gradient says nothing of masked ones, wherever it ends."""
+    run = store_run(tmp_path, robustness=0.6, record_changes={"knowledge": knowledge})
+    store_run(tmp_path, attack="random-noise", robustness=0.3, record_changes={"knowledge": "none"})
+    flags = derived_flags(run)
+    assert flags is not None
+    assert ("random-beats-attack" in {flag.name for flag in flags}) == raised

@@ -1,0 +1,55 @@
+"""A ranking in Markdown says what the page says of the same records, caveats included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.core.schemas.records import Flag
+from leaderboard.build import build
+from leaderboard.data.markdown import tables
+from tests.leaderboard.test_leaderboard import Page
+from tests.support.factories import model_entry, store_run
+
+FLAGS = {
+    ("a-wrn28", "ifia-topk"): ("surrogate-differs", "weaker-than-random"),
+    ("a-wrn28", "random-noise"): ("surrogate-differs",),
+    ("b-wrn28", "ifia-topk"): ("partial",),  # the remarks tell it
+    ("b-wrn28", "random-noise"): (),
+}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for (model, attack), names in FLAGS.items():
+        flags = tuple(Flag(name=name, detail="because") for name in names)
+        store_run(tmp_path / "results", model_entry(model), attack, flags=flags)
+    return tmp_path / "results"
+
+
+def flags_of(text: str) -> dict[str, str]:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert rows[0][-1] == "flags"
+    assert len({len(row) for row in rows}) == 1
+    return {row[0].strip("`"): row[-1] for row in rows[2:]}
+
+
+@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize("attacks", [(), ("random-noise",)])
+def test_flags_stand_beside_the_numbers_whichever_attacks_are_shown(
+    results: Path, brief: bool, attacks: tuple[str, ...]
+) -> None:
+    found = flags_of(tables(results, attacks=attacks, brief=brief))
+    assert {name: set(filter(None, cell.split(", "))) for name, cell in found.items()} == {
+        "a-wrn28": {"surrogate-differs", "weaker-than-random"},
+        "b-wrn28": set(),
+    }
+
+
+def test_they_are_those_of_the_page(results: Path, tmp_path: Path) -> None:
+    build(results, tmp_path / "site")
+    chips = Page(tmp_path / "site/index.html").values("data-flag", "a")
+    shown = [name for cell in flags_of(tables(results)).values() for name in cell.split(", ") if name]
+    assert shown == chips
+    assert shown

@@ -1,0 +1,414 @@
+"""Models by reference: nothing is read whose bytes are not the promised ones, and every refusal says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UnknownNameError, UsageError
+from bench.core.schemas.entry import ModelEntry
+from bench.core.storage.files import sha256_of
+from bench.run.plan import Request, plan
+from bench.submission.publish import write_folder
+from model_zoo import hub
+from model_zoo.architectures import wide_resnet
+from model_zoo.build import build, export_weights
+from tests.support.loopback import COMMIT, Client, Hub, Misbehaviour, serving
+from tests.support.tiny import tiny_content, tiny_network, write_entry
+
+
+def no_entries(name: str) -> ModelEntry:
+    raise UnknownNameError("models", name, [])
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> dict[str, Any]:
+    return tiny_content(tmp_path)
+
+
+@pytest.fixture
+def toml(tmp_path: Path, content: dict[str, Any]) -> Path:
+    return write_entry(tmp_path, content)
+
+
+def test_a_local_entry_finds_the_weights_beside_it(toml: Path) -> None:
+    found = hub.resolve(f"file:{toml}", no_entries)
+    assert found.path == toml.with_suffix(".safetensors")
+    assert found.entry.name == "tiny"
+    assert found.reference == "file:tiny.toml", "the folder would make the identity of a run depend on the machine"
+
+
+def test_a_hub_name_finds_the_embedded_weights(
+    toml: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "EMBEDDED", toml.parent)
+    content["weights"] |= {"repo": "owner/models", "revision": COMMIT}
+    monkeypatch.setattr(hub, "_fetch", lambda weights: pytest.fail("the file is here, nothing is to be fetched"))
+    found = hub.resolve("hub:tiny", lambda name: ModelEntry.model_validate(content | {"name": name}))
+    assert found.path == toml.with_suffix(".safetensors")
+    assert found.reference == "hub:tiny"
+
+
+@pytest.mark.parametrize(
+    ("reference", "hint"),
+    [
+        ("natural-wrn28", "write hub:natural-wrn28"),
+        ("hub:", "hub:NAME"),
+        ("hf:owner/models", "hub:NAME"),
+        ("file:weights.safetensors", "file:PATH.toml"),
+        ("", "hub:NAME"),
+    ],
+)
+def test_other_forms_of_a_reference_are_refused_with_a_hint(reference: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        hub.resolve(reference, no_entries)
+
+
+def test_an_unknown_name_is_the_registrys_error() -> None:
+    with pytest.raises(UnknownNameError):
+        hub.resolve("hub:nothing", no_entries)
+
+
+def test_a_missing_toml_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"absent\.toml"):
+        hub.resolve(f"file:{tmp_path / 'absent.toml'}", no_entries)
+
+
+@pytest.mark.parametrize("file", ["../tiny.safetensors", "/tiny.safetensors", "a\\tiny.safetensors", "tiny.pt", ""])
+def test_paths_out_of_the_folder_and_other_formats_are_refused(
+    file: str, tmp_path: Path, content: dict[str, Any]
+) -> None:
+    content["weights"]["file"] = file
+    with pytest.raises(
+        UsageError, match=r"tiny\.toml: weights\.file: expected a relative path of a \.safetensors file"
+    ):
+        hub.resolve(f"file:{write_entry(tmp_path, content)}", no_entries)
+
+
+@pytest.mark.parametrize("revision", ["main", COMMIT[:12], COMMIT.upper()])
+def test_a_hub_file_must_be_pinned_to_a_full_commit(revision: str, tmp_path: Path, content: dict[str, Any]) -> None:
+    content["weights"] |= {"repo": "owner/models", "revision": revision}
+    with pytest.raises(UsageError, match="revision"):
+        hub.resolve(f"file:{write_entry(tmp_path, content)}", no_entries)
+
+
+def flip_last_byte(good: bytes) -> bytes:
+    return good[:-1] + bytes([good[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (flip_last_byte, "to have the sha256"),
+        (lambda good: good[:-1], "bytes in"),
+        (lambda good: good + b"\0", "bytes in"),
+        (lambda good: b"", "got 0"),
+        (lambda good: b"\n<!DOCTYPE html><html>Sign in</html>", "an HTML page"),
+        (lambda good: b"<html>".ljust(len(good)), "an HTML page"),
+        (lambda good: b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+    ],
+)
+def test_damaged_weights_are_an_integrity_error(damage: Callable[[bytes], bytes], complaint: str, toml: Path) -> None:
+    path = toml.with_suffix(".safetensors")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(IntegrityError, match=complaint) as caught:
+        hub.resolve(f"file:{toml}", no_entries)
+    message = str(caught.value)
+    assert str(path) in message
+    assert all(word in message for word in ("expected", "got", "correct [weights]", "bench submit init"))
+
+
+def test_absent_weights_are_an_integrity_error(toml: Path) -> None:
+    toml.with_suffix(".safetensors").unlink()
+    with pytest.raises(IntegrityError, match="got no file"):
+        hub.resolve(f"file:{toml}", no_entries)
+    toml.with_suffix(".safetensors").mkdir()
+    with pytest.raises(IntegrityError, match="got no file"):
+        hub.resolve(f"file:{toml}", no_entries)
+
+
+def test_a_full_disk_is_the_environments_fault_and_not_the_networks() -> None:
+    assert isinstance(hub.translate("to store weights", OSError(28, "No space left on device")), EnvironmentFault)
+    assert isinstance(hub.translate("to store weights", OSError("connection reset")), NetworkError)
+
+
+ODD = ["a/../tiny", ".hidden", "~/tiny", "./tiny", "a//tiny", "/a/tiny", "a\\tiny", "a\x00", "a\x1b[2J", "tiny\n", "é"]
+
+
+@pytest.mark.parametrize("file", [f"{name}.safetensors" for name in ODD] + ["tiny.safetensors\n", "tiny.pt"])
+def test_odd_paths_are_refused(file: str, content: dict[str, Any]) -> None:
+    content["weights"]["file"] = file
+    with pytest.raises(ValidationError, match=r"a relative path of a \.safetensors file"):
+        ModelEntry.model_validate(content)
+
+
+@pytest.mark.parametrize("repo", ["../..", "a/..", "a/b/c", "a", "/b", "-a/b", "a/b\n", "é/b"])
+def test_odd_repositories_are_refused(repo: str, content: dict[str, Any]) -> None:
+    content["weights"] |= {"repo": repo, "revision": COMMIT}
+    with pytest.raises(ValidationError, match="repo"):
+        ModelEntry.model_validate(content)
+
+
+@pytest.mark.parametrize("key", ["title", "license", "citation", "source", "training"])
+def test_text_that_steers_a_terminal_is_refused(key: str, content: dict[str, Any]) -> None:
+    hostile = "https://\x1b[2J"
+    content[key] = {"method": hostile} if key == "training" else hostile
+    with pytest.raises(ValidationError, match="without control characters"):
+        ModelEntry.model_validate(content)
+
+
+def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(toml: Path, tmp_path: Path) -> None:
+    path = toml.with_suffix(".safetensors")
+    inside = path.rename(path.with_name("real.safetensors"))
+    path.symlink_to(inside.name)
+    assert hub.resolve(f"file:{toml}", no_entries).path == path
+
+    outside = tmp_path.parent / f"{tmp_path.name}-outside.safetensors"
+    inside.rename(outside)
+    for target in (outside, Path("..") / outside.name):
+        path.unlink()
+        path.symlink_to(target)
+        with pytest.raises(IntegrityError, match="inside its folder, got a link to"):
+            hub.resolve(f"file:{toml}", no_entries)
+    path.unlink()
+    path.symlink_to(path.name)
+    with pytest.raises(IntegrityError, match="got no file"):
+        hub.resolve(f"file:{toml}", no_entries)
+
+
+def test_the_bytes_that_are_parsed_are_the_bytes_that_were_promised(toml: Path) -> None:
+    found = hub.resolve(f"file:{toml}", no_entries)
+    export_weights(tiny_network(seed=1), found.path)  # somebody swaps the file between the check and the reading
+    with pytest.raises(IntegrityError, match="to have the sha256"):
+        build(found.entry, wide_resnet.build, found.path, device=torch.device("cpu"))
+
+
+def test_a_pickle_under_the_name_of_safetensors_is_named(toml: Path, content: dict[str, Any]) -> None:
+    path = toml.with_suffix(".safetensors")
+    torch.save({"a": torch.zeros(2)}, path)
+    with pytest.raises(IntegrityError, match="bench submit convert"):
+        hub.resolve(f"file:{toml}", no_entries)
+    content["weights"] |= {"size": path.stat().st_size, "sha256": sha256_of(path.read_bytes())}
+    found = hub.resolve(f"file:{write_entry(toml.parent, content)}", no_entries)
+    with pytest.raises(IntegrityError, match="a PyTorch checkpoint, which may run code"):
+        build(found.entry, wide_resnet.build, found.path, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("reference", ["hub:a/b@", "hub:a/b@../x", "hub:a/b/c", "hub:/b", "hub:a/b@x y", "hub:../.."])
+def test_other_forms_of_a_published_reference_are_refused(reference: str) -> None:
+    with pytest.raises(UsageError, match="hub:ORG/REPO@COMMIT"):
+        hub.resolve(reference, no_entries)
+
+
+def test_the_commit_of_a_published_model_is_part_of_a_runs_identity(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = {}
+    for commit in (COMMIT, COMMIT[::-1]):
+        snapshot = tmp_path / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        write_entry(tmp_path, content).rename(snapshot / "entry.toml")
+        shutil.copy(tmp_path / "tiny.safetensors", snapshot)
+        monkeypatch.setattr(hub, "_download", lambda _repo, file, _revision, folder=snapshot: folder / file)
+        planned = plan(Request(model="hub:a/b", attack="random-noise", protocol="cifar10-smoke-v1"))
+        specs[commit] = planned.spec
+        assert planned.spec.model.reference == f"hub:a/b@{commit}"
+        assert planned.model.entry.weights.revision == commit
+    assert len({spec.run_id for spec in specs.values()}) == 2
+
+
+# The real client of the Hub, against a server on this machine.
+
+ASK = """
+import sys
+from bench import registry
+from bench.core.errors import BenchError
+from model_zoo.hub import resolve
+for reference in sys.argv[1:]:
+    try:
+        found = resolve(reference, lambda name: registry.load("models", name))
+        print("found", found.path, found.reference, found.entry.weights.repo, found.entry.weights.revision)
+    except BenchError as error:
+        print(error.exit_code, error)
+assert "torch" not in sys.modules
+"""
+REPO = "owner/models"
+CHUNK = 10 * 1024 * 1024
+"""What the client writes at a time: a download that breaks earlier starts again from nothing."""
+
+Ask = Callable[..., list[str]]
+
+
+@pytest.fixture
+def server() -> Iterator[Hub]:
+    with serving() as hub:
+        yield hub
+
+
+@pytest.fixture
+def client(server: Hub, tmp_path: Path) -> Client:
+    return Client(server, tmp_path / "cache")
+
+
+@pytest.fixture
+def ask(client: Client) -> Ask:
+    """Resolve references in a process whose Hub is the server, or is out of reach."""
+
+    def answer(*references: str, offline: bool = False) -> list[str]:
+        return client.run(ASK, *references, offline=offline)
+
+    return answer
+
+
+def remote_entry(folder: Path, name: str, size: int = 0) -> tuple[str, bytes]:
+    """A local entry whose weights lie on the Hub only, and those weights, or so many bytes in their place."""
+    content = tiny_content(folder, name)
+    path = folder / f"{name}.safetensors"
+    body = bytes(size) or path.read_bytes()
+    content["weights"] |= {"repo": REPO, "revision": COMMIT, "size": len(body), "sha256": sha256_of(body)}
+    path.unlink()
+    return f"file:{write_entry(folder, content)}", body
+
+
+def publish(server: Hub, folder: Path, repo: str = REPO, **changes: Any) -> bytes:
+    """Let the Hub hold somebody's model as `bench submit publish` would upload it; return its weights."""
+    content = tiny_content(folder, "theirs") | changes
+    body = (folder / "theirs.safetensors").read_bytes()
+    server.put(repo, "theirs.safetensors", body)
+    server.put(repo, "entry.toml", write_entry(folder, content).read_bytes())
+    return body
+
+
+def test_the_client_fetches_caches_and_reports_a_404(server: Hub, ask: Ask, tmp_path: Path) -> None:
+    (here, body), (gone, _) = remote_entry(tmp_path, "here"), remote_entry(tmp_path, "gone")
+    server.put(REPO, "here.safetensors", body)
+
+    found, missing = ask(here, gone)
+    assert found.startswith("found ")
+    cached = Path(found.split()[1])
+    assert cached.read_bytes() == body
+    assert missing.startswith("4 expected to download gone.safetensors of owner/models at 0123456789ab, got: ")
+    assert "404" in missing
+
+    server.files.clear()
+    again, unreachable = ask(here, gone, offline=True)
+    assert again == found, "a cached file of a pinned commit needs no network"
+    assert unreachable.startswith("4 expected to download gone.safetensors")
+    assert "HF_HOME" in unreachable
+
+    cached.resolve().write_bytes(flip_last_byte(body))
+    (damaged,) = ask(here, offline=True)
+    assert damaged.startswith("3 ")
+    assert f"delete {cached.resolve()} and run again to fetch it" in damaged
+    cached.resolve().unlink()
+    server.put(REPO, "here.safetensors", body)
+    assert ask(here) == [found], "what the message says helps"
+
+
+def test_a_bad_server_is_named_and_a_slow_or_broken_one_is_outlasted(server: Hub, ask: Ask, tmp_path: Path) -> None:
+    bodies = {}
+    cases: dict[str, tuple[Callable[[bytes], bytes], Misbehaviour]] = {
+        "page": (lambda good: b"<!doctype html><p>Please sign in", Misbehaviour()),
+        "private": (lambda good: good, Misbehaviour(401, "RepoNotFound", "Repository not found")),
+        "gated": (lambda good: good, Misbehaviour(403, "GatedRepo", "Access is restricted")),
+        "lying": (flip_last_byte, Misbehaviour(etag="0" * 64)),
+        "short": (lambda good: good[:-9], Misbehaviour()),
+        "broken": (lambda good: good, Misbehaviour(break_at=CHUNK + 99)),
+        "slow": (lambda good: good, Misbehaviour(delay=1.2)),
+    }
+    references = []
+    for name, (change, wrong) in cases.items():
+        reference, bodies[name] = remote_entry(tmp_path, name, CHUNK + 1000 if name == "broken" else 0)
+        references.append(reference)
+        server.put(REPO, f"{name}.safetensors", change(bodies[name]), wrong)
+    answers = dict(zip(cases, ask(*references), strict=True))
+
+    assert answers["page"].startswith("3 ")
+    assert "an HTML page" in answers["page"]
+    for name in ("private", "gated"):
+        assert answers[name].startswith(f"4 expected to download {name}.safetensors of owner/models")
+        assert "log in" in answers[name]
+    assert answers["lying"].startswith("3 ")
+    assert "to have the sha256" in answers["lying"], "the server is not trusted for file and hash"
+    assert answers["short"].startswith("3 ")
+    for name in ("broken", "slow"):
+        assert Path(answers[name].split()[1]).read_bytes() == bodies[name]
+    assert [r.range for r in server.requests if r.method == "GET" and "broken" in r.path] == [None, f"bytes={CHUNK}-"]
+    assert len([r for r in server.requests if r.method == "HEAD" and "slow" in r.path]) == 2
+
+
+def test_a_published_model_is_pinned_to_its_commit(server: Hub, ask: Ask, tmp_path: Path) -> None:
+    body = publish(server, tmp_path)
+    (found,) = ask(f"hub:{REPO}")
+    _, path, *pinned = found.split()
+    assert Path(path).read_bytes() == body
+    assert pinned == [f"hub:{REPO}@{COMMIT}", REPO, COMMIT]
+    assert ask(f"hub:{REPO}", f"hub:{REPO}@main", f"hub:{REPO}@{COMMIT}", offline=True) == [found] * 3
+
+    moved = COMMIT[::-1]
+    server.commit = moved
+    publish(server, tmp_path, title="A later commit")
+    newer, older = ask(f"hub:{REPO}", f"hub:{REPO}@{COMMIT}")
+    assert f"hub:{REPO}@{moved}" in newer
+    assert older == found
+
+
+def test_published_entries_that_are_not_to_be_trusted_are_refused(server: Hub, ask: Ask, tmp_path: Path) -> None:
+    publish(server, tmp_path, "a/traversal", weights=tiny_content(tmp_path)["weights"] | {"file": "../x.safetensors"})
+    publish(server, tmp_path, "a/impostor", name="art-wrn28")
+    publish(server, tmp_path, "a/control", title="\x1b[2J")
+    server.put("a/page", "entry.toml", b"<html>Sign in</html>")
+    server.put("a/huge", "entry.toml", b"#" * 100_000)
+    server.put("a/nested", "entry.toml", b"a = " + b"[" * 5000)
+    names = ("traversal", "impostor", "control", "page", "huge", "nested", "absent")
+    answers = dict(zip(names, ask(*(f"hub:a/{name}" for name in names)), strict=True))
+    expected = {
+        "traversal": f"2 hub:a/traversal@{COMMIT}: entry.toml: weights.file: expected a relative path",
+        "impostor": f"2 expected hub:a/impostor@{COMMIT} under a name of its own, got art-wrn28",
+        "control": f"2 hub:a/control@{COMMIT}: entry.toml: title: expected text without control characters",
+        "page": f"3 expected an entry of at most 65536 bytes in entry.toml of hub:a/page@{COMMIT}, got 20 bytes (an",
+        "huge": "3 expected an entry of at most 65536 bytes",
+        "nested": f"2 hub:a/nested@{COMMIT}: entry.toml: expected TOML",
+        "absent": "4 expected to download entry.toml of a/absent at main",
+    }
+    for name, start in expected.items():
+        assert answers[name].startswith(start)
+    assert all(answer.isprintable() for answer in answers.values())
+
+
+UPLOAD = """
+import json, os, sys
+from pathlib import Path
+from bench.core.errors import BenchError
+from bench.submission.publish import upload
+for os.environ["HF_TOKEN"] in sys.argv[3:]:
+    try:
+        print(upload(Path(sys.argv[1]), json.loads(sys.argv[2]), "owner/uploaded"))
+    except BenchError as error:
+        print(error.exit_code, error)
+"""
+
+
+def test_what_is_uploaded_can_be_resolved(server: Hub, client: Client, ask: Ask, tmp_path: Path) -> None:
+    content = tiny_content(tmp_path)
+    folder = tmp_path / "hub"
+    entry = ModelEntry.model_validate(content)
+    names = write_folder(entry, tmp_path / "tiny.safetensors", [], "owner/uploaded", folder)
+    (folder / "private.txt").write_text("not to be uploaded")
+    server.token_needed = "secret"
+    refused, commit = client.run(UPLOAD, str(folder), json.dumps(names), "wrong", "secret")
+    assert refused.startswith("4 expected to upload")
+    assert "log in" in refused
+    assert commit == COMMIT
+    assert len(server.created) == 1
+    assert server.created[0]["name"] == "uploaded"
+    assert {path.rpartition("/")[2] for path in server.files} == {"entry.toml", "README.md", "tiny.safetensors"}
+    (found,) = ask("hub:owner/uploaded")
+    assert found.split()[2:] == [f"hub:owner/uploaded@{COMMIT}", "owner/uploaded", COMMIT]

@@ -1,0 +1,377 @@
+"""Each flag is raised by a model that is broken in its way, and none by a sound one.
+
+Four flags speak of a run and not of a model: `partial`, `off-protocol`, `projection-needed`, `steps-matter`. There, the
+sound network is run in a way that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from attacks.ifia_topk import IfiaTopk
+from attacks.nes import Nes
+from attacks.random_noise import RandomNoise
+from attacks.transfer import Transfer
+from bench import registry
+from bench.attributions.gradient import Gradient
+from bench.attributions.integrated_gradients import IntegratedGradients
+from bench.core.compute.rng import Rng
+from bench.core.contracts import Attack
+from bench.core.schemas.flags import MATERIAL, MEANINGS
+from bench.core.schemas.protocol import ThreatModel
+from bench.core.schemas.records import CraftSpec, RunRecord, RunSpec
+from bench.core.storage.files import sha256_of
+from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.run.attack.search import Bench, attack_shard
+from bench.run.attack.victim import StandIn
+from bench.run.attack.views import Explainer
+from bench.run.judge.diagnostics import are_probabilities, contrast, correlation, same_maps, tied
+from bench.run.judge.measure import look, measure_shard
+from bench.run.plan import _plugin_spec
+from bench.run.record import soundness
+from bench.run.samples import Samples
+from leaderboard.boards.audit_curves import CURVE_CHECKS, curves, findings
+from leaderboard.records.pairing import gain
+from metrics.accuracy import Accuracy
+from metrics.kendall import Kendall
+from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support import broken
+from tests.support.factories import model_entry, run_spec, store_run, summaries_of
+
+COUNT = 6
+STEPS = 8
+SEARCH = IfiaTopk(steps=STEPS, step_size=Fraction(2, 255), k=20)
+NOISE = RandomNoise(draws=STEPS)
+PATHS = IntegratedGradients(nodes=4)
+NAMES: dict[type[Attack], str] = {
+    IfiaTopk: "ifia-topk", Nes: "nes", RandomNoise: "random-noise", Transfer: "transfer",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model under an attack, and what of the protocol is changed."""
+
+    network: nn.Module
+    attack: Attack = SEARCH
+    method: Any = PATHS
+    epsilon: str = "8/255"
+    beta: float = 200.0
+    on_protocol: bool = True
+    of: int = COUNT
+    source: nn.Module | None = None
+    """The other network, where the attack is a transferred one."""
+
+    @property
+    def spec(self) -> RunSpec:
+        name = NAMES.get(type(self.attack), "careless")
+        careless = {"name": name, "version": 1, "params": {}}
+        spec = run_spec(
+            model_entry(),
+            attack=careless if name == "careless" else _plugin_spec(name, self.attack),
+            threat=ThreatModel(norm="linf", epsilon=self.epsilon),
+            surrogate={"beta": self.beta},
+            metrics=[{"name": "kendall", "version": 1, "params": {}, "higher_is": "more-robust"}],
+            samples={"sha256": "0" * 64, "count": COUNT, "of": self.of},
+            on_protocol=self.on_protocol,
+        )
+        if self.source is None:
+            return spec
+        crafted = CraftSpec(model=spec.model, attack=spec.attack, search_attribution=spec.search_attribution)
+        return spec.model_copy(update={"crafted_on": crafted})
+
+    @property
+    def bench(self) -> Bench:
+        spec, explainer, source = self.spec, Explainer(self.method, "sum-of-abs"), self.source
+        return Bench(
+            model=self.network,
+            smooth=smooth_copy(self.network, self.beta),
+            attack=self.attack,
+            threat=spec.threat,
+            search=explainer,
+            judge=explainer,
+            metrics={"kendall": Kendall()},
+            primary="kendall",
+            explain_predicted=True,
+            rng=Rng(0).fork(spec.attack.name),
+            device=torch.device("cpu"),
+            top_k=20,
+            other=None if source is None else StandIn(source, smooth_copy(source, self.beta), explainer, SEARCH),
+        )
+
+    def rows(self) -> pd.DataFrame:
+        """Attack and judge, as a run does."""
+        bench, samples = self.bench, images_of(self.network)
+        return measure_shard(bench, samples, attack_shard(bench, samples, COUNT, lambda _: None), frozenset())
+
+    def flags(self) -> set[str]:
+        """The flags that the run raises, compared with its floor."""
+        floor = None if self.attack is NOISE else replace(self, attack=NOISE).rows()
+        return {flag.name for flag in soundness.flags(self.spec, self.rows(), floor, self.attack.knowledge)}
+
+
+def images_of(network: nn.Module) -> Samples:
+    """8-bit images with structure, labelled as the network sees them, so that all count as correct."""
+    shape = (COUNT, 3, broken.SIDE, broken.SIDE)
+    coarse = torch.rand((COUNT, 3, 4, 4), generator=Rng(1).generator())
+    fine = torch.rand(shape, generator=Rng(2).generator())
+    smooth = torch.nn.functional.interpolate(coarse, size=shape[2:], mode="bilinear")
+    images = (255 * (0.1 + 0.6 * smooth + 0.2 * fine)).round() / 255
+    with torch.no_grad():
+        return Samples(tuple(f"random/{i}" for i in range(COUNT)), images, network(images).argmax(1))
+
+
+SOUND = Trial(broken.sound())
+MASKED = Trial(broken.masked(), method=Gradient())
+
+BROKEN: dict[str, Callable[[], Trial]] = {
+    "partial": lambda: replace(SOUND, of=COUNT + 1),
+    "off-protocol": lambda: replace(SOUND, on_protocol=False),
+    "random-beats-attack": lambda: MASKED,
+    "infeasible-share": lambda: Trial(broken.Watchful("another class")),
+    "undefined-metric": lambda: Trial(broken.with_constant_map(), method=Gradient()),
+    "nothing-moved": lambda: Trial(broken.with_linear_map(), method=Gradient()),
+    "vanishing-gradient": lambda: MASKED,
+    "surrogate-differs": lambda: Trial(broken.scaled(1e-3)),
+    "constant-map": lambda: Trial(broken.with_constant_map(), method=Gradient()),
+    "tied-map": lambda: Trial(broken.with_tied_map(), method=Gradient()),
+    "not-repeatable": lambda: Trial(broken.Dropping()),
+    "confidence-collapse": lambda: Trial(broken.Watchful("less sure")),
+    "probabilities": lambda: Trial(broken.Softmaxed()),
+    "projection-needed": lambda: replace(SOUND, attack=broken.Careless()),
+}
+
+
+@pytest.mark.parametrize("flag", soundness.CHECKS)
+def test_a_broken_run_raises_its_flag(flag: str) -> None:
+    assert flag in BROKEN[flag]().flags()
+
+
+def test_a_sound_run_raises_none() -> None:
+    assert SOUND.flags() == set()
+    assert replace(SOUND, attack=NOISE).flags() == set(), "an attack without gradients never met the surrogate"
+
+
+def test_no_random_image_can_win_where_none_is_drawn() -> None:
+    floor, rows = replace(MASKED, attack=NOISE).rows(), MASKED.rows()
+    ball, no_ball = (replace(MASKED, epsilon=epsilon).spec for epsilon in ("8/255", "1"))
+    assert "random-beats-attack" in {flag.name for flag in soundness.flags(ball, rows, floor, "white-box")}
+    assert "random-beats-attack" not in {flag.name for flag in soundness.flags(no_ball, rows, floor, "white-box")}
+
+
+def test_a_tie_at_rest_has_one_flag() -> None:
+    """Where neither attack nor noise moves a map, `nothing-moved` says it, and no gradient is masked."""
+    still = Trial(broken.with_linear_map(), method=Gradient()).flags()
+    assert "nothing-moved" in still
+    assert "random-beats-attack" not in still
+
+
+@pytest.mark.parametrize(("network", "repeatable"), [(broken.sound(), True), (broken.Dropping(), False)])
+def test_answers_at_random_are_found_where_no_map_is_read(network: nn.Module, repeatable: bool) -> None:
+    bench = replace(Trial(network).bench, metrics={"accuracy": Accuracy()}, primary="accuracy")
+    assert look(bench, images_of(network)).diagnostics["map_repeatable"].all() == repeatable
+
+
+def test_a_map_that_changes_while_the_answers_stay_is_found() -> None:
+    trial = Trial(broken.Wavering())
+    images = images_of(trial.network)
+    with torch.no_grad():
+        assert torch.equal(trial.network(images.images), trial.network(images.images))
+    assert not look(trial.bench, images).diagnostics["map_repeatable"].any()
+    assert look(SOUND.bench, images_of(SOUND.network)).diagnostics["map_repeatable"].all()
+
+
+def test_every_flag_has_a_meaning_and_every_meaning_a_check() -> None:
+    assert {*soundness.CHECKS, *CURVE_CHECKS, "black-box-beats-white-box"} == set(MEANINGS)
+    assert set(BROKEN) == set(soundness.CHECKS)
+    assert set(AUDITS) == set(MEANINGS) - set(BROKEN)
+
+
+File = Callable[..., StoredRun]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return store_run(tmp_path_factory.mktemp("template")).record
+
+
+@pytest.fixture
+def stored(template: RunRecord, tmp_path: Path) -> File:
+    """File a trial as a finished run, its rows changed where somebody says how."""
+
+    def file(trial: Trial, **columns: Any) -> StoredRun:
+        spec, rows = trial.spec, trial.rows().drop(columns="tiles").assign(**columns)
+        content = rows_to_parquet(rows)
+        changes = {
+            "run_id": spec.run_id,
+            "spec": spec,
+            "summaries": summaries_of(spec, rows),
+            "samples": COUNT,
+            "correct": int(rows["correct"].sum()),
+            "infeasible": int((~rows["feasible"]).sum()),
+            "knowledge": trial.attack.knowledge,
+            "rows_sha256": sha256_of(content),
+        }
+        return Store(tmp_path).write(template.model_copy(update=changes), content, None)
+
+    return file
+
+
+def varied(trial: Trial, **knobs: Iterable[Any]) -> list[Trial]:
+    """The trial on the protocol, and off it one trial per other value of a knob."""
+    found = [trial]
+    for knob, values in knobs.items():
+        for value in values:
+            if knob in {"epsilon", "beta"}:
+                found.append(replace(trial, **{knob: value}, on_protocol=False))
+            else:
+                found.append(replace(trial, attack=replace(trial.attack, **{knob: value}), on_protocol=False))
+    return found
+
+
+CONTROL = Nes(steps=STEPS, draws=4, step_size=Fraction(2, 255))
+LUCKY = Trial(broken.Lucky(), method=Gradient())
+TOO_SHORT = replace(SOUND, attack=replace(SEARCH, steps=1, step_size=Fraction(1, 510)))
+LOUD = 5e4
+"""By how much pre-activations are too large: at the protocol's sharpness, softplus is a ReLU to them."""
+SHARP = Trial(broken.scaled(LOUD), method=Gradient())
+TRANSFER = Transfer(attack="ifia-topk")
+CRAFTED = replace(MASKED, attack=TRANSFER, source=broken.sound(), on_protocol=False)
+
+AUDITS: dict[str, Callable[[], list[Trial]]] = {
+    "black-box-beats-white-box": lambda: [MASKED, replace(MASKED, attack=CONTROL, on_protocol=False)],
+    "not-falling-with-steps": lambda: varied(MASKED, steps=[1, 2 * STEPS]),
+    "not-falling-with-epsilon": lambda: varied(Trial(broken.with_linear_map(), method=Gradient()), epsilon=["2/255"]),
+    "steps-matter": lambda: varied(TOO_SHORT, steps=[30]),
+    "restarts-matter": lambda: varied(LUCKY, restarts=[20]),
+    "other-surrogate-stronger": lambda: varied(SHARP, beta=[20 / LOUD]),
+}
+
+
+@pytest.mark.parametrize("flag", AUDITS)
+def test_a_broken_audit_raises_its_flag(flag: str, stored: File) -> None:
+    raised = findings([stored(trial) for trial in AUDITS[flag]()])
+    assert flag in {finding.flag.name for finding in raised}
+    assert {finding.attack for finding in raised} == {"ifia-topk"}
+
+
+def test_images_of_another_network_show_masked_gradients_too(stored: File) -> None:
+    (finding,) = findings([stored(MASKED), stored(CRAFTED)])
+    assert (finding.attack, finding.flag.name) == ("ifia-topk", "black-box-beats-white-box")
+    assert "under transfer from" in finding.flag.detail
+
+
+def test_a_sound_audit_raises_none(stored: File) -> None:
+    """A sound search is one that has ended: twice its steps or one random start more find hardly more, in pairs too."""
+    ended = replace(SOUND, attack=replace(SEARCH, steps=5 * STEPS, restarts=2))
+    sweeps = varied(ended, epsilon=["2/255", "16/255"], steps=[1, 10 * STEPS], restarts=[3], beta=[20.0, 100.0])
+    controls = [
+        replace(SOUND, attack=CONTROL, on_protocol=False),
+        replace(SOUND, attack=TRANSFER, source=broken.with_linear_map(), on_protocol=False),
+    ]
+    runs = [stored(trial) for trial in [*sweeps, *controls]]
+    assert [(curve.knob, len(curve.points)) for curve in curves(runs)] == [
+        ("epsilon", 3), ("steps", 3), ("restarts", 2), ("beta", 3),
+    ]  # fmt: skip
+    assert findings(runs) == ()
+
+
+def test_a_curve_goes_through_the_protocols_own_run_over_the_most_samples(tmp_path: Path) -> None:
+    def run(epsilon: str, count: int, robustness: float) -> StoredRun:
+        changes = {
+            "threat": {"norm": "linf", "epsilon": epsilon},
+            "samples": {"sha256": "0" * 64, "count": count, "of": 80},
+            "on_protocol": epsilon == "8/255",
+        }
+        return store_run(tmp_path, robustness=robustness, spec_changes=changes)
+
+    many = [run("4/255", 80, 0.8), run("8/255", 80, 0.6), run("16/255", 80, 0.3)]
+    few = [run("4/255", 20, 0.8), run("8/255", 20, 0.6)]
+    astray = [run("2/255", 40, 0.9), run("4/255", 40, 0.8)]
+    (curve,) = curves([*few, *astray, *many])
+    assert (curve.knob, curve.samples, curve.own.value) == ("epsilon", 80, 8)
+    assert [point.run for point in curve.points] == many
+    assert curves(astray) == ()
+    assert curves([many[1]]) == ()
+
+
+def test_infeasible_samples_are_no_sign_of_robustness(stored: File) -> None:
+    """At a large radius every iterate changes the class, and counts as not moved: that is no rise."""
+    small, own, large = varied(SOUND, epsilon=["2/255", "16/255"])
+    runs = [stored(small), stored(own)]
+    assert _names([*runs, stored(large, kendall=1.0)]) == {"not-falling-with-epsilon"}
+    (curve,) = curves([*runs, stored(large, kendall=1.0)])
+    assert curve.undecided is None
+    assert _names([*runs, stored(large, kendall=1.0, feasible=[False, True] * (COUNT // 2))]) == set()
+    blocked = [stored(trial, feasible=[False, True] * (COUNT // 2)) for trial in (own, large)]
+    (curve,) = curves([runs[0], *blocked])
+    assert curve.undecided is not None
+    assert "1 of 3 runs" in curve.undecided
+
+
+def test_a_difference_must_be_significant_in_pairs_and_material(stored: File) -> None:
+    """Images differ by far more than the attacks do, so that no comparison of means could tell."""
+    own, other = varied(SOUND, beta=[20.0])
+    hard = np.linspace(-0.9, 0.9, COUNT)
+    scatter = np.array([1.0, -1.0] * (COUNT // 2))
+    names = {
+        (step, spread): _names([stored(own, kendall=hard), stored(other, kendall=hard - step + spread * scatter)])
+        for step in (MATERIAL / 2, 2 * MATERIAL)
+        for spread in (0.001, 0.2)
+    }
+    assert {key for key, found in names.items() if found} == {(2 * MATERIAL, 0.001)}
+    single = stored(other, kendall=hard - 0.5, correct=[True] + [False] * (COUNT - 1))
+    assert not gain(stored(own, kendall=hard), single).holds, "one image has no interval"
+
+
+def test_the_interval_is_students(stored: File) -> None:
+    own, other = varied(SOUND, beta=[20.0])
+    values = np.array([[0.1, 0.4, 0.3, 0.9, 0.2, 0.6], [0.0, 0.1, 0.35, 0.4, 0.1, 0.2]])
+    found = gain(stored(own, kendall=values[0]), stored(other, kendall=values[1]))
+    expected = stats.ttest_rel(*values).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.images == COUNT
+
+
+def test_what_is_material_is_so_for_every_protocol() -> None:
+    """The constant is a share of a range: primary metrics reach 1 where nothing moved, and span 2 at most."""
+    for name in registry.names("protocols"):
+        low, high = registry.load("metrics", registry.load("protocols", name).primary_metric).bounds
+        assert (high, high - low <= 2) == (1, True)
+
+
+def _names(runs: list[StoredRun]) -> set[str]:
+    return {finding.flag.name for finding in findings(runs)}
+
+
+def test_the_measures_behind_the_flags() -> None:
+    maps = torch.rand((3, 5, 5), generator=Rng(0).generator())
+    torch.testing.assert_close(correlation(maps, 2 * maps + 1), torch.ones(3, dtype=torch.float64))
+    expected = [torch.corrcoef(torch.stack([m.flatten(), m.T.flatten()]))[0, 1] for m in maps.double()]
+    torch.testing.assert_close(correlation(maps, maps.transpose(1, 2)), torch.stack(expected))
+    assert correlation(maps, torch.ones_like(maps)).isnan().all()
+    torch.testing.assert_close(contrast(maps), (maps.double().std((1, 2), correction=0) / maps.double().mean((1, 2))))
+    assert (contrast(torch.full((2, 5, 5), 0.1)) < 1e-9).all()
+    assert contrast(torch.zeros(1, 5, 5)) == 0
+    assert tied(maps).eq(0).all()
+    steps = torch.tensor(
+        [[[1.0, 2, 3, 4], [5, 2, 3, 3]], [[0.0, 0, 0, 0], [0, 0, 0, 0]], [[1.0, 2, 3, 4], [5, 6, 7, 8]]]
+    )
+    assert tied(steps).tolist() == [5 / 8, 1, 0]
+    assert same_maps(maps, maps * (1 + 1e-6)).all()
+    assert not same_maps(maps, maps.flip(1)).any()
+    logits = torch.randn((4, 6), generator=Rng(1).generator())
+    assert are_probabilities(logits.softmax(1)).all()
+    assert not are_probabilities(logits).any()
+    assert not are_probabilities(logits.sigmoid()).any()

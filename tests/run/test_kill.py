@@ -1,0 +1,177 @@
+"""kill -9 at random moments of a run, a sweep and a training: the same command completes, to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.core.compute.rng import Rng
+from bench.core.storage.files import sha256_of_file
+from bench.core.storage.store import Store
+from tests.run.test_reliability import content
+from tests.support.tiny import tiny_content, write_entry, write_protocol
+from tests.training.test_recipe_to_entry import RECIPE, write_digits
+
+FORKING = """
+import json, os, sys
+import bench.run.steps, bench.sweeps.sweep, model_zoo.training.train, bench.executors.local, bench.commands.sweep
+import scipy.stats, captum.attr
+from model_zoo.training import loop
+from bench import cli
+loop.CHECKPOINT_SECONDS = 0
+step = loop.Training._one_step
+def logged(training):
+    with open(os.path.join(os.environ["BENCH_CACHE"], "steps"), "a") as log:
+        log.write(f"{training.step}\\n")
+    return step(training)
+loop.Training._one_step = logged
+for line in sys.stdin:
+    words, cache = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        os.environ["BENCH_CACHE"] = cache
+        os.makedirs(cache, exist_ok=True)
+        for stream in (0, 1, 2):
+            os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+        try:
+            cli.main(words)
+        except SystemExit as end:
+            os._exit(end.code)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+"""Runs commands in copies of a process that has imported all there is, so that moments fall into work, not imports."""
+
+
+class Commands:
+    """Runs commands in fresh processes, and kills them."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._said, self._told = process.stdin, process.stdout
+
+    def run(self, words: list[str], cache: Path, until: float | None = None) -> int:
+        """The exit code of a command; after `until` seconds it is killed."""
+        self._said.write(json.dumps([words, str(cache)]) + "\n")
+        self._said.flush()
+        pid = int(self._told.readline())
+        if until is not None:
+            time.sleep(until)
+            with suppress(ProcessLookupError):  # it may have been quicker
+                os.kill(pid, signal.SIGKILL)
+        return int(self._told.readline())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("words")
+    write_entry(folder, tiny_content(folder))
+    write_protocol(folder, "short", 8, 2)
+    write_digits(folder)
+    (folder / "recipes").mkdir()
+    (folder / "recipes" / "tiny.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands(folder: Path) -> Iterator[Commands]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "BENCH_DATA": str(folder)}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FORKING], env=environment, **pipes) as process:
+        yield Commands(process)
+
+
+def words_of(what: str, folder: Path, out: Path) -> list[str]:
+    if what == "train":
+        return [
+            "train",
+            str(folder / "recipes" / "tiny.toml"),
+            "--out",
+            str(out / "trained"),
+            "--resume",
+            "--device",
+            "cpu",
+        ]
+    model = {"run": "--model", "sweep": "--models"}[what]
+    workers = ["--workers", "2"] if what == "sweep" else []
+    words = [what, model, f"file:{folder}/tiny.toml", "--protocol", str(folder / "short-v1.toml"), *workers]
+    return [*words, "--device", "cpu", "--results", str(out / "results")]
+
+
+def made(what: str, out: Path) -> Any:
+    """All that a finished command left but where and when."""
+    if what == "train":
+        return {path.name: sha256_of_file(path) for path in sorted((out / "trained").glob("tiny*.safetensors"))}
+    return [content(run) for run in Store(out / "results").runs()]
+
+
+def units_of(out: Path) -> dict[str, tuple[str, int]]:
+    """What is finished for good: shards under attack and records, with their bytes and when they were written."""
+    finished = [*out.glob("cache/work/attacks/*/*.safetensors"), *out.glob("results/*/*/*/*.json")]
+    return {str(path): (sha256_of_file(path), path.stat().st_mtime_ns) for path in finished}
+
+
+def check_steps(cache: Path) -> None:
+    """A training goes on where it was killed, at most the step in hand done again."""
+    log = cache / "steps"
+    steps = [int(line) for line in log.read_text().split()] if log.exists() else []
+    assert all(after - before in {0, 1} for before, after in pairwise([0, *steps])), steps
+
+
+def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[..., int]) -> int:
+    """Kill a command at random moments until so many kills met it alive, one of them when something was finished.
+
+    Return how often it was begun from nothing.
+
+    One that completes is compared with one that was never killed, and begun anew in another folder.
+    """
+    words = words_of(what, folder, out / "whole")
+    clock = time.monotonic()
+    assert run(words, out / "whole" / "cache") == 0
+    reach, whole = (time.monotonic() - clock) / 2, made(what, out / "whole")
+    assert whole
+    stream, met, begun, at_work = Rng(0).fork("kill", what).generator(), 0, 0, False
+    while met < kills or not at_work:
+        where, code, before = out / f"killed {begun}", -signal.SIGKILL, dict[str, tuple[str, int]]()
+        words, begun = words_of(what, folder, where), begun + 1
+        while code == -signal.SIGKILL:
+            moment = reach * float(torch.rand((), generator=stream))  # what is left gets shorter with every kill
+            code = run(words, where / "cache", moment if met < kills or not at_work else None)
+            now = units_of(where)
+            if code == -signal.SIGKILL:
+                met, found = met + 1, bool(now) or (where / "cache" / "steps").exists()
+                at_work = at_work or found
+                reach *= 1 if found else 1.25  # a machine that is slower by now gets to its first unit later
+            assert before.items() <= now.items(), "a finished unit was lost, or done again"
+            check_steps(where / "cache")
+            before = now
+        assert code == 0
+        assert made(what, where) == whole
+        assert not list(where.rglob("*.tmp")), "killed writers' leavings stayed"
+    return begun
+
+
+@pytest.mark.parametrize("what", ["run", "sweep", "train"])
+def test_kill_minus_nine_loses_the_unit_in_hand_alone(
+    what: str, folder: Path, commands: Commands, tmp_path: Path
+) -> None:
+    kill_often(2, what, folder, tmp_path, commands.run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["run", "sweep", "train"])
+def test_fifty_kills(what: str, folder: Path, commands: Commands, tmp_path: Path) -> None:
+    print(f"{what}: 50 kills met it alive, {kill_often(50, what, folder, tmp_path, commands.run)} times from nothing")  # noqa: T201

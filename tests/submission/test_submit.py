@@ -1,0 +1,379 @@
+"""`bench submit`: an honest model passes every check, each fault is found, and what is published says what is true."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
+from torch import Tensor, nn
+
+from bench import cli
+from bench.checks.verify import Check
+from bench.commands import submit as commands
+from bench.core.schemas.entry import ModelEntry
+from bench.core.storage.files import sha256_of_file
+from bench.core.storage.toml import parse_toml
+from bench.core.text import printable
+from bench.data.cifar10 import Cifar10
+from bench.submission import check as checks
+from bench.submission.card import escaped, fenced
+from bench.submission.publish import pull_request, records_of, write_folder
+from bench.terminal import console
+from model_zoo.build import classifier, export_weights, freeze
+from model_zoo.hub import Resolved
+from tests.checks.test_verify import tiny_count
+from tests.support.factories import model_entry, store_run
+from tests.support.foreign import foreign_state_dict
+from tests.support.tiny import tiny_content, tiny_network, write_entry
+from tests.terminal.test_cli import invoke
+
+CPU = torch.device("cpu")
+QUESTIONS = ["entry and weights", "name", "licence and citation", "normalisation", "architecture", "samples", "logits",
+    "deterministic", "[0, 1] contract", "clean accuracy"]  # fmt: skip
+
+
+@pytest.fixture
+def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """An honest submission."""
+    (tmp_path / "no-data").mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
+    honest = tiny_content(tmp_path) | {"citation": "@misc{me}"}
+    return honest | {"accuracy": {"images": 20, "clean": tiny_count(tmp_path, honest) / 20}}
+
+
+def asked(folder: Path, content: dict[str, Any]) -> list[Check]:
+    return checks.check_submission(f"file:{write_entry(folder, content)}", device=CPU)
+
+
+def test_an_honest_model_passes_every_check(tmp_path: Path, content: dict[str, Any]) -> None:
+    found = asked(tmp_path, content)
+    assert [check.question for check in found] == QUESTIONS
+    assert all(check.ok and check.exit_code == 0 for check in found)
+    assert not any("\n" in check.detail for check in found)
+
+
+def set_key(key: str, value: Any) -> Callable[[Path, dict[str, Any]], None]:
+    def change(_: Path, content: dict[str, Any]) -> None:
+        *outer, last = key.split(".")
+        for name in outer:
+            content = content[name]
+        content[last] = value
+
+    return change
+
+
+def nan_weights(folder: Path, content: dict[str, Any]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "tiny.safetensors"
+    save_file(load_file(path) | {"head.bias": torch.full((10,), float("nan"))}, path)
+    content["weights"] |= {"sha256": sha256_of_file(path), "size": path.stat().st_size}
+
+
+def borrowed_name(folder: Path, content: dict[str, Any]) -> None:
+    (folder / "tiny.safetensors").rename(folder / "art-wrn28.safetensors")
+    content["name"], content["weights"]["file"] = "art-wrn28", "art-wrn28.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "question", "code", "sentence"),
+    [
+        (set_key("colour", "red"), "entry and weights", 2, "unknown key 'colour'"),
+        (set_key("weights.size", 5), "entry and weights", 3, "expected 5 bytes"),
+        (set_key("weights.sha256", "0" * 64), "entry and weights", 3, "sha256"),
+        (set_key("weights.file", "tiny.pth"), "entry and weights", 2, ".safetensors file"),
+        (borrowed_name, "name", 2, "expected a free name, got art-wrn28"),
+        (set_key("citation", " "), "licence and citation", 2, "--citation"),
+        (set_key("mean", [125.3, 123.0, 113.9]), "normalisation", 2, "divide them by 255"),
+        (set_key("num_classes", 9), "normalisation", 2, "expected 10 classes"),
+        (set_key("architecture.name", "wide-resnot"), "architecture", 2, "did you mean 'wide-resnet'?"),
+        (set_key("architecture.params.depth", 16), "architecture", 3, "missing"),
+        (set_key("architecture.params.width", 3000), "architecture", 3, "missing: blocks.0.shortcut"),
+        (set_key("architecture.params.width", 10**12), "architecture", 2, "mend its parameters"),
+        (set_key("architecture.params.depth", 6 * 10**9 + 4), "architecture", 2, "at most 5000 modules"),
+        (nan_weights, "architecture", 3, "finite numbers, got NaN"),
+        (set_key("accuracy.clean", 0.95), "clean accuracy", 3, "recorded 95.00%"),
+        (set_key("accuracy", None), "clean accuracy", 2, "the clean accuracy that you claim"),
+    ],
+)
+def test_each_fault_is_found(
+    change: Callable[[Path, dict[str, Any]], None], question: str, code: int, sentence: str,
+    tmp_path: Path, content: dict[str, Any],
+) -> None:  # fmt: skip
+    change(tmp_path, content)
+    content = {key: value for key, value in content.items() if value is not None}
+    failed = {check.question: check for check in asked(tmp_path, content) if not check.ok}
+    assert failed[question].exit_code == code
+    assert sentence in failed[question].detail
+    assert "\n" not in failed[question].detail
+
+
+class Random(nn.Module):
+    """Logits with noise that no seed controls."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.randn(len(images), 10)
+
+
+class Batch(nn.Module):
+    """Logits that depend on the batch an image is in."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - images.mean(0)).flatten(1)[:, :10]
+
+
+class Brightness(nn.Module):
+    """Right, for images of one grey each, where it is given pixels as they were trained on."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        grey = images.mean((1, 2, 3))[:, None]
+        return -((grey - torch.arange(10) / 10).abs())
+
+
+def subject(network: nn.Module, mean: float, std: float) -> checks.Subject:
+    model = freeze(classifier(network, [mean] * 3, [std] * 3))
+    labels = torch.arange(20) % 10
+    images = (labels / 10).view(-1, 1, 1, 1).expand(20, 3, 4, 4).contiguous()
+    entry = model_entry(mean=[mean] * 3, std=[std] * 3)
+    return checks.Subject(Resolved(entry, "file:x.toml", Path("x")), model, images, labels, CPU)
+
+
+@pytest.mark.parametrize(("network", "what"), [(Random(), "randomised"), (Batch(), "not to depend on its batch")])
+def test_a_model_that_answers_differently_twice_is_found(network: nn.Module, what: str) -> None:
+    with pytest.raises(checks.ModelOutputError, match=what):
+        checks._check_deterministic(subject(network, 0.0, 1.0))
+
+
+def test_a_normalisation_that_the_network_was_not_trained_with_is_found() -> None:
+    assert "20 of 20 right" in checks._check_contract(subject(Brightness(), 0.0, 1.0))
+    with pytest.raises(checks.IntegrityError, match="20 of 20 right for images without any normalisation"):
+        checks._check_contract(subject(Brightness(), 0.5, 0.2))
+
+    class Usual(Brightness):
+        def forward(self, images: Tensor) -> Tensor:
+            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (Cifar10.mean, Cifar10.std))
+            return super().forward(images * std + mean)
+
+    with pytest.raises(checks.IntegrityError, match="20 of 20 right for images with the data set's own"):
+        checks._check_contract(subject(Usual(), 0.0, 1.0))
+
+
+def test_infinite_logits_are_found() -> None:
+    class Infinite(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1)[:, :10] / images.mean((1, 2, 3))[:, None]
+
+    with pytest.raises(checks.ModelOutputError, match="NaN or infinity"):
+        checks._check_logits(subject(Infinite(), 0.0, 1.0))
+
+
+# The commands
+
+
+@pytest.mark.usefixtures("content")
+def test_check_prints_a_table_and_exits_with_the_worst_code(
+    tmp_path: Path, content: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_entry(tmp_path, content)
+    code, out, _ = invoke(capsys, "submit", "check", str(path))
+    assert code == 0
+    assert "10 of 10 checks passed" in out
+    content["accuracy"]["clean"], content["citation"] = 0.95, ""
+    write_entry(tmp_path, content)
+    code, out, _ = invoke(capsys, "submit", "check", str(path), "--json")
+    assert code == 3
+    assert [c["question"] for c in json.loads(out) if not c["ok"]] == ["licence and citation", "clean accuracy"]
+
+
+FLAGS = ("--architecture", "wide-resnet", "--method", "pgd", "--license", "MIT")
+
+
+def test_init_writes_an_entry_of_weights_by_our_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = export_weights(tiny_network(), tmp_path / "My_Net.v2.safetensors")
+    flags = ("--set", "depth=10", "--set", "width=1", "--clean", "0.5", "--images", "20", "--mean", "0,0,0")
+    code, out, err = invoke(capsys, "submit", "init", str(tmp_path / weights.file), *FLAGS, *flags, "--std", "1,1,1")
+    assert code == 0, err
+    entry = parse_toml(tmp_path / "my-net.v2.toml", ModelEntry)
+    assert "my-net.v2.toml" in out.replace("\n", "")
+    assert entry.weights == weights
+    assert (entry.mean, entry.std, entry.license) == ((0, 0, 0), (1, 1, 1), "MIT")
+    assert entry.architecture.params == {"depth": 10, "width": 1}
+
+
+def test_a_person_at_a_terminal_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_weights(tiny_network(), tmp_path / "net.safetensors")
+    answers = iter(["Apache-2.0", "wide-resnet", "art"])
+    monkeypatch.setattr(commands.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(commands.click, "prompt", lambda *_, **__: next(answers))
+    assert invoke(capsys, "submit", "init", str(tmp_path / "net.safetensors"))[0] == 0
+    entry = parse_toml(tmp_path / "net.toml", ModelEntry)
+    assert (entry.license, entry.training.method) == ("Apache-2.0", "art")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["init", "none.safetensors", *FLAGS], 2, "expected weights at none.safetensors"),
+        (["init", "net.pth", *FLAGS], 2, "bench submit convert"),
+        (["convert", "none.pth", *FLAGS], 2, "expected a checkpoint at none.pth"),
+        (["convert", "net.pth", "--method", "pgd", "--license", "MIT"], 2, "add --architecture"),
+        (["convert", "net.pth", *FLAGS, "--name", "../up"], 2, "the model's name"),
+        (["convert", "net.pth", *FLAGS, "--mean", "red"], 2, "numbers with commas"),
+        (["convert", "net.pth", *FLAGS, "--set", "depth=16"], 2, "expected the shape"),
+        (["convert", "headless.pth", *FLAGS, "--set", "width=1"], 2, "got 2 missing and 1 unexpected ones"),
+        (["convert", "net.pth", *FLAGS, "--set", "width=2"], 2, "expected the shape"),
+        (["convert", "net.pth", *FLAGS, "--title", "\x1b[2J"], 2, "without control characters"),
+        (["convert", "net.pth", *FLAGS, "--citation", "none.bib"], 2, "expected a BibTeX file"),
+        (["convert", "page.pth", *FLAGS], 3, "an HTML page"),
+        (["publish", "net.toml", "--repo", "../up"], 2, "expected a repository as ORG/NAME"),
+        (["check", "none.toml"], 2, "none.toml"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_the_documented_code(
+    words: list[str], code: int, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    torch.save(foreign_state_dict(tiny_network()), "net.pth")
+    headless = {name: t for name, t in foreign_state_dict(tiny_network()).items() if ".fc." not in name}
+    torch.save(headless | {"module.top": torch.ones(3)}, "headless.pth")
+    Path("page.pth").write_text("<html>")
+    actual, out, err = invoke(capsys, "submit", *words)
+    assert actual == code
+    assert sentence in " ".join((err + out).split())
+    assert "\x1b" not in err + out
+    assert not list(tmp_path.glob("**/*.safetensors")), "nothing is written where something is wrong"
+
+
+def test_a_conversion_that_fails_names_a_few_keys_of_each_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({f"layer{i}.weight": torch.ones(i + 1, 7) for i in range(30)}, "net.pth")
+    code, out, err = invoke(capsys, "submit", "convert", "net.pth", *FLAGS)
+    assert code == 2
+    lines = out.splitlines()
+    for kind in ("missing", "unexpected"):
+        start = next(index for index, line in enumerate(lines) if line.startswith(f"{kind}: "))
+        assert [line[:2] for line in lines[start + 1 : start + 7]] == ["  "] * 6
+        assert lines[start + 6].startswith("  … and ")
+    assert len(lines) < 30
+    assert "expected every tensor" in err
+
+
+def test_run_is_bench_run_with_the_entry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(cli.run, "callback", lambda **given: seen.update(given))
+    words = ("--attack", "ifia-topk", "--limit", "3", "--protocol", "cifar10-linf8-v1", "--json")
+    assert invoke(capsys, "submit", "run", "a/b.toml", *words)[0] == 0
+    assert (seen["model"], seen["attacks"], seen["limit"]) == ("file:a/b.toml", ("ifia-topk",), 3)
+    assert (seen["protocol"], seen["as_json"]) == ("cifar10-linf8-v1", True)
+    assert invoke(capsys, "submit", "run", "hub:me/net", "--limit", "x")[0] == 2
+
+
+def test_publish_refuses_a_model_that_fails_a_check(
+    tmp_path: Path, content: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_entry(tmp_path, content | {"citation": ""})
+    code, out, _ = invoke(capsys, "submit", "publish", str(path), "--repo", "me/net", "--dry-run")
+    assert code == 2
+    assert "9 of 10 checks passed" in out
+    assert not (tmp_path / "published").exists()
+
+
+# What is published
+
+
+@dataclass
+class Model:
+    """An entry, its weights, and a run of exactly them."""
+
+    entry: ModelEntry
+    weights: Path
+    results: Path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    content = tiny_content(tmp_path) | {
+        "title": "*bold* <b>[link](javascript:x)</b>\u202e",
+        "license": "Odd Licence",
+        "citation": "@misc{me, note={```\n# Break out}}",
+        "accuracy": {"images": 10_000, "clean": 0.5},
+    }
+    entry = ModelEntry.model_validate(content)
+    store_run(tmp_path / "results", entry)
+    store_run(tmp_path / "results", model_entry("another"))
+    return Model(entry, tmp_path / "tiny.safetensors", tmp_path / "results")
+
+
+def test_the_folder_is_what_the_hub_expects(model: Model, tmp_path: Path) -> None:
+    records = records_of(model.entry, model.results)
+    assert [record.entry.name for record in records] == ["tiny"]
+    write_folder(model.entry, model.weights, records, "me/tiny", tmp_path / "hub")
+    assert sha256_of_file(tmp_path / "hub" / "tiny.safetensors") == model.entry.weights.sha256
+    assert parse_toml(tmp_path / "hub" / "entry.toml", ModelEntry) == model.entry
+
+    card = ModelCard.load(tmp_path / "hub" / "README.md")
+    (summary,) = [r.summaries["correct"]["kendall"] for r in records]
+    (kendall,) = [r for r in card.data.eval_results or [] if r.metric_type == "kendall"]
+    assert kendall.metric_value == summary.mean
+    assert kendall.metric_args["low"] == summary.low
+    assert kendall.dataset_config == "cifar10-linf8-v1"
+    assert kendall.verified is None, "the Hub's to set"
+    assert (card.data.model_name, card.data.license, card.data.license_name) == ("tiny", "other", "odd-licence")
+    assert "<b>" not in card.text
+    assert "\u202e" not in card.text
+    assert card.text.count("````") == 2, "the citation cannot close its block"
+
+    text = (tmp_path / "hub" / ".eval_results" / "attribution-bench.yaml").read_text()
+    (result,) = parse_eval_result_entries(yaml.safe_load(text))
+    assert (result.value, result.task_id) == (summary.mean, "cifar10-linf8-v1.ifia-topk.kendall")
+    assert result.verify_token is None
+
+
+def test_the_pull_request_pins_the_entry_and_tells_checks_and_numbers(model: Model) -> None:
+    records, commit = records_of(model.entry, model.results), "a" * 40
+    answers = [Check("x", "name", True, "free"), Check("x", "logits", True, "`x` | </details>")]
+    text = pull_request(model.entry, answers, records, "me/tiny", commit)
+    assert text.startswith("Register tiny\n\n")
+    assert "- [x] name: free" in text
+    assert "</details>" not in text.replace("\\<", "")
+    assert f"`hub:me/tiny@{commit}`" in text
+    assert f"{records[0].summaries['correct']['kendall'].mean:.3f} [" in text
+    (toml,) = re.findall(r"\n(`{3,})toml\n(.*?)\n\1\n", text, flags=re.DOTALL)
+    entry = ModelEntry.model_validate(tomllib.loads(toml[1]))
+    assert (entry.weights.repo, entry.weights.revision) == ("me/tiny", commit)
+    assert entry.citation == model.entry.citation
+
+    unpublished = pull_request(model.entry, answers, records, "me/tiny", None)
+    assert "not uploaded yet" in unpublished
+    assert "revision" not in unpublished
+
+
+def test_the_text_of_strangers_cannot_steer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert escaped("a*b_[c](d)`e`\n# f") == r"a\*b\_\[c\]\(d\)\`e\` \# f"
+    assert fenced("a\n````\nb").startswith("`````\n")
+    assert printable("a\x1b[2J\u202eb\rc\n") == "a\ufffd[2J\ufffdb\ufffdc\n"
+    hostile = Check("x", "[bold]q[/bold]", False, "\x1b[2J[link=http://x]y[/link]", 1)
+    console.show_checks([hostile])
+    console.show_check_table([hostile])
+    console.show_error("\x1b]0;title\x07 [red]")
+    console.show_lists({"models": [{"name": "a", "summary": "\x1b[31m[red]"}]})
+    console.show_plugin("models", "a", {"title": "\x1b[31m[red]"})
+    shown = "".join(capsys.readouterr())
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert shown.count("[red]") == 3
+    assert "[link=http://x]" in shown

@@ -1,0 +1,146 @@
+"""Deliberately broken models and attacks, one way of being unsound each, and a sound one, all tiny."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.core.compute.rng import Rng, SampleRng
+from bench.core.contracts import Attack, Victim
+from bench.core.schemas.protocol import Knowledge, ThreatModel
+from model_zoo.architectures.constant_map import build as constant_map
+from model_zoo.architectures.linear import build as linear
+from model_zoo.build import freeze
+from model_zoo.training.loop import initialize
+
+SIDE, CLASSES = 12, 4
+
+
+def sound() -> nn.Sequential:
+    """A small ReLU network whose map can move, and whose smooth copy is faithful."""
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(72, CLASSES))
+    _random(network)
+    return network
+
+
+def scaled(size: float) -> nn.Module:
+    """The sound network with multiplied pre-activations: the same function, to which softplus has another sharpness."""
+    network = sound()
+    first, second, last = network[0], network[2], network[-1]
+    with torch.no_grad():
+        for weights in (first.weight, first.bias, second.bias):
+            weights.mul_(size)
+        last.weight.div_(size)
+    return network
+
+
+class Rectifier(nn.Module):
+    """A ReLU under a name of its own, which no smooth copy replaces."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.clamp(min=0)
+
+
+def masked() -> nn.Module:
+    """The sound network with rectifiers in hiding: its gradient map is flat almost everywhere, and so is its copy's."""
+    return freeze(nn.Sequential(*(Rectifier() if isinstance(layer, nn.ReLU) else layer for layer in sound())))
+
+
+def with_linear_map() -> nn.Module:
+    """A model whose gradient map is the same for every image of a class."""
+    return _random(linear(CLASSES, side=SIDE))
+
+
+def with_tied_map() -> nn.Module:
+    """The sound network behind a view of blocks: the gradient map is the same at the four pixels of each."""
+    return _random(nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2), *sound()))
+
+
+def with_constant_map() -> nn.Module:
+    """A model whose gradient map is the same at every pixel."""
+    return _random(constant_map(CLASSES))
+
+
+class Softmaxed(nn.Module):
+    """Answers with probabilities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = sound()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images).softmax(1)
+
+
+class Dropping(nn.Module):
+    """Forgets that it is evaluated: drops units still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = sound()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(F.dropout(images, 0.3, training=True))
+
+
+class Wavering(nn.Module):
+    """Answers the same always, and shows another gradient each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.other = sound(), _random(linear(CLASSES, side=SIDE), "other")
+
+    def forward(self, images: Tensor) -> Tensor:
+        dropped = F.dropout(images, 0.3, training=True)
+        return self.network(images) + (self.other(dropped) - self.other(dropped.detach()))
+
+
+class Watchful(nn.Module):
+    """Knows clean images by their 8-bit pixels, and answers otherwise about all others."""
+
+    def __init__(self, elsewhere: str) -> None:
+        super().__init__()
+        self.network, self.elsewhere = sound(), elsewhere
+
+    def forward(self, images: Tensor) -> Tensor:
+        levels = 255 * images.detach()
+        clean = ((levels - levels.round()).abs().amax((1, 2, 3)) < 1e-2).unsqueeze(1)
+        logits = self.network(images)
+        if self.elsewhere == "another class":
+            return torch.where(clean, logits, -logits)
+        return torch.where(clean, 100 * logits, 0.01 * logits)
+
+
+class Lucky(nn.Module):
+    """Linear, with one of two weights by a rule that no gradient shows: whether its map moves is a matter of luck."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = with_linear_map(), _random(linear(CLASSES, side=SIDE), "other")
+
+    def forward(self, images: Tensor) -> Tensor:
+        parity = (1e5 * images.detach().double().mean((1, 2, 3))).floor() % 3 == 0
+        levels = 255 * images.detach()
+        clean = (levels - levels.round()).abs().amax((1, 2, 3)) < 1e-2
+        difference = self.other(images) - self.other(images.detach())
+        # The second weights add nothing to the logits, so that the class stays, and all to the gradient.
+        return self.one(images) + torch.where((parity & ~clean).unsqueeze(1), 3 * difference, 0)
+
+
+class Careless(Attack):
+    """Leaves the ball, and trusts that somebody brings it back."""
+
+    knowledge: ClassVar[Knowledge] = "none"
+    source: ClassVar[str] = "a test"
+
+    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
+        return images + 2 * float(threat.epsilon)
+
+
+def _random(network: nn.Module, purpose: str = "weights") -> nn.Module:
+    initialize(network, Rng(3).fork(purpose))
+    return freeze(network)

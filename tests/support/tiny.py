@@ -1,0 +1,73 @@
+"""A tiny, untrained model and a short protocol as files, for tests that need no good classifier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from torch import nn
+
+from bench import registry
+from bench.core.compute.rng import Rng
+from bench.core.schemas.protocol import Component
+from bench.run.samples import checksum
+from model_zoo.architectures.wide_resnet import build
+from model_zoo.build import export_weights
+from model_zoo.training.loop import initialize
+
+
+def tiny_network(seed: int = 0, num_classes: int = 10) -> nn.Module:
+    network = build(num_classes, depth=10, width=1)
+    initialize(network, Rng(seed).fork("tiny"))
+    return network.eval()
+
+
+def tiny_content(folder: Path, name: str = "tiny") -> dict[str, Any]:
+    """Write weights into `folder` and return a valid entry of them."""
+    weights = export_weights(tiny_network(), folder / f"{name}.safetensors")
+    return {
+        "name": name,
+        "title": "A tiny model",
+        "architecture": {"name": "wide-resnet", "params": {"depth": 10, "width": 1}},
+        "dataset": "cifar10",
+        "num_classes": 10,
+        "weights": weights.model_dump(exclude_none=True),
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.25, 0.2, 0.3],
+        "training": {"method": "none"},
+        "license": "MIT",
+        "added": "2026-01-01",
+    }
+
+
+def write_entry(folder: Path, content: dict[str, Any]) -> Path:
+    """Write an entry as `<name>.toml`: dotted keys, JSON values (which are TOML values)."""
+    path = folder / f"{content['name']}.toml"
+    path.write_text("".join(f"{key} = {value}\n" for key, value in _flat(content)))
+    return path
+
+
+def write_protocol(folder: Path, name: str, count: int, shard_size: int) -> Path:
+    """Write a protocol of the first real images and few steps as `<name>-v1.toml`."""
+    smoke = registry.load("protocols", "cifar10-smoke-v1")
+    images = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test").images
+    content: dict[str, Any] = smoke.model_dump(mode="json", exclude_none=True)
+    content |= {"name": name, "shard_size": shard_size}
+    content["attribution"] = {"name": "integrated-gradients", "params": {"nodes": 4}}
+    content["search_attribution"] = {"name": "integrated-gradients", "params": {"nodes": 2}}
+    content["samples"] |= {"indices": list(range(count)), "showcase": [0, 3], "sha256": checksum(images[:count])}
+    content["attacks"][0]["params"] |= {"steps": 2}
+    content["attacks"][1]["params"] |= {"draws": 2}
+    path = folder / f"{name}-v1.toml"
+    path.write_text(tomli_w.dumps(content))
+    return path
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for key, value in content.items():
+        nested = isinstance(value, dict)
+        pairs += _flat(value, f"{prefix}{key}.") if nested else [(prefix + key, json.dumps(value))]
+    return pairs

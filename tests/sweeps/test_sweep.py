@@ -1,0 +1,468 @@
+"""Sweeps: the same bytes for any number of workers in any order, and nothing that one failure takes with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from bench.cli import bench as command
+from bench.core.contracts import Executor, Hire, Worker
+from bench.core.schemas.units import Report, Unit
+from bench.core.storage.store import Store, StoredRun
+from bench.executors.local import Local
+from bench.run.session import Execution
+from bench.run.shards import Shards
+from bench.run.steps import run
+from bench.sweeps.status import SweepStatus, statuses
+from bench.sweeps.sweep import ATTEMPTS, Outcome, SweepRun, Wanted, choose, sweep, units
+from model_zoo.build import export_weights
+from tests.run.test_reliability import content
+from tests.run.test_run import Watcher
+from tests.support.tiny import tiny_content, tiny_network, write_entry, write_protocol
+from tests.terminal.test_cli import invoke
+
+COUNT, SHARD = 4, 2
+ATTACKS = ("random-noise", "ifia-topk")
+
+
+class Inline(Executor):
+    """Does units here and now, in an order of its own, with whatever happens to some of them."""
+
+    def __init__(self, arrange: Callable[[Sequence[Unit]], Sequence[Unit]] = list, fate: Any = None) -> None:
+        self.arrange, self.fate, self.patience = arrange, fate or (lambda _: None), list[bool]()
+
+    def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
+        worker = hire("cpu")
+        self.patience.append(worker._patient)  # type: ignore[attr-defined]
+        for unit in self.arrange(units):
+            told: list[Report] = []
+            kind = self.fate(unit)
+            last = worker.do(unit, told.append) if kind is None else Report(unit, kind, text="so it goes")
+            yield from told
+            yield last
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("words")
+    write_entry(folder, tiny_content(folder))
+    write_protocol(folder, "short", COUNT, SHARD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def protocol(folder: Path) -> str:
+    return str(folder / "short-v1.toml")
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path, protocol: str) -> list[SweepRun]:
+    chosen, failures = choose(Wanted([f"file:{folder}/tiny.toml"], ATTACKS, protocol, "random-noise"))
+    assert not failures
+    return chosen
+
+
+def execution(folder: Path) -> Execution:
+    return Execution(Store(folder / "results"), folder / "work", "cpu")
+
+
+@pytest.fixture(scope="module")
+def singly(runs: list[SweepRun], tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
+    """What `bench run` makes of the same runs, one after the other."""
+    where, done = execution(tmp_path_factory.mktemp("singly")), list[StoredRun]()
+    for each in runs:
+        done.append(run(each.plan, where, Watcher(), done[0] if done else None))
+    return done
+
+
+def swept(runs: list[SweepRun], folder: Path, executor: Executor) -> tuple[Outcome, Watcher]:
+    watcher = Watcher()
+    return sweep(runs, execution(folder), executor, watcher), watcher
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_processes_make_the_bytes_of_bench_run(
+    runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path, workers: int
+) -> None:
+    outcome, watcher = swept(runs, tmp_path, Local(workers=workers, device="cpu"))
+    assert not outcome.failures
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+    assert watcher.done == watcher.total == 2 * COUNT
+
+
+@pytest.mark.parametrize("arrange", [list, lambda units: units[::-1], lambda units: sorted(units, key=lambda u: u.id)])
+def test_the_order_of_units_changes_no_byte(
+    runs: list[SweepRun],
+    singly: list[StoredRun],
+    tmp_path: Path,
+    arrange: Callable[[Sequence[Unit]], Sequence[Unit]],
+) -> None:
+    outcome, watcher = swept(runs, tmp_path, Inline(arrange))
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+    assert watcher.done == watcher.total == 2 * COUNT
+
+
+def test_units_of_several_shards_as_on_a_gpu_change_no_byte_and_do_only_what_is_left(
+    runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = execution(tmp_path)
+    swept(runs, tmp_path, Inline(fate=lambda unit: None if unit.shard == 1 else "failed"))
+    monkeypatch.setattr(Execution, "together", lambda self, shards, size: [range(shards)])
+    (first, second) = [units(each, where)[0] for each in runs]
+    assert (first.shard, first.shards, first.images) == (0, COUNT // SHARD, COUNT - SHARD)
+    assert first.name.endswith(f"shards 0 to {COUNT // SHARD - 1}")
+    outcome, watcher = swept(runs, tmp_path, Inline())
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+    assert watcher.done == watcher.total
+    assert first.id not in {second.id, first.model_copy(update={"shards": 1}).id}
+
+
+def test_a_unit_is_named_by_all_that_may_change_a_number_of_it(runs: list[SweepRun], tmp_path: Path) -> None:
+    todo = [unit for each in runs for unit in units(each, execution(tmp_path))]
+    assert len({unit.id for unit in todo}) == len(todo) == 2 * COUNT // SHARD
+    first = todo[0]
+    assert first.model_copy(update={"run_id": todo[-1].run_id}).id != first.id
+    assert first.model_copy(update={"request": first.request | {"model": "elsewhere.toml"}}).id == first.id
+
+
+def test_what_is_there_is_not_done_again(runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path) -> None:
+    where = execution(tmp_path)
+    swept(runs, tmp_path, Inline(fate=lambda unit: None if unit.shard else "failed"))
+    assert [unit.shard for each in runs for unit in units(each, where)] == [0, 0]
+    outcome, watcher = swept(runs, tmp_path, Inline())
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+    assert watcher.done == watcher.total
+    assert not [unit for each in runs for unit in units(each, where)]
+    again = swept(runs, tmp_path, Inline(fate=pytest.fail))[0]
+    assert [each.path for each in again.finished] == [each.path for each in outcome.finished]
+
+
+def test_a_unit_that_always_fails_is_reported_and_the_rest_goes_on(
+    runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path
+) -> None:
+    bad = runs[1].run_id
+    outcome, watcher = swept(
+        runs, tmp_path, Inline(fate=lambda unit: "failed" if (unit.run_id, unit.shard) == (bad, 1) else None)
+    )
+    assert [content(each) for each in outcome.finished] == [content(singly[0])]
+    assert [failure.why for failure in outcome.failures] == ["so it goes"]
+    assert watcher.done == watcher.total - SHARD
+    left = units(runs[1], execution(tmp_path))
+    assert [unit.shard for unit in left] == [1], "the other shards of the run are kept"
+
+
+def test_a_run_whose_floor_failed_waits_for_it(runs: list[SweepRun], tmp_path: Path) -> None:
+    floor = runs[0].run_id
+    outcome, _ = swept(runs, tmp_path, Inline(fate=lambda unit: "failed" if unit.run_id == floor else None))
+    assert not outcome.finished
+    assert "floor" in outcome.failures[-1].why
+    assert len(swept(runs, tmp_path, Inline())[0].finished) == 2
+
+
+def test_a_lost_unit_is_begun_again_and_one_that_is_always_lost_ends(
+    runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path
+) -> None:
+    begun = list[str]()
+
+    def once(unit: Unit) -> str | None:
+        begun.append(unit.id)
+        return "lost" if begun.count(unit.id) == 1 else None
+
+    outcome, watcher = swept(runs, tmp_path / "once", Inline(fate=once))
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+    assert watcher.done == watcher.total
+    assert any("begun again" in note for note in watcher.said)
+    executor = Inline(fate=lambda unit: "lost" if unit.shard == 0 else None)
+    outcome, _ = swept(runs, tmp_path / "always", executor)
+    assert len(executor.patience) == ATTEMPTS
+    assert [failure.why for failure in outcome.failures] == [f"so it goes, {ATTEMPTS} times"] * 2
+
+
+def test_a_unit_that_another_process_is_at_waits_until_the_others_are_done(
+    runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path
+) -> None:
+    shards = Shards(runs[0].plan.spec, tmp_path / "work")
+    holder = shards.lease(0, None)
+    holder.__enter__()
+    first = list[int]()
+
+    def order(todo: Sequence[Unit]) -> Sequence[Unit]:
+        if first:  # the second round: whoever held it is done, or dead
+            holder.__exit__(None, None, None)
+        first.append(len(todo))
+        return todo
+
+    executor = Inline(order)
+    outcome, watcher = swept(runs, tmp_path, executor)
+    assert (first, executor.patience) == ([2 * COUNT // SHARD, 1], [False, True])
+    assert [content(each) for each in outcome.finished] == [content(each) for each in singly]
+    assert watcher.done == watcher.total
+
+
+class Odd(Worker):
+    """Does what the unit's request says."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
+        word = unit.request["attack"]
+        if word == "die":
+            os.kill(os.getpid(), 9)
+        if word == "hang":
+            time.sleep(600)
+        if word == "stay":
+            Path(unit.request["model"], str(os.getpid())).touch()
+            time.sleep(600)
+        if word == "slow":
+            for _ in range(8):
+                time.sleep(0.5)
+                tell(Report(unit, "alive", 1))
+        return Report(unit, "done", text=f"{os.getpid()}")
+
+
+def test_dead_and_hung_workers_are_replaced_and_slow_ones_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    jumps = iter([10.0**9, -(10.0**9)] * 10**6)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))  # a clock that jumps ends nobody
+    words = ["die", "hang", "slow", "good", "good"]
+    todo = [
+        Unit(request={"model": "m", "attack": word}, run_id=f"{i:064x}", shard=0, images=1)
+        for i, word in enumerate(words)
+    ]
+    last = dict[str, Report]()
+    pids = set[int]()
+    for report in Local(workers=2, device="cpu", timeout=600).run(todo[:1] + todo[2:], Odd):
+        if report.kind != "alive":
+            assert report.unit.id not in last
+            last[report.unit.id] = report
+            pids |= {int(report.text)} if report.kind == "done" else set()
+    assert [last[unit.id].kind for unit in todo if unit.id in last] == ["lost", "done", "done", "done"]
+    assert "died with exit code -9" in last[todo[0].id].text
+    (hung,) = Local(device="cpu", timeout=2).run(todo[1:2], Odd)
+    assert hung.kind == "lost"
+    assert "no sign of life for 2 s" in hung.text
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+ABANDONED = """
+import sys
+from tests.sweeps.test_sweep import Local, Odd, Unit
+request = {"model": sys.argv[1], "attack": "stay"}
+todo = [Unit(request=request, run_id=f"{i:064x}", shard=0, images=1) for i in range(2)]
+list(Local(workers=2, device="cpu").run(todo, Odd))
+"""
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def until(over: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not over() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return over()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_workers_end_with_the_process_that_minds_them(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", ABANDONED, str(tmp_path)])
+    try:
+        assert until(lambda: len(list(tmp_path.iterdir())) == 2, 120)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    try:
+        assert until(lambda: not any(map(lives, workers)), 20), "a worker whose parent was killed goes on"
+    finally:
+        for pid in filter(lives, workers):
+            os.kill(pid, signal.SIGKILL)
+
+
+def overflowing(folder: Path) -> Path:
+    """A model of finite weights whose logits are infinite."""
+    network = tiny_network()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.fill_(6e4)
+                module.running_var.fill_(0)
+    weights = export_weights(network, folder / "overflow.safetensors").model_dump(exclude_none=True)
+    return write_entry(folder, tiny_content(folder) | {"name": "overflow", "weights": weights})
+
+
+def test_the_command_reports_what_fails_and_status_says_how_it_stands(
+    folder: Path, protocol: str, singly: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    damaged = tiny_content(tmp_path, "damaged")
+    missing = write_entry(tmp_path, damaged | {"weights": damaged["weights"] | {"sha256": "0" * 64}})
+    models = f"file:{folder}/tiny.toml,file:{overflowing(tmp_path)},file:{missing}"
+    words = ["sweep", "--models", models, "--protocol", protocol, "--results", str(tmp_path / "results")]
+    done = CliRunner().invoke(command, [*words, "--device", "cpu", "--json"])
+    assert done.exit_code == 1, done.output
+    answer = json.loads(done.stdout)
+    assert [content(each) for each in Store(tmp_path / "results").runs()] == [content(each) for each in singly[::-1]]
+    assert len(answer["runs"]) == 2
+    whys = [failure["why"] for failure in answer["failures"]]
+    assert "sha256" in whys[0]
+    assert all("NaN or infinity" in why for why in whys[1:])
+    assert len(whys) == 1 + 2 * COUNT // SHARD
+    stands = json.loads(CliRunner().invoke(command, ["status", "--json"]).stdout)[0]
+    assert [(each["done"], each["filed"]) for each in stands["runs"]] == [(COUNT, True)] * 2 + [(0, False)] * 2
+    assert len(stands["failures"]) == 2 * COUNT // SHARD
+    shown = CliRunner().invoke(command, ["status"]).output
+    assert f"{2 * COUNT} of {4 * COUNT} images; nobody is at work: the same command continues" in shown
+    plan = CliRunner().invoke(command, [*words[:-1], str(tmp_path / "results"), "--dry-run", "--json"])
+    assert json.loads(plan.stdout)["unknown"] == 0, "another network of the same architecture is as fast"
+
+
+def test_a_dry_run_says_which_models_cannot_be_had(
+    folder: Path, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    damaged = tiny_content(tmp_path, "damaged")
+    missing = write_entry(tmp_path, damaged | {"weights": damaged["weights"] | {"sha256": "0" * 64}})
+    words = ["sweep", "--models", f"file:{folder}/tiny.toml,file:{missing}", "--protocol", protocol, "--dry-run"]
+    words += ["--results", str(tmp_path / "results")]
+    code, out, _ = invoke(capsys, *words, "--json")
+    answer = json.loads(out)
+    assert (code, len(answer["units"])) == (1, 2 * COUNT // SHARD)
+    (failure,) = answer["failures"]
+    assert failure["what"] == f"file:{missing}"
+    assert "sha256" in failure["why"]
+    code, out, said = invoke(capsys, *words)
+    assert (code, "2 of 2 runs to do" in out) == (1, True)
+    assert f"error: file:{missing}: {failure['why']}" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--models", ","], "expected names for --models, got ','"),
+        (["--models", "file:x.toml", "--attacks", ","], "expected names for --attacks, got ','"),
+        (["--models", "file:x.toml", "--with", "x"], "expected --with KEY=VALUE, got 'x'"),
+        (["--models", "file:x.toml", "--with", "workers=true"], "workers: expected no truth value, got true"),
+        (["--models", "file:x.toml", "--executor", "ray", "--with", "cpus=inf"], "cpus: "),
+        (["--models", "file:x.toml", "--executor", "slurm", "--with", "hours=inf"], "hours: "),
+    ],
+)
+def test_a_sweep_of_nothing_or_by_nonsense_is_a_usage_error(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = invoke(capsys, "sweep", *words)
+    assert code == 2
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("executor", "words", "each"),
+    [
+        ("local", [], 8 * 10**9),
+        ("local", ["--workers", "2"], 4 * 10**9),
+        ("local", ["--with", "workers=2"], 4 * 10**9),
+        ("ray", [], 10**9),
+        ("slurm", ["--workers", "2"], 8 * 10**9),
+    ],
+)
+def test_workers_of_one_machine_share_the_memory(
+    folder: Path, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    executor: str, words: list[str], each: int,
+) -> None:  # fmt: skip
+    given: list[Execution] = []
+    monkeypatch.setattr("bench.sweeps.sweep.sweep", lambda _, where, *__: given.append(where) or Outcome([], []))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    words = [*words, "--executor", executor, "--memory", "8GB", "--device", "cpu", "--results", str(tmp_path)]
+    code, _, said = invoke(capsys, "sweep", "--models", f"file:{folder}/tiny.toml", "--protocol", protocol, *words)
+    assert code == 0, said
+    assert [where.memory for where in given] == [each]
+
+
+def test_what_a_killed_sweep_left_of_its_plan_goes_with_the_next(runs: list[SweepRun], tmp_path: Path) -> None:
+    swept(runs, tmp_path, Inline(fate=lambda _: "failed"))
+    (path,) = (tmp_path / "work" / "sweeps").iterdir()
+    path.with_name(f".{path.name}.x1.tmp").touch()
+    swept(runs, tmp_path, Inline(fate=lambda _: "failed"))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_sweep_that_cannot_be_read_hides_no_other(
+    runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept(runs, tmp_path, Inline(fate=lambda _: "failed"))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    for name, damage in {"000000000000": b"{", "ffffffffffff": b"\xff"}.items():
+        (tmp_path / "work" / "sweeps" / f"{name}.json").write_bytes(damage)
+    code, out, said = invoke(capsys, "status", "--json")
+    assert code == 3
+    assert len(json.loads(out)) == 1
+    assert said.count("error: expected a sweep in ") == 2
+    assert "of 8 images; nobody is at work" in invoke(capsys, "status")[1]
+
+
+def standing(folder: Path) -> SweepStatus:
+    (found,) = statuses(folder / "work", pytest.fail)
+    return found
+
+
+def test_status_tells_who_is_at_work_and_what_is_left(runs: list[SweepRun], tmp_path: Path) -> None:
+    swept(runs, tmp_path, Inline(fate=lambda unit: None if unit.shard else "failed"))
+    now = standing(tmp_path)
+    assert now.images == (2 * (COUNT - SHARD), 2 * COUNT)
+    assert (now.working, now.seconds_left) == (0, None)
+    with Shards(runs[1].plan.spec, tmp_path / "work").lease(0, None):
+        now = standing(tmp_path)
+        assert [each.working for each in now.runs] == [0, 1]
+        pace = sum(each.seconds for each in now.runs) / (2 * (COUNT - SHARD))
+        assert now.seconds_left == pytest.approx(pace * 2 * SHARD)
+    swept(runs, tmp_path, Inline())
+    now = standing(tmp_path)
+    assert all(each.filed for each in now.runs)
+    assert not now.failures
+
+
+def test_a_dry_run_does_nothing_and_estimates_by_queries_and_speed(
+    folder: Path, protocol: str, singly: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.sweeps.costs import Costs
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    store = Store(singly[0].path.parents[3])
+    other = write_entry(tmp_path, tiny_content(tmp_path) | {"name": "other", "mean": [0.4, 0.4, 0.4]})
+    words = ["sweep", "--models", f"file:{other}", "--protocol", protocol, "--results", str(store.root), "--dry-run"]
+    answer = json.loads(CliRunner().invoke(command, [*words, "--json"]).stdout)
+    assert [unit["images"] for unit in answer["units"]] == [SHARD] * (2 * COUNT // SHARD)
+    took = sum(each.record.environment.seconds for each in singly)
+    assert answer["seconds"] == pytest.approx(took, rel=1), "the same attacks on the same architecture"
+    assert not (tmp_path / "work").exists()
+    assert f"{2 * COUNT // SHARD} units, 0:00:" in CliRunner().invoke(command, words).output
+    nothing = [str(tmp_path / "nothing") if word == str(store.root) else word for word in words]
+    said = CliRunner().invoke(command, nothing).output
+    assert f"{2 * COUNT // SHARD} units, no record tells what {2 * COUNT // SHARD} of them cost" in said
+    spec = singly[1].record.spec
+    assert Costs(store.runs()).estimate(spec, 2) == pytest.approx(singly[1].record.environment.seconds / COUNT * 2)
+    assert Costs([]).estimate(spec, 2) is None
+    unlike = spec.model.model_copy(update={"weights_sha256": "1" * 64, "architecture": replace_name(spec)})
+    assert Costs(store.runs()).estimate(spec.model_copy(update={"model": unlike}), 2) is None
+
+
+def replace_name(spec: Any) -> Any:
+    return spec.model.architecture.model_copy(update={"name": "another"})

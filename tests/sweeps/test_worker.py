@@ -1,0 +1,73 @@
+"""Workers: what a unit's failure does to them, and how whoever minds them knows that they live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.core.faults import BROKEN_DEVICE
+from bench.core.schemas.units import Report
+from bench.run import session
+from bench.sweeps import worker
+from bench.sweeps.sweep import SweepRun, units
+from bench.sweeps.worker import UnitWorker
+from tests.sweeps.test_sweep import SHARD, execution, folder, protocol, runs
+
+__all__ = ["folder", "protocol", "runs"]
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def attack(*_: object) -> Any:
+        raise error
+
+    return attack
+
+
+def hired(folder: Path) -> UnitWorker:
+    return UnitWorker(execution(folder), patient=False, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("a shape is off"), "RuntimeError in attack: a shape is off"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "expected memory on cpu for a single node"),
+    ],
+    ids=["a mistake", "a full GPU"],
+)
+def test_a_unit_that_cannot_be_done_is_reported_and_the_worker_goes_on(
+    runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    first, second, *_ = units(runs[0], execution(tmp_path))
+    at_work = hired(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr("bench.run.attack.search._attack_batch", raising(error))
+        failed = at_work.do(first, lambda _: None)
+    assert failed.kind == "failed"
+    assert words in failed.text
+    assert at_work.do(second, lambda _: None).kind == "done"
+
+
+@pytest.mark.parametrize("words", BROKEN_DEVICE)
+def test_a_worker_whose_gpu_is_broken_ends_so_that_a_fresh_process_takes_the_unit(
+    runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr(session, "attack_shard", raising(RuntimeError(f"{words}: an illegal memory access")))
+    with pytest.raises(RuntimeError, match=words):
+        hired(tmp_path).do(units(runs[0], execution(tmp_path))[0], lambda _: None)
+
+
+def test_every_pass_through_a_network_is_a_sign_of_life(
+    runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "BEAT", 0.0)
+    told: list[Report] = []
+    unit = units(runs[1], execution(tmp_path))[0]
+    assert hired(tmp_path).do(unit, told.append).kind == "done"
+    steps = runs[1].plan.spec.attack.params["steps"]
+    assert sum(report.kind == "alive" and not report.images for report in told) > steps
+    assert sum(report.images for report in told) == SHARD
