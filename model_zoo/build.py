@@ -20,7 +20,7 @@ from bench.core.faults import blamed_on
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import Component
 from bench.core.storage.files import sha256_of, write_atomic
-from model_zoo.hub import nature
+from model_zoo.foreign.nature import in_place_of
 
 BuildNetwork = Callable[..., nn.Module]
 MAX_MODULES = 5000
@@ -135,7 +135,9 @@ def read_weights(path: Path, like: Mapping[str, Tensor], *, sha256: str | None =
     try:
         stored = load_tensors(content)
     except SafetensorError as error:
-        raise IntegrityError(f"expected safetensors in {path}, got: {error}{nature(path)}; restore the file") from error
+        raise IntegrityError(
+            f"expected safetensors in {path}, got: {error}{in_place_of(path)}; restore the file"
+        ) from error
     for what, names in (("missing", like.keys() - stored.keys()), ("unexpected", stored.keys() - like.keys())):
         if names:
             some = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")

@@ -23,6 +23,7 @@ from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import REPO
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import parse_toml
+from model_zoo.foreign.nature import in_place_of
 
 if TYPE_CHECKING:
     from bench.core.contracts import Zoo
@@ -133,27 +134,13 @@ def verify_weights(path: Path, weights: Weights, *, own: bool = False) -> None:
         raise IntegrityError(f"expected weights in {path}, got no file; {_remedy(path, weights, own)}")
     if (size := path.stat().st_size) != weights.size:
         raise IntegrityError(
-            f"expected {weights.size} bytes in {path}, got {size}{nature(path)}; {_remedy(path, weights, own)}"
+            f"expected {weights.size} bytes in {path}, got {size}{in_place_of(path)}; {_remedy(path, weights, own)}"
         )
     if (actual := sha256_of_file(path)) != weights.sha256:
         raise IntegrityError(
-            f"expected {path} to have the sha256 {weights.sha256[:12]}…, got {actual[:12]}…{nature(path)}; "
+            f"expected {path} to have the sha256 {weights.sha256[:12]}…, got {actual[:12]}…{in_place_of(path)}; "
             f"{_remedy(path, weights, own)}"
         )
-
-
-def nature(path: Path) -> str:
-    """Say in brackets what lies in the place of weights, or of an entry, where the first bytes tell; else nothing."""
-    with path.open("rb") as file:
-        start = file.read(512)
-    text = start.lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        return " (an HTML page, perhaps of a login or an error, in place of the file)"
-    if text.startswith(b"version https://git-lfs"):
-        return " (a git-lfs pointer in place of weights: git lfs pull)"
-    if start.startswith(b"PK\x03\x04") or re.match(rb"\x80[\x02-\x05]", start):
-        return " (a PyTorch checkpoint, which may run code, in place of safetensors: bench submit convert)"
-    return ""
 
 
 def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
@@ -167,10 +154,10 @@ def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
     if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(revision) and commit != revision):
         raise IntegrityError(f"expected {repo} at {revision}, got the commit {commit}; the server is no Hub")
     pinned = f"hub:{repo}@{commit}"
-    if (size := path.stat().st_size) > MAX_ENTRY_BYTES or nature(path):
+    if (size := path.stat().st_size) > MAX_ENTRY_BYTES or in_place_of(path):
         raise IntegrityError(
             f"expected an entry of at most {MAX_ENTRY_BYTES} bytes in {ENTRY_FILE} of {pinned}, got {size} bytes"
-            f"{nature(path)}; tell whoever published it"
+            f"{in_place_of(path, 'an entry')}; tell whoever published it"
         )
     try:
         entry = parse_toml(path, ModelEntry)

@@ -19,7 +19,7 @@ from bench.core.schemas.protocol import Component, Name
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import explain
 from model_zoo.build import construct, pack
-from model_zoo.foreign import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
+from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
 from model_zoo.hub import write_entry
 
 

@@ -1,4 +1,4 @@
-"""From somebody's checkpoint to our names: safe reading, unwrapping, renaming, and a report of every key."""
+"""Gives the tensors of a foreign checkpoint our names, and reports every key."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from bench.core.errors import IntegrityError, ModelOutputError, UsageError
+from bench.core.errors import ModelOutputError, UsageError
 from model_zoo.build import STORED_FLOATS
-from model_zoo.hub import nature
+from model_zoo.foreign.reading import read_tensors
 
 Adopt = Callable[[Mapping[str, tuple[int, ...]]], tuple[dict[str, int], dict[str, str | None]]]
 """An architecture's `adopt`: parameters that foreign shapes tell, and foreign names in ours (None: never used)."""
@@ -66,22 +64,16 @@ class KeyReport(NamedTuple):
 
 
 def read_checkpoint(path: Path, table: str | None = None) -> Checkpoint:
-    """Read the tensors of a `.pt`, `.pth` or `.safetensors` file, running no code that it may contain.
+    """Read the tensors of one network from a checkpoint; no code of the file runs.
 
     Args:
         path: the file.
-        table: where in nested dictionaries the network is, such as `ema.state_dict`; default: the usual places.
+        table: where in the file the network is, such as `ema.state_dict`; default: the usual places.
     Raises:
         UsageError: if there is no such file, or no such table.
-        IntegrityError: if it holds anything that only running code could read.
+        IntegrityError: if it holds no tensors.
     """
-    if not path.is_file():
-        raise UsageError(f"expected a checkpoint at {path}, got no file; correct the path")
-    tables = dict(_tables(_read(path), ""))
-    if not tables:
-        raise IntegrityError(
-            f"expected a state dict in {path}, got no named tensors; save model.state_dict() where it was made"
-        )
+    tables = read_tensors(path)
     if table is not None and table not in tables:
         raise UsageError(f"expected one of the tables {', '.join(map(repr, tables))} in {path}, got {table!r}")
     chosen = table if table is not None else min(tables, key=lambda name: _preference(name, len(tables[name])))
@@ -147,47 +139,11 @@ def translate(
     return placed, report
 
 
-def _read(path: Path) -> object:
-    if path.suffix == ".safetensors":
-        try:
-            return load_safetensors(path.read_bytes())
-        except SafetensorError as error:
-            raise IntegrityError(f"expected safetensors in {path}, got: {error}{nature(path)}") from error
-    try:
-        # The one place that opens a pickle, on the explicit wish of `bench submit convert`, and only as tensors.
-        return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 foreign checkpoints are pickles
-    except Exception as error:  # a damaged pickle can fail in any way
-        # torch's own words, which advise to trust the file, help nobody here
-        stranger = re.search(r"GLOBAL ([\w.]+)", str(error))
-        came = (
-            f"an object of {stranger[1]}, which only running code can read"
-            if stranger
-            else "a file that is no checkpoint"
-        )
-        page = nature(path) if b"<" in path.read_bytes()[:64] else ""
-        raise IntegrityError(
-            f"expected tensors and nothing else in {path}, got {came}{page}; where it was made, save "
-            "model.state_dict() alone"
-        ) from error
-
-
-def _tables(value: object, name: str, depth: int = 0) -> list[tuple[str, dict[str, Tensor]]]:
-    """Return every dictionary that maps names to tensors, by its path in the nested dictionaries."""
-    if not isinstance(value, Mapping) or depth > 3:
-        return []
-    own = {key: t for key, t in value.items() if isinstance(key, str) and isinstance(t, Tensor)}
-    found = [(name, own)] if any(t.ndim for t in own.values()) else []
-    for key, nested in value.items():
-        if str(key).startswith("optim"):
-            continue  # its moments have the network's shapes
-        found += _tables(nested, f"{name}.{key}" if name else str(key), depth + 1)
-    return found
-
-
-def _preference(name: str, count: int) -> tuple[int, int]:
-    parts = name.split(".") if name else []
-    usual = [TABLES.index(part) if part in TABLES else len(TABLES) for part in parts]
-    return max(usual, default=0), -count
+def _preference(name: str, count: int) -> tuple[int, int, int]:
+    """Order tables: usual places, then the first of a list (a cascade's first network), then the largest."""
+    parts = re.findall(r"[^.[\]]+", name)
+    usual = [TABLES.index(part) if part in TABLES else len(TABLES) for part in parts if not part.isdigit()]
+    return max(usual, default=0), max((int(part) for part in parts if part.isdigit()), default=0), -count
 
 
 def _normalisation(tensors: Mapping[str, Tensor]) -> Normalisation | None:
