@@ -70,26 +70,27 @@ SIDES = (
 
 @dataclass(frozen=True)
 class Bar:
-    """A model's value of one side, and those of the worst and the best model that it is compared with."""
+    """A model's value of one side, and those of the worst and the best model that ranks."""
 
     side: Side
     value: Summary
     low: float
     high: float
-    place: int
+    place: int | None
+    """None for a control, which stands beside the others."""
     of: int
 
 
 def profile(book: Book, model: str) -> list[Bar]:
-    """Return the bars of a model, for the questions that were put to it and to another model of its data set."""
+    """Return a model's bars, of whole runs alone, where at least two models of its data set can be compared."""
     entry, bars = book.entries[model], []
     peers = [name for name, other in book.entries.items() if other.dataset == entry.dataset and not other.control]
     for side in SIDES:
-        measure = next((m for m in side.measures if book.value(m, model) is not None), None)
-        if measure is None or (value := book.value(measure, model)) is None or value.mean is None:
+        measure = next((m for m in side.measures if book.whole(m, model) is not None), None)
+        if measure is None or (value := book.whole(measure, model)) is None or value.mean is None:
             continue
-        means = [v.mean for name in peers if (v := book.value(measure, name)) is not None and v.mean is not None]
-        others = [mean for mean in means if mean > value.mean]
+        means = [v.mean for name in peers if (v := book.whole(measure, name)) is not None and v.mean is not None]
         if len(means) > 1:
-            bars.append(Bar(side, value, min(means), max(means), 1 + len(others), len(means)))
+            place = None if entry.control else 1 + sum(mean > value.mean for mean in means)
+            bars.append(Bar(side, value, min(means), max(means), place, len(means)))
     return bars

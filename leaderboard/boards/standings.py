@@ -21,7 +21,7 @@ from leaderboard.records.image_sets import (
     reference_of,
 )
 from leaderboard.records.rows import read_values
-from leaderboard.records.selection import Edition, edition_of, of_weights
+from leaderboard.records.selection import Edition, of_weights, select
 
 COMPANIONS = ("topk-intersection", "kendall")
 """Shown beside the primary metric: the first of these that is not the primary metric itself."""
@@ -40,11 +40,11 @@ def boards(runs: Iterable[StoredRun], read: ReadTable = read_values) -> list[Boa
 
 
 def _board(runs: list[StoredRun], read: ReadTable) -> Board:
-    edition = edition_of(runs)
+    selection = select(runs)
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
-    chosen = {name: edition.fittest(members) for name, members in by_model.items()}
+    edition, chosen = selection.edition, {name: selection.on_board(name) for name in selection.runs}
     shown = [run for of_model in chosen.values() for run in of_model.values()]
     judged = [run for run in shown if not is_control(run.record.entry)] or shown
     best = max(judged, key=edition.fitness)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.core.errors import IntegrityError
-from bench.core.schemas.records import MetricSpec, RunRecord
+from bench.core.schemas.records import LEVEL_MARK, MetricSpec, RunRecord
 from bench.core.storage.store import StoredRun
+from leaderboard import tiles as draw
 from leaderboard.boards.board import robustness
-from leaderboard.drawing import tiles as draw
 from leaderboard.drawing.tiles import Pixels
 from leaderboard.records.image_sets import ReadRows
 
@@ -42,6 +42,9 @@ class Strip:
     label: str
     remarks: tuple[str, ...]
     numbers: dict[str, float | None]
+    """Each metric's value at the images shown."""
+    elsewhere: dict[str, float | None]
+    """Of a suite, each other metric's worst value: the image of another search may be behind it."""
     tiles: tuple[Tile, ...]
 
 
@@ -51,7 +54,7 @@ def sprite_name(run: StoredRun) -> str:
 
 
 def showcase_tiles(run: StoredRun) -> dict[str, Pixels] | None:
-    """Return the tiles of a run's showcase, as `leaderboard.drawing.tiles` cuts them; None where it kept none.
+    """Return the tiles of a run's showcase, as `leaderboard.tiles` cuts them; None where it kept none.
 
     Raises:
         IntegrityError: if the showcase is damaged, or is not what the record says.
@@ -96,10 +99,32 @@ def _left(primary: MetricSpec, strip: Strip) -> float:
 def _strip(run: StoredRun, tiles: dict[str, Pixels], index: int, row: dict[str, Any]) -> Strip:
     record, place = run.record, draw.layout(tiles)
     label = class_name(record, row["label"])
-    numbers = {m.name: _number(row[m.name]) for m in record.spec.metrics if m.name not in SAID_IN_WORDS}
+    numbers, elsewhere = _numbers(record, row)
     words = _image_words(record, label, row) | _heatmap_words(label, draw.counts(tiles["top-k"][index]), numbers)
     pictures = tuple(Tile(name, *words[name], sprite_name(run), place.box(index, name), place.size) for name in ORDER)
-    return Strip(row["sample_id"], label, tuple(_remarks(record, row)), numbers, pictures)
+    return Strip(row["sample_id"], label, tuple(_remarks(record, row)), numbers, elsewhere, pictures)
+
+
+class _Numbers(NamedTuple):
+    here: dict[str, float | None]
+    elsewhere: dict[str, float | None]
+
+
+def _numbers(record: RunRecord, row: dict[str, Any]) -> _Numbers:
+    """Sort a row's values into those of the image shown and those of other images.
+
+    The image of a suite is the worst by the primary metric; each other metric has a worst of its own. The image of a
+    series is that of its last level; its columns without a level are means over all levels.
+    """
+    here: dict[str, float | None] = {}
+    elsewhere: dict[str, float | None] = {}
+    for metric in record.spec.metrics:
+        if metric.name in SAID_IN_WORDS:
+            continue
+        levels = [name for name in row if name.startswith(metric.name + LEVEL_MARK)]
+        shown = "winner" not in row or metric.name == record.spec.primary_metric or metric.higher_is == "neutral"
+        (here if shown else elsewhere)[metric.name] = _number(row[levels[-1] if levels else metric.name])
+    return _Numbers(here, elsewhere)
 
 
 Words = dict[str, tuple[str, str, str]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.store import StoredRun
 from leaderboard.boards.board import Board
 from leaderboard.boards.campaigns import Tally, tally
@@ -17,7 +16,6 @@ from leaderboard.pages.site import Staging
 from leaderboard.records.forks import in_shards
 from leaderboard.records.index import Book
 from leaderboard.records.rows import RowReader, to_csv
-from leaderboard.records.selection import newest_weights
 
 
 def add_models(
@@ -45,7 +43,7 @@ def add_models(
         tallies: dict[str, Tally] = {}
         for name in names[shard::processes]:
             groups = _views(runs[name], made, read, site, tallies)
-            page = render.model_page(_newest(runs[name]), groups, set(names), profile(book, name))
+            page = render.model_page(book.entries[name], groups, set(names), profile(book, name))
             site.add(f"models/{name}.html", page)
         return tallies, site.checksums
 
@@ -54,16 +52,6 @@ def add_models(
         tallies |= of_shard
         site.checksums |= checksums  # a fork writes its files, and keeps their names to itself
     return tallies
-
-
-def _newest(runs: list[StoredRun]) -> ModelEntry:
-    """Return a model's newest entry."""
-    weights = newest_weights(runs)
-    newest = max(
-        (run for run in runs if run.record.spec.model.weights_sha256 == weights),
-        key=lambda run: (run.record.environment.started, run.record.run_id),
-    )
-    return newest.record.entry
 
 
 def _views(

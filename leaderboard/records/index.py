@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
-from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Strict
-from bench.core.schemas.records import LEVEL_MARK, ProtocolSpec, Summary
+from bench.core.schemas.records import LEVEL_MARK, Summary
 from bench.core.storage.store import StoredRun
-from leaderboard.records.selection import newest_weights
+from leaderboard.records.selection import Edition, newest_entry, select, source_of
 
 
 class Measure(Strict):
@@ -42,27 +41,28 @@ class _Place(NamedTuple):
 
 
 class Book:
-    """Every model's best run per protocol and attack: of its newest weights, complete, and the latest of those."""
+    """Every model's run per protocol and attack: the one that counts."""
 
     def __init__(self, runs: Iterable[StoredRun]) -> None:
         by_model: dict[str, list[StoredRun]] = defaultdict(list)
+        by_protocol: dict[str, list[StoredRun]] = defaultdict(list)
         for run in runs:
             by_model[run.record.entry.name].append(run)
-        self.entries: dict[str, ModelEntry] = {}
+            by_protocol[run.record.spec.protocol.key].append(run)
+        self.entries = {name: newest_entry(members) for name, members in sorted(by_model.items())}
         """The models, by name."""
-        self.protocols: dict[str, ProtocolSpec] = {}
+        self.protocols = {key: members[0].record.spec.protocol for key, members in by_protocol.items()}
         """The protocols, by key."""
+        self._editions: dict[str, Edition] = {}
         self._runs: dict[_Place, StoredRun] = {}
-        for name, members in sorted(by_model.items()):
-            weights = newest_weights(members)
-            current = [run for run in members if run.record.spec.model.weights_sha256 == weights]
-            for run in sorted(current, key=_fitness):
-                spec = run.record.spec
-                source = None if spec.crafted_on is None else spec.crafted_on.model.name
-                if spec.on_protocol or source is not None:
-                    self._runs[_Place(spec.protocol.key, name, spec.attack.name, source)] = run
-                self.entries[name] = run.record.entry
-                self.protocols[spec.protocol.key] = spec.protocol
+        for key, members in by_protocol.items():
+            selection = select(members)
+            self._editions[key] = selection.edition
+            for name, chosen in sorted(selection.runs.items()):
+                for run in chosen:
+                    source = source_of(run)
+                    if run.record.spec.on_protocol or source is not None:
+                        self._runs[_Place(key, name, run.record.spec.attack.name, source)] = run
 
     def models(self, protocol: str) -> list[str]:
         """Return the names of the models that ran under a protocol, controls last."""
@@ -97,6 +97,16 @@ class Book:
         found = None if run is None else run.record.summaries.get(measure.samples, {}).get(measure.metric)
         return found if found is not None and found.mean is not None else None
 
+    def whole(self, measure: Measure, model: str) -> Summary | None:
+        """Return the same where it can be compared: of a whole run of the model's newest weights, or of its entry."""
+        if not measure.entry:
+            run = self.run(measure.protocol, model, measure.attack)
+            if run is None or self._editions[measure.protocol].shortfalls(run.record):
+                return None
+            if run.record.spec.model.weights_sha256 != self.entries[model].weights.sha256:
+                return None
+        return self.value(measure, model)
+
     def _stated(self, what: Literal["clean", "pgd40", "autoattack"], model: str) -> Summary | None:
         entry = self.entries.get(model)
         if entry is None or entry.accuracy is None or (value := getattr(entry.accuracy, what)) is None:
@@ -117,9 +127,3 @@ def _in_order(run: StoredRun | None, summaries: dict[str, Summary]) -> list[str]
         return order.get(level, order.get(level.rpartition("-")[0], len(order))), name
 
     return sorted(summaries, key=place)
-
-
-def _fitness(run: StoredRun) -> tuple[object, ...]:
-    record = run.record
-    whole = record.spec.samples.count / record.spec.samples.of
-    return record.spec.on_protocol, whole, record.spec.engine, record.environment.started, record.run_id

@@ -1,10 +1,12 @@
-"""Which of a model's runs stand on a board: of its newest weights, those that can best be compared with the others'."""
+"""The one rule which of a model's runs counts, on boards, tracks, profiles and in the showcase."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.records import RunRecord, RunSpec
 from bench.core.storage.store import StoredRun
 
@@ -34,21 +36,50 @@ class Edition:
         return f"{attack.name} {attack.version}, newest {newest}" if attack.version < newest else None
 
     def fitness(self, run: StoredRun) -> tuple[object, ...]:
-        """Return what is larger for the run that should stand on the board."""
+        """Return what is larger for the run that counts."""
         record, spec = run.record, run.record.spec
-        lacking = -len(self.shortfalls(record))
-        age = (spec.engine, spec.attack.version)
-        return lacking, *age, spec.samples.count, record.environment.started, record.run_id
-
-    def fittest(self, runs: list[StoredRun]) -> dict[str, StoredRun]:
-        """Return a model's run per attack; runs off the protocol stand on a board only where there are no others."""
-        candidates = of_weights(runs, newest_weights(runs))
-        on_protocol = [run for run in candidates if run.record.spec.on_protocol]
-        by_fitness = sorted(on_protocol or candidates, key=self.fitness)
-        return {run.record.spec.attack.name: run for run in by_fitness}
+        comparable = spec.on_protocol, -len(self.shortfalls(record))
+        age = spec.engine, spec.attack.version
+        return *comparable, *age, spec.samples.count, record.environment.started, record.run_id
 
 
-def edition_of(runs: Iterable[StoredRun]) -> Edition:
+@dataclass(frozen=True)
+class Selection:
+    """The runs of one protocol that count."""
+
+    edition: Edition
+    runs: Mapping[str, tuple[StoredRun, ...]]
+    """Per model, one run of its newest weights per attack and source of transferred images, the fittest last."""
+
+    def on_board(self, model: str) -> dict[str, StoredRun]:
+        """Return a model's run per attack; runs off the protocol stand in only where it has no others."""
+        found = self.runs[model]
+        on_protocol = [run for run in found if run.record.spec.on_protocol]
+        return {run.record.spec.attack.name: run for run in on_protocol or found}
+
+
+def select(runs: Iterable[StoredRun]) -> Selection:
+    """Choose among the runs of one protocol those that count."""
+    by_model: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        by_model[run.record.entry.name].append(run)
+    edition = _edition(run for members in by_model.values() for run in members)
+    return Selection(edition, {name: _fittest(edition, members) for name, members in by_model.items()})
+
+
+def source_of(run: StoredRun) -> str | None:
+    """Return the network on which a transferred attack's images were crafted, or None."""
+    crafted_on = run.record.spec.crafted_on
+    return None if crafted_on is None else crafted_on.model.name
+
+
+def _fittest(edition: Edition, runs: list[StoredRun]) -> tuple[StoredRun, ...]:
+    by_fitness = sorted(of_weights(runs, newest_weights(runs)), key=edition.fitness)
+    last = {(run.record.spec.attack.name, source_of(run)): run for run in by_fitness}
+    return tuple(sorted(last.values(), key=edition.fitness))
+
+
+def _edition(runs: Iterable[StoredRun]) -> Edition:
     """Return the newest engine, and of each attack the newest version that ran on the protocol."""
     known = [run.record.spec for run in runs]
     versions = {spec.attack.name: spec.attack.version for spec in sorted(known, key=_age)}
@@ -68,3 +99,9 @@ def newest_weights(runs: Iterable[StoredRun]) -> str:
 def of_weights(runs: Iterable[StoredRun], weights: str) -> list[StoredRun]:
     """Return the runs of one network."""
     return [run for run in runs if run.record.spec.model.weights_sha256 == weights]
+
+
+def newest_entry(runs: list[StoredRun]) -> ModelEntry:
+    """Return a model's entry as its latest run of its newest weights holds it."""
+    current = of_weights(runs, newest_weights(runs))
+    return max(current, key=lambda run: (run.record.environment.started, run.record.run_id)).record.entry

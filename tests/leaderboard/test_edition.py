@@ -9,9 +9,15 @@ import pandas as pd
 
 from bench.core.storage.store import Store
 from leaderboard.boards.board import Board
+from leaderboard.boards.profiles import profile
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
+from leaderboard.drawing.exhibit import gallery
+from leaderboard.records.index import Book
+from leaderboard.records.rows import RowReader, read_runs
+from leaderboard.tracks.tracks import sections
 from tests.support.factories import model_entry, store_run
+from tests.support.tracked import IMAGES, stored
 
 PARTIAL = {"samples": {"sha256": "0" * 64, "count": 30, "of": 40}}
 
@@ -77,3 +83,46 @@ def test_models_that_only_explored_stand_aside_and_their_runs_are_folded(tmp_pat
     assert page.index("1 run that the board leaves out") < page.index(f'id="run-{explored.record.run_id[:12]}"')
     standings = pd.read_csv(tmp_path / "site/data/standings.csv").set_index("model")
     assert standings.loc["tried", "remarks"] == "ifia-topk: 30 of 40 images"
+
+
+def test_board_track_profile_and_showcase_count_the_same_of_two_versions_of_an_attack(tmp_path: Path) -> None:
+    gradient = {"protocol": "cifar10-gradient"}
+    for name in ("one", "two"):
+        store_run(tmp_path, model_entry(name), "auto", robustness=0.9, spec_changes=gradient)
+    later = store_run(tmp_path, model_entry("two"), "auto", spec_changes=gradient).record.environment
+    environment = {"environment": later.model_copy(update={"started": "2026-01-01T00:00:00+00:00"})}
+    changes = gradient | version(2)
+    newer = store_run(
+        tmp_path, model_entry("one"), "auto", spec_changes=changes, record_changes=environment, showcase=IMAGES
+    )
+    board, book = board_of(tmp_path), Book(read_runs(tmp_path))
+    assert board.by_name["one"].runs["auto"] == newer
+    assert book.run("cifar10-gradient-v1", "one", "auto") == newer
+    (bar,) = [bar for bar in profile(book, "one") if bar.side.title.startswith("Attributional")]
+    assert bar.value == newer.record.summaries["correct"]["kendall"]
+    assert [piece.model for piece in gallery(board, RowReader())[0].pieces] == ["one"]
+
+
+def test_the_same_of_two_versions_counts_on_a_track(tmp_path: Path) -> None:
+    for number in (2, 1):
+        columns = {"robust-accuracy": 0.1 * number}
+        stored(tmp_path, "one", "cifar10-predictions", "prediction", "pgd-lengths", columns, version=number)
+    book = Book(read_runs(tmp_path))
+    (table,) = sections(book, "prediction")[0].tables
+    board = board_of(tmp_path)
+    assert [value.mean for value in table.lines[0].values if value] == [0.2]
+    assert board.by_name["one"].runs == {"pgd-lengths": book.run("cifar10-predictions-v1", "one", "pgd-lengths")}
+
+
+def test_a_profile_knows_whole_runs_alone_and_gives_controls_no_place(tmp_path: Path) -> None:
+    gradient = {"protocol": "cifar10-gradient"}
+    for name, robustness in (("one", 0.3), ("two", 0.6)):
+        store_run(tmp_path, model_entry(name), "auto", robustness=robustness, spec_changes=gradient)
+    store_run(tmp_path, model_entry("tried"), "auto", robustness=0.9, spec_changes=gradient | PARTIAL)
+    control = model_entry("linear", control=True)
+    store_run(tmp_path, control, "auto", robustness=0.95, spec_changes=gradient)
+    book = Book(read_runs(tmp_path))
+    places = {name: [(bar.place, bar.of) for bar in profile(book, name)] for name in book.entries}
+    maps = {name: found[-1:] for name, found in places.items()}
+    assert maps == {"linear": [(None, 2)], "one": [(2, 2)], "two": [(1, 2)], "tried": maps["tried"]}
+    assert "Attributional robustness (Kendall)" not in {bar.side.title for bar in profile(book, "tried")}

@@ -26,10 +26,10 @@ from leaderboard.build import build
 from leaderboard.drawing import tiles
 from leaderboard.drawing.colormap import INFERNO
 from leaderboard.drawing.exhibit import MODELS, find_exhibit, gallery
-from leaderboard.drawing.strips import strips
-from leaderboard.pages import render
+from leaderboard.drawing.strips import SAID_IN_WORDS, strips
+from leaderboard.pages import render as pages
 from leaderboard.records.rows import RUN_COLUMNS, SAMPLE_COLUMNS, read_rows
-from tests.support.factories import K, model_entry, run_spec, store_run
+from tests.support.factories import METRICS, K, model_entry, run_spec, store_run
 
 Changes = dict[str, object]
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{ 7 }}\u202egnp"
@@ -303,7 +303,7 @@ def test_a_link_is_a_web_link_or_no_link(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a link"):
         model_entry(source=script)
     (tmp_path / "page.html").write_text(
-        render.model_page(model_entry().model_copy(update={"source": script}), [], set())
+        pages.model_page(model_entry().model_copy(update={"source": script}), [], set())
     )
     page = Page(tmp_path / "page.html")
     assert script in page.text
@@ -329,6 +329,25 @@ def test_strips_count_order_and_describe(results: Path) -> None:
         assert strip.label in strip.tiles[0].alt
     infeasible = next(strip for strip in made if strip.sample_id == "cifar10/test/1")
     assert any("infeasible" in remark for remark in infeasible.remarks)
+
+
+def test_a_strip_of_a_suite_keeps_the_numbers_of_other_images_apart(tmp_path: Path) -> None:
+    suite = store_run(tmp_path / "results", attack="auto", showcase=IMAGES, columns={"winner": "kendall"})
+    single = store_run(tmp_path / "results", showcase=IMAGES)
+    assert not any(strip.elsewhere for strip in strips(single, read_rows))
+    (strip, *_) = strips(suite, read_rows)
+    assert set(strip.numbers) == {"kendall"}
+    assert set(strip.elsewhere) == set(METRICS) - SAID_IN_WORDS - {"kendall"}
+    assert "topk" not in "".join(tile.alt for tile in strip.tiles)
+    build(tmp_path / "results", tmp_path / "site")
+    page = (tmp_path / "site/models/art-wrn28.html").read_text()
+    assert page.count("it may belong to another image than the one shown") == len(IMAGES)
+
+
+def test_a_strip_of_a_series_has_the_numbers_of_its_last_level(tmp_path: Path) -> None:
+    levels = {"kendall@0.25": 0.75, "kendall@1024": 0.125}
+    run = store_run(tmp_path, attack="saturation", showcase=IMAGES, columns=levels)
+    assert {strip.numbers["kendall"] for strip in strips(run, read_rows)} == {0.125}
 
 
 def test_the_exhibit_shows_one_image_under_the_first_models_of_the_board(tmp_path: Path) -> None:
@@ -457,7 +476,7 @@ def test_a_rebuild_removes_what_is_gone_and_nothing_else(tmp_path: Path) -> None
 def test_the_command_reproduces_the_run(tmp_path: Path) -> None:
     partial = {"samples": {"sha256": "0" * 64, "count": 30, "of": 40}}
     run = store_run(tmp_path, spec_changes=partial)
-    assert render.command(run.record) == (
+    assert pages.command(run.record) == (
         "bench run --model hub:art-wrn28 --attack ifia-topk --protocol cifar10-linf8-v1 --limit 30"
     )
 
@@ -465,7 +484,7 @@ def test_the_command_reproduces_the_run(tmp_path: Path) -> None:
 def test_the_command_names_the_parameters_of_an_attack_off_the_protocol(tmp_path: Path) -> None:
     attack = {"name": "ifia-topk", "version": 1, "params": {"step_size": "1/255", "steps": 7}}
     run = store_run(tmp_path, spec_changes={"attack": attack, "on_protocol": False})
-    assert render.command(run.record).endswith("--set step_size=1/255 --set steps=7")
+    assert pages.command(run.record).endswith("--set step_size=1/255 --set steps=7")
 
 
 def test_a_model_s_page_says_where_the_model_stands(site: Path) -> None:

@@ -32,6 +32,7 @@ def stored(
     *,
     dataset: str = "cifar10",
     params: Mapping[str, Any] | None = None,
+    version: int = 1,
     showcase: bool = False,
     **changes: Any,
 ) -> StoredRun:
@@ -43,7 +44,7 @@ def stored(
         "protocol_floor": "unchanged",
         "metrics": [metric(name) for name in names],
         "primary_metric": names[0],
-        "attack": {"name": attack, "version": 1, "params": dict(params or {})},
+        "attack": {"name": attack, "version": version, "params": dict(params or {})},
         **changes,
     }
     entry = model_entry(model, dataset=dataset)
