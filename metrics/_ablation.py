@@ -10,10 +10,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Pair
+from bench.core.schemas.protocol import Direction
 from metrics._probe import probe_of
 from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves
-from metrics._undefined import nan_where_nan
+from metrics._undefined import nan_where_constant
 
 Fill = Literal["image-mean", "black"]
 
@@ -23,7 +24,7 @@ class AblationMetric(OneSided):
     """Area under the curve of p_y over the share of pixels that went or came; a subclass says which."""
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    higher_is: ClassVar[Direction] = "neutral"
     asks_model: ClassVar[bool] = True
     inserts: ClassVar[bool]
 
@@ -51,9 +52,7 @@ class AblationMetric(OneSided):
         area = heights[0] * 0
         for step in range(self.steps):
             area = area + (heights[step] + heights[step + 1]) / 2 * ((taken[step + 1] - taken[step]) / pixels)
-        flat = heatmap.flatten(1)
-        constant = flat.amax(1) == flat.amin(1)
-        return nan_where_nan(area.clamp(0, 1).masked_fill(constant, torch.nan), heatmap)
+        return nan_where_constant(area.clamp(0, 1), heatmap)
 
 
 def _ranks(heatmap: Tensor) -> Tensor:

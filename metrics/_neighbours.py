@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair, Probe
-from bench.core.schemas.protocol import PixelFraction
+from bench.core.schemas.protocol import Direction, PixelFraction
 from metrics._probe import probe_of
 from metrics._sums import norm
 
@@ -37,7 +37,7 @@ class StabilityMetric(Metric):
     """
 
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "less-robust"
+    higher_is: ClassVar[Direction] = "less-robust"
     asks_model: ClassVar[bool] = True
     same_class_only: ClassVar[bool] = False
     """Whether neighbours of another predicted class are left out."""

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.contracts import Pair
-from metrics._undefined import nan_where_nan
+from metrics._undefined import nan_where_constant
 
 
 def shared_top_k(pair: Pair, k: int) -> Tensor:
-    """(N,) float64: how many pixels are among the k largest of both heatmaps; NaN where a heatmap holds a NaN."""
+    """(N,) float64: how many pixels are among the k largest of both heatmaps; NaN as `nan_where_constant` says."""
     before, after = pair.before.heatmap, pair.after.heatmap
     shared = top_k_mask(before, k) & top_k_mask(after, k)
-    return nan_where_nan(shared.flatten(1).sum(1), before, after)
+    return nan_where_constant(shared.flatten(1).sum(1), before, after)

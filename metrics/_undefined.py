@@ -17,6 +17,16 @@ def nan_where_nan(values: Tensor, *inputs: Tensor) -> Tensor:
     return values.double().masked_fill(broken, torch.nan)
 
 
+def nan_where_constant(values: Tensor, *heatmaps: Tensor) -> Tensor:
+    """(N,) float64: the values, and NaN where one of the (N, H, W) heatmaps is constant or holds a NaN.
+
+    A map of nothing has no top and no order: among equals only the index of a pixel would decide.
+    """
+    flat = [heatmap.flatten(1) for heatmap in heatmaps]
+    constant = torch.stack([each.amax(1) == each.amin(1) for each in flat]).any(0)
+    return nan_where_nan(values, *heatmaps).masked_fill(constant, torch.nan)
+
+
 def nan_where_infeasible(values: Tensor, pair: Pair) -> Tensor:
     """(N,) the values, NaN where the attack broke a rule and the judge put the clean image back."""
     return values if pair.feasible is None else torch.where(pair.feasible, values, torch.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 from metrics.kendall import Kendall
 
 
@@ -26,7 +27,7 @@ class AttackSuccess(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "less-robust"
+    higher_is: ClassVar[Direction] = "less-robust"
 
     theta: float = Field(default=0.5, gt=-1, le=1)
     """Kendall's tau-b below which an attack succeeded."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Pair
+from bench.core.schemas.protocol import Direction
 from metrics._probe import explained, probe_of
 from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves
@@ -29,7 +30,7 @@ class CompletenessGap(OneSided):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    higher_is: ClassVar[Direction] = "neutral"
     asks_model: ClassVar[bool] = True
 
     of: Side = "before"

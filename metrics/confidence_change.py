@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class ConfidenceChange(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    higher_is: ClassVar[Direction] = "neutral"
     reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:

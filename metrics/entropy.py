@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Pair
+from bench.core.schemas.protocol import Direction
 from metrics._sides import OneSided, Side, view_of
 from metrics._sums import sum_by_halves, sum_to_one
 
@@ -27,7 +28,7 @@ class Entropy(OneSided):
 
     version: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    higher_is: ClassVar[Direction] = "neutral"
 
     of: Side = "before"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Pair
+from bench.core.schemas.protocol import Direction
 from metrics._alignment import Origin, from_origin
 from metrics._probe import probe_of
 from metrics._sides import OneSided, Side, view_of
@@ -29,7 +30,7 @@ class InputGradientAlignmentAbs(OneSided):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "neutral"
+    higher_is: ClassVar[Direction] = "neutral"
     asks_model: ClassVar[bool] = True
     reads_maps: ClassVar[bool] = False
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 from metrics._sums import sum_by_halves, sum_to_one
 
 
@@ -25,7 +26,7 @@ class L2Distance(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "less-robust"
+    higher_is: ClassVar[Direction] = "less-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64; NaN where a heatmap is zero everywhere or not finite somewhere."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 from metrics._ranks import kendall_tau_b
 from metrics._smooth import smooth
 
@@ -27,7 +28,7 @@ class LensKendall(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    higher_is: ClassVar[Direction] = "more-robust"
 
     window: int = Field(default=1, ge=0)
     """How many rows and columns a pixel's window reaches to each side; 0 is the pixel alone."""

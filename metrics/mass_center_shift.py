@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.compute.heatmap import mass_center
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class MassCenterShift(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "less-robust"
+    higher_is: ClassVar[Direction] = "less-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in pixels; NaN where a heatmap sums to 0 or is not finite somewhere."""

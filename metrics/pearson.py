@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 from metrics._sums import centered, cosine
 
 
@@ -22,7 +23,7 @@ class Pearson(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or not finite somewhere."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 from metrics._sums import largest_to_one, sum_by_halves
 
 _WINDOW, _C1, _C2 = 7, 0.01**2, 0.03**2
@@ -28,7 +29,7 @@ class Ssim(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
         """(N,) float64 in [-1, 1]; NaN where a heatmap is zero everywhere or not finite somewhere."""

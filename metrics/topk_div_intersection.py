@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 from metrics._diverse import diverse_top_k, share
-from metrics._undefined import nan_where_nan
+from metrics._undefined import nan_where_constant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class TopkDivIntersection(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    higher_is: ClassVar[Direction] = "more-robust"
 
     k: int = Field(default=100, ge=1)
     """How many of a heatmap's largest pixels are its top."""
@@ -38,9 +39,9 @@ class TopkDivIntersection(Metric):
     """How many rows and columns a pixel's window reaches to each side; 0 is the pixel alone."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1]; NaN where a heatmap holds a NaN."""
+        """(N,) float64 in [0, 1]; NaN where a heatmap is constant or holds a NaN."""
         maps = pair.before.heatmap, pair.after.heatmap
         before, after = (diverse_top_k(heatmap, self.k, self.window) for heatmap in maps)
         fewer = after.flatten(1).sum(1) < before.flatten(1).sum(1)
         larger = before.where(fewer.view(-1, 1, 1), after)
-        return nan_where_nan(share(before & after, larger), *maps)
+        return nan_where_constant(share(before & after, larger), *maps)

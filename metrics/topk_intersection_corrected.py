@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
+from bench.core.schemas.protocol import Direction
 from metrics._topk import shared_top_k
 
 
@@ -23,13 +24,13 @@ class TopkIntersectionCorrected(Metric):
 
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "more-robust"
+    higher_is: ClassVar[Direction] = "more-robust"
 
     k: int = Field(default=100, ge=1)
     """How many of a heatmap's largest pixels are its top."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where a heatmap holds a NaN."""
+        """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or holds a NaN."""
         pixels = pair.before.heatmap.shape[1:].numel()
         # (m/k - k/N) / (1 - k/N) over one denominator: whole numbers until the division, so equal heatmaps give 1.
         return (shared_top_k(pair, self.k) * pixels - self.k**2) / (self.k * (pixels - self.k))

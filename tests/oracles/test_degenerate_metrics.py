@@ -34,14 +34,14 @@ def row(zero: float | None, constant: float | None, tied: float | None, put_back
 # zero: the gradient is 0 at every pixel. constant: it is 1/2 at every pixel. tied: it has two values, half the pixels
 # each. put-back: many values, and the image after is the one before, because the class had changed.
 OUTCOMES: dict[str, Row] = {
-    # Top-k: ties go to the lower pixel index in both maps, so that equal maps agree.
-    "topk-intersection": row(1, 1, 1, 1),
-    "topk-intersection-corrected": row(1, 1, 1, 1),
-    "lens-recall": row(1, 1, 1, 1),
-    "lens-precision": row(1, 1, 1, 1),
-    "topk-div-intersection": row(1, 1, 1, 1),
-    "lens-recall-div": row(1, 1, 1, 1),
-    "lens-precision-div": row(1, 1, 1, 1),
+    # Top-k: a constant map has no top; ties go to the lower pixel index in both maps, so that equal maps agree.
+    "topk-intersection": row(NAN, NAN, 1, 1),
+    "topk-intersection-corrected": row(NAN, NAN, 1, 1),
+    "lens-recall": row(NAN, NAN, 1, 1),
+    "lens-precision": row(NAN, NAN, 1, 1),
+    "topk-div-intersection": row(NAN, NAN, 1, 1),
+    "lens-recall-div": row(NAN, NAN, 1, 1),
+    "lens-precision-div": row(NAN, NAN, 1, 1),
     # Correlations need a map that varies, angles and shares one that is not zero.
     "kendall": row(NAN, NAN, 1, 1),
     "spearman": row(NAN, NAN, 1, 1),
