@@ -16,6 +16,11 @@ def mass_inside(heatmap: Tensor, mask: Tensor) -> Tensor:
     return (normalize(heatmap) * mask).sum((1, 2))
 
 
+def mass_outside(heatmap: Tensor, mask: Tensor) -> Tensor:
+    """(N,) minus the mass that the (N, H, W) sum-normalised heatmap has inside the mask."""
+    return -mass_inside(heatmap, mask)
+
+
 def cosine_distance(heatmap: Tensor, reference: Tensor) -> Tensor:
     """(N,) 1 - cosine of the angle between two (N, H, W) maps."""
     return 1 - _cosine(normalize(heatmap), normalize(reference))

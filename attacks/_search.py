@@ -101,22 +101,6 @@ def climb(
     return best.images
 
 
-def ascend(
-    victim: Victim,
-    images: Tensor,
-    labels: Tensor,
-    loss: Objective,
-    *,
-    threat: ThreatModel,
-    rng: SampleRng,
-    schedule: tuple[int, int, float],
-) -> Tensor:
-    """Climb by signed steps of one size; `schedule` holds restarts, steps per restart, step size in pixel units."""
-    restarts, steps, step_size = schedule
-    search = Search(restarts, steps, lambda: signed_steps(step_size))
-    return climb(victim, images, labels, loss, threat=threat, rng=rng, search=search)
-
-
 def signed_steps(step_size: float) -> StepRule:
     """Move every pixel value by `step_size` along its gradient's sign."""
     return lambda number, current, gradient: current + step_size * gradient.sign()  # noqa: ARG005

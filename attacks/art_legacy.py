@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 from scipy.stats import kendalltau
 from torch import Tensor
 
+from attacks._losses import mass_outside
 from attacks._search import BestIterate, uniform_start
-from attacks.ifia_topk import mass_outside
 from bench.core.compute.heatmap import normalize, top_k_mask
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng

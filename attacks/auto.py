@@ -10,8 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from attacks._adaptive import Goal, adaptive_ascent, by_loss, by_primary
-from attacks._losses import cosine_distance, order, rank_distance
-from attacks.ifia_topk import mass_outside
+from attacks._losses import cosine_distance, mass_outside, order, rank_distance
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, HeatmapLoss, Victim, View

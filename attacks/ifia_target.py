@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from attacks._ascent import Goal, HeatmapAscent
 from attacks._losses import mass_inside
-from attacks._search import ascend
 from bench.core.compute.heatmap import normalize
-from bench.core.compute.rng import SampleRng
-from bench.core.contracts import Attack, Victim
-from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
+from bench.core.contracts import View
 
 
 @dataclass(frozen=True, kw_only=True)
-class IfiaTarget(Attack):
+class IfiaTarget(HeatmapAscent):
     """Increase D(x') = sum over the target region of the sum-normalised heatmap, by signed gradient steps.
 
     The region is the corner window of half the height and width (a quarter of the image) with the least clean mass.
@@ -30,27 +27,11 @@ class IfiaTarget(Attack):
     """
 
     version: ClassVar[int] = 1
-    knowledge: ClassVar[Knowledge] = "white-box"
     source: ClassVar[str] = "Ghorbani, Abid, Zou 2019"
 
-    steps: int = Field(default=50, ge=1)
-    """Steps of each restart."""
-    step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
-    """Length of a step in each pixel, in pixel units."""
-    restarts: int = Field(default=1, ge=1)
-    """Searches from random starts of their own; the best iterate of all of them counts."""
-
-    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
-        return ascend(
-            victim,
-            images,
-            labels,
-            lambda before: (mass_inside, (emptiest_corner(before.heatmap),)),
-            threat=threat,
-            rng=rng,
-            schedule=(self.restarts, self.steps, float(self.step_size)),
-        )
+    def goal(self, before: View) -> Goal:
+        """Return the loss and its targets."""
+        return mass_inside, (emptiest_corner(before.heatmap),)
 
 
 def emptiest_corner(heatmap: Tensor) -> Tensor:

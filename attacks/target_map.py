@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -9,15 +10,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._search import Search, adam_steps, climb
+from attacks._ascent import Ascent, Goal
+from attacks._search import Search, adam_steps
 from bench.core.compute.heatmap import normalize
-from bench.core.compute.rng import SampleRng
-from bench.core.contracts import Attack, Victim
-from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
+from bench.core.contracts import View
+from bench.core.schemas.protocol import PixelFraction
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetMap(Attack):
+class TargetMap(Ascent):
     """Decrease the mean squared error between the sum-normalised heatmap and a target map, by Adam.
 
     The target is constant on a border of 5/32 of each side and 0 inside: no sample's own map, the same for all.
@@ -32,28 +33,19 @@ class TargetMap(Attack):
     """
 
     version: ClassVar[int] = 1
-    knowledge: ClassVar[Knowledge] = "white-box"
     source: ClassVar[str] = "Dombrowski et al. 2019"
 
-    steps: int = Field(default=50, ge=1)
-    """Steps of Adam in each restart."""
     learning_rate: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
     """Adam's learning rate, in pixel units."""
-    restarts: int = Field(default=1, ge=1)
-    """Searches from random starts of their own; the best iterate of all of them counts."""
 
-    def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
-        search = Search(self.restarts, self.steps, lambda: adam_steps(float(self.learning_rate)))
-        return climb(
-            victim,
-            images,
-            labels,
-            lambda before: (closeness, (frame(before.heatmap),)),
-            threat=threat,
-            rng=rng,
-            search=search,
-        )
+    def goal(self, before: View) -> Goal:
+        """Return the loss and its targets."""
+        return closeness, (frame(before.heatmap),)
+
+    @property
+    def search(self) -> Search:
+        """Steps of Adam."""
+        return Search(self.restarts, self.steps, partial(adam_steps, float(self.learning_rate)))
 
 
 def closeness(heatmap: Tensor, target: Tensor) -> Tensor:

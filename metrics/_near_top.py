@@ -19,7 +19,6 @@ from metrics._undefined import nan_where_constant
 class NearTop(Metric):
     """The share of one top that lies near the other; a subclass says which, and of which kind tops are."""
 
-    version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Direction] = "more-robust"
     share_of: ClassVar[Literal["before", "after"]]

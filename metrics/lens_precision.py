@@ -21,4 +21,5 @@ class LensPrecision(NearTop):
         Differs: the reference's windows wrap around at row ends and leave out pixel 0; here they end at the border.
     """
 
+    version: ClassVar[int] = 1
     share_of: ClassVar[Literal["before", "after"]] = "before"

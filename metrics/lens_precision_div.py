@@ -23,5 +23,6 @@ class LensPrecisionDiv(NearTop):
         may be picked. Where fewer than k are so far apart, the share is of those.
     """
 
+    version: ClassVar[int] = 1
     share_of: ClassVar[Literal["before", "after"]] = "before"
     diverse: ClassVar[bool] = True

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from scipy.stats import kendalltau
 from torch import Tensor, nn
 
+from attacks._losses import mass_outside
 from attacks._search import uniform_start
 from attacks.alignment import Alignment, largest_coordinates, misalignment, runner_up
 from attacks.art_legacy import ArtLegacy, masked_kendall
-from attacks.ifia_topk import mass_outside
 from attacks.image_injection import ImageInjection
 from bench.attributions.art_integrated_gradients import ArtIntegratedGradients
 from bench.attributions.gradient import Gradient

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks import _losses, _search
+from attacks._losses import mass_outside
 from attacks.correlation import Correlation
 from attacks.correlation_momentum import CorrelationMomentum
 from attacks.cosine import Cosine
 from attacks.ifia_mass_center import IfiaMassCenter
 from attacks.ifia_target import IfiaTarget, emptiest_corner
-from attacks.ifia_topk import IfiaTopk, mass_outside
+from attacks.ifia_topk import IfiaTopk
 from attacks.ifia_topk_frugal import IfiaTopkFrugal
 from attacks.ifia_topk_momentum import IfiaTopkMomentum
 from attacks.lens_topk import LensTopk

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks.ifia_topk import IfiaTopk, mass_outside
+from attacks._losses import mass_outside
+from attacks.ifia_topk import IfiaTopk
 from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.core.compute.heatmap import reduce, top_k_mask

@@ -21,7 +21,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
-from attacks.ifia_topk import mass_outside
+from attacks._losses import mass_outside
 from bench import registry
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.machine import pick_device
