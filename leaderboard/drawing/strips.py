@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from bench.core.errors import IntegrityError
 from bench.core.schemas.records import LEVEL_MARK, MetricSpec, RunRecord
 from bench.core.storage.store import StoredRun
-from leaderboard import tiles as draw
 from leaderboard.boards.board import robustness
+from leaderboard.drawing import tiles as draw
 from leaderboard.drawing.tiles import Pixels
 from leaderboard.records.image_sets import ReadRows
 
@@ -54,7 +54,7 @@ def sprite_name(run: StoredRun) -> str:
 
 
 def showcase_tiles(run: StoredRun) -> dict[str, Pixels] | None:
-    """Return the tiles of a run's showcase, as `leaderboard.tiles` cuts them; None where it kept none.
+    """Return the tiles of a run's showcase, as `leaderboard.drawing.tiles` cuts them; None where it kept none.
 
     Raises:
         IntegrityError: if the showcase is damaged, or is not what the record says.
