@@ -30,10 +30,11 @@ ALLOWED = {
     "bench.attributions": ("bench.core",),
     "bench.data": ("bench.core",),
     "bench.executors": ("bench.core",),
+    "bench.flags": ("bench.core",),
     "attacks": ("bench.core",),
     "metrics": ("bench.core",),
     "model_zoo": ("bench.core", "bench.registry"),
-    "leaderboard": ("bench.core",),
+    "leaderboard": ("bench.core", "bench.registry"),
 }
 """Per folder, what it may import of ours beside itself; modules of no folder named here are the top floor."""
 BY_NAME = {"import_module", "__import__", "importlib", "importlib.util", "importlib.machinery", "runpy", "pkgutil"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.core.errors import IntegrityError
-from bench.core.schemas.records import DIAGNOSTIC_COLUMNS, LATE_COLUMNS, Flag
+from bench.core.schemas.records import ATTACK_COLUMNS, FIRST_FLAG_COLUMNS, Flag
 from bench.core.storage.files import canonical_json, write_atomic
 from bench.core.storage.store import StoredRun, read_run
 from bench.run.record import soundness
@@ -24,7 +24,7 @@ def derived_flags(run: StoredRun) -> tuple[Flag, ...] | None:
         IntegrityError: if its rows or those of its floor cannot be read.
     """
     rows, knowledge = run.rows(), run.record.knowledge
-    if knowledge is None or not set(DIAGNOSTIC_COLUMNS) - LATE_COLUMNS <= set(rows):
+    if knowledge is None or not {*ATTACK_COLUMNS, *FIRST_FLAG_COLUMNS} <= set(rows):
         return None
     floor = _floor(run)
     with np.errstate(all="ignore"):  # infinities that somebody filed are another check's to find

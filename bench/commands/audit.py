@@ -10,15 +10,16 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from bench import registry
 from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS
-from bench.core.schemas.flags import MEANINGS
 from bench.core.storage.folders import cache_folder
 from bench.core.text import counted
 from bench.terminal import console
 
 if TYPE_CHECKING:
+    from bench.core.schemas.flags import Finding
     from bench.core.storage.store import StoredRun
-    from leaderboard.boards.audit_curves import Curve, Finding
+    from leaderboard.boards.audit_curves import Curve
 
 
 @click.command()
@@ -69,7 +70,7 @@ def audit(
 
 def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding, ...]) -> None:
     """Print every point of every curve, then the verdicts."""
-    from leaderboard.boards.audit_curves import CURVE_CHECKS, KNOBS
+    from leaderboard.boards.audit_curves import KNOBS, audit_flags
 
     record = runs[0].record
     title = f"{record.spec.model.name} under {record.spec.protocol.key}, {counted(record.samples, 'image')}"
@@ -78,7 +79,7 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
         table.add_column(column, overflow="fold")
     names = {finding.flag.name for finding in raised}
     for curve in found:
-        verdict = [name for name, (knob, _) in CURVE_CHECKS.items() if knob == curve.knob and name in names]
+        verdict = [name for name, flag in audit_flags().items() if flag.knob == curve.knob and name in names]
         for index, point in enumerate(curve.points):
             value = f"{point.value:g}{' (protocol)' if point.on_protocol else ''}"
             interval = f"{point.mean:.3f} [{point.summary.low:.3f}, {point.summary.high:.3f}]"
@@ -98,9 +99,8 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
             how = f"knowledge: {run.record.knowledge}" if crafted is None else f"crafted on {crafted.model.name}"
             console.out.print(f"{run.record.spec.attack.name} ({how}): {mean}")
     for name, detail in _all_flags(runs, raised).items():
-        console.out.print(
-            Text.assemble((name, "yellow"), f": {detail}; {MEANINGS[name].means}. What to do: {MEANINGS[name].remedy}.")
-        )
+        flag = registry.load("flags", name)
+        console.out.print(Text.assemble((name, "yellow"), f": {detail}; {flag.means}. What to do: {flag.remedy}."))
 
 
 def _all_flags(runs: list[StoredRun], raised: tuple[Finding, ...]) -> dict[str, str]:

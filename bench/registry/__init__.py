@@ -44,6 +44,7 @@ Kind = Literal[
     "recipes",
     "zoos",
     "executors",
+    "flags",
 ]
 
 
@@ -53,6 +54,8 @@ class Python:
 
     package: str
     contract: str | None
+    vocabulary: str = "bench.core.contracts"
+    """The module that defines the contract."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ KINDS: dict[Kind, Python | Toml] = {
     "recipes": Toml("model_zoo", "training/recipes", Recipe),
     "zoos": Python("model_zoo.zoos", "Zoo"),
     "executors": Python("bench.executors", "Executor"),
+    "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),
 }
 ENTRY_POINT_GROUP = "attribution_bench"
 """Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""
@@ -202,6 +206,7 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
     return {
         "documentation": inspect.getdoc(loaded) or "",
         "version": getattr(loaded, "version", None),
+        **{word: getattr(loaded, word) for word in ("raised_if", "means", "remedy") if hasattr(loaded, word)},
         "parameters": parameters,
         "file": f"{loaded.__module__}.{loaded.__qualname__}",
     }
@@ -255,7 +260,7 @@ def _load_entry_point(kind: Kind, name: str) -> Any:
     elif form.contract is None:
         expected, fits = "a function build(num_classes, **params)", callable(loaded)
     else:
-        contract = _contract(form.contract)
+        contract = _contract(form)
         expected, fits = f"a class of {form.contract}", inspect.isclass(loaded) and issubclass(loaded, contract)
     if not fits:
         came = f"the module {point.value}" if inspect.ismodule(loaded) else f"{loaded!r:.80}"
@@ -271,15 +276,15 @@ def _inside(loaded: Any, form: Python | Toml) -> list[str]:
         return []
     if form.contract is None:
         return ["build"] if callable(getattr(loaded, "build", None)) else []
-    return [found.__name__ for found in _own(loaded, _contract(form.contract))]
+    return [found.__name__ for found in _own(loaded, _contract(form))]
 
 
 def _unknown(kind: Kind, name: str) -> UnknownNameError:
     return UnknownNameError(kind, name, names(kind), f"bench list {kind}")
 
 
-def _contract(name: str) -> type:
-    contract: type = getattr(importlib.import_module("bench.core.contracts"), name)
+def _contract(form: Python) -> type:
+    contract: type = getattr(importlib.import_module(form.vocabulary), form.contract or "")
     return contract
 
 
@@ -290,7 +295,7 @@ def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
         if not callable(getattr(module, "build", None)):
             raise UsageError(f"{file}: expected a function build(num_classes, **params), got none; add it")
         return module.build
-    contract = _contract(form.contract)
+    contract = _contract(form)
     found = _own(module, contract)
     if len(found) != 1:
         raise UsageError(f"{file}: expected exactly one {form.contract}, got {len(found)}; one plug-in per file")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import get_args
 
-from bench.core.schemas.flags import INFEASIBLE_SHARE, MATERIAL
+from bench import registry
+from bench.core.schemas.flags import INFEASIBLE_SHARE, Audit, AuditFlag, Finding, Knob
+from bench.core.schemas.protocol import Knowledge
 from bench.core.schemas.records import Flag, RunSpec, Summary
 from bench.core.storage.files import canonical_json
 from bench.core.storage.store import StoredRun
 from leaderboard.records.image_sets import ReadTable
-from leaderboard.records.pairing import gain
+from leaderboard.records.pairing import Gain, gain
 from leaderboard.records.rows import read_values
 
-Knob = Literal["epsilon", "steps", "restarts", "beta"]
 KNOBS: dict[Knob, str] = {
     "epsilon": "radius, in grey levels",
     "steps": "steps",
@@ -32,6 +33,22 @@ class Point:
     value: float
     """Of the knob; a radius is in grey levels, 1/255."""
     run: StoredRun
+    read: ReadTable = field(default=read_values, compare=False, repr=False)
+    """Returns a run's rows."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was run."""
+        return self.run.record.spec
+
+    @property
+    def knowledge(self) -> Knowledge | None:
+        """What the attack may know."""
+        return self.run.record.knowledge
+
+    def gain(self, stronger: Point) -> Gain:
+        """Return by how much another point's run leaves the map less robust, image by image."""
+        return gain(self.run, stronger.run, self.read)
 
     @property
     def summary(self) -> Summary:
@@ -89,14 +106,7 @@ class Curve:
         return f"{len(self.counting)} of {len(self.points)} runs with at most {INFEASIBLE_SHARE:.0%} infeasible images"
 
 
-class Finding(NamedTuple):
-    """A flag that a comparison of runs raises, and the attack that it concerns."""
-
-    attack: str
-    flag: Flag
-
-
-def curves(runs: Iterable[StoredRun]) -> tuple[Curve, ...]:
+def curves(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[Curve, ...]:
     """Return the sweeps among the runs of one model under one protocol: per attack and knob that over the most samples.
 
     A sweep is a set of runs whose specifications differ in one knob only, the protocol's own run among them.
@@ -108,7 +118,7 @@ def curves(runs: Iterable[StoredRun]) -> tuple[Curve, ...]:
     for run in known:
         for knob in get_args(Knob):
             if (value := _value(run.record.spec, knob)) is not None:
-                groups[knob, _all_but(run.record.spec, knob)].append(Point(value, run))
+                groups[knob, _all_but(run.record.spec, knob)].append(Point(value, run, read))
     found: dict[tuple[str, int], Curve] = {}
     for (knob, _), points in groups.items():
         if len(points) < 2 or not any(point.on_protocol for point in points):
@@ -131,92 +141,22 @@ def findings(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[
         read: returns a run's rows; it is asked for those that are compared alone.
     """
     known = _measured(runs)
-    raised = []
-    for curve in curves(known):
-        for name, (knob, check) in CURVE_CHECKS.items():
-            if knob == curve.knob and (detail := check(curve, read)) is not None:
-                raised.append(Finding(curve.attack, Flag(name=name, detail=f"{detail} ({curve.samples} samples)")))
-    return (*raised, *_gradients_beaten(known, read))
-
-
-def _not_falling(curve: Curve, read: ReadTable) -> str | None:
-    """Find a rise from one point to the next, or that there is surely no fall from the first to the last."""
-    points = curve.counting
-    for first, second in pairwise(points):
-        if (rise := gain(second.run, first.run, read)).holds:
-            return f"{_at(curve, first)}, {_at(curve, second)}; more robust by {rise}"
-    if len(points) > 1 and (fall := gain(points[0].run, points[-1].run, read)).high < MATERIAL:
-        return f"{_at(curve, points[0])}, {_at(curve, points[-1])}; less robust by {fall}"
-    return None
-
-
-def _stronger_elsewhere(curve: Curve, read: ReadTable) -> str | None:
-    return _stronger(curve, curve.counting, read)
-
-
-def _stronger_beyond(curve: Curve, read: ReadTable) -> str | None:
-    return _stronger(curve, [point for point in curve.counting if point.value > curve.own.value], read)
-
-
-def _stronger(curve: Curve, points: Sequence[Point], read: ReadTable) -> str | None:
-    if not curve.own.counts:
-        return None
-    found = [(gain(curve.own.run, point.run, read), point) for point in points if not point.on_protocol]
-    held = [(less, point) for less, point in found if less.holds]
-    if not held:
-        return None
-    less, best = max(held, key=lambda pair: pair[0].mean)
-    return f"{_at(curve, best)}, {curve.metric} {curve.own.mean:.3f} at the protocol's {curve.own.value:g}; by {less}"
-
-
-def _at(curve: Curve, point: Point) -> str:
-    return f"{curve.metric} {point.mean:.3f} at {point.value:g}"
-
-
-CURVE_CHECKS: dict[str, tuple[Knob, Callable[[Curve, ReadTable], str | None]]] = {
-    "not-falling-with-epsilon": ("epsilon", _not_falling),
-    "not-falling-with-steps": ("steps", _not_falling),
-    "steps-matter": ("steps", _stronger_beyond),
-    "restarts-matter": ("restarts", _stronger_beyond),
-    "other-surrogate-stronger": ("beta", _stronger_elsewhere),
-}
-"""Per flag, the knob whose curve decides it, and how."""
-
-
-def _gradients_beaten(runs: Sequence[StoredRun], read: ReadTable) -> list[Finding]:
-    """Compare the strongest attack with gradients of the model with those that had none: black-box and transferred."""
-    if not any(_is_control(run) for run in runs):
-        return []
     groups: dict[str, list[Point]] = defaultdict(list)
-    for run in runs:
-        groups[run.record.spec.conditions].append(Point(0, run))
-    raised = {}
-    for points in groups.values():
-        counting = [p for p in points if p.counts]
-        with_gradients = [p for p in counting if p.run.record.knowledge == "white-box" and p.on_protocol]
-        controls = [p for p in counting if _is_control(p.run)]
-        if with_gradients and controls:
-            best = min(with_gradients, key=lambda point: point.robustness)
-            less, control = max(
-                ((gain(best.run, p.run, read), p) for p in controls), key=lambda pair: (pair[0].holds, pair[0].mean)
-            )
-            if less.holds:
-                spec = best.run.record.spec
-                detail = f"{spec.primary_metric} {control.mean:.3f} under {_named(control)}, {best.mean:.3f} under it"
-                detail += f"; by {less} ({spec.samples.count} samples)"
-                raised[spec.attack.name] = Flag(name="black-box-beats-white-box", detail=detail)
-    return [Finding(attack, flag) for attack, flag in sorted(raised.items())]
+    for run in known:
+        groups[run.record.spec.conditions].append(Point(0, run, read))
+    comparable = [[point for point in points if point.counts] for points in groups.values()]
+    audit = Audit(curves(known, read), comparable)
+    found = {name: flag.find(audit) for name, flag in audit_flags().items()}
+    return tuple(
+        Finding(attack, Flag(name=name, detail=detail)) for name, raised in found.items() for attack, detail in raised
+    )
 
 
-def _is_control(run: StoredRun) -> bool:
-    """Say whether a run's attack searched, but without gradients of the attacked model."""
-    return run.record.knowledge == "black-box" or run.record.spec.crafted_on is not None
-
-
-def _named(point: Point) -> str:
-    spec = point.run.record.spec
-    source = "" if spec.crafted_on is None else f" from {spec.crafted_on.model.name}"
-    return f"{spec.attack.name}{source}"
+@cache
+def audit_flags() -> dict[str, AuditFlag]:
+    """Return the flags that comparisons of runs can raise, by name."""
+    found = {name: registry.load("flags", name) for name in registry.names("flags")}
+    return {name: flag() for name, flag in found.items() if issubclass(flag, AuditFlag)}
 
 
 def _measured(runs: Iterable[StoredRun]) -> list[StoredRun]:

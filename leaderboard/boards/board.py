@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 
 from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.flags import Finding
 from bench.core.schemas.records import Confirmation, MetricSpec, ProtocolSpec, RunSpec, Summary
 from bench.core.storage.store import StoredRun
-from leaderboard.boards.audit_curves import Curve, Finding
+from leaderboard.boards.audit_curves import Curve
 from leaderboard.records.image_sets import (
     Reference,
     SampleSetName,

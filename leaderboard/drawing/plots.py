@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bench.core.schemas.flags import Knob
 from bench.core.storage.store import StoredRun
-from leaderboard.boards.audit_curves import Curve, Knob
+from leaderboard.boards.audit_curves import Curve
 from leaderboard.boards.audit_curves import Point as SweepPoint
 from leaderboard.boards.board import Board, Standing, ranking_rows, robustness
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import jinja2
 
+from bench import registry
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.flags import MEANINGS
 from bench.core.schemas.protocol import Track
 from bench.core.schemas.records import MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.storage.files import canonical_json
@@ -297,7 +297,7 @@ def _environment() -> jinja2.Environment:
     environment.tests |= {"web_link": _is_web_link}
     environment.globals |= {
         "KNOBS": KNOBS,
-        "MEANINGS": MEANINGS,
+        "MEANINGS": {name: registry.load("flags", name) for name in registry.names("flags")},
         "axis": _axis,
         "axis_around": _axis_around,
         "axis_of": _axis_of,

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from bench import registry
 from bench.core.errors import IntegrityError, UsageError
-from bench.core.schemas.flags import MEANINGS
 from bench.core.schemas.records import TOP_K_CODES, Flag
 from bench.core.storage.store import Store, StoredRun
 from leaderboard.boards.campaigns import Definition
@@ -495,7 +495,7 @@ def test_a_model_s_page_says_where_the_model_stands(site: Path) -> None:
 
 def test_the_pages_explain_every_flag(site: Path) -> None:
     text = Page(site / "about.html").text
-    assert all(name in text and meaning.remedy in text for name, meaning in MEANINGS.items())
+    assert all(name in text and registry.load("flags", name).remedy in text for name in registry.names("flags"))
 
 
 def test_an_attack_s_page_tells_what_its_parameters_mean(results: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.records import RunRecord
 from bench.core.storage.store import Store
-from bench.run.judge.diagnostics import contrast
+from bench.flags.constant_map import contrast
 from model_zoo.build import build, classifier
 from model_zoo.hub import resolve
 from model_zoo.training.loop import begin, initialize, partition

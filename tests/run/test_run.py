@@ -18,11 +18,12 @@ import torch
 
 from bench.core.compute.chunks import CPU_BATCH, nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, PluginFault, UsageError
-from bench.core.schemas.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
+from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.storage.store import Store, StoredRun
 from bench.run import session
 from bench.run.attack import search
 from bench.run.plan import Plan, Request, plan
+from bench.run.record import soundness
 from bench.run.session import Execution, Sitting, Workbench
 from bench.run.steps import run
 from model_zoo.derivatives import compiled
@@ -77,7 +78,8 @@ def undisturbed(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 def test_a_run_files_a_record_rows_and_a_showcase(undisturbed: StoredRun) -> None:
     record, rows = undisturbed.record, undisturbed.rows()
     assert record.samples == COUNT == len(rows)
-    assert list(rows.columns) == [*ROW_COLUMNS, *DIAGNOSTIC_COLUMNS, *(m.name for m in record.spec.metrics)]
+    expected = [*ROW_COLUMNS, *ATTACK_COLUMNS, *soundness.columns(), *(m.name for m in record.spec.metrics)]
+    assert list(rows.columns) == expected
     assert (rows["linf"] <= 8 / 255 + 1e-6).all()
     assert (rows["linf"][rows["feasible"]] > 0).all()
     assert (rows["predicted_before"] == rows["predicted_after"]).all(), (
@@ -364,7 +366,7 @@ def test_nan_logits_stop_the_run_and_nothing_is_filed(
         "model_zoo.architectures.wide_resnet.WideResNet.forward", lambda _, x: x[:, 0, 0, :10] * torch.nan
     )
     if not seen_at_once:  # on the images of the first look, that is
-        monkeypatch.setattr("bench.run.session.check_logits", lambda *_: None)
+        monkeypatch.setattr("bench.run.steps.session.check_logits", lambda *_: None)
     with pytest.raises(ModelOutputError, match="finite"):
         completed(words, tmp_path)
     assert not list(tmp_path.rglob("*.json"))

@@ -1,146 +1,206 @@
-"""What the soundness flags of a run mean: the words that the command line and the pages share."""
+"""What a soundness flag is: its words, the columns that it reads, and the rule that raises it. Needs no torch."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.core.schemas.protocol import Knowledge
+from bench.core.schemas.records import Flag, RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
 
 INFEASIBLE_SHARE = 0.05
 UNDEFINED_SHARE = 0.01
-VANISHED_SHARE = 0.05
-DISAGREEING_SHARE = 0.01
-SURROGATE_CORRELATION = 0.9
-MAP_CONTRAST = 0.01
-TIED_SHARE = 0.1
-COLLAPSED_SHARE = 0.1
 MATERIAL = 0.02
 """Difference of two means of a primary metric that is worth a flag: 1 % of the range of Kendall's tau, from -1 to 1.
 
 It is twice what the mean of a second run of the same spec may differ by (`bench.checks.second_run.MEAN_TOLERANCE`).
 """
 
-
 LESS = f"image by image, by more than {MATERIAL:g} in the mean and with a 95 % interval above zero"
 
-
-class Meaning(NamedTuple):
-    """The reader's side of a flag."""
-
-    raised_if: str
-    means: str
-    remedy: str
+Knob = Literal["epsilon", "steps", "restarts", "beta"]
+"""What an audit varies."""
 
 
-MEANINGS: dict[str, Meaning] = {
-    "partial": Meaning(
-        "fewer samples were run than the protocol holds",
-        "the interval is wider, and the run is not ranked",
-        "run again without --limit; finished samples are kept",
-    ),
-    "off-protocol": Meaning(
-        "the attack, one of its parameters, the radius or the surrogate is not the protocol's",
-        "the number cannot be compared with the board's",
-        "run again without --set, --epsilon and --beta",
-    ),
-    "random-beats-attack": Meaning(
-        "the floor attack, which knows nothing, ends as low in the primary metric as an attack with gradients, or "
-        "lower; not where nothing moved under either, which has a flag of its own",
-        "the attack failed (masked gradients, perhaps), and the score says nothing about robustness",
-        "try another surrogate sharpness, more steps or restarts",
-    ),
-    "infeasible-share": Meaning(
-        f"for more than {INFEASIBLE_SHARE:.0%} of the samples every iterate changed the class",
-        "these samples count as not moved, so the model looks more robust than it is",
-        "read the score with the infeasible count beside it",
-    ),
-    "undefined-metric": Meaning(
-        f"the primary metric is undefined for more than {UNDEFINED_SHARE:.0%} of the samples (constant heatmaps)",
-        "a constant map cannot be ranked; the mean is over the other samples",
-        "look at the model's heatmaps",
-    ),
-    "nothing-moved": Meaning(
-        "pixels changed, but every sample has the same value of the primary metric",
-        "a constant-gradient model, or an attack without a gradient: perfect robustness of this kind is trivial",
-        "compare with random noise, and read accuracy and faithfulness beside it",
-    ),
-    "vanishing-gradient": Meaning(
-        f"more than {VANISHED_SHARE:.0%} of the attack's gradients are zero, not finite, or too small to move its loss",
-        "the search was blind: the score says nothing about robustness",
-        "audit the model (`bench audit`): another surrogate sharpness, or the black-box control",
-    ),
-    "surrogate-differs": Meaning(
-        f"the smooth surrogate predicts another class for more than {DISAGREEING_SHARE:.0%} of the clean images, or "
-        f"its heatmaps correlate below {SURROGATE_CORRELATION:g} with the network's",
-        "the attack climbed another network's map, and may be weaker than it looks",
-        "audit the model over the surrogate's sharpness; a larger one is more faithful",
-    ),
-    "constant-map": Meaning(
-        f"for more than {UNDEFINED_SHARE:.0%} of the clean images the heatmap varies by less than {MAP_CONTRAST:.0%} "
-        "of its mean",
-        "the order of its pixels is rounding error: a map that shows nothing can be perfectly robust",
-        "look at the model's heatmaps, and read accuracy and faithfulness beside the score",
-    ),
-    "tied-map": Meaning(
-        f"for more than {TIED_SHARE:.0%} of the clean images, more than {TIED_SHARE:.0%} of the heatmap's pixels have "
-        "exactly the value of another one",
-        "these pixels have no order of their own: among equals the top k goes by index, and a rank correlation falls "
-        "as soon as an attack breaks the ties, however little moves",
-        "read cosine and mass center beside it, and compare with random noise; black pixels tie under methods that "
-        "multiply by the image",
-    ),
-    "not-repeatable": Meaning(
-        "asking about the same clean image twice gave two answers or two heatmaps",
-        "the model draws random numbers or keeps a state, so that noise and attack cannot be told apart",
-        "put dropout and sampling out of the evaluated model",
-    ),
-    "confidence-collapse": Meaning(
-        f"for more than {COLLAPSED_SHARE:.0%} of the samples the attack took more than half of the predicted class's "
-        "probability",
-        "the class is kept, but barely: part of the damage is a change of the decision and not of its explanation",
-        "read the score with the change of confidence beside it",
-    ),
-    "probabilities": Meaning(
-        "every answer of the model is non-negative and sums to 1: probabilities, not logits",
-        "a softmax saturates, and its gradients, which are the explanations, vanish with the confidence",
-        "hand in the logits before the softmax",
-    ),
-    "projection-needed": Meaning(
-        "the attack proposed images outside the ball or the pixel range, and the judge moved them back",
-        "what was judged is not what the attack searched",
-        "let the attack project its iterates",
-    ),
-    "black-box-beats-white-box": Meaning(
-        "an attack without the model's gradients, a black-box one or one crafted on another model, leaves the map less "
-        f"robust than every attack with them, {LESS}",
-        "the gradients are masked: the scores under white-box attacks are too good",
-        "try another surrogate sharpness, and report the black-box or transferred number",
-    ),
-    "not-falling-with-steps": Meaning(
-        f"over the sweep, more steps leave the map more robust, {LESS}, or most steps surely leave it as robust as "
-        "fewest",
-        "the search does not find its way, so that its result is no worst case",
-        "try another step size or surrogate sharpness",
-    ),
-    "not-falling-with-epsilon": Meaning(
-        f"over the sweep, a larger radius leaves the map more robust, {LESS}, or the largest surely leaves it as "
-        "robust as the smallest",
-        "a sound attack gains from a larger ball: the gradients are masked, or the map cannot move",
-        "compare with random noise and with a model whose map cannot move (the controls)",
-    ),
-    "other-surrogate-stronger": Meaning(
-        f"the attack through a surrogate of another sharpness leaves the map less robust, {LESS}",
-        "at the protocol's sharpness the model hides its curvature: its score is too good",
-        "report the strongest sharpness",
-    ),
-    "steps-matter": Meaning(
-        f"more steps than the protocol's leave the map less robust, {LESS}",
-        "the protocol's search ends before it has found what there is: the score is too good",
-        "report the run with more steps",
-    ),
-    "restarts-matter": Meaning(
-        f"more random starts leave the map less robust, {LESS}; the first start is the same, so that the difference is "
-        "what luck with it is worth: of three normal ones, 0.85 of their standard deviation",
-        "results of single random starts vary much: the score depends on luck and is too good",
-        "report the run with more restarts",
-    ),
-}
-"""Those from `black-box-beats-white-box` on compare runs; the others are decided by a run and its floor."""
+class Look(Protocol):
+    """What the judge sees of N clean images; each part is computed when a flag asks for it first."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, K)."""
+
+    @property
+    def logits_again(self) -> Tensor:
+        """(N, K), of the same images asked a second time."""
+
+    @property
+    def heatmap(self) -> Tensor | None:
+        """(N, H, W); None where no metric reads maps."""
+
+    @property
+    def heatmaps_again(self) -> tuple[Tensor, Tensor] | None:
+        """Return two heatmaps of the same images, at the method's first node; None where no metric reads maps."""
+
+    @property
+    def smooth_logits(self) -> Tensor | None:
+        """Return the surrogate's (N, K) logits; None where no metric reads maps."""
+
+    @property
+    def searched(self) -> tuple[Tensor, Tensor] | None:
+        """Return the search's heatmaps of the network and of its surrogate; None where it has no gradient."""
+
+
+class Evidence(NamedTuple):
+    """What a finished run leaves to be judged by."""
+
+    spec: RunSpec
+    rows: pd.DataFrame
+    floor: pd.DataFrame | None
+    """Rows of the floor attack on the same samples; None if there are none or this is the floor itself."""
+    knowledge: Knowledge
+    """Of the attack."""
+
+    @property
+    def primary(self) -> npt.NDArray[np.float64]:
+        """The primary metric, image by image."""
+        return self.rows[self.spec.primary_metric].to_numpy(np.float64)
+
+
+class SoundnessFlag(ABC):
+    """A caveat beside a score: one file of `bench/flags`, which nothing else needs to name."""
+
+    raised_if: ClassVar[str]
+    means: ClassVar[str]
+    remedy: ClassVar[str]
+    ranks: ClassVar[bool] = True
+    """Whether a run that raises it may rank."""
+
+
+class RunFlag(SoundnessFlag):
+    """A caveat that the rows of a run, beside those of its floor, can raise."""
+
+    columns: ClassVar[tuple[str, ...]] = ()
+    """What `measure` adds to the rows. Rows filed before the flag existed lack them: it says nothing there."""
+
+    def measure(self, look: Look) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Return the flag's columns, (N,) each, of N clean images."""
+        return {}
+
+    @abstractmethod
+    def find(self, run: Evidence) -> str | None:
+        """Return what was found, if the flag is to be raised."""
+
+
+class Finding(NamedTuple):
+    """A flag that a comparison of runs raises, and the attack that it concerns."""
+
+    attack: str
+    flag: Flag
+
+
+class Gain(Protocol):
+    """By how much one run leaves the map less robust than another, in pairs of images."""
+
+    @property
+    def mean(self) -> float:
+        """The mean difference."""
+
+    @property
+    def high(self) -> float:
+        """The upper end of its 95 % interval."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the gain is significant and material."""
+
+
+class Point(Protocol):
+    """One run of an audit."""
+
+    @property
+    def value(self) -> float:
+        """Of the knob."""
+
+    @property
+    def mean(self) -> float:
+        """Of the primary metric."""
+
+    @property
+    def robustness(self) -> float:
+        """The mean, with the sign that makes more robust larger."""
+
+    @property
+    def on_protocol(self) -> bool:
+        """Whether the knob stands where the protocol has it."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was run."""
+
+    @property
+    def knowledge(self) -> Knowledge | None:
+        """What the attack may know."""
+
+    def gain(self, stronger: Any) -> Gain:
+        """Return by how much another point's run leaves the map less robust."""
+
+
+class Curve(Protocol):
+    """Robustness against the value of one knob."""
+
+    @property
+    def knob(self) -> Knob:
+        """What is varied."""
+
+    @property
+    def attack(self) -> str:
+        """By name."""
+
+    @property
+    def metric(self) -> str:
+        """The primary one, by name."""
+
+    @property
+    def samples(self) -> int:
+        """How many images each run has."""
+
+    @property
+    def counting(self) -> Sequence[Point]:
+        """The points that say something of the attack, by rising value."""
+
+    @property
+    def own(self) -> Point:
+        """The protocol's own run."""
+
+
+class Audit(NamedTuple):
+    """The runs of one model under one protocol."""
+
+    curves: Sequence[Curve]
+    comparable: Sequence[Sequence[Point]]
+    """Groups of runs that differ in the attack alone, those that say something of it."""
+
+
+class AuditFlag(SoundnessFlag):
+    """A caveat that no single run can raise."""
+
+    knob: ClassVar[Knob | None] = None
+    """The knob whose curve decides it."""
+
+    @abstractmethod
+    def find(self, audit: Audit) -> Iterator[tuple[str, str]]:
+        """Yield the attack that the flag is raised for, and what was found."""
+
+
+def share(raised: npt.NDArray[np.bool_], allowed: float, of_what: str) -> str | None:
+    """Say how large a share of the images is, where it is more than allowed."""
+    found = float(raised.mean())
+    return f"{found:.1%} {of_what}" if found > allowed else None

@@ -38,25 +38,22 @@ ROW_COLUMNS = (
     "completeness_gap_before",
     "completeness_gap_after",
 )
-"""Columns of every row file; then those of DIAGNOSTIC_COLUMNS, and one per metric, by the metric's name.
+"""Columns of every row file; then ATTACK_COLUMNS, those of the flags, and one per metric, by its name.
 
 Of a series, one more per metric and level follows; what these columns say of the image after is the last level's.
 """
 
-DIAGNOSTIC_COLUMNS = (
-    "projected",
-    "gradient_vanished",
-    "surrogate_agrees",
-    "surrogate_correlation",
+ATTACK_COLUMNS = ("projected", "gradient_vanished")
+"""What soundness flags look at of the attack."""
+
+FIRST_FLAG_COLUMNS = (
     "map_contrast",
     "map_repeatable",
     "probabilities",
-    "map_tied",
+    "surrogate_agrees",
+    "surrogate_correlation",
 )
-"""What the soundness checks look at; rows of engine 1 lack them."""
-
-LATE_COLUMNS = frozenset({"map_tied"})
-"""Of the diagnostic ones, those that rows of engine 3 may lack; then nothing is said by them."""
+"""What flags measured on clean images from engine 2 on. Columns of later flags may be missing in older rows."""
 
 SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
 """Columns of a showcase PNG, of one image size each; one row per showcase sample, in the order of the record."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from bench.core.compute import norms
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Pair, View
 from bench.core.faults import blamed_on
-from bench.core.schemas.records import DIAGNOSTIC_COLUMNS, ROW_COLUMNS
+from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS
 from bench.run.attack.search import Attacked, Bench
 from bench.run.attack.views import JudgeProbe, predict
-from bench.run.judge.diagnostics import are_probabilities, contrast, correlation, same_maps, tied
 from bench.run.judge.verdict import Verdict, mean, measured, worst
+from bench.run.record import soundness
 from bench.run.record.showcase import encode, tiles
 from bench.run.samples import Samples
 
@@ -32,10 +31,56 @@ class Clean(NamedTuple):
     view: View
     gap: np.ndarray
     """(N,) float64, of completeness; NaN where there is none."""
-    diagnostics: dict[str, np.ndarray]
-    """(N,) each: those of `DIAGNOSTIC_COLUMNS` that speak of clean images."""
+    flags: dict[str, np.ndarray]
+    """(N,) each: the columns of the soundness flags."""
     values: dict[str, Tensor]
     """(N,) of each metric that looks at nothing else."""
+
+
+@dataclass
+class Seen:
+    """What the flags may ask of N clean images, as `bench.core.schemas.flags.Look` promises it."""
+
+    bench: Bench
+    view: View
+    logits_again: Tensor
+    explained: Tensor
+    rng: SampleRng
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, K), of the judge's view."""
+        return self.view.logits
+
+    @property
+    def heatmap(self) -> Tensor | None:
+        """(N, H, W) of the judge's view."""
+        return self.view.heatmap if self.bench.reads_maps else None
+
+    @cached_property
+    def heatmaps_again(self) -> tuple[Tensor, Tensor] | None:
+        """Return two looks at the same images, of a map of many nodes at the first of them."""
+        if not self.bench.reads_maps:
+            return None
+        whole, (images, model) = self.bench.judge.method, (self.view.images, self.bench.model)
+        one = replace(self.bench.judge, method=whole.turn(0, whole.nodes_per_image))
+        first = self.view if one.method is whole else one.view(model, images, self.explained, self.rng)
+        return first.heatmap, one.view(model, images, self.explained, self.rng).heatmap
+
+    @cached_property
+    def smooth_logits(self) -> Tensor | None:
+        """(N, K) logits of the surrogate."""
+        return predict(self.bench.smooth, self.view.images) if self.bench.reads_maps else None
+
+    @cached_property
+    def searched(self) -> tuple[Tensor, Tensor] | None:
+        """Return the search's heatmaps of the network and of its surrogate."""
+        search = self.bench.search
+        if not self.bench.reads_maps or not search.method.differentiable:
+            return None
+        networks, images = (self.bench.model, self.bench.smooth), self.view.images
+        real, smooth = (search.view(network, images, self.explained, self.rng).heatmap for network in networks)
+        return real, smooth
 
 
 def look(bench: Bench, samples: Samples) -> Clean:
@@ -48,11 +93,10 @@ def _look(bench: Bench, samples: Samples) -> Clean:
     logits = predict(bench.model, images)
     explained, rng = bench.explained(logits, samples.labels), bench.attribution_rng(samples.ids)
     view = _view(bench, images, explained, rng)
-    repeated = same_maps(logits.unsqueeze(1), view.logits.unsqueeze(1))
     alone = Pair(view, view, labels, None, _probe(bench, samples, explained))
     values = {name: measured(metric, alone) for name, metric in bench.metrics.items() if metric.looks_at_clean_alone}
-    diagnostics = _diagnostics(bench, view, explained, repeated, rng)
-    return Clean(explained, view, _gap(bench, view, explained), diagnostics, values)
+    found = {name: _numpy(each) for name, each in soundness.measure(Seen(bench, view, logits, explained, rng)).items()}
+    return Clean(explained, view, _gap(bench, view, explained), found, values)
 
 
 def measure_shard(
@@ -67,8 +111,8 @@ def measure_shard(
         showcase: ids of samples whose tiles are kept for the pages.
         clean: what `look` found of these samples, if somebody remembers.
     Returns:
-        N rows: `bench.core.schemas.records.ROW_COLUMNS` and `DIAGNOSTIC_COLUMNS`, a column per metric and per level of
-        a series, `winner` where the attack is a suite, and `tiles`, a PNG or None.
+        N rows: ROW_COLUMNS and ATTACK_COLUMNS of `bench.core.schemas.records`, the columns of the flags, one per
+        metric and per level of a series, `winner` where the attack is a suite, and `tiles`, a PNG or None.
     """
     found = look(bench, samples) if clean is None else clean
     return bench.within_memory(partial(_measure, bench, samples, attacked, showcase, found))
@@ -101,8 +145,8 @@ def _measure(
         "projected": _numpy(attacked.projected),
         "gradient_vanished": _numpy(attacked.vanished),
     }
-    columns |= clean.diagnostics
-    assert tuple(columns) == ROW_COLUMNS + DIAGNOSTIC_COLUMNS
+    assert tuple(columns) == ROW_COLUMNS + ATTACK_COLUMNS
+    columns |= clean.flags
     columns |= {name: _numpy(values).astype(np.float64) for name, values in verdict.values.items()}
     if len(attack.members) > 1 and not attack.series:
         columns["winner"] = [attack.members[index] for index in verdict.winner.tolist()]
@@ -138,37 +182,6 @@ def _probe(bench: Bench, samples: Samples, explained: Tensor) -> JudgeProbe:
     # Without the attack's name: what a metric finds out about the clean image is the same under every attack.
     metric_rng = SampleRng(Rng(bench.rng.seed).fork("metrics"), samples.ids)
     return JudgeProbe(bench.model, bench.judge.method, explained, bench.attribution_rng(samples.ids), metric_rng)
-
-
-def _diagnostics(
-    bench: Bench, view: View, explained: Tensor, repeated: Tensor, rng: SampleRng
-) -> dict[str, np.ndarray]:
-    """Measure on the clean images what the soundness checks need; what nobody reads raises no flag."""
-    fine, unknown = torch.ones(len(explained), dtype=torch.bool), torch.full((len(explained),), torch.nan)
-    found = {
-        "surrogate_agrees": fine,
-        "surrogate_correlation": unknown,
-        "map_contrast": unknown,
-        "map_repeatable": repeated,
-        "probabilities": are_probabilities(view.logits),
-        "map_tied": unknown,
-    }
-    if bench.reads_maps:
-        found["surrogate_agrees"] = predict(bench.smooth, view.images).argmax(1) == view.logits.argmax(1)
-        found["map_contrast"], found["map_tied"] = contrast(view.heatmap), tied(view.heatmap)
-        found["map_repeatable"] = repeated & _repeats(bench, view, explained, rng)
-    if bench.reads_maps and bench.search.method.differentiable:
-        real, smooth = (bench.search.view(net, view.images, explained, rng) for net in (bench.model, bench.smooth))
-        found["surrogate_correlation"] = correlation(real.heatmap, smooth.heatmap)
-    return {name: _numpy(values) for name, values in found.items()}
-
-
-def _repeats(bench: Bench, view: View, explained: Tensor, rng: SampleRng) -> Tensor:
-    """(N,) bool: whether the network shows the same twice, of a map of many nodes at the first of them."""
-    whole = bench.judge.method
-    one = replace(bench.judge, method=whole.turn(0, whole.nodes_per_image))
-    first = view if one.method is whole else one.view(bench.model, view.images, explained, rng)
-    return same_maps(first.heatmap, one.view(bench.model, view.images, explained, rng).heatmap)
 
 
 def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""What flags of audits share: a curve that does not fall, and points stronger than the protocol's."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from bench.core.schemas.flags import MATERIAL, Audit, AuditFlag, Curve, Point
+
+
+class CurveFlag(AuditFlag):
+    """A caveat that the curve of one knob decides."""
+
+    @abstractmethod
+    def decide(self, curve: Curve) -> str | None:
+        """Return what was found, if the flag is to be raised."""
+
+    def find(self, audit: Audit) -> Iterator[tuple[str, str]]:
+        """Yield each attack whose curve raises the flag."""
+        for curve in audit.curves:
+            if curve.knob == self.knob and (detail := self.decide(curve)) is not None:
+                yield curve.attack, f"{detail} ({curve.samples} samples)"
+
+
+def not_falling(curve: Curve) -> str | None:
+    """Find a rise from one point to the next, or that there is surely no fall from the first to the last."""
+    points = curve.counting
+    for first, second in pairwise(points):
+        if (rise := second.gain(first)).holds:
+            return f"{_at(curve, first)}, {_at(curve, second)}; more robust by {rise}"
+    if len(points) > 1 and (fall := points[0].gain(points[-1])).high < MATERIAL:
+        return f"{_at(curve, points[0])}, {_at(curve, points[-1])}; less robust by {fall}"
+    return None
+
+
+def beyond(curve: Curve) -> list[Point]:
+    """Return the points at a larger value than the protocol's."""
+    return [point for point in curve.counting if point.value > curve.own.value]
+
+
+def stronger(curve: Curve, points: Sequence[Point]) -> str | None:
+    """Find the point that leaves the map least robust, surely less than the protocol's own run."""
+    if not any(point.on_protocol for point in curve.counting):
+        return None
+    found = [(curve.own.gain(point), point) for point in points if not point.on_protocol]
+    held = [(less, point) for less, point in found if less.holds]
+    if not held:
+        return None
+    less, best = max(held, key=lambda pair: pair[0].mean)
+    return f"{_at(curve, best)}, {curve.metric} {curve.own.mean:.3f} at the protocol's {curve.own.value:g}; by {less}"
+
+
+def _at(curve: Curve, point: Point) -> str:
+    return f"{curve.metric} {point.mean:.3f} at {point.value:g}"

@@ -1,0 +1,22 @@
+"""More steps leave the map no less robust."""
+
+from __future__ import annotations
+
+from bench.core.schemas.flags import LESS, Curve
+from bench.flags._curves import CurveFlag, not_falling
+
+
+class NotFallingWithSteps(CurveFlag):
+    """Looks at the curve over the number of steps."""
+
+    knob = "steps"
+    raised_if = (
+        f"over the sweep, more steps leave the map more robust, {LESS}, or most steps surely leave it as robust as "
+        "fewest"
+    )
+    means = "the search does not find its way, so that its result is no worst case"
+    remedy = "try another step size or surrogate sharpness"
+
+    def decide(self, curve: Curve) -> str | None:
+        """Find a rise, or no fall."""
+        return not_falling(curve)

@@ -1,0 +1,24 @@
+"""Every sample has the same value of the primary metric, although pixels changed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.core.schemas.flags import Evidence, RunFlag
+
+
+class NothingMoved(RunFlag):
+    """Compares the primary metric's values with one another."""
+
+    raised_if = "pixels changed, but every sample has the same value of the primary metric"
+    means = "a constant-gradient model, or an attack without a gradient: perfect robustness of this kind is trivial"
+    remedy = "compare with random noise, and read accuracy and faithfulness beside it"
+
+    def find(self, run: Evidence) -> str | None:
+        """Say which value all samples have."""
+        known = run.primary[~np.isnan(run.primary)]
+        if len(run.rows) < 2 or not len(known) or known.min() < known.max() or not (run.rows["linf"] > 0).any():
+            return None
+        if (run.rows["predicted_after"] != run.rows["predicted_before"]).any():
+            return None  # the class moved: a metric of predictions may then be the same for every sample
+        return f"{run.spec.primary_metric} is {known[0]:g} for every sample"

@@ -1,0 +1,19 @@
+"""Another sharpness of the surrogate makes the attack stronger."""
+
+from __future__ import annotations
+
+from bench.core.schemas.flags import LESS, Curve
+from bench.flags._curves import CurveFlag, stronger
+
+
+class OtherSurrogateStronger(CurveFlag):
+    """Looks at the curve over the surrogate's sharpness."""
+
+    knob = "beta"
+    raised_if = f"the attack through a surrogate of another sharpness leaves the map less robust, {LESS}"
+    means = "at the protocol's sharpness the model hides its curvature: its score is too good"
+    remedy = "report the strongest sharpness"
+
+    def decide(self, curve: Curve) -> str | None:
+        """Find a stronger sharpness, smaller or larger."""
+        return stronger(curve, curve.counting)

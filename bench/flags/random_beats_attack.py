@@ -1,0 +1,31 @@
+"""An attack with gradients is no stronger than random noise."""
+
+from __future__ import annotations
+
+from bench.core.schemas.flags import Evidence, RunFlag
+from bench.flags.nothing_moved import NothingMoved
+
+
+class RandomBeatsAttack(RunFlag):
+    """Compares the primary metric with the floor's on the images that the model gets right."""
+
+    raised_if = (
+        "the floor attack, which knows nothing, ends as low in the primary metric as an attack with gradients, or "
+        "lower; not where nothing moved under either, which has a flag of its own, and not at radius 0"
+    )
+    means = "the attack failed (masked gradients, perhaps), and the score says nothing about robustness"
+    remedy = "try another surrogate sharpness, more steps or restarts"
+
+    def find(self, run: Evidence) -> str | None:
+        """Say by how much the floor's mean differs."""
+        threat = run.spec.threat
+        if run.floor is None or threat.unbounded or threat.epsilon == 0:  # the floor draws nothing, or nothing may move
+            return None
+        if run.knowledge != "white-box":  # gradients that it never asked for cannot be masked
+            return None
+        metric = run.spec.primary_metric
+        both = run.rows[run.rows["correct"]].merge(run.floor, on="sample_id", suffixes=("", "_floor"))
+        gap = float((both[metric] - both[f"{metric}_floor"]).mean())
+        behind = -gap if run.spec.primary.higher_is == "less-robust" else gap
+        tied_at_rest = behind == 0 and NothingMoved().find(run) is not None
+        return f"mean {metric} differs by {gap:+.3f} from random noise's" if behind >= 0 and not tied_at_rest else None

@@ -1,0 +1,22 @@
+"""Many of the attack's gradients could not guide it."""
+
+from __future__ import annotations
+
+from bench.core.schemas.flags import Evidence, RunFlag
+
+VANISHED_SHARE = 0.05
+
+
+class VanishingGradient(RunFlag):
+    """Averages the share of gradients that are zero, not finite or too small."""
+
+    raised_if = (
+        f"more than {VANISHED_SHARE:.0%} of the attack's gradients are zero, not finite, or too small to move its loss"
+    )
+    means = "the search was blind: the score says nothing about robustness"
+    remedy = "audit the model (`bench audit`): another surrogate sharpness, or the black-box control"
+
+    def find(self, run: Evidence) -> str | None:
+        """Say which share vanished."""
+        found = float(run.rows["gradient_vanished"].mean())
+        return f"{found:.1%} of the gradients" if found > VANISHED_SHARE else None
