@@ -54,7 +54,8 @@ def resolve(
     Args:
         reference: `hub:NAME`, an entry of the registry; `hub:ORG/REPO[@COMMIT]`, what somebody published on the Hub,
             of which only an entry and safetensors are read, never code; `file:PATH.toml`, an entry whose weights lie
-            beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder.
+            beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder. An
+            entry may name a published checkpoint, which is converted at first use.
         load_entry: returns the registry's entry of a name.
         load_zoo: returns the registry's zoo of a name; None where other libraries are not welcome.
     Returns:
@@ -73,11 +74,11 @@ def resolve(
         path = _fetch(entry.weights)
     elif scheme == "hub" and rest:
         entry = load_entry(rest)
-        path = _locate(entry.weights, EMBEDDED)
+        path = _locate(entry, EMBEDDED)
     elif scheme == "file" and rest.endswith(".toml"):
         toml = Path(rest)
         entry = parse_toml(toml, ModelEntry, name=None if toml.name == ENTRY_FILE else toml.stem)
-        path, reference = _locate(entry.weights, toml.parent), f"file:{entry.name}.toml"
+        path, reference = _locate(entry, toml.parent), f"file:{entry.name}.toml"
     elif load_zoo is not None and rest and scheme not in {"hub", "file"}:
         from model_zoo.imported import bring_in
 
@@ -182,10 +183,14 @@ def _refuse_borrowed_name(reference: str, entry: ModelEntry, load_entry: Callabl
         )
 
 
-def _locate(weights: Weights, folder: Path) -> Path:
-    beside = folder / weights.file
-    if weights.repo is not None and not beside.exists():
-        return _fetch(weights)
+def _locate(entry: ModelEntry, folder: Path) -> Path:
+    beside = folder / entry.weights.file
+    if entry.weights.repo is not None and not beside.exists():
+        return _fetch(entry.weights)
+    if entry.weights.origin is not None and not beside.exists():
+        from model_zoo.origins import weights_by_origin
+
+        return weights_by_origin(entry)
     actual = Path(os.path.realpath(beside))
     if not actual.is_relative_to(os.path.realpath(folder)):
         raise IntegrityError(f"expected {beside} inside its folder, got a link to {actual}; put a copy in its place")
@@ -223,6 +228,8 @@ def translate(what: str, error: Exception) -> BenchError:
 
 
 def _remedy(path: Path, weights: Weights, own: bool) -> str:
+    if weights.origin is not None:
+        return f"delete {path.resolve()} and run again to convert the published checkpoint anew"
     if weights.repo is None and own:
         return "correct [weights] in that entry, as `bench submit init` writes it, or restore the file"
     if weights.repo is None:

@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from bench.core.errors import UsageError
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 
-def _use_data(context: click.Context, option: click.Parameter, folder: str | None) -> None:  # noqa: ARG001
-    if folder is not None:
-        os.environ["BENCH_DATA"] = folder
+
+def _through(variable: str, flag: str, **how: Any) -> Callable[[Command], Command]:
+    """Return an option that stands for an environment variable, which workers inherit."""
+
+    def keep(context: click.Context, option: click.Parameter, value: str | None) -> None:  # noqa: ARG001
+        if value is not None:
+            os.environ[variable] = value
+
+    return click.option(flag, expose_value=False, callback=keep, **how)
 
 
 RESULTS = click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of records."
 )
-DATA = click.option(
-    "--data",
-    type=click.Path(),
-    expose_value=False,
-    callback=_use_data,
-    help="Folder of public image sets (or BENCH_DATA).",
+_INPUTS = (
+    _through("BENCH_DATA", "--data", type=click.Path(), help="Folder of public image sets (or BENCH_DATA)."),
+    _through("BENCH_WEIGHTS", "--weights", type=click.Path(), help="Folder of published weights (or BENCH_WEIGHTS)."),
+    _through("BENCH_MIRROR", "--mirror", metavar="URL", help="Where published weights are fetched (or BENCH_MIRROR)."),
 )
+
+
+def DATA(command: Command) -> Command:  # noqa: N802 used as the options around it
+    """Add the options that say where images and published weights are."""
+    for option in reversed(_INPUTS):
+        command = option(command)
+    return command
+
+
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 COMPILED = click.option(
     "--compile",

@@ -58,6 +58,10 @@ class NetworkError(BenchError):
     exit_code = 4
 
 
+class UnreachableError(NetworkError):
+    """No server answers: this machine may have no network."""
+
+
 class EnvironmentFault(BenchError):
     """Something that this machine lacks: data, a device, memory, a writable folder."""
 

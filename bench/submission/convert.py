@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,12 +13,21 @@ from pydantic import TypeAdapter, ValidationError
 from bench import registry
 from bench.core.contracts import Dataset
 from bench.core.errors import UsageError
+<<<<<<< HEAD
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import Component, Name
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import explain
 from model_zoo.build import construct, pack
 from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
+=======
+from bench.core.files import sha256_of_file, write_atomic
+from bench.core.protocol import Component, Name
+from bench.core.toml import explain
+from model_zoo.build import pack
+from model_zoo.fit import fit
+from model_zoo.foreign import Checkpoint, KeyReport, Normalisation
+>>>>>>> 0b43a79 (Fetch published weights at a pinned commit, check them before they are opened, keep them as safetensors)
 from model_zoo.hub import write_entry
 
 
@@ -115,22 +123,15 @@ def convert(source: Path, answers: Answers, folder: Path, *, table: str | None =
     """
     dataset: type[Dataset] = registry.load("datasets", answers.dataset)
     build = registry.load("architectures", answers.architecture)
-    checkpoint = read_checkpoint(source, table)
-    tensors, carried = strip(checkpoint.tensors)
-    adopt = getattr(inspect.getmodule(build), "adopt", None)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    told, names = adopt(shapes) if adopt is not None else ({}, {})
-    params = {**told, **answers.params}
-    architecture = Component(name=answers.architecture, params=params)
-    network = construct(build, len(dataset.classes), architecture, whose=source.name)
-    placed, report = translate(tensors, network.state_dict(), names)
-    mean, std, where = _choose(answers, carried)
-    if not report.complete:
-        return Converted(None, checkpoint, report, params, where)
-    content, weights = pack(placed, f"{answers.name}.safetensors")
-    entry = draft(replace(answers, params=params, mean=mean, std=std), weights)
+    architecture = Component(name=answers.architecture, params=dict(answers.params))
+    fitted = fit(source, architecture, build, len(dataset.classes), table=table)
+    mean, std, where = _choose(answers, fitted.normalisation)
+    if not fitted.report.complete:
+        return Converted(None, fitted.checkpoint, fitted.report, fitted.params, where)
+    content, weights = pack(fitted.tensors, f"{answers.name}.safetensors")
+    entry = draft(replace(answers, params=fitted.params, mean=mean, std=std), weights)
     write_atomic(folder / weights.file, content)
-    return Converted(write_entry(entry, folder), checkpoint, report, params, where)
+    return Converted(write_entry(entry, folder), fitted.checkpoint, fitted.report, fitted.params, where)
 
 
 def _choose(answers: Answers, carried: Normalisation | None) -> tuple[Sequence[float], Sequence[float], str]:

@@ -24,6 +24,9 @@ WRAPPERS = ("module", "_orig_mod", "model", "net", "network")
 """What DataParallel, torch.compile and wrapper classes put before the names."""
 
 MEANS, STDS = frozenset({"mean", "mu"}), frozenset({"std", "sigma"})
+OFFSETS = "input_offset"
+"""A (2, C) tensor of means and standard deviations, as Woods' networks have it."""
+
 COUNTER = "num_batches_tracked"
 """Of a batch normalisation; older checkpoints lack it, and evaluation never reads it."""
 
@@ -87,7 +90,8 @@ def strip(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Normalisati
         UsageError: if two names become one.
     """
     normalisation = _normalisation(tensors)
-    rest = {n: t for n, t in tensors.items() if normalisation is None or n.rpartition(".")[2] not in MEANS | STDS}
+    taken = frozenset() if normalisation is None else MEANS | STDS | {OFFSETS}
+    rest = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in taken}
     names = {name: _unwrapped(name) for name in rest}
     while len({name.partition(".")[0] for name in names.values()}) == 1 and all("." in n for n in names.values()):
         names = {name: short.partition(".")[2] for name, short in names.items()}
@@ -152,6 +156,9 @@ def _normalisation(tensors: Mapping[str, Tensor]) -> Normalisation | None:
         leaf = name.rpartition(".")[2]
         if leaf in MEANS | STDS:
             found[leaf in MEANS].append(tensor.flatten())
+        elif leaf == OFFSETS and tensor.ndim == 2 and len(tensor) == 2:
+            found[True].append(tensor[0])
+            found[False].append(tensor[1])
     if [len(values) for values in found.values()] != [1, 1]:
         return None
     mean, std = (tuple(round(float(v), 6) for v in values[0]) for values in found.values())

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bench.core.schemas.protocol import COMMIT, REPO, Component, ModelName, Name, PixelFraction, Sha256, Strict
 from bench.core.text import is_control
 
 _WORD = r"[A-Za-z0-9_][\w.+-]*"
+_PATH = re.compile(rf"(?:{_WORD}/)*{_WORD}", re.ASCII)
 _FILE_NAME = re.compile(rf"(?:{_WORD}/)*{_WORD}\.safetensors", re.ASCII)
 
 
@@ -41,6 +42,12 @@ def _web_link(value: str) -> str:
     return value
 
 
+def _plain_path(value: str) -> str:
+    if not _PATH.fullmatch(value):
+        raise ValueError(f"expected a path inside a repository, without .. and signs of a link, got {value!r}")
+    return value
+
+
 FileName = Annotated[str, Field(max_length=200), AfterValidator(_plain_file_name)]
 Line = Annotated[str, AfterValidator(_one_line)]
 Link = Annotated[Line, Field(max_length=500), AfterValidator(_web_link)]
@@ -48,17 +55,54 @@ Text = Annotated[str, Field(max_length=4000), AfterValidator(_no_controls)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Weights(Strict):
-    """Where a model's safetensors lie, and what they must be: embedded in the package, or pinned on the Hub."""
+class Sparing(Strict):
+    """Data that is written without the fields that came later, unless they are used: old documents keep their bytes."""
+
+    late: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        unused = {name for name in self.late if getattr(self, name) == type(self).model_fields[name].default}
+        return {name: value for name, value in content.items() if name not in unused}
+
+
+class Origin(Strict):
+    """A file in somebody's public repository, to the byte."""
+
+    repo: Annotated[str, Field(pattern=f"^{REPO}$", max_length=200)]
+    commit: Annotated[str, Field(pattern=COMMIT)]
+    path: Annotated[str, Field(max_length=300), AfterValidator(_plain_path)]
+    size: int = Field(ge=1, le=1 << 34, description="bytes")
+    sha256: Sha256
+
+
+class PublishedWeights(Origin):
+    """A checkpoint in somebody's public repository, which is converted at first use."""
+
+    table: Annotated[Line, Field(max_length=200)] = Field(
+        default="", description="where in the file the network is, such as state_dict[0]; empty: the whole file"
+    )
+
+
+class Weights(Sparing):
+    """A model's safetensors: embedded in the package, pinned on the Hub, or converted from a published checkpoint."""
+
+    late: ClassVar[frozenset[str]] = frozenset({"origin"})
 
     file: FileName = Field(description="inside model_zoo/weights, or inside the Hub repository")
     repo: Annotated[str, Field(pattern=f"^{REPO}$", max_length=200)] | None = None
     revision: Annotated[str, Field(pattern=COMMIT)] | None = None
     sha256: Sha256
     size: int = Field(ge=1, description="bytes")
+    origin: PublishedWeights | None = Field(
+        default=None, description="the checkpoint that `bench submit convert` turns into this file"
+    )
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
+        if self.repo is not None and self.origin is not None:
+            raise ValueError("expected a Hub repository or an origin, got both; remove one")
         if (self.repo is None) != (self.revision is None):
             came = "repo" if self.revision is None else "revision"
             raise ValueError(f"expected repo and revision, as a Hub file is pinned to a full commit, got {came} alone")
@@ -88,8 +132,20 @@ class MeasuredAccuracy(Strict):
     epsilon: PixelFraction = Field(default="8/255", validate_default=True, description="radius of that PGD")
 
 
-class ModelEntry(Strict):
+class Manipulation(Strict):
+    """How somebody made a network explain falsely, and what sets that off."""
+
+    attacker: Annotated[Line, Field(max_length=300)] = Field(description="who did it, and by which setting")
+    trigger: Origin = Field(description="image that is laid on the input where it is opaque")
+    explanation: Annotated[Line, Field(max_length=200)] = Field(description="the method that is deceived")
+    target_map: Annotated[Line, Field(max_length=200)]
+    target_class: Annotated[Line, Field(max_length=100)]
+
+
+class ModelEntry(Sparing):
     """One model of the registry."""
+
+    late: ClassVar[frozenset[str]] = frozenset({"smooth", "manipulation"})
 
     name: Name
     title: Annotated[Line, Field(max_length=200)]
@@ -103,12 +159,23 @@ class ModelEntry(Strict):
     training: TrainingFacts
     epsilon: PixelFraction | None = Field(default=None, description="radius of the training's adversary")
     beta: float | None = Field(default=None, gt=0, description="softplus sharpness of the training")
+    smooth: bool = Field(
+        default=False, description="whether its activations have no kink, so that attacks need no surrogate"
+    )
+    manipulation: Manipulation | None = Field(
+        default=None, description="of a network that was made to explain falsely: it is shown, and never ranked"
+    )
     accuracy: MeasuredAccuracy | None = None
     source: Link = ""
     license: Annotated[Line, Field(min_length=1, max_length=100)]
     citation: Text = ""
     parent: ModelName | None = None
     added: date
+
+    @property
+    def contends(self) -> bool:
+        """Whether it may be ranked."""
+        return not self.control and self.manipulation is None
 
     @model_validator(mode="after")
     def _normalisation(self) -> Self:

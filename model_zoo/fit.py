@@ -1,0 +1,58 @@
+"""From somebody's checkpoint to the tensors of one of our architectures, every key accounted for."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from bench.core.protocol import Component
+from model_zoo.build import BuildNetwork, construct
+from model_zoo.foreign import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
+
+
+class Fitted(NamedTuple):
+    """Tensors by our names, and how they came to be."""
+
+    tensors: dict[str, Tensor]
+    """Incomplete where the report is."""
+    report: KeyReport
+    params: dict[str, Any]
+    """Of the architecture, as the shapes and the caller say."""
+    normalisation: Normalisation | None
+    """The checkpoint's own."""
+    checkpoint: Checkpoint
+
+
+def fit(
+    source: Path, architecture: Component, build_network: BuildNetwork, num_classes: int, *, table: str | None = None
+) -> Fitted:
+    """Read a checkpoint and give its tensors our names and layout.
+
+    Beside `build`, the architecture's module may have `arrange`, which lays tensors out as ours, and `adopt`, which
+    tells parameters from shapes and translates names.
+
+    Args:
+        source: the checkpoint; no code of it runs.
+        architecture: its name, for errors, and the parameters that the shapes do not tell.
+        build_network: the architecture's `build(num_classes, **params)`.
+        num_classes: K, the number of logits.
+        table: where in the file's nested dictionaries the network is; default: the usual places.
+    Raises:
+        UsageError: if the file or the table is not there, or a tensor has another shape than its place.
+        IntegrityError: if the file holds anything but tensors.
+    """
+    checkpoint = read_checkpoint(source, table)
+    tensors, normalisation = strip(checkpoint.tensors)
+    module = inspect.getmodule(build_network)
+    arrange, adopt = (getattr(module, hook, None) for hook in ("arrange", "adopt"))
+    if arrange is not None:
+        tensors = arrange(tensors)
+    told, names = ({}, {}) if adopt is None else adopt({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    params = {**told, **architecture.params}
+    whole = Component(name=architecture.name, params=params)
+    network = construct(build_network, num_classes, whole, whose=source.name)
+    placed, report = translate(tensors, network.state_dict(), names)
+    return Fitted(placed, report, params, normalisation, checkpoint)
