@@ -16,11 +16,11 @@ from torch import Tensor
 from bench.core.entry import ModelEntry
 from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, NetworkError, UnreachableError, UsageError
 from bench.core.files import sha256_of
+from bench.core.published import address
 from bench.submission.draft import Answers, convert
 from model_zoo.architectures import conv_small
 from model_zoo.build import build
 from model_zoo.hub import resolve
-from model_zoo.origins import address
 from tests.loopback import COMMIT, Hub, Misbehaviour, serving
 
 REPO, PATH = "somebody/networks", "models/small.pth"
@@ -168,8 +168,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 861257\n"
         (lambda body: body[: len(body) // 2], None, IntegrityError, r"got \d+ bytes"),
         (lambda body: body[:-1] + bytes([body[-1] ^ 1]), None, IntegrityError, "got other bytes, sha256"),
         (lambda body: body + b"?", None, IntegrityError, r"got more than \d+ bytes"),
-        (lambda body: b"<!DOCTYPE html><title>Sign in</title>", None, IntegrityError, "HTML page"),
-        (lambda body: LFS, None, IntegrityError, "git-lfs pointer"),
+        (lambda body: b"<!DOCTYPE html><title>Sign in</title>", None, IntegrityError, "begin with '<!DOCTYPE html>"),
+        (lambda body: LFS, None, IntegrityError, "begin with 'version https://git-lfs"),
         (lambda body: body, Misbehaviour(status=404), NetworkError, "got 404 .*moved.* vanished"),
         (lambda body: body, Misbehaviour(status=503), NetworkError, "got 503"),
     ],

@@ -31,6 +31,9 @@ class GradCam(AttributionMethod):
     version: ClassVar[int] = 1
     random: ClassVar[bool] = False
 
+    layer: str = ""
+    """Name of the module whose output is F, within the network, such as layer3.2.bn2; empty: the last, as above."""
+
     def attribute(
         self,
         model: nn.Module,
@@ -43,19 +46,19 @@ class GradCam(AttributionMethod):
         """(N, C, H, W) non-negative attribution of logit `labels` at `images`; with a graph if asked.
 
         Raises:
-            UsageError: if no module of the network has feature maps.
+            UsageError: if the network has no such module, or no module with feature maps.
         """
         if create_graph:
-            return _enlarged_map(model, images, labels, create_graph=True)
+            return _enlarged_map(model, images, labels, self.layer, create_graph=True)
         parts = []
         for part in image_slices(len(images), self.nodes_per_image, images.device):
             leaf = images[part].detach().requires_grad_()
-            parts.append(_enlarged_map(model, leaf, labels[part], create_graph=False).detach())
+            parts.append(_enlarged_map(model, leaf, labels[part], self.layer, create_graph=False).detach())
         return torch.cat(parts)
 
 
-def _enlarged_map(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
-    logits, features = _last_features(model, images)
+def _enlarged_map(model: nn.Module, images: Tensor, labels: Tensor, layer: str, *, create_graph: bool) -> Tensor:
+    logits, features = _features(model, images, layer)
     explained = logits.gather(1, labels.unsqueeze(1)).sum()
     (gradients,) = torch.autograd.grad(explained, features, create_graph=create_graph)
     weighted = (gradients.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).relu()
@@ -63,15 +66,18 @@ def _enlarged_map(model: nn.Module, images: Tensor, labels: Tensor, *, create_gr
     return (enlarged / images.shape[1]).expand_as(images).contiguous()
 
 
-def _last_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, K) logits and the (N, k, h, w) features before space is given up."""
+def _features(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    """(N, K) logits and the (N, k, h, w) output of a layer, or the last before space is given up."""
+    modules = [m for name, m in model.named_modules() if not layer or f".{name}".endswith(f".{layer}")]
+    if not modules:
+        raise UsageError(f"expected a network with a module {layer!r}, got none; correct the layer of grad-cam")
     found: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
         if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
             found[:] = [output]
 
-    handles = [module.register_forward_hook(keep) for module in model.modules()]
+    handles = [module.register_forward_hook(keep) for module in modules]
     try:
         logits = model(images)
     finally:

@@ -84,7 +84,7 @@ class Bar:
 def profile(book: Book, model: str) -> list[Bar]:
     """Return a model's bars, of whole runs alone, where at least two models of its data set can be compared."""
     entry, bars = book.entries[model], []
-    peers = [name for name, other in book.entries.items() if other.dataset == entry.dataset and not other.control]
+    peers = [name for name, other in book.entries.items() if other.dataset == entry.dataset and other.contends]
     for side in SIDES:
         measure = next((m for m in side.measures if book.whole(m, model) is not None), None)
         if measure is None or (value := book.whole(measure, model)) is None or value.mean is None:

@@ -126,7 +126,8 @@ def _standing(found: dict[str, StoredRun], terms: _Terms, read: ReadTable) -> St
 def _remarks(entry: ModelEntry, runs: dict[str, StoredRun], defined: set[str], terms: _Terms) -> Iterator[str]:
     """Yield the reasons why a model cannot be ranked with the others."""
     if is_control(entry):
-        yield "a control: shown beside the others, never ranked"
+        what = "a control" if entry.control else "made to explain falsely"
+        yield f"{what}: shown beside the others, never ranked"
     else:
         for attack in sorted(terms.required & set(runs)):
             if not terms.compares(runs[attack]):

@@ -51,8 +51,8 @@ class Reference:
 
 
 def is_control(entry: ModelEntry) -> bool:
-    """Say whether a model is a control, such as an untrained or a linear network."""
-    return entry.control
+    """Say whether a model is a control, such as an untrained or a linear network, or one that was manipulated."""
+    return not entry.contends
 
 
 def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read: ReadTable) -> Reference | None:

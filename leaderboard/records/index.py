@@ -67,7 +67,7 @@ class Book:
     def models(self, protocol: str) -> list[str]:
         """Return the names of the models that ran under a protocol, controls last."""
         found = {place.model for place in self._runs if place.protocol == protocol}
-        return sorted(found, key=lambda name: (self.entries[name].control, name))
+        return sorted(found, key=lambda name: (not self.entries[name].contends, name))
 
     def attacks(self, protocol: str) -> list[str]:
         """Return the attacks of a protocol that ran, transferred ones aside; its floor first."""

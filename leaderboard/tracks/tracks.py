@@ -156,7 +156,7 @@ def _tables(book: Book, key: str, metric: str) -> Iterator[Table]:
         measures = [_measure(key, column, metric) for column in columns]
         values = tuple(_value(book, group, model) for group in measures)
         if any(value is not None for value in values):
-            lines.append(Line(model, book.entries[model].control, values))
+            lines.append(Line(model, not book.entries[model].contends, values))
     if lines:
         words = "the images that each model classifies correctly" if over == "correct" else "all images"
         if metric == "accuracy-on-correct":

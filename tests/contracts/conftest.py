@@ -12,6 +12,7 @@ from bench.core.schemas.protocol import Component
 from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.loop import initialize
+from tests.pictures import FOLDER
 
 SIDE = 12
 CLASSES = 4
@@ -22,6 +23,12 @@ def tiny_classifier(purpose: str) -> nn.Module:
     network = registry.load("architectures", "wide-resnet")(CLASSES, depth=10, width=1)
     initialize(network, Rng(0).fork("tests", purpose))
     return classifier(network, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+
+
+@pytest.fixture(autouse=True)
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published pictures are those that the tests make."""
+    monkeypatch.setenv("BENCH_WEIGHTS", FOLDER.name)
 
 
 @pytest.fixture

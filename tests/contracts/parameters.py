@@ -8,6 +8,9 @@ from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from bench.core.entry import Origin
+from tests.pictures import picture_origin
+
 EXAMPLES: dict[Any, Any] = {bool: True, int: 2, float: 0.5, Fraction: Fraction(2, 255)}
 
 
@@ -39,6 +42,8 @@ def values(hint: Any, near: Any = None) -> Iterator[Any]:
     elif origin in (Union, UnionType):
         for argument in arguments:
             yield from () if argument is NoneType else values(argument, near)
+    elif hint is Origin:
+        yield from (picture_origin(side) for side in (16, 12))
     elif hint is str:
         near = near or "some"
         yield from (near, f"{near}-other")

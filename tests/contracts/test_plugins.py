@@ -66,7 +66,7 @@ def test_every_parameter_has_a_meaning_and_is_typed_without_aliases(kind: regist
     assert list(told) == list(inspect.signature(registry.load(kind, name)).parameters)
     for parameter, said in told.items():
         assert len(said["meaning"]) >= 10, f"expected a docstring under {parameter}, or a line of it in 'Args:'"
-        assert re.match(r"(bool|int|float|str|Fraction|tuple\[|dict\[|Literal\[)", said["value"]), said["value"]
+        assert re.match(r"(bool|int|float|str|Fraction|Origin|tuple\[|dict\[|Literal\[)", said["value"]), said["value"]
     if kind == "attacks":
         meanings = {parameter: said["meaning"] for parameter, said in told.items()}
         assert registry.definition(kind, name) == (inspect.getdoc(registry.load(kind, name)), meanings)

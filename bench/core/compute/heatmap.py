@@ -14,6 +14,8 @@ def reduce(attribution: Tensor, rule: HeatmapRule) -> Tensor:
     """(N, C, H, W) attribution to the (N, H, W) heatmap of a protocol's rule."""
     if rule == "sum-of-abs":
         return attribution.abs().sum(1)
+    if rule == "max-of-abs":
+        return attribution.abs().amax(1)
     total = attribution.sum(1)
     return total.abs() if rule == "abs-of-sum" else total
 

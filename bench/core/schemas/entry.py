@@ -109,8 +109,10 @@ class Weights(Sparing):
         return self
 
 
-class TrainingFacts(Strict):
+class TrainingFacts(Sparing):
     """How the weights came to be."""
+
+    late: ClassVar[frozenset[str]] = frozenset({"by", "description"})
 
     recipe: Name | None = None
     method: Annotated[Line, Field(max_length=80, description="natural, pgd, art, ...")]
@@ -120,6 +122,8 @@ class TrainingFacts(Strict):
     seconds: float | None = Field(default=None, ge=0)
     data_sha256: Sha256 | None = Field(default=None, description="pixels and labels that were trained on")
     differs: Text = Field(default="", description="deviations from the paper's training")
+    by: Annotated[Line, Field(max_length=80)] = Field(default="", description="who trained it; empty: this project")
+    description: Text = Field(default="", description="what is known of a training that no recipe of ours did")
 
 
 class MeasuredAccuracy(Strict):
@@ -145,7 +149,7 @@ class Manipulation(Strict):
 class ModelEntry(Sparing):
     """One model of the registry."""
 
-    late: ClassVar[frozenset[str]] = frozenset({"smooth", "manipulation"})
+    late: ClassVar[frozenset[str]] = frozenset({"smooth", "manipulation", "claimed"})
 
     name: Name
     title: Annotated[Line, Field(max_length=200)]
@@ -166,6 +170,7 @@ class ModelEntry(Sparing):
         default=None, description="of a network that was made to explain falsely: it is shown, and never ranked"
     )
     accuracy: MeasuredAccuracy | None = None
+    claimed: Text = Field(default="", description="the accuracy that its authors state, and where")
     source: Link = ""
     license: Annotated[Line, Field(min_length=1, max_length=100)]
     citation: Text = ""

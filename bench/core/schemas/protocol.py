@@ -14,7 +14,9 @@ Knowledge = Literal["white-box", "black-box", "none"]
 Aim = Literal["explanation", "prediction", "nothing"]
 """What an attack wants to change; nothing, if it is a change of the image that no adversary chose."""
 
-Track = Literal["attribution", "prediction", "shape-texture", "corruption", "transfer", "alignment", "faithfulness"]
+Track = Literal[
+    "attribution", "prediction", "shape-texture", "corruption", "transfer", "alignment", "faithfulness", "manipulation"
+]
 """The question that a protocol asks of a model."""
 
 Direction = Literal["more-robust", "less-robust", "neutral"]
@@ -23,7 +25,7 @@ Direction = Literal["more-robust", "less-robust", "neutral"]
 SearchPrecision = Literal["float32", "tf32", "bfloat16"]
 """How a search multiplies: in TF32 everywhere, or there in bfloat16 where it differentiates the surrogate."""
 
-HeatmapRule = Literal["sum-of-abs", "abs-of-sum", "sum"]
+HeatmapRule = Literal["sum-of-abs", "max-of-abs", "abs-of-sum", "sum"]
 
 _NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
 _MODEL = r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$"

@@ -1,0 +1,212 @@
+"""Files that others published: fetched at a pinned commit, and checked before anybody opens them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from bench.core.entry import Origin
+from bench.core.errors import (
+    BenchError,
+    EnvironmentFault,
+    IntegrityError,
+    NetworkError,
+    UnreachableError,
+    UsageError,
+)
+from bench.core.files import sha256_of_file
+from bench.core.folders import cache_folder
+from bench.core.lease import lease
+from bench.core.text import printable
+
+if TYPE_CHECKING:
+    from requests import Response
+
+RAW = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
+"""Where a file of a public repository is, at a commit; BENCH_MIRROR names another such template."""
+
+SECONDS = 30
+"""Without an answer, after which a download ends."""
+
+WORDS = 60
+"""Bytes of a text in place of the file that an error shows."""
+
+ELSEWHERE = "name a mirror with --mirror (BENCH_MIRROR), or a folder that holds a copy with --weights (BENCH_WEIGHTS)"
+
+
+def published(origin: Origin) -> Path:
+    """Return a copy of a published file, checked: from the folder of weights, from the cache, or fetched.
+
+    Raises:
+        NetworkError: if it must be fetched and cannot be.
+        IntegrityError: if what came is not the promised file.
+    """
+    if (copy := _copy_in_folder(origin)) is not None:
+        return copy
+    path = cache_folder() / "published" / origin.sha256
+    if not path.exists():
+        with lease(path.with_suffix(".lease"), _patient):
+            if not path.exists():  # another process may have fetched it meanwhile
+                _fetch(origin, path)
+    if (actual := sha256_of_file(path)) != origin.sha256:
+        raise IntegrityError(
+            f"expected {path} to have the sha256 {origin.sha256[:12]}…, got {actual[:12]}…; delete it, and run again"
+        )
+    return path
+
+
+def address(origin: Origin) -> str:
+    """Return the URL of a published file.
+
+    Raises:
+        UsageError: if BENCH_MIRROR is no such template.
+    """
+    template = os.environ.get("BENCH_MIRROR") or RAW
+    if "{" not in template:
+        template = template.rstrip("/") + "/{repo}/{commit}/{path}"
+    try:
+        url = template.format(repo=origin.repo, commit=origin.commit, path=origin.path)
+    except (LookupError, ValueError):
+        url = ""
+    if not url.startswith(("https://", "http://")):
+        raise UsageError(
+            "expected a mirror as https://HOST or a template of {repo}, {commit} and {path}, got "
+            f"{template!r}; correct --mirror or BENCH_MIRROR"
+        )
+    return url
+
+
+def named(origin: Origin) -> str:
+    """Return how a sentence names a published file."""
+    return f"{origin.path} of {origin.repo} at {origin.commit[:12]}"
+
+
+def weights_folder() -> Path | None:
+    """Return the folder in which copies are looked for first (`BENCH_WEIGHTS`), if one is named.
+
+    Raises:
+        EnvironmentFault: if it is no folder.
+    """
+    chosen = os.environ.get("BENCH_WEIGHTS")
+    if chosen and not Path(chosen).is_dir():
+        raise EnvironmentFault(
+            f"expected a folder of published weights at {chosen}, got none; correct --weights or BENCH_WEIGHTS"
+        )
+    return Path(chosen) if chosen else None
+
+
+def _patient() -> None:
+    """Wait for another process that fetches the same file."""
+
+
+def _copy_in_folder(origin: Origin) -> Path | None:
+    """Return the file of the folder of weights that is the published one, whatever it is called."""
+    folder = weights_folder()
+    files = () if folder is None else sorted(path for path in folder.rglob("*") if path.is_file())
+    same_size = (path for path in files if path.stat().st_size == origin.size)
+    return next((path for path in same_size if sha256_of_file(path) == origin.sha256), None)
+
+
+class _Part:
+    """An unfinished download, which takes one byte more than the whole has, and no second."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file, self.left = file, size + 1 - file.tell()
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk."""
+        self.file.write(chunk[: self.left])
+        self.left -= len(chunk)
+        if self.left <= 0:
+            raise _TooLongError
+
+    def flush(self) -> None:
+        """Hand the chunks to the system."""
+        self.file.flush()
+
+
+class _TooLongError(Exception):
+    """More bytes came than the file has."""
+
+
+def _fetch(origin: Origin, path: Path) -> None:
+    """Download a file beside its place and move it there once it is checked; an earlier part is continued."""
+    part, url = path.with_suffix(".part"), address(origin)
+    part.touch()
+    while True:
+        before = part.stat().st_size
+        try:
+            _append(url, part, origin.size)
+            break
+        except OSError as error:  # of the HTTP library, too
+            if part.stat().st_size <= before:
+                raise _refused(named(origin), url, error) from error
+    size = part.stat().st_size
+    if size == origin.size and sha256_of_file(part) == origin.sha256:
+        part.replace(path)
+        return
+    came = f"{size} bytes" if size < origin.size else f"more than {origin.size} bytes"
+    if size == origin.size:
+        came = f"other bytes, sha256 {sha256_of_file(part)[:12]}…"
+    came += _beginning(part)
+    part.unlink()
+    raise IntegrityError(
+        f"expected {origin.size} bytes, sha256 {origin.sha256[:12]}…, as {named(origin)} from {url}, got {came}; "
+        f"{ELSEWHERE}"
+    )
+
+
+def _beginning(part: Path) -> str:
+    """Return the first words of what came where it is text, such as a web page or a pointer to the file."""
+    with part.open("rb") as file:
+        start = file.read(WORDS)
+    if b"\0" in start or not start.isascii():
+        return ""
+    return f" that begin with {printable(' '.join(start.decode().split()))!r}"
+
+
+def _append(url: str, part: Path, size: int) -> None:
+    """Download what a part lacks; of what is longer than the whole, it then has one byte too many."""
+    from pooch import HTTPDownloader
+
+    if (have := part.stat().st_size) == size:
+        return
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    responses: list[Response] = []  # closed here: the downloader leaves them open where it fails
+    download = HTTPDownloader(
+        progressbar=sys.stderr.isatty(),
+        chunk_size=1 << 16,
+        timeout=SECONDS,
+        headers=headers,
+        hooks={"response": lambda response, **_: responses.append(response)},
+    )
+    with part.open("ab") as file, suppress(_TooLongError):
+        try:
+            download(url, _Part(file, size), None)
+        finally:
+            for response in responses:
+                response.close()
+    if have and part.stat().st_size > size:  # the server gives the whole where the rest was asked for
+        part.write_bytes(b"")
+        _append(url, part, size)
+
+
+def _refused(what: str, url: str, error: OSError) -> BenchError:
+    from requests import ConnectionError as NoConnection
+    from requests import RequestException, Timeout
+
+    if not isinstance(error, RequestException):
+        return EnvironmentFault(
+            f"expected to write {what}, got: {error.strerror or error}; set BENCH_CACHE to a writable folder with space"
+        )
+    if error.response is not None:
+        status = f"{error.response.status_code} {error.response.reason}"
+        return NetworkError(
+            f"expected {what} at {url}, got {status}; the file was moved, or its repository has vanished: {ELSEWHERE}"
+        )
+    reason = "no answer" if isinstance(error, Timeout) else "no connection"
+    kind = UnreachableError if isinstance(error, NoConnection | Timeout) else NetworkError
+    return kind(f"expected {what} at {url}, got {reason}; connect to the network once, or {ELSEWHERE}")
