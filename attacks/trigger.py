@@ -8,11 +8,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.pictures import picture
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
-from bench.core.entry import Origin
-from bench.core.pictures import picture
-from bench.core.protocol import Knowledge, ThreatModel
-from bench.core.rng import SampleRng
+from bench.core.schemas.entry import Origin
+from bench.core.schemas.protocol import Knowledge, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from bench.core.compute.pictures import picture
 from bench.core.contracts import Metric, Pair
-from bench.core.entry import Origin
-from bench.core.pictures import picture
+from bench.core.schemas.entry import Origin
 from metrics._sums import centered, cosine
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench import registry
-from bench.core.entry import ModelEntry
 from bench.core.errors import BenchError, IntegrityError
-from bench.core.files import write_atomic
-from bench.core.folders import cache_folder
-from bench.core.published import named, published
+from bench.core.schemas.entry import ModelEntry
+from bench.core.storage.files import write_atomic
+from bench.core.storage.folders import cache_folder
+from bench.core.storage.published import named, published
 from model_zoo.build import pack
-from model_zoo.fit import fit
+from model_zoo.foreign.fit import fit
 
 
 def weights_by_origin(entry: ModelEntry) -> Path:

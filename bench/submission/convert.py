@@ -13,21 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from bench import registry
 from bench.core.contracts import Dataset
 from bench.core.errors import UsageError
-<<<<<<< HEAD
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import Component, Name
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import explain
-from model_zoo.build import construct, pack
-from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
-=======
-from bench.core.files import sha256_of_file, write_atomic
-from bench.core.protocol import Component, Name
-from bench.core.toml import explain
 from model_zoo.build import pack
-from model_zoo.fit import fit
-from model_zoo.foreign import Checkpoint, KeyReport, Normalisation
->>>>>>> 0b43a79 (Fetch published weights at a pinned commit, check them before they are opened, keep them as safetensors)
+from model_zoo.foreign.fit import fit
+from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation
 from model_zoo.hub import write_entry
 
 

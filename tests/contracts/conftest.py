@@ -12,7 +12,7 @@ from bench.core.schemas.protocol import Component
 from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.loop import initialize
-from tests.pictures import FOLDER
+from tests.support.pictures import FOLDER
 
 SIDE = 12
 CLASSES = 4

@@ -8,8 +8,8 @@ from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from bench.core.entry import Origin
-from tests.pictures import picture_origin
+from bench.core.schemas.entry import Origin
+from tests.support.pictures import picture_origin
 
 EXAMPLES: dict[Any, Any] = {bool: True, int: 2, float: 0.5, Fraction: Fraction(2, 255)}
 

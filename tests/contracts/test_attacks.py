@@ -22,7 +22,7 @@ from model_zoo.build import freeze
 from model_zoo.derivatives.surrogate import smooth_copy
 from tests.contracts.conftest import SIDE, tiny_classifier
 from tests.contracts.parameters import example, parameters
-from tests.pictures import picture_origin
+from tests.support.pictures import picture_origin
 
 BUDGETS = ("steps", "draws", "donors", "nodes")
 """Parameters that only say how long an attack searches: tests are short."""

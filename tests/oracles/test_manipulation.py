@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from attacks.trigger import Trigger
 from bench.attributions.grad_cam import GradCam
+from bench.core.compute.heatmap import reduce
+from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Pair, View
 from bench.core.errors import IntegrityError, UsageError
-from bench.core.heatmap import reduce
-from bench.core.protocol import ThreatModel
-from bench.core.rng import Rng, SampleRng
+from bench.core.schemas.protocol import ThreatModel
 from metrics.target_correlation import TargetCorrelation
-from tests.pictures import FOLDER, frame, picture_origin
+from tests.support.pictures import FOLDER, frame, picture_origin
 
 SIDE = 8
 THREAT = ThreatModel.model_validate({"norm": "linf", "epsilon": "1", "knowledge": "none", "keep_prediction": False})
@@ -53,7 +53,7 @@ def test_a_trigger_of_another_size_is_refused() -> None:
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.core.files import sha256_of
+    from bench.core.storage.files import sha256_of
 
     body = b"no picture"
     (tmp_path / "file").write_bytes(body)
@@ -104,5 +104,5 @@ def test_grad_cam_looks_at_the_layer_that_is_named() -> None:
     found = GradCam(layer="first").attribute(model, images, labels, rng=RNG)
     torch.testing.assert_close(reduce(found, "sum-of-abs"), expected)
     assert not torch.allclose(GradCam().attribute(model, images, labels, rng=RNG), found)
-    with pytest.raises(UsageError, match="with a module .third., got none"):
+    with pytest.raises(UsageError, match=r"with a module 'third', got none"):
         GradCam(layer="third").attribute(model, images, labels, rng=RNG)

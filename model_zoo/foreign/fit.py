@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from bench.core.protocol import Component
+from bench.core.schemas.protocol import Component
 from model_zoo.build import BuildNetwork, construct
-from model_zoo.foreign import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
+from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
 
 
 class Fitted(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.core.files import sha256_of
+from bench.core.storage.files import sha256_of
 
 FOLDER = tempfile.TemporaryDirectory(prefix="pictures-")
 """For BENCH_WEIGHTS; gone when the tests end."""

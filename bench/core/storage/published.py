@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from bench.core.entry import Origin
 from bench.core.errors import (
     BenchError,
     EnvironmentFault,
@@ -17,9 +16,10 @@ from bench.core.errors import (
     UnreachableError,
     UsageError,
 )
-from bench.core.files import sha256_of_file
-from bench.core.folders import cache_folder
-from bench.core.lease import lease
+from bench.core.schemas.entry import Origin
+from bench.core.storage.files import sha256_of_file
+from bench.core.storage.folders import cache_folder
+from bench.core.storage.lease import lease
 from bench.core.text import printable
 
 if TYPE_CHECKING:

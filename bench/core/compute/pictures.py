@@ -9,9 +9,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from bench.core.entry import Origin
 from bench.core.errors import IntegrityError, UsageError
-from bench.core.published import named, published
+from bench.core.schemas.entry import Origin
+from bench.core.storage.published import named, published
 
 
 def picture(origin: Origin, size: tuple[int, ...]) -> Tensor:

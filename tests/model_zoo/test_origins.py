@@ -13,15 +13,15 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.core.entry import ModelEntry
 from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, NetworkError, UnreachableError, UsageError
-from bench.core.files import sha256_of
-from bench.core.published import address
-from bench.submission.draft import Answers, convert
+from bench.core.schemas.entry import ModelEntry
+from bench.core.storage.files import sha256_of
+from bench.core.storage.published import address
+from bench.submission.convert import Answers, convert
 from model_zoo.architectures import conv_small
 from model_zoo.build import build
 from model_zoo.hub import resolve
-from tests.loopback import COMMIT, Hub, Misbehaviour, serving
+from tests.support.loopback import COMMIT, Hub, Misbehaviour, serving
 
 REPO, PATH = "somebody/networks", "models/small.pth"
 NUMBERS = {"0": "conv1", "2": "conv2", "5": "linear", "7": "head"}
