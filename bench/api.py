@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+from pydantic import TypeAdapter
 from torch import nn
 
 from bench import registry
 from bench.core.compute.machine import pick_device
-from bench.core.contracts import Dataset
+from bench.core.contracts import Attack, Dataset
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component, Protocol
 from bench.core.schemas.records import RunRecord
@@ -62,7 +64,7 @@ class Result:
 
 def benchmark(
     model: nn.Module | str,
-    attack: str = "ifia-topk",
+    attack: Attack | str = "ifia-topk",
     protocol: str = "cifar10-smoke-v1",
     *,
     mean: Channels = None,
@@ -78,7 +80,8 @@ def benchmark(
     Args:
         model: a module from (N, C, H, W) images to (N, K) logits of the protocol's data set; or what `bench run
             --model` takes, `hub:NAME` also as NAME alone.
-        attack: by name, with the protocol's parameters if it has it. The floor attack, which it must beat, runs first.
+        attack: by name, with the protocol's parameters if it has it; or an object of a class of `Attack`. The floor
+            attack, which it must beat, runs first.
         protocol: by name, or the path of its TOML.
         mean: of the normalisation that the module expects, in pixel units, where 1 is the full range; 0 where it takes
             [0, 1] as it is.
@@ -97,11 +100,13 @@ def benchmark(
     rules: Protocol = registry.load("protocols", protocol)
     with TemporaryDirectory() as temporary, RunProgress(command=False) as progress:
         folder = Path(temporary)
-        with _reference(model, mean, std, rules, folder) as reference:
-            attacks = dict.fromkeys([rules.floor, attack])
-            plans = [plan(Request(model=reference, attack=name, protocol=protocol, limit=limit)) for name in attacks]
-            # Of a module, what it computes besides its weights has no name by which unfinished work could be found.
-            work = cache_folder() / "work" if isinstance(model, str) else folder / "work"
+        with _reference(model, mean, std, rules, folder) as reference, _offered(attack) as (name, params):
+            asked = Request(model=reference, attack=name, protocol=protocol, limit=limit, params=params)
+            floor = replace(asked, attack=rules.floor, params=None)
+            plans = [plan(each) for each in ([asked] if name == rules.floor else [floor, asked])]
+            # Code that is in memory alone has no name by which unfinished work could be found.
+            named = isinstance(model, str) and isinstance(attack, str)
+            work = cache_folder() / "work" if named else folder / "work"
             runs = run_all(plans, Execution(Store(folder / "results"), work, device), progress)
         remark = _remark(model, attack, protocol, limit)
         results = [Result(each.record, each.rows(), None, remark) for each in runs]
@@ -124,11 +129,32 @@ def load_model(name: str, device: str = "cpu") -> nn.Module:
     return build(entry, registry.load("architectures", entry.architecture.name), path, device=pick_device(device))
 
 
-def _remark(model: nn.Module | str, attack: str, protocol: str, limit: int | None) -> str:
+def _remark(model: nn.Module | str, attack: Attack | str, protocol: str, limit: int | None) -> str:
+    if not isinstance(attack, str):
+        return "Not filed: nobody else can run an attack in memory; `bench new attack` begins a file of its own for it."
     if isinstance(model, str):
         words = ["bench run --model", full(model), "--attack", attack, "--protocol", protocol]
         return f"Not filed; {' '.join(words + ([] if limit is None else ['--limit', str(limit)]))} does."
     return "Not filed and never ranked: nobody else can run a module in memory; `bench submit` makes it a model."
+
+
+@contextmanager
+def _offered(attack: Attack | str) -> Iterator[tuple[str, dict[str, object] | None]]:
+    """Yield an attack's name and parameters as `bench run` takes them; an object has a name while the block runs."""
+    if isinstance(attack, str):
+        yield attack, None
+        return
+    code = type(attack)
+    if not isinstance(attack, Attack):
+        came = "a class" if isinstance(attack, type) else f"an object of {code.__name__}"
+        raise UsageError(f"attack: expected a name, or an object of a subclass of Attack, got {came}; make one")
+    registry.conforming("attacks", code, f"attack {code.__name__}")
+    params = TypeAdapter(code).dump_python(attack, mode="json")
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", code.__name__.strip("_")).replace("_", "-").lower()
+    if name in registry.names("attacks") and registry.load("attacks", name) is not code:
+        name += "-in-memory"
+    with registry.offering("attacks", name, code):
+        yield name, params
 
 
 @contextmanager

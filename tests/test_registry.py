@@ -16,7 +16,6 @@ from bench.core.errors import FEW, PluginFault, UnknownNameError, UsageError
 from bench.core.faults import blamed_on
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component
-from bench.run import plan
 
 ROOT = Path(__file__).parent.parent
 KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
@@ -56,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "entries").mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(registry.KINDS, "attacks", registry.Python("planted", "Attack"))
+    monkeypatch.setitem(registry.KINDS, "attacks", registry.Python("planted", "Attack", parameters=True))
     monkeypatch.setitem(registry.KINDS, "architectures", registry.Python("planted", None))
     monkeypatch.setitem(registry.KINDS, "models", registry.Toml("planted", "entries", ModelEntry))
     registry._files.cache_clear()
@@ -218,7 +217,9 @@ def test_a_file_that_cannot_be_imported_is_named_with_its_line(folder: Path, tex
 
 def test_an_attack_that_does_not_say_what_it_knows_is_refused(folder: Path) -> None:
     (folder / "odd_one.py").write_text(ATTACK.replace('    knowledge: ClassVar[str] = "none"\n', ""))
-    with pytest.raises(UsageError, match=r"odd_one\.py: expected NAME to say its knowledge, got nothing; add"):
+    with pytest.raises(
+        UsageError, match=r"odd_one\.py: expected NAME to say its knowledge, one of .*, got nothing; add"
+    ):
         registry.load("attacks", "odd-one")
 
 
@@ -233,12 +234,42 @@ def test_what_fails_inside_a_plugin_is_told_with_its_last_line_there(folder: Pat
             raise passed
 
 
-def test_an_attack_that_is_no_dataclass_is_refused(folder: Path) -> None:
-    (folder / "odd_one.py").write_text(ATTACK.replace("@dataclass(frozen=True, kw_only=True)\n", ""))
-    with pytest.raises(
-        PluginFault, match=r"attack odd-one: expected a frozen dataclass .*, got a plain class; decorate"
-    ):
-        plan._specify("attacks", Component(name="odd-one"))
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "@dataclass(frozen=True, kw_only=True)\n",
+            "",
+            r"expected NAME under @pydantic.*, got a class without a decorator",
+        ),
+        ("pydantic.dataclasses", "dataclasses", r"expected NAME under @pydantic.*, got a standard dataclass; replace"),
+        ("def perturb", "def perturbed", "expected NAME to define perturb, got nothing; add the method"),
+        ('"none"', '"everything"', "expected NAME to say its knowledge, one of 'white-box', .*, got 'everything'; add"),
+        ("(Attack)", "", "expected exactly one Attack, got 0"),
+    ],
+)
+def test_what_an_attack_lacks_is_one_sentence(folder: Path, old: str, new: str, said: str) -> None:
+    assert old in ATTACK
+    (folder / "odd_one.py").write_text(ATTACK.replace(old, new))
+    with pytest.raises(UsageError, match=rf"^odd_one\.py: {said}"):
+        registry.instantiate("attacks", Component(name="odd-one"))
+
+
+def test_a_standard_dataclass_below_one_of_ours_is_refused(folder: Path) -> None:
+    text = "import dataclasses\nfrom attacks.ifia_topk import IfiaTopk\n\n@dataclasses.dataclass(frozen=True)\n"
+    (folder / "odd_one.py").write_text(f"{text}class Mine(IfiaTopk):\n    extra: int = 3\n")
+    with pytest.raises(UsageError, match=r"expected Mine under @pydantic.*, got a standard dataclass; replace"):
+        registry.load("attacks", "odd-one")
+
+
+def test_a_parameter_without_a_type_is_shown_by_its_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "odd_one.py").write_text("def build(num_classes, *, width=3):\n    return None\n")
+    monkeypatch.setitem(registry.KINDS, "architectures", registry.Python("planted", None))
+    told = registry.describe("architectures", "odd-one")
+    assert {name: said["value"] for name, said in told["parameters"].items()} == {
+        "num_classes": "any", "width": "any = 3",
+    }  # fmt: skip
+    assert told["version"] == 1
 
 
 def test_an_architecture_without_build_is_refused(folder: Path) -> None:

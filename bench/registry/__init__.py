@@ -20,9 +20,10 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
+from pydantic.dataclasses import is_pydantic_dataclass
 
 from bench.core.errors import BenchError, UnknownNameError, UsageError
 from bench.core.faults import blamed_on, fault
@@ -56,6 +57,8 @@ class Python:
     contract: str | None
     vocabulary: str = "bench.core.contracts"
     """The module that defines the contract."""
+    parameters: bool = False
+    """Whether the fields of the class are its parameters, which pydantic's dataclass checks."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,17 @@ class Toml:
 
 
 KINDS: dict[Kind, Python | Toml] = {
-    "attacks": Python("attacks", "Attack"),
-    "metrics": Python("metrics", "Metric"),
-    "attributions": Python("bench.attributions", "AttributionMethod"),
+    "attacks": Python("attacks", "Attack", parameters=True),
+    "metrics": Python("metrics", "Metric", parameters=True),
+    "attributions": Python("bench.attributions", "AttributionMethod", parameters=True),
     "datasets": Python("bench.data", "Dataset"),
     "architectures": Python("model_zoo.architectures", None),
-    "objectives": Python("model_zoo.training.objectives", "Objective"),
+    "objectives": Python("model_zoo.training.objectives", "Objective", parameters=True),
     "models": Toml("model_zoo", "entries", ModelEntry),
     "protocols": Toml("bench", "protocols", Protocol),
     "recipes": Toml("model_zoo", "training/recipes", Recipe),
     "zoos": Python("model_zoo.zoos", "Zoo"),
-    "executors": Python("bench.executors", "Executor"),
+    "executors": Python("bench.executors", "Executor", parameters=True),
     "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),
 }
 ENTRY_POINT_GROUP = "attribution_bench"
@@ -200,12 +203,13 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
     types = get_type_hints(loaded)
     meanings = sources.meanings(Path(inspect.getfile(loaded)), loaded.__module__, loaded.__name__)
     parameters = {
-        name: {"value": _typed(parameter, types[name]), "meaning": meanings.get(name, "")}
+        name: {"value": _typed(parameter, types.get(name)), "meaning": meanings.get(name, "")}
         for name, parameter in inspect.signature(loaded).parameters.items()
     }
+    version = getattr(loaded, "version", None) or getattr(inspect.getmodule(loaded), "VERSION", 1)
     return {
         "documentation": inspect.getdoc(loaded) or "",
-        "version": getattr(loaded, "version", None),
+        "version": version,
         **{word: getattr(loaded, word) for word in ("raised_if", "means", "remedy") if hasattr(loaded, word)},
         "parameters": parameters,
         "file": f"{loaded.__module__}.{loaded.__qualname__}",
@@ -213,7 +217,9 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
 
 
 def _typed(parameter: inspect.Parameter, kind: Any) -> str:
-    """Return a parameter's type, a choice as its values, and its default."""
+    """Return a parameter's type, a choice as its values, and its default; of a parameter without a type the latter."""
+    if kind is None:
+        return "any" if parameter.default is inspect.Parameter.empty else f"any = {parameter.default!r}"
     words = kind.__name__ if inspect.isclass(kind) else re.sub(r"\b(?:\w+\.)+", "", str(kind))
     return words if parameter.default is inspect.Parameter.empty else f"{words} = {parameter.default!r}"
 
@@ -267,7 +273,7 @@ def _load_entry_point(kind: Kind, name: str) -> Any:
         inside = [f"{point.value}:{found}" for found in _inside(loaded, form)]
         remedy = f"name {' or '.join(inside)} in its pyproject.toml" if inside else "mend or remove that package"
         raise UsageError(f"{offer}: expected {expected}, got {came}; {remedy}")
-    return loaded
+    return conforming(kind, loaded, offer) if isinstance(form, Python) and form.contract is not None else loaded
 
 
 def _inside(loaded: Any, form: Python | Toml) -> list[str]:
@@ -297,17 +303,56 @@ def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
         return module.build
     contract = _contract(form)
     found = _own(module, contract)
+    unfinished = [each for each in _own(module, contract, abstract=True) if not each.__name__.startswith("_")]
+    if not found and len(unfinished) == 1:
+        conforming(kind, unfinished[0], file)
     if len(found) != 1:
         raise UsageError(f"{file}: expected exactly one {form.contract}, got {len(found)}; one plug-in per file")
-    for name, annotation in contract.__annotations__.items():
-        if str(annotation).startswith("ClassVar") and not hasattr(found[0], name):
+    return conforming(kind, found[0], file)
+
+
+def conforming(kind: Kind, plugin: type, where: str) -> type:
+    """Return a plug-in's class if it keeps the promises of its contract that can be seen without running it.
+
+    Raises:
+        UsageError: if a method or a class variable is missing, or its fields are not checked by pydantic.
+    """
+    form = KINDS[kind]
+    assert isinstance(form, Python)
+    assert form.contract is not None
+    contract = _contract(form)
+    if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
+        raise UsageError(f"{where}: expected {plugin.__name__} to define {missing[0]}, got nothing; add the method")
+    for name, allowed in _stated(contract).items():
+        said = getattr(plugin, name, None)
+        values = f", one of {', '.join(map(repr, allowed))}" if allowed else ""
+        if not hasattr(plugin, name) or (allowed and said not in allowed):
+            came = repr(said) if hasattr(plugin, name) else "nothing"
             raise UsageError(
-                f"{file}: expected {found[0].__name__} to say its {name}, got nothing; add the class variable"
+                f"{where}: expected {plugin.__name__} to say its {name}{values}, got {came}; add the class variable "
+                f"`{name}: ClassVar = …`"
             )
-    return found[0]
+    if form.parameters and not is_pydantic_dataclass(plugin):
+        came = "a standard dataclass" if "__dataclass_fields__" in vars(plugin) else "a class without a decorator"
+        raise UsageError(
+            f"{where}: expected {plugin.__name__} under @pydantic.dataclasses.dataclass(frozen=True, kw_only=True), "
+            f"which checks parameters, got {came}; replace the decorator"
+        )
+    return plugin
 
 
-def _own(module: Any, contract: type) -> list[type]:
-    """Return the classes of a contract that a module defines."""
+@cache
+def _stated(contract: type) -> dict[str, tuple[Any, ...]]:
+    """Return the class variables of a contract, each with its values where it is a choice among some."""
+    found = {}
+    for name, hint in get_type_hints(contract).items():
+        if get_origin(hint) is ClassVar:
+            (inner,) = get_args(hint)
+            found[name] = get_args(inner) if get_origin(inner) is Literal else ()
+    return found
+
+
+def _own(module: Any, contract: type, *, abstract: bool = False) -> list[type]:
+    """Return the classes of a contract that a module defines: those that are whole, or those that lack a method."""
     own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
-    return [c for c in own if issubclass(c, contract) and not inspect.isabstract(c)]
+    return [c for c in own if issubclass(c, contract) and inspect.isabstract(c) == abstract]

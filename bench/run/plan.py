@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,8 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
-from bench.core.errors import PluginFault, UsageError, suggestion
-from bench.core.faults import described
+from bench.core.errors import UsageError, suggestion
 from bench.core.schemas.protocol import Component, Protocol, Strict
 from bench.core.schemas.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.core.storage.toml import explain
@@ -246,10 +245,5 @@ def _metric_spec(component: Component) -> MetricSpec:
 
 
 def _plugin_spec(name: str, plugin: Any) -> PluginSpec:
-    if not is_dataclass(type(plugin)):
-        raise PluginFault(
-            f"{described(plugin)}: expected a frozen dataclass of pydantic, got a plain class; decorate it with "
-            "@dataclass(frozen=True, kw_only=True)"
-        )
     dumped = TypeAdapter(type(plugin)).dump_python(plugin, mode="json")
     return PluginSpec(name=name, version=plugin.version, params={f.name: dumped[f.name] for f in fields(plugin)})
