@@ -21,8 +21,8 @@ ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
 
 Of a record, the flags alone may be derived anew."""
 
-NOTES = ".confirmed"
-"""How files end that a later note may replace."""
+NOTES = (".confirmed", ".png", "/showcase.webp", "/showcase.json")
+"""Endings of files that may be replaced: notes of second runs, and pictures, which can be packed."""
 
 WEIGHTS = Path(registry.__file__).parents[2] / "model_zoo" / "weights"
 

@@ -170,7 +170,9 @@ def _check_protocol(run: StoredRun) -> str:
 
 
 def _check_showcase(run: StoredRun) -> str:
-    return f"{len(run.record.showcase)} samples" if run.showcase() is not None else "none"
+    if run.showcase() is None:
+        return "none" if run.record.showcase_sha256 is None else "not kept"
+    return f"{len(run.record.showcase)} images"
 
 
 def _check_confirmation(run: StoredRun) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench import registry
+from bench.core.schemas.records import RunRecord
 
 
 @click.group()
@@ -42,3 +43,32 @@ def table(results: Path, protocol: str | None, metrics: tuple[str, ...], attacks
     from leaderboard.data.markdown import tables
 
     click.echo(tables(results, protocol, metrics=metrics, attacks=attacks, brief=brief), nl=False)
+
+
+@leaderboard.command()
+@click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("results"))
+@click.option("--ranked", is_flag=True, help="Keep only pictures of whole runs of the newest protocols that rank.")
+def pack(results: Path, ranked: bool) -> None:
+    """Store the pictures in RESULTS as one lossless sheet for each model under a protocol.
+
+    Records and rows stay as they are. Pages show the same pictures.
+    """
+    from bench.core.storage.store import Store
+
+    store = Store(results)
+    newest = store.newest_versions() if ranked else {}
+
+    def kept(record: RunRecord) -> bool:
+        protocol = record.spec.protocol
+        whole = record.spec.on_protocol and record.samples == record.spec.samples.of
+        return not ranked or (protocol.rankable and whole and protocol.version == newest[protocol.name])
+
+    before = _bytes(results)
+    folders = sum(1 for _ in store.pack(kept))
+    click.echo(
+        f"packed the pictures of {folders} folders: {before / 1e6:.1f} MB before, {_bytes(results) / 1e6:.1f} MB now"
+    )
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

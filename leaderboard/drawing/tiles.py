@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +11,9 @@ from PIL import Image
 
 from bench.core.errors import IntegrityError
 from bench.core.schemas.records import SHOWCASE_TILES, TOP_K_CODES
+from bench.core.storage.showcase import Pixels
 from bench.core.storage.store import StoredRun
 from leaderboard.drawing.colormap import INFERNO
-
-Pixels = npt.NDArray[np.uint8]
 
 MAGNIFICATION = 10
 MARK_COLORS = {"kept": (255, 255, 255), "lost": (255, 150, 50), "gained": (70, 175, 255)}
@@ -60,17 +58,13 @@ class Layout(NamedTuple):
         return x, sample * (height + 2 * _MARGIN) + _MARGIN, width, height
 
 
-def cut(content: bytes, run: StoredRun) -> dict[str, Pixels]:
+def cut(sheet: Pixels, run: StoredRun) -> dict[str, Pixels]:
     """Return the tiles of a showcase by name, (N, H, W, 3) each, N samples in the order of the record.
 
     Raises:
-        IntegrityError: if the PNG is damaged, or is not tiled as records are.
+        IntegrityError: if the pictures are not tiled as records are.
     """
     path, count, columns = run.showcase_path, len(run.record.showcase), len(SHOWCASE_TILES)
-    try:
-        sheet = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-        raise IntegrityError(f"expected a PNG in {path}, got: {error}; restore it") from error
     height, width, _ = sheet.shape
     if not count or height % count or width % columns:
         raise IntegrityError(f"expected {count} rows of {columns} equal tiles in {path}, got {width}x{height} pixels")

@@ -36,7 +36,7 @@ from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.run.record.summary import summarise
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
-from tests.support.factories import model_entry, run_spec, store_run
+from tests.support.factories import model_entry, run_spec, showcase_of, store_run
 from tests.support.tiny import tiny_content, write_entry
 
 CPU = torch.device("cpu")
@@ -137,6 +137,8 @@ def test_an_unknown_model_is_a_usage_error() -> None:
 
 # Results
 
+PICTURE = showcase_of([np.zeros((32, 32, 3), np.uint8)], robustness=0.5, seed=0)
+
 
 @dataclass
 class Filed:
@@ -150,7 +152,7 @@ class Filed:
         """File the run again with other rows (and their checksum) or another record."""
         content = rows_to_parquet(self.table if rows is None else rows)
         record = self.run.record.model_copy(update={"rows_sha256": sha256_of(content)} | changes)
-        self.run = Store(self.root).write(record, content, b"png")
+        self.run = Store(self.root).write(record, content, PICTURE)
 
 
 @pytest.fixture
@@ -182,10 +184,10 @@ def filed(tmp_path: Path) -> Filed:
         ),
         rows_sha256=sha256_of(content),
         showcase=("cifar10/test/0",),
-        showcase_sha256=sha256_of(b"png"),
+        showcase_sha256=sha256_of(PICTURE),
     )  # fmt: skip
     root = tmp_path / "results"
-    return Filed(root, Store(root).write(record, content, b"png"), table)
+    return Filed(root, Store(root).write(record, content, PICTURE), table)
 
 
 def metric(name: str) -> MetricSpec:

@@ -16,6 +16,7 @@ from bench.core.errors import IntegrityError
 from bench.core.schemas.records import ROW_COLUMNS, Confirmation, RunRecord, RunSpec
 from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, try_to_write, write_atomic
 from bench.core.storage.lease import lease
+from bench.core.storage.showcase import Pixels, decode, packed, read_index, write_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ class StoredRun(NamedTuple):
 
     @property
     def showcase_path(self) -> Path:
-        """The PNG of the showcase samples; it exists if the record names a checksum of it."""
+        """The PNG of the showcase images, until they are packed into the sheet of the model's folder."""
         return self.path.with_suffix(".png")
 
     @property
@@ -106,10 +107,21 @@ class StoredRun(NamedTuple):
             raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run anew")
         return table.replace_schema_metadata(None)
 
-    def showcase(self) -> bytes | None:
-        """Read the showcase PNG, checked as the rows are; None where the record has none."""
-        expected = self.record.showcase_sha256
-        return None if expected is None else self._checked(self.showcase_path, expected)
+    def showcase(self) -> Pixels | None:
+        """Read the pictures of the showcase images, from the PNG beside the record or from the sheet of its folder.
+
+        Returns:
+            (images * H, 5 W, 3) uint8; None where the record has none, or they were not kept.
+        Raises:
+            IntegrityError: if they are missing, damaged, or not those that the record describes.
+        """
+        if (expected := self.record.showcase_sha256) is None:
+            return None
+        if not self.showcase_path.exists():
+            known, pixels = packed(self.path.parents[1], self.record.run_id, len(self.record.showcase))
+            if known:
+                return pixels
+        return decode(self._checked(self.showcase_path, expected), self.showcase_path)
 
     def _checked(self, path: Path, expected: str) -> bytes:
         try:
@@ -148,7 +160,10 @@ def _misfit_of_schema(schema: pa.Schema) -> str | None:
 
 
 class Store:
-    """`<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png,confirmed}`; equal specs meet in one file."""
+    """`<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png,confirmed}`; equal specs meet in one file.
+
+    Pictures may lie packed in `<root>/<protocol>/<model>/showcase.{webp,json}` instead.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -189,6 +204,41 @@ class Store:
         text = canonical_json(record.model_dump(mode="json"))
         write_atomic(run.path, text.encode() + b"\n")
         return run
+
+    def newest_versions(self) -> dict[str, int]:
+        """Return the newest version of each protocol that has records here."""
+        newest: dict[str, int] = {}
+        for run in self.runs():
+            protocol = run.record.spec.protocol
+            newest[protocol.name] = max(newest.get(protocol.name, 0), protocol.version)
+        return newest
+
+    def pack(self, kept: Callable[[RunRecord], bool]) -> Iterator[Path]:
+        """Move the pictures beside records to one lossless sheet for each model under a protocol.
+
+        Every PNG is checked against its record first, and deleted last. Pictures that the sheet has already stay there.
+
+        Args:
+            kept: whether a run's pictures are kept; those of the others are deleted.
+        Yields:
+            Each folder that changed.
+        Raises:
+            IntegrityError: if a record, a picture or a sheet is damaged.
+        """
+        for folder in sorted({path.parents[1] for path in self.root.glob("*/*/*/*.json")}):
+            runs = [read_run(path) for path in sorted(folder.glob("*/*.json"))]
+            shown = {run.record.run_id: run for run in runs if run.record.showcase_sha256 is not None}
+            loose = [run.showcase_path for run in shown.values() if run.showcase_path.exists()]
+            index = read_index(folder)
+            places = {} if index is None else index.runs
+            dropped = [key for key, run in shown.items() if places.get(key) is not None and not kept(run.record)]
+            if not loose and not dropped:
+                continue
+            pictures = {key: run.showcase() if kept(run.record) else None for key, run in shown.items()}
+            write_sheet(folder, pictures, {key: len(run.record.showcase) for key, run in shown.items()})
+            for path in loose:
+                path.unlink()
+            yield folder
 
     def runs(self) -> Iterator[StoredRun]:
         """Yield every finished run, in the order of the paths."""
