@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -125,7 +124,7 @@ def load_model(name: str, device: str = "cpu") -> nn.Module:
         UsageError: if there is no such model.
         IntegrityError, NetworkError: if its weights cannot be had as promised.
     """
-    entry, _, path = resolve(full(name), partial(registry.load, "models"), partial(registry.load, "zoos"))
+    entry, _, path = resolve(full(name))
     return build(entry, registry.load("architectures", entry.architecture.name), path, device=pick_device(device))
 
 

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from bench.core.errors import BenchError, IntegrityError, ModelOutputError, UsageError
+from bench.core.errors import BenchError, ModelOutputError, UsageError
 from bench.core.faults import blamed_on
-from bench.core.schemas.entry import ModelEntry, Weights
+from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component
-from bench.core.storage.files import sha256_of, write_atomic
-from model_zoo.foreign.nature import in_place_of
+from model_zoo.tensors import read_weights
 
 BuildNetwork = Callable[..., nn.Module]
 MAX_MODULES = 5000
 """Layers and containers of one network: twice those of the deepest residual networks. An entry may be a stranger's."""
-
-STORED_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Normalize(nn.Module):
@@ -118,77 +112,6 @@ def _few_modules() -> Iterator[None]:
         yield
     finally:
         hook.remove()
-
-
-def read_weights(path: Path, like: Mapping[str, Tensor], *, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file in the names, shapes and dtypes of `like`.
-
-    Floating-point tensors may be stored as float16 or bfloat16; they come back in the dtype of `like`.
-
-    Raises:
-        IntegrityError: if the bytes do not have the SHA-256, if given, or are no safetensors, or a tensor is missing,
-            unexpected, of another shape or kind, or not finite.
-    """
-    content = path.read_bytes()
-    if sha256 is not None and (actual := sha256_of(content)) != sha256:
-        raise IntegrityError(f"expected {path} to have the sha256 {sha256[:12]}…, got {actual[:12]}…; restore the file")
-    try:
-        stored = load_tensors(content)
-    except SafetensorError as error:
-        raise IntegrityError(
-            f"expected safetensors in {path}, got: {error}{in_place_of(path)}; restore the file"
-        ) from error
-    for what, names in (("missing", like.keys() - stored.keys()), ("unexpected", stored.keys() - like.keys())):
-        if names:
-            some = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")
-            raise IntegrityError(
-                f"expected the {len(like)} tensors of this architecture in {path}, got {len(names)} {what}: {some}; "
-                "correct the entry's architecture or its weights"
-            )
-    for name, tensor in stored.items():
-        if (wrong := _objection(tensor, like[name])) is not None:
-            raise IntegrityError(
-                f"expected {wrong} for {name} in {path}; correct the entry's architecture or its weights"
-            )
-    return {name: tensor.to(like[name].dtype) for name, tensor in stored.items()}
-
-
-def _objection(tensor: Tensor, like: Tensor) -> str | None:
-    if tensor.shape != like.shape:
-        return f"the shape {tuple(like.shape)}, got {tuple(tensor.shape)}"
-    allowed = STORED_FLOATS if like.is_floating_point() else (like.dtype,)
-    if tensor.dtype not in allowed:
-        return f"one of the dtypes {', '.join(map(str, allowed))}, got {tensor.dtype}"
-    return None if bool(torch.isfinite(tensor).all()) else "finite numbers, got NaN or infinity"
-
-
-def export_weights(network: nn.Module, path: Path) -> Weights:
-    """Write a network (without normalisation) as safetensors, floats as float16; equal tensors give equal bytes.
-
-    Returns:
-        What the model's entry must say of the file.
-    Raises:
-        ModelOutputError: if a number is not finite, or not in the range of float16.
-    """
-    tensors = {}
-    for name, tensor in network.state_dict().items():
-        half = tensor.detach().cpu()
-        half = (half.half() if half.is_floating_point() else half).contiguous()
-        if not torch.isfinite(half).all():
-            raise ModelOutputError(
-                f"expected numbers in the range of float16 in {name}, got others; the training diverged: "
-                "lower its learning rate"
-            )
-        tensors[name] = half
-    content, weights = pack(tensors, path.name)
-    write_atomic(path, content)
-    return weights
-
-
-def pack(tensors: Mapping[str, Tensor], file: str) -> tuple[bytes, Weights]:
-    """Return contiguous tensors as the bytes of a safetensors file, and what the model's entry must say of it."""
-    content = save_tensors(dict(sorted(tensors.items())))
-    return content, Weights(file=file, sha256=sha256_of(content), size=len(content))
 
 
 @torch.no_grad()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import tomli_w
-
+from bench import registry
 from bench.core.errors import (
     BenchError,
     EnvironmentFault,
@@ -21,34 +19,21 @@ from bench.core.errors import (
 )
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import REPO
-from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import parse_toml
 from model_zoo.foreign.nature import in_place_of
+from model_zoo.weights_file import ENTRY_FILE, Resolved, verify_weights
 
 if TYPE_CHECKING:
     from bench.core.contracts import Zoo
 
 EMBEDDED = Path(__file__).parent / "weights"
-ENTRY_FILE = "entry.toml"
-"""Name of the entry in a repository on the Hub; its weights lie beside it."""
-
 MAX_ENTRY_BYTES = 1 << 16
 FORMS = "hub:NAME, hub:ORG/REPO[@COMMIT], file:PATH.toml, ZOO:NAME"
 _PUBLISHED = re.compile(rf"({REPO})(?:@([A-Za-z0-9_][\w./-]*))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class Resolved(NamedTuple):
-    """An entry, the reference that finds it again, and its weights, verified."""
-
-    entry: ModelEntry
-    reference: str
-    path: Path
-
-
-def resolve(
-    reference: str, load_entry: Callable[[str], ModelEntry], load_zoo: Callable[[str], type[Zoo]] | None = None
-) -> Resolved:
+def resolve(reference: str) -> Resolved:
     """Find a model, fetch its weights if need be, and verify them before anything reads them.
 
     Args:
@@ -56,8 +41,6 @@ def resolve(
             of which only an entry and safetensors are read, never code; `file:PATH.toml`, an entry whose weights lie
             beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder. An
             entry may name a published checkpoint, which is converted at first use.
-        load_entry: returns the registry's entry of a name.
-        load_zoo: returns the registry's zoo of a name; None where other libraries are not welcome.
     Returns:
         The entry and the verified file. A published model's reference carries the full commit, whatever branch was
         asked for. The reference of a local entry is kept without its folder, as the same model in another folder is
@@ -70,20 +53,19 @@ def resolve(
     scheme, _, rest = reference.partition(":")
     if scheme == "hub" and "/" in rest:
         entry, reference = _published(reference, rest)
-        _refuse_borrowed_name(reference, entry, load_entry)
+        _refuse_borrowed_name(reference, entry)
         path = _fetch(entry.weights)
     elif scheme == "hub" and rest:
-        entry = load_entry(rest)
+        entry = registry.load("models", rest)
         path = _locate(entry, EMBEDDED)
     elif scheme == "file" and rest.endswith(".toml"):
         toml = Path(rest)
         entry = parse_toml(toml, ModelEntry, name=None if toml.name == ENTRY_FILE else toml.stem)
         path, reference = _locate(entry, toml.parent), f"file:{entry.name}.toml"
-    elif load_zoo is not None and rest and scheme not in {"hub", "file"}:
-        from model_zoo.imported import bring_in
+    elif rest and scheme not in {"hub", "file"}:
+        from model_zoo.imported import bring_in  # with torch, which the other forms do without
 
-        brought = bring_in(scheme, _zoo(reference, scheme, load_zoo), rest)
-        entry, reference, path = brought.entry, brought.reference, brought.path
+        entry, reference, path = bring_in(scheme, _zoo(reference, scheme), rest)
     else:
         hint = f"write hub:{reference}" if ":" not in reference else f"known forms: {FORMS}"
         raise UsageError(f"expected a model as hub:NAME or file:PATH.toml, got {reference!r}; {hint}")
@@ -91,21 +73,14 @@ def resolve(
     return Resolved(entry, reference, path)
 
 
-def _zoo(reference: str, scheme: str, load_zoo: Callable[[str], type[Zoo]]) -> Zoo:
+def _zoo(reference: str, scheme: str) -> Zoo:
     try:
-        return load_zoo(scheme)()
+        zoo: type[Zoo] = registry.load("zoos", scheme)
+        return zoo()
     except UnknownNameError as error:
         raise UsageError(
             f"expected a model as hub:NAME, file:PATH.toml or ZOO:NAME, got {reference!r}; {error}"
         ) from None
-
-
-def write_entry(entry: ModelEntry, folder: Path) -> Path:
-    """Write an entry as TOML into a folder and return its path."""
-    path = folder / f"{entry.name}.toml"
-    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
-    return path
 
 
 def full(reference: str) -> str:
@@ -118,30 +93,6 @@ def full(reference: str) -> str:
 def bare(reference: str) -> str:
     """Return the name of a registered model, given as NAME or as hub:NAME."""
     return reference.removeprefix("hub:")
-
-
-def verify_weights(path: Path, weights: Weights, *, own: bool = False) -> None:
-    """Check the size, then the SHA-256, without parsing anything.
-
-    Args:
-        path: the file.
-        weights: what it must be.
-        own: whether the entry that says so is the user's own file.
-
-    Raises:
-        IntegrityError: naming file, expected and got.
-    """
-    if not path.is_file():
-        raise IntegrityError(f"expected weights in {path}, got no file; {_remedy(path, weights, own)}")
-    if (size := path.stat().st_size) != weights.size:
-        raise IntegrityError(
-            f"expected {weights.size} bytes in {path}, got {size}{in_place_of(path)}; {_remedy(path, weights, own)}"
-        )
-    if (actual := sha256_of_file(path)) != weights.sha256:
-        raise IntegrityError(
-            f"expected {path} to have the sha256 {weights.sha256[:12]}…, got {actual[:12]}…{in_place_of(path)}; "
-            f"{_remedy(path, weights, own)}"
-        )
 
 
 def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
@@ -170,10 +121,10 @@ def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
     return entry, pinned
 
 
-def _refuse_borrowed_name(reference: str, entry: ModelEntry, load_entry: Callable[[str], ModelEntry]) -> None:
+def _refuse_borrowed_name(reference: str, entry: ModelEntry) -> None:
     """Let nobody's model stand on a board as a registered one: a name belongs to one set of weights."""
     try:
-        registered = load_entry(entry.name)
+        registered: ModelEntry = registry.load("models", entry.name)
     except UnknownNameError:
         return
     if registered.weights.sha256 != entry.weights.sha256:
@@ -225,13 +176,3 @@ def translate(what: str, error: Exception) -> BenchError:
         f"expected {what}, got: {reason}; connect to the network once, or copy the file into the cache "
         "of huggingface_hub (HF_HOME)"
     )
-
-
-def _remedy(path: Path, weights: Weights, own: bool) -> str:
-    if weights.origin is not None:
-        return f"delete {path.resolve()} and run again to convert the published checkpoint anew"
-    if weights.repo is None and own:
-        return "correct [weights] in that entry, as `bench submit init` writes it, or restore the file"
-    if weights.repo is None:
-        return "restore it, or install the package again"
-    return f"delete {path.resolve()} and run again to fetch it"  # the cache's link alone would lead to the same bytes

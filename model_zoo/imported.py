@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -23,21 +22,15 @@ from bench.core.schemas.entry import ModelEntry, TrainingFacts, Weights
 from bench.core.storage.files import sha256_of, write_atomic
 from bench.core.storage.folders import cache_folder
 from bench.core.storage.toml import parse_toml
-from model_zoo.build import classifier, freeze, read_weights
+from model_zoo.build import classifier, freeze
+from model_zoo.tensors import read_weights
+from model_zoo.weights_file import Resolved, write_entry
 
 TOLERANCE = 1e-4
 """Of the largest logit: activations that no longer work in place may round otherwise, nothing else may differ."""
 
 
-class Brought(NamedTuple):
-    """An entry in the cache, the full reference that it stands for, and its weights."""
-
-    entry: ModelEntry
-    reference: str
-    path: Path
-
-
-def bring_in(zoo_name: str, zoo: Zoo, name: str) -> Brought:
+def bring_in(zoo_name: str, zoo: Zoo, name: str) -> Resolved:
     """Return the entry of another library's network, from the cache or else through that library.
 
     Raises:
@@ -53,12 +46,12 @@ def bring_in(zoo_name: str, zoo: Zoo, name: str) -> Brought:
     if toml.exists():
         entry = parse_toml(toml, ModelEntry, name=stem)
         if entry.title == reference and (folder / entry.weights.file).is_file():
-            return Brought(entry, reference, folder / entry.weights.file)
+            return Resolved(entry, reference, folder / entry.weights.file)
     found = _fetch(zoo, reference, canonical, folder / "downloads")
     return keep(found, reference, stem, folder)
 
 
-def keep(found: ZooModel, reference: str, name: str, folder: Path) -> Brought:
+def keep(found: ZooModel, reference: str, name: str, folder: Path) -> Resolved:
     """Write a network's entry and its safetensors, from which alone a run will build it.
 
     Args:
@@ -69,8 +62,6 @@ def keep(found: ZooModel, reference: str, name: str, folder: Path) -> Brought:
     Raises:
         IntegrityError: if the network rebuilt from its weights alone gives other logits.
     """
-    from model_zoo.hub import write_entry
-
     path = folder / f"{name}.safetensors"
     weights = _write(found.network, path)
     _check_rebuilt(found, path, reference)
@@ -89,7 +80,7 @@ def keep(found: ZooModel, reference: str, name: str, folder: Path) -> Brought:
         added=datetime.now(UTC).date(),
     )
     write_entry(entry, folder)
-    return Brought(entry, reference, path)
+    return Resolved(entry, reference, path)
 
 
 def _fetch(zoo: Zoo, reference: str, canonical: str, downloads: Path) -> ZooModel:

@@ -10,8 +10,8 @@ from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import write_atomic
 from bench.core.storage.folders import cache_folder
 from bench.core.storage.published import named, published
-from model_zoo.build import pack
 from model_zoo.foreign.fit import fit
+from model_zoo.tensors import pack
 
 
 def weights_by_origin(entry: ModelEntry) -> Path:

@@ -26,7 +26,8 @@ from bench.core.errors import ModelOutputError, UnknownNameError, UsageError
 from bench.core.schemas.protocol import Knowledge, Protocol, ThreatModel
 from bench.core.schemas.records import PluginSpec
 from bench.core.storage.store import read_run
-from model_zoo.build import Normalize, export_weights
+from model_zoo.build import Normalize
+from model_zoo.tensors import export_weights
 from model_zoo.training.loop import initialize
 from tests.support.tiny import tiny_content, write_entry, write_protocol
 from tests.terminal.test_cli import invoke

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +119,17 @@ def torch_in_leaderboard(root: Path) -> list[str]:
     ]
 
 
+def circle(root: Path) -> list[str]:
+    """The first modules that import each other in a circle, inside functions too; none where there is none."""
+    found = dict(files(root))
+    sorter = TopologicalSorter({m: {i.name for i in imports(root, p)} & found.keys() - {m} for m, p in found.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def imports_by_name(root: Path) -> list[str]:
     """Files other than the registry that import modules whose names are strings."""
     found = []
@@ -149,6 +161,10 @@ def undeclared(root: Path, declared: set[str]) -> list[str]:
 
 def test_imports_point_down() -> None:
     assert not direction_violations(ROOT)
+
+
+def test_no_modules_import_each_other() -> None:
+    assert not circle(ROOT)
 
 
 def test_leaderboard_never_reaches_torch() -> None:
@@ -206,6 +222,12 @@ def test_a_planted_torch_in_the_leaderboard_is_found(tmp_path: Path) -> None:
         "leaderboard/pages/render.py:1 imports bench.core.maps",
         "leaderboard/pages/render.py:4 imports torch.nn",
     ]
+
+
+def test_a_planted_circle_is_found_even_if_a_function_closes_it(tmp_path: Path) -> None:
+    one, other = "from model_zoo import b", "def f():\n    from model_zoo.a import one"
+    plant(tmp_path, {"model_zoo/a.py": one, "model_zoo/b.py": other})
+    assert set(circle(tmp_path)) == {"model_zoo.a", "model_zoo.b"}
 
 
 @pytest.mark.parametrize(

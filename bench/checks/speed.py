@@ -27,9 +27,10 @@ from bench.run.judge.measure import look, measure_shard
 from bench.run.plan import Request, plan
 from bench.run.samples import Samples
 from bench.run.session import Workbench, set_up
-from model_zoo.build import construct, export_weights
-from model_zoo.hub import write_entry
+from model_zoo.build import construct
+from model_zoo.tensors import export_weights
 from model_zoo.training.loop import initialize
+from model_zoo.weights_file import write_entry
 
 UNITS = 6
 """Forward passes per node and step that a search cannot do without: value, gradient, tangent and second backward pass

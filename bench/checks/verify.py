@@ -56,7 +56,7 @@ def verify_model(reference: str, *, device: torch.device) -> list[Check]:
     from model_zoo.hub import resolve
 
     try:
-        entry, _, path = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+        entry, _, path = resolve(reference)
         size = f"{entry.weights.size} bytes, sha256 {entry.weights.sha256[:12]}…"
         checks = [Check(reference, "weights", True, f"{path.name}: {size}")]
         model = build(entry, registry.load("architectures", entry.architecture.name), path, device=device)

@@ -54,7 +54,7 @@ def _answers(command: Callable[..., Any]) -> Callable[..., Any]:
 def init(weights: Path, **given: Any) -> None:
     """Write the entry of safetensors that already have our names; asks for what no flag says."""
     from bench.submission.convert import describe_weights, draft
-    from model_zoo.hub import write_entry
+    from model_zoo.weights_file import write_entry
 
     described = describe_weights(weights)
     path = write_entry(draft(_collect(weights, given), described), weights.parent)
@@ -124,9 +124,6 @@ def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
 @DEVICE
 def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: bool, device: str) -> None:
     """Check the model, upload it to the Hub with a card of its numbers, and write the pull request's text."""
-    from functools import partial
-
-    from bench import registry
     from bench.core.compute.machine import pick_device
     from bench.submission.check import check_submission
     from bench.submission.publish import check_repo
@@ -141,7 +138,7 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
     if failed := [answer for answer in checks if not answer.ok]:
         console.show_check_table(checks)
         sys.exit(max(answer.exit_code for answer in failed))
-    found = resolve(reference, partial(registry.load, "models"))
+    found = resolve(reference)
     target = out or Path(reference.removeprefix("file:")).parent / "published"
     done = complete(found.entry, found.path, checks, repo=repo, results=results, out=target, dry_run=dry_run)
     console.show_text(done.pull_request.read_text(encoding="utf-8"))

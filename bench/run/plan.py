@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +16,8 @@ from bench.core.schemas.protocol import Component, Protocol, Strict
 from bench.core.schemas.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.core.storage.toml import explain
 from bench.run.attack.search import ENGINE
-from model_zoo.hub import Resolved, full, resolve
+from model_zoo.hub import full, resolve
+from model_zoo.weights_file import Resolved
 
 Part = TypeVar("Part", bound=Strict)
 
@@ -122,7 +122,7 @@ def plan(request: Request) -> Plan:
 
 
 def _resolve(reference: str, protocol: Protocol) -> Resolved:
-    resolved = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+    resolved = resolve(reference)
     wanted = protocol.models_of or protocol.samples.dataset
     if resolved.entry.dataset not in {wanted, *(known := registry.names("datasets"))}:
         meant = suggestion(resolved.entry.dataset, known) or "bench list datasets shows those that there are"

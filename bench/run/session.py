@@ -32,7 +32,7 @@ from model_zoo.build import build, check_logits
 from model_zoo.derivatives.compiled import Compiled
 from model_zoo.derivatives.fused import fused
 from model_zoo.derivatives.surrogate import check_activations, smooth_copy
-from model_zoo.hub import Resolved
+from model_zoo.weights_file import Resolved
 
 GPU_BATCH = 256
 """Images that an attack sees at once on a GPU where nobody says: fewer do not fill it."""

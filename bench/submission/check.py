@@ -19,9 +19,10 @@ from bench.core.schemas.protocol import Component, Protocol
 from bench.run.samples import load_samples
 from bench.submission.origin import needed
 from model_zoo.build import build, check_logits
-from model_zoo.hub import Resolved, resolve
+from model_zoo.hub import resolve
 from model_zoo.training.data import to_float
 from model_zoo.training.measure import correct
+from model_zoo.weights_file import Resolved
 
 SAME_LOGIT = 1e-3
 """Relative: what kernels of other batch sizes may round; a network that mixes its batch differs by far more."""
@@ -85,7 +86,7 @@ def check_submission(reference: str, *, device: torch.device, protocol: str | No
 
 
 def _resolve(reference: str, into: list[Resolved]) -> str:
-    into.append(resolve(reference, partial(registry.load, "models")))
+    into.append(resolve(reference))
     entry, _, path = into[0]
     return f"valid; {path.name}: {entry.weights.size} bytes, sha256 {entry.weights.sha256[:12]}…, as promised"
 

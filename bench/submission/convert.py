@@ -17,10 +17,10 @@ from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import Component, Name
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import explain
-from model_zoo.build import pack
 from model_zoo.foreign.fit import fit
 from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation
-from model_zoo.hub import write_entry
+from model_zoo.tensors import pack
+from model_zoo.weights_file import write_entry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ from bench.core.storage.files import write_atomic
 from bench.core.storage.store import Store
 from bench.submission.card import EVAL_RESULTS, card, escaped, eval_results_file, fenced, measured
 from bench.submission.origin import needed
-from model_zoo.hub import ENTRY_FILE, translate, verify_weights
+from model_zoo.hub import translate
+from model_zoo.weights_file import ENTRY_FILE, verify_weights
 
 PULL_REQUEST = "pull-request.md"
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import ModelOutputError, UsageError
-from model_zoo.build import STORED_FLOATS
 from model_zoo.foreign.reading import read_tensors
+from model_zoo.tensors import STORED_FLOATS
 
 Adopt = Callable[[Mapping[str, tuple[int, ...]]], tuple[dict[str, int], dict[str, str | None]]]
 """An architecture's `adopt`: parameters that foreign shapes tell, and foreign names in ours (None: never used)."""

@@ -21,11 +21,13 @@ from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Recipe
 from bench.core.storage.files import remove_leftovers
 from bench.core.storage.lease import lease
-from model_zoo.build import build, check_logits, classifier, construct, export_weights, read_weights
-from model_zoo.hub import resolve, write_entry
+from model_zoo.build import build, check_logits, classifier, construct
+from model_zoo.hub import resolve
+from model_zoo.tensors import export_weights, read_weights
 from model_zoo.training.data import fingerprint, to_float
 from model_zoo.training.loop import CHECKPOINT, Progress, begin, initialize, partition
 from model_zoo.training.measure import correct, robust_correct
+from model_zoo.weights_file import write_entry
 
 
 class Trained(NamedTuple):
@@ -127,7 +129,7 @@ def _network(recipe: Recipe, num_classes: int) -> nn.Module:
 def _start_from(parent: str, network: nn.Module, num_classes: int, recipe: Recipe) -> None:
     """Give a network its parent's weights; where the parent tells other classes apart, the last layer stays new."""
     reference = parent if ":" in parent else f"hub:{parent}"
-    found = resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+    found = resolve(reference)
     own = network.state_dict()
     if found.entry.num_classes == num_classes:
         network.load_state_dict(read_weights(found.path, own))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from bench import registry
 from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UnknownNameError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of
@@ -19,13 +20,10 @@ from bench.run.plan import Request, plan
 from bench.submission.publish import write_folder
 from model_zoo import hub
 from model_zoo.architectures import wide_resnet
-from model_zoo.build import build, export_weights
+from model_zoo.build import build
+from model_zoo.tensors import export_weights
 from tests.support.loopback import COMMIT, Client, Hub, Misbehaviour, serving
 from tests.support.tiny import tiny_content, tiny_network, write_entry
-
-
-def no_entries(name: str) -> ModelEntry:
-    raise UnknownNameError("models", name, [])
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def toml(tmp_path: Path, content: dict[str, Any]) -> Path:
 
 
 def test_a_local_entry_finds_the_weights_beside_it(toml: Path) -> None:
-    found = hub.resolve(f"file:{toml}", no_entries)
+    found = hub.resolve(f"file:{toml}")
     assert found.path == toml.with_suffix(".safetensors")
     assert found.entry.name == "tiny"
     assert found.reference == "file:tiny.toml", "the folder would make the identity of a run depend on the machine"
@@ -51,7 +49,8 @@ def test_a_hub_name_finds_the_embedded_weights(
     monkeypatch.setattr(hub, "EMBEDDED", toml.parent)
     content["weights"] |= {"repo": "owner/models", "revision": COMMIT}
     monkeypatch.setattr(hub, "_fetch", lambda weights: pytest.fail("the file is here, nothing is to be fetched"))
-    found = hub.resolve("hub:tiny", lambda name: ModelEntry.model_validate(content | {"name": name}))
+    with registry.offering("models", "tiny", ModelEntry.model_validate(content)):
+        found = hub.resolve("hub:tiny")
     assert found.path == toml.with_suffix(".safetensors")
     assert found.reference == "hub:tiny"
 
@@ -68,17 +67,17 @@ def test_a_hub_name_finds_the_embedded_weights(
 )
 def test_other_forms_of_a_reference_are_refused_with_a_hint(reference: str, hint: str) -> None:
     with pytest.raises(UsageError, match=hint):
-        hub.resolve(reference, no_entries)
+        hub.resolve(reference)
 
 
 def test_an_unknown_name_is_the_registrys_error() -> None:
     with pytest.raises(UnknownNameError):
-        hub.resolve("hub:nothing", no_entries)
+        hub.resolve("hub:nothing")
 
 
 def test_a_missing_toml_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"absent\.toml"):
-        hub.resolve(f"file:{tmp_path / 'absent.toml'}", no_entries)
+        hub.resolve(f"file:{tmp_path / 'absent.toml'}")
 
 
 @pytest.mark.parametrize("file", ["../tiny.safetensors", "/tiny.safetensors", "a\\tiny.safetensors", "tiny.pt", ""])
@@ -89,14 +88,14 @@ def test_paths_out_of_the_folder_and_other_formats_are_refused(
     with pytest.raises(
         UsageError, match=r"tiny\.toml: weights\.file: expected a relative path of a \.safetensors file"
     ):
-        hub.resolve(f"file:{write_entry(tmp_path, content)}", no_entries)
+        hub.resolve(f"file:{write_entry(tmp_path, content)}")
 
 
 @pytest.mark.parametrize("revision", ["main", COMMIT[:12], COMMIT.upper()])
 def test_a_hub_file_must_be_pinned_to_a_full_commit(revision: str, tmp_path: Path, content: dict[str, Any]) -> None:
     content["weights"] |= {"repo": "owner/models", "revision": revision}
     with pytest.raises(UsageError, match="revision"):
-        hub.resolve(f"file:{write_entry(tmp_path, content)}", no_entries)
+        hub.resolve(f"file:{write_entry(tmp_path, content)}")
 
 
 def flip_last_byte(good: bytes) -> bytes:
@@ -119,7 +118,7 @@ def test_damaged_weights_are_an_integrity_error(damage: Callable[[bytes], bytes]
     path = toml.with_suffix(".safetensors")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(IntegrityError, match=complaint) as caught:
-        hub.resolve(f"file:{toml}", no_entries)
+        hub.resolve(f"file:{toml}")
     message = str(caught.value)
     assert str(path) in message
     assert all(word in message for word in ("expected", "got", "correct [weights]", "bench submit init"))
@@ -128,10 +127,10 @@ def test_damaged_weights_are_an_integrity_error(damage: Callable[[bytes], bytes]
 def test_absent_weights_are_an_integrity_error(toml: Path) -> None:
     toml.with_suffix(".safetensors").unlink()
     with pytest.raises(IntegrityError, match="got no file"):
-        hub.resolve(f"file:{toml}", no_entries)
+        hub.resolve(f"file:{toml}")
     toml.with_suffix(".safetensors").mkdir()
     with pytest.raises(IntegrityError, match="got no file"):
-        hub.resolve(f"file:{toml}", no_entries)
+        hub.resolve(f"file:{toml}")
 
 
 def test_a_full_disk_is_the_environments_fault_and_not_the_networks() -> None:
@@ -168,7 +167,7 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(toml: Path, t
     path = toml.with_suffix(".safetensors")
     inside = path.rename(path.with_name("real.safetensors"))
     path.symlink_to(inside.name)
-    assert hub.resolve(f"file:{toml}", no_entries).path == path
+    assert hub.resolve(f"file:{toml}").path == path
 
     outside = tmp_path.parent / f"{tmp_path.name}-outside.safetensors"
     inside.rename(outside)
@@ -176,15 +175,15 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(toml: Path, t
         path.unlink()
         path.symlink_to(target)
         with pytest.raises(IntegrityError, match="inside its folder, got a link to"):
-            hub.resolve(f"file:{toml}", no_entries)
+            hub.resolve(f"file:{toml}")
     path.unlink()
     path.symlink_to(path.name)
     with pytest.raises(IntegrityError, match="got no file"):
-        hub.resolve(f"file:{toml}", no_entries)
+        hub.resolve(f"file:{toml}")
 
 
 def test_the_bytes_that_are_parsed_are_the_bytes_that_were_promised(toml: Path) -> None:
-    found = hub.resolve(f"file:{toml}", no_entries)
+    found = hub.resolve(f"file:{toml}")
     export_weights(tiny_network(seed=1), found.path)  # somebody swaps the file between the check and the reading
     with pytest.raises(IntegrityError, match="to have the sha256"):
         build(found.entry, wide_resnet.build, found.path, device=torch.device("cpu"))
@@ -194,9 +193,9 @@ def test_a_pickle_under_the_name_of_safetensors_is_named(toml: Path, content: di
     path = toml.with_suffix(".safetensors")
     torch.save({"a": torch.zeros(2)}, path)
     with pytest.raises(IntegrityError, match="bench submit convert"):
-        hub.resolve(f"file:{toml}", no_entries)
+        hub.resolve(f"file:{toml}")
     content["weights"] |= {"size": path.stat().st_size, "sha256": sha256_of(path.read_bytes())}
-    found = hub.resolve(f"file:{write_entry(toml.parent, content)}", no_entries)
+    found = hub.resolve(f"file:{write_entry(toml.parent, content)}")
     with pytest.raises(IntegrityError, match="a PyTorch checkpoint, which may run code"):
         build(found.entry, wide_resnet.build, found.path, device=torch.device("cpu"))
 
@@ -204,7 +203,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_named(toml: Path, content: di
 @pytest.mark.parametrize("reference", ["hub:a/b@", "hub:a/b@../x", "hub:a/b/c", "hub:/b", "hub:a/b@x y", "hub:../.."])
 def test_other_forms_of_a_published_reference_are_refused(reference: str) -> None:
     with pytest.raises(UsageError, match="hub:ORG/REPO@COMMIT"):
-        hub.resolve(reference, no_entries)
+        hub.resolve(reference)
 
 
 def test_the_commit_of_a_published_model_is_part_of_a_runs_identity(
@@ -233,7 +232,7 @@ from bench.core.errors import BenchError
 from model_zoo.hub import resolve
 for reference in sys.argv[1:]:
     try:
-        found = resolve(reference, lambda name: registry.load("models", name))
+        found = resolve(reference)
         print("found", found.path, found.reference, found.entry.weights.repo, found.entry.weights.revision)
     except BenchError as error:
         print(error.exit_code, error)

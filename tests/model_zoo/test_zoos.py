@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,8 +22,9 @@ from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, Us
 from bench.core.storage.files import sha256_of_file
 from model_zoo.build import build
 from model_zoo.derivatives.surrogate import check_activations, smooth_copy
-from model_zoo.hub import Resolved, resolve
+from model_zoo.hub import resolve
 from model_zoo.training.loop import initialize
+from model_zoo.weights_file import Resolved
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
@@ -120,7 +120,7 @@ def robustbench(timm: FakeTimm, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
 
 
 def found(reference: str) -> Resolved:
-    return resolve(reference, partial(registry.load, "models"), partial(registry.load, "zoos"))
+    return resolve(reference)
 
 
 def built(model: Resolved) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def gradient_maps(entry: ModelEntry) -> torch.Tensor:
 
 
 def weights(entry: ModelEntry) -> Path:
-    return resolve(f"hub:{entry.name}", partial(registry.load, "models")).path
+    return resolve(f"hub:{entry.name}").path
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

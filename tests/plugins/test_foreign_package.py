@@ -12,7 +12,7 @@ import pytest
 from torch import nn
 
 from bench.core.compute.rng import Rng
-from model_zoo.build import export_weights
+from model_zoo.tensors import export_weights
 from model_zoo.training.loop import initialize
 from tests.support.tiny import tiny_content, write_entry
 

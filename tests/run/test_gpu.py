@@ -41,7 +41,7 @@ METHODS = (Gradient(), IntegratedGradients(nodes=10), Smoothgrad(nodes=5))
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     """A trained one, on the CPU, in float64."""
-    found = resolve("hub:art-wrn28", lambda name: registry.load("models", name))
+    found = resolve("hub:art-wrn28")
     architecture = registry.load("architectures", found.entry.architecture.name)
     return build(found.entry, architecture, found.path, device=torch.device("cpu")).double()
 

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -151,7 +150,7 @@ def test_a_smoke_run(
 
 def test_loading_a_model(benchmark: BenchmarkFixture) -> None:
     def load() -> nn.Module:
-        found = resolve(MODEL, partial(registry.load, "models"))
+        found = resolve(MODEL)
         architecture = registry.load("architectures", found.entry.architecture.name)
         return build(found.entry, architecture, found.path, device=DEVICE)
 

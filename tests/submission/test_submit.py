@@ -28,8 +28,9 @@ from bench.submission import check as checks
 from bench.submission.card import escaped, fenced
 from bench.submission.publish import pull_request, records_of, write_folder
 from bench.terminal import console
-from model_zoo.build import classifier, export_weights, freeze
-from model_zoo.hub import Resolved
+from model_zoo.build import classifier, freeze
+from model_zoo.tensors import export_weights
+from model_zoo.weights_file import Resolved
 from tests.checks.test_verify import tiny_count
 from tests.support.factories import model_entry, store_run
 from tests.support.foreign import foreign_state_dict

@@ -14,7 +14,7 @@ from bench.core.compute.rng import Rng
 from bench.core.schemas.protocol import Component
 from bench.run.samples import checksum
 from model_zoo.architectures.wide_resnet import build
-from model_zoo.build import export_weights
+from model_zoo.tensors import export_weights
 from model_zoo.training.loop import initialize
 
 

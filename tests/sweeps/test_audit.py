@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,7 @@ def test_the_command_prints_verdicts_and_draws_the_curves(
 
 def test_a_map_that_cannot_move_is_found_from_end_to_end(tmp_path: Path) -> None:
     reference = "hub:natural-linear"
-    entry, _, weights = resolve(reference, partial(registry.load, "models"))
+    entry, _, weights = resolve(reference)
     model = build_model(entry, registry.load("architectures", "linear"), weights, device=torch.device("cpu"))
     wanted = Audit(reference, str(brief_protocol(tmp_path, model)), limit=COUNT)
     runs = audit(wanted, execution(tmp_path), Watcher())

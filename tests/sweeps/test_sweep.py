@@ -26,7 +26,7 @@ from bench.run.shards import Shards
 from bench.run.steps import run
 from bench.sweeps.status import SweepStatus, statuses
 from bench.sweeps.sweep import ATTEMPTS, Outcome, SweepRun, Wanted, choose, sweep, units
-from model_zoo.build import export_weights
+from model_zoo.tensors import export_weights
 from tests.run.test_reliability import content
 from tests.run.test_run import Watcher
 from tests.support.tiny import tiny_content, tiny_network, write_entry, write_protocol

@@ -17,13 +17,14 @@ from bench.core.schemas.recipe import Recipe
 from bench.core.storage.lease import lease
 from bench.core.storage.toml import parse_toml
 from bench.data.usps import Usps
-from model_zoo.build import build, export_weights
-from model_zoo.hub import Resolved
+from model_zoo.build import build
+from model_zoo.tensors import export_weights
 from model_zoo.training import loop
 from model_zoo.training import train as training
 from model_zoo.training.data import to_float
 from model_zoo.training.measure import accuracy
 from model_zoo.training.train import Trained, train
+from model_zoo.weights_file import Resolved
 from tests.support.tiny import tiny_content
 
 CPU = torch.device("cpu")
