@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from bench.core.errors import IntegrityError
 from bench.core.schemas.records import LEVEL_MARK, MetricSpec, RunRecord
+from bench.core.storage.showcase import Pixels
 from bench.core.storage.store import StoredRun
 from leaderboard.boards.board import robustness
 from leaderboard.drawing import tiles as draw
-from leaderboard.drawing.tiles import Pixels
 from leaderboard.records.image_sets import ReadRows
 
 SAID_IN_WORDS = {"accuracy", "prediction-kept"}

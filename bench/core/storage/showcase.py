@@ -108,7 +108,7 @@ def write_sheet(folder: Path, pictures: Mapping[str, Pixels | None], images: Map
     content = _sheet(tiles) if tiles else None
     if content is not None:
         write_atomic(folder / SHEET, content)
-    index = {"sha256": None if content is None else sha256_of(content), "runs": places}
+    index: dict[str, object] = {"sha256": None if content is None else sha256_of(content), "runs": places}
     if tiles:
         index["tile"] = list(tiles[0].shape[:2])
     write_atomic(folder / INDEX, canonical_json(json.loads(json.dumps(index))).encode() + b"\n")
