@@ -8,11 +8,10 @@ import traceback
 
 import click
 
+from bench.commands._old_names import confirm, contest, validate
 from bench.commands.audit import audit
 from bench.commands.cite import cite
 from bench.commands.compare import compare
-from bench.commands.confirm import confirm
-from bench.commands.contest import contest
 from bench.commands.doctor import doctor
 from bench.commands.export import export
 from bench.commands.leaderboard import leaderboard
@@ -22,7 +21,6 @@ from bench.commands.speed import speed
 from bench.commands.submit import submit
 from bench.commands.sweep import status, sweep
 from bench.commands.train import train
-from bench.commands.validate import validate
 from bench.commands.verify import verify
 from bench.core.errors import BenchError, EnvironmentFault, Interrupted
 from bench.terminal import console

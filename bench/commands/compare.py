@@ -1,8 +1,9 @@
-"""`bench compare`: models of a board, image by image, as its page shows them."""
+"""`bench compare`: models of a board, or two attacks, image by image."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,24 +11,50 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from bench import registry
 from bench.commands._options import JSON, RESULTS
+from bench.core.errors import UnknownNameError, UsageError
 from bench.terminal import console
 
 if TYPE_CHECKING:
+    from leaderboard.comparisons.attacks import Round
     from leaderboard.comparisons.models import Comparison
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL MODEL [MODEL [MODEL]]")
+@click.argument("names", nargs=-1, required=True, metavar="MODEL MODEL [MODEL [MODEL]] | ATTACK ATTACK")
+@click.option("--attacks", is_flag=True, help="Compare two attacks on every model that both were run on.")
 @RESULTS
 @click.option("--protocol", metavar="NAME", help="Whose records; default: the first board that has all the models.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; with --attacks alone.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table; with --attacks alone.")
 @JSON
-def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_json: bool) -> None:
-    """Compare two to four models image by image, each under the attack that scores it.
+def compare(
+    names: tuple[str, ...],
+    attacks: bool,
+    results: Path,
+    protocol: str | None,
+    metrics: tuple[str, ...],
+    markdown: bool,
+    as_json: bool,
+) -> None:
+    """Compare two to four models, or two attacks, image by image.
 
-    The lead is the mean of the paired differences in robustness, with its 95 % interval (Student's, paired).
+    Models: each under the attack that scores it. The lead is the mean of the paired differences in robustness, with its
+    95 % interval (Student's, paired).
+
+    Attacks (--attacks --protocol NAME): ATTACK is NAME, with the protocol's parameters, or NAME:KEY=VALUE,KEY=VALUE.
+    The gain is the mean paired difference: how much less the first one leaves; with its 95 % interval (paired
+    bootstrap).
     """
-    from bench.core.errors import UsageError
+    if attacks:
+        return _attacks(names, protocol, metrics, results, markdown=markdown, as_json=as_json)
+    if metrics or markdown:
+        raise UsageError("expected --attacks beside --metric and --markdown, got neither; add it, or leave them out")
+    return _models(names, protocol, results, as_json=as_json)
+
+
+def _models(models: tuple[str, ...], protocol: str | None, results: Path, *, as_json: bool) -> None:
     from leaderboard.boards.standings import boards
     from leaderboard.comparisons.models import compare as of_pair
     from leaderboard.comparisons.models import find_board
@@ -42,10 +69,42 @@ def compare(models: tuple[str, ...], results: Path, protocol: str | None, as_jso
     if as_json:
         click.echo(json.dumps([{"protocol": board.protocol.key, **pair.data} for pair in found]))
     else:
-        _show(board.protocol.key, board.spec.primary_metric, found)
+        _show_leads(board.protocol.key, board.spec.primary_metric, found)
 
 
-def _show(protocol: str, metric: str, found: list[Comparison]) -> None:
+def _attacks(
+    names: tuple[str, ...],
+    protocol: str | None,
+    metrics: tuple[str, ...],
+    results: Path,
+    *,
+    markdown: bool,
+    as_json: bool,
+) -> None:
+    from leaderboard.comparisons.attacks import Variant, contest
+    from leaderboard.records.rows import read_runs
+
+    if len(names) != 2 or protocol is None:
+        came = f"{len(names)} and {'no protocol' if protocol is None else protocol}"
+        raise UsageError(f"expected two attacks and --protocol with --attacks, got {came}; name them")
+    sides = (Variant.parse(names[0]), Variant.parse(names[1]))
+    runs = read_runs(results)
+    known = {*registry.names("attacks"), *(run.record.spec.attack.name for run in runs)}
+    for side in sides:
+        if side.name not in known:
+            raise UnknownNameError("attacks", side.name, known, "bench list attacks")
+    rounds = contest(runs, protocol, *sides, metrics or ("kendall", "topk-intersection"))
+    if as_json:
+        click.echo(json.dumps([{"protocol": protocol, **asdict(each), "verdict": each.verdict} for each in rounds]))
+    elif markdown:
+        from leaderboard.data.markdown import contest_table
+
+        click.echo(contest_table(rounds, sides))
+    else:
+        _show_gains(f"{protocol}: {sides[0]} against {sides[1]}", rounds)
+
+
+def _show_leads(protocol: str, metric: str, found: list[Comparison]) -> None:
     table = Table(
         "pair", "lead", "95 % interval", "more robust on", title=f"{protocol}: {metric}", title_justify="left"
     )
@@ -63,3 +122,18 @@ def _show(protocol: str, metric: str, found: list[Comparison]) -> None:
             for image in images:
                 where = f"{image.sample_id} ({image.label})"
                 console.out.print(f"{leader.entry.name} leads on {where}: {abs(image.gain):.3f}", markup=False)
+
+
+def _show_gains(title: str, rounds: list[Round]) -> None:
+    table = Table("model", "metric", "left", "gain", "n", "gradients", "first is", title=title, title_justify="left")
+    for each in rounds:
+        table.add_row(
+            each.model,
+            each.metric,
+            f"{each.means[0]:.3f}\n{each.means[1]:.3f}",
+            f"{each.gain:+.3f}\n[{each.interval[0]:+.3f}, {each.interval[1]:+.3f}]",
+            str(each.images),
+            f"{each.gradients[0]:.0f}\n{each.gradients[1]:.0f}",
+            each.verdict,
+        )
+    console.out.print(table)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,16 +15,67 @@ from bench.commands._options import DATA, DEVICE, JSON
 from bench.core.errors import UsageError, suggestion
 from bench.terminal import console
 
+if TYPE_CHECKING:
+    from bench.checks.verify import Check
+
 
 @click.command()
-@click.argument("subjects", nargs=-1, metavar="[MODEL | RESULTS_FOLDER]...")
+@click.argument("subjects", nargs=-1, metavar="[MODEL | RESULTS]...")
 @click.option("--all", "every", is_flag=True, help="Every registered model.")
-@click.option("--flags", "anew", is_flag=True, help="First derive the records' flags anew; no number changes.")
+@click.option("--flags", "anew", is_flag=True, help="First derive the records' flags again; no number changes.")
+@click.option("--repository", is_flag=True, help="Check entries and RESULTS (default: results) as a pull request must.")
+@click.option("--base", metavar="COMMIT", help="With --repository: records since COMMIT are write-once.")
+@click.option("--against", metavar="AGAIN", help="Compare RESULTS with second runs in the folder AGAIN.")
 @DATA
 @DEVICE
 @JSON
-def verify(subjects: tuple[str, ...], every: bool, anew: bool, device: str, as_json: bool) -> None:
-    """Check models (hash, size, clean accuracy measured again) or a folder of records (hashes, recomputed means)."""
+def verify(
+    subjects: tuple[str, ...],
+    every: bool,
+    anew: bool,
+    repository: bool,
+    base: str | None,
+    against: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Check models or a folder of records.
+
+    A model: hash and size of its weights, and its clean accuracy measured again. A record: place, hashes, sample ids;
+    means, intervals and flags computed again from the rows.
+
+    With --repository also: schema of every entry, no weights under two names, no run filed twice, every record's model
+    registered. With --base also: no record, weights or protocol changed or removed.
+
+    With --against: whether second runs of the same specs, made on another machine with `bench run --results AGAIN`,
+    agree. A note beside the first run says so, and the board shows it as a badge.
+    """
+    if base is not None and not repository:
+        raise UsageError("expected --repository beside --base, got --base alone; add it")
+    if repository and against is not None:
+        raise UsageError("expected --repository or --against, got both; give one")
+    if (repository or against is not None) and (every or anew):
+        raise UsageError("expected --all and --flags without --repository and --against, got both; give one")
+    if repository:
+        from bench.checks.repository import validate
+
+        checks = validate(_folder(subjects, "results"), base)
+    elif against is not None:
+        from bench.checks.second_run import confirm
+
+        checks = confirm(_folder(subjects, None), _folder([against], None))
+    else:
+        checks = _each(subjects, every=every, anew=anew, device=device)
+    if as_json:
+        click.echo(json.dumps([check._asdict() for check in checks]))
+    else:
+        console.show_checks(checks)
+    if codes := [check.exit_code for check in checks if not check.ok]:
+        sys.exit(max(codes))
+
+
+def _each(subjects: tuple[str, ...], *, every: bool, anew: bool, device: str) -> list[Check]:
+    """Check the named models and folders one after the other."""
     from bench.checks.derived_flags import derive_anew
     from bench.checks.verify import verify_model, verify_results
     from bench.core.compute.machine import pick_device
@@ -30,7 +83,7 @@ def verify(subjects: tuple[str, ...], every: bool, anew: bool, device: str, as_j
     models = [f"hub:{name}" for name in registry.names("models")] if every else []
     if not subjects and not models:
         raise UsageError("expected models or a results folder to verify, got nothing; name one, or add --all")
-    found = []
+    found: list[Check] = []
     for subject in [*models, *subjects]:
         if Path(subject).is_dir():
             for run in derive_anew(Path(subject)) if anew else ():
@@ -39,12 +92,16 @@ def verify(subjects: tuple[str, ...], every: bool, anew: bool, device: str, as_j
             found.extend(verify_results(Path(subject)))
         else:
             found.extend(verify_model(_model(subject), device=pick_device(device)))
-    if as_json:
-        click.echo(json.dumps([check._asdict() for check in found]))
-    else:
-        console.show_checks(found)
-    if codes := [check.exit_code for check in found if not check.ok]:
-        sys.exit(max(codes))
+    return found
+
+
+def _folder(subjects: Sequence[str], default: str | None) -> Path:
+    """Return the one folder of records that was named."""
+    named = list(subjects) or ([] if default is None else [default])
+    if len(named) != 1 or not Path(named[0]).is_dir():
+        came = ", ".join(named) or "nothing"
+        raise UsageError(f"expected one folder of records, got {came}; name one that exists")
+    return Path(named[0])
 
 
 def _model(subject: str) -> str:

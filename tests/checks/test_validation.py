@@ -150,7 +150,7 @@ def test_the_workflow_parses_and_names_commands_that_exist() -> None:
     steps = [step for job in jobs.values() for step in job["steps"]]
     commands = [line.strip() for step in steps for line in step.get("run", "").splitlines()]
     verbs = {tuple(re.findall(r"^bench (\w+)", line)) for line in commands if line.startswith("bench")}
-    assert {("validate",), ("leaderboard",)} <= verbs
+    assert {("verify",), ("leaderboard",)} <= verbs
     assert all(verb in bench.commands for (verb,) in verbs)
     assert all("${{" not in line for line in commands), "an expression in a script is code that a pull request writes"
     assert all(re.search(r"@v\d+$", step["uses"]) for step in steps if "uses" in step)

@@ -32,10 +32,11 @@ READERS = (
     ("leaderboard", "table", "results"),
     ("leaderboard", "build", "results", "site"),
     ("compare", *MODELS, "--json"),
-    ("contest", "ifia-topk", "random-noise", "--protocol", "cifar10-smoke-v1"),
+    ("compare", "--attacks", "ifia-topk", "random-noise", "--protocol", "cifar10-smoke-v1"),
     ("export", "standings.csv"),
     ("export", "leaderboard.json"),
-    ("confirm", "results", "again"),
+    ("verify", "results", "--against", "again"),
+    ("verify", "--repository", "results"),
 )
 """Every command that opens records."""
 

@@ -72,7 +72,7 @@ def test_parameters_choose_the_run(results: Path) -> None:
 
 
 def test_the_command_prints_what_the_rounds_say(results: Path) -> None:
-    words = ["contest", "auto", "ifia-topk:steps=150", "--protocol", PROTOCOL, "--results", str(results)]
+    words = ["compare", "--attacks", "auto", "ifia-topk:steps=150", "--protocol", PROTOCOL, "--results", str(results)]
     shown = CliRunner().invoke(bench, words)
     assert shown.exit_code == 0, shown.output
     assert shown.output.count("stronger") == 4

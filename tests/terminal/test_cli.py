@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli, registry
+from tests.support.factories import model_entry, store_run
 
 
 def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -56,7 +57,7 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
             "--epsilon: expected at least 0, got -1/255",
         ),
         (
-            ["contest", "auto", "nope", "--protocol", "cifar10-smoke-v1"],
+            ["compare", "--attacks", "auto", "nope", "--protocol", "cifar10-smoke-v1"],
             2,
             "expected the name of one of the attacks, got 'nope'",
         ),
@@ -71,6 +72,12 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
         (["run"], 2, "--model"),
         (["walk"], 2, "No such command"),
         (["verify"], 2, "expected models or a results folder"),
+        (["verify", "--base", "HEAD"], 2, "expected --repository beside --base"),
+        (["verify", "--repository", "--against", "again"], 2, "expected --repository or --against, got both"),
+        (["verify", "--all", "--repository"], 2, "expected --all and --flags without --repository and --against"),
+        (["verify", "nowhere", "--against", "again"], 2, "expected one folder of records, got nowhere"),
+        (["compare", "--attacks", "auto"], 2, "expected two attacks and --protocol with --attacks, got 1 and no prot"),
+        (["compare", "art-wrn28", "pgd-wrn28", "--markdown"], 2, "expected --attacks beside --metric and --markdown"),
         (["verify", "hub:natural-linear", "--device", "tpu"], 2, "expected auto, cpu, cuda or cuda:N"),
         (["verify", "hub:natural-linear", "--device", "cuda:99"], 5, "expected the GPU cuda:99"),
         (["show", "ifia-topq"], 2, "ifia-topk"),
@@ -150,3 +157,25 @@ def test_listing_and_help_import_no_torch() -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (("validate", "{results}"), ("verify", "--repository", "{results}")),
+        (("confirm", "{results}", "{results}"), ("verify", "{results}", "--against", "{results}")),
+        (
+            ("contest", "ifia-topk", "cosine", "--protocol", "cifar10-smoke-v1", "--results", "{results}"),
+            ("compare", "--attacks", "ifia-topk", "cosine", "--protocol", "cifar10-smoke-v1", "--results", "{results}"),
+        ),
+    ],
+)
+def test_old_names_of_verbs_do_what_the_new_ones_do(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, old: tuple[str, ...], new: tuple[str, ...]
+) -> None:
+    for attack in ("ifia-topk", "cosine"):
+        store_run(tmp_path, model_entry("art-wrn28"), attack)
+    said = [invoke(capsys, *(word.format(results=tmp_path) for word in words), "--json") for words in (old, new)]
+    assert said[0] == said[1]
+    assert json.loads(said[0][1])
+    assert cli.bench.commands[old[0]].hidden
