@@ -165,8 +165,8 @@ def test_listing_and_help_import_no_torch() -> None:
         (("validate", "{results}"), ("verify", "--repository", "{results}")),
         (("confirm", "{results}", "{results}"), ("verify", "{results}", "--against", "{results}")),
         (
-            ("contest", "ifia-topk", "cosine", "--protocol", "cifar10-smoke-v1", "--results", "{results}"),
-            ("compare", "--attacks", "ifia-topk", "cosine", "--protocol", "cifar10-smoke-v1", "--results", "{results}"),
+            ("contest", "ifia-topk", "cosine", "--protocol", "cifar10-linf8-v1", "--results", "{results}"),
+            ("compare", "--attacks", "ifia-topk", "cosine", "--protocol", "cifar10-linf8-v1", "--results", "{results}"),
         ),
     ],
 )
