@@ -386,6 +386,8 @@ class Student(NamedTuple):
     """The same function, for losses of its input gradients."""
     smooth: Callable[[float], nn.Module]
     """From the sharpness of softplus to the smooth copy."""
+    searched: nn.Module
+    """The same function in eval mode, for gradients of images alone, in fewer passes over memory."""
     fast: Callable[[], AbstractContextManager[object]]
 
 

@@ -166,7 +166,7 @@ class SoftplusOfAffine(Softplus):
         return activated
 
 
-class _Tracer(fx.Tracer):
+class Layers(fx.Tracer):
     """Looks no deeper than layers."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -186,7 +186,7 @@ def fused(smooth: nn.Module) -> nn.Module:
             change any more.
     """
     try:
-        graph = _Tracer().trace(smooth)
+        graph = Layers().trace(smooth)
     except Exception:  # whatever a stranger's network raises at a value that is not there
         return smooth
     module, found = fx.GraphModule(smooth, graph), 0

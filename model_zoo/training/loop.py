@@ -25,6 +25,7 @@ from bench.core.storage.files import write_atomic
 from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
 from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
+from model_zoo.training.folded import folded
 from model_zoo.training.measure import accuracy, robust_correct
 
 CHECKPOINT_SECONDS = 60.0
@@ -94,7 +95,7 @@ class Training:
             )
         self.steps = max(1, round(self.recipe.epochs * self.per_epoch)) if self.recipe.epochs else 0
         smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
-        self.student = Student(self.model, second_order_copy(self.model), smooth, self._fast)
+        self.student = Student(self.model, second_order_copy(self.model), smooth, folded(self.model), self._fast)
 
     def _fast(self) -> AbstractContextManager[object]:
         if self.recipe.precision == "bfloat16":

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
+from model_zoo.training.folded import folded
 
 BATCH = 250
 Fast = Callable[[], AbstractContextManager[object]]
@@ -69,7 +70,7 @@ def robust_correct(
         Madry et al. 2018; PGD-40 of Singh et al. 2020.
         Differs: success at any iterate counts, not only at the last.
     """
-    robust = correct(model, images, labels, device=device)
+    robust, searched = correct(model, images, labels, device=device), folded(model)
     alive = robust.nonzero().flatten()
     noise = torch.rand(images.shape, generator=rng.generator()) * 2 - 1
     low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
@@ -79,7 +80,7 @@ def robust_correct(
         for part in torch.split(alive, BATCH):
             leaf = _place(perturbed[part], device).requires_grad_()
             with fast():
-                logits = model(leaf).float()
+                logits = searched(leaf).float()
             truth = labels[part].to(device)
             stands = (logits.argmax(1) == truth).cpu()
             if len(suspects := part[~stands]):

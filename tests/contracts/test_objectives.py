@@ -12,6 +12,7 @@ from bench import registry
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
 from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
+from model_zoo.training.folded import folded
 from tests.contracts.conftest import instance, tiny_classifier
 
 
@@ -25,7 +26,11 @@ def objective(request: pytest.FixtureRequest) -> Objective:
 def student(model: nn.Module) -> Student:
     copies: dict[float, nn.Module] = {}
     return Student(
-        model, second_order_copy(model), lambda beta: copies.setdefault(beta, smooth_copy(model, beta)), nullcontext
+        model,
+        second_order_copy(model),
+        lambda beta: copies.setdefault(beta, smooth_copy(model, beta)),
+        folded(model),
+        nullcontext,
     )
 
 

@@ -13,6 +13,7 @@ from bench.core.compute.rng import Rng
 from bench.core.contracts import Student
 from model_zoo.build import classifier
 from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
+from model_zoo.training.folded import folded
 from model_zoo.training.objectives.art import Art, class_gradients, paired_triplet
 from tests.support.tiny import tiny_network
 
@@ -30,7 +31,7 @@ def images() -> Tensor:
 
 
 def student_of(model: nn.Module) -> Student:
-    return Student(model, second_order_copy(model), lambda beta: smooth_copy(model, beta), nullcontext)
+    return Student(model, second_order_copy(model), lambda beta: smooth_copy(model, beta), folded(model), nullcontext)
 
 
 def slow_triplet(smooth: nn.Module, clean: Tensor, perturbed: Tensor, label: int) -> list[Tensor]:

@@ -15,6 +15,7 @@ from bench.core.contracts import Objective, Student
 from model_zoo.build import classifier
 from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.adversary import l2_ascent, l2_start, linf_pgd, linf_start, prediction_gain
+from model_zoo.training.folded import folded
 from model_zoo.training.objectives._integrated_gradients import IgObjective, norm_for_search, norm_for_weights
 from model_zoo.training.objectives.art import Art
 from model_zoo.training.objectives.art_adv import ArtAdv
@@ -49,7 +50,7 @@ def perturbed(images: Tensor) -> Tensor:
 
 
 def student_of(model: nn.Module) -> Student:
-    return Student(model, second_order_copy(model), lambda beta: smooth_copy(model, beta), nullcontext)
+    return Student(model, second_order_copy(model), lambda beta: smooth_copy(model, beta), folded(model), nullcontext)
 
 
 def loss_of(objective: Objective, model: nn.Module, images: Tensor) -> Tensor:
@@ -270,7 +271,7 @@ def test_gaussian_noise_has_its_size_and_none_is_natural(model: nn.Module, image
 
     grey = torch.full((3, 3, 60, 60), 0.5, dtype=torch.float64)
     loss_of(Gaussian(sigma="16/255"), Watcher(), grey)
-    assert float((seen[0] - 0.5).std()) == pytest.approx(16 / 255, rel=0.02)
+    assert float((seen[-1] - 0.5).std()) == pytest.approx(16 / 255, rel=0.02)
     loss_of(Gaussian(sigma="1"), Watcher(), grey)
     assert seen[1].min() == 0
     assert seen[1].max() == 1

@@ -42,9 +42,9 @@ class ArtAdv(Art):
         """Scalar loss of (N, C, H, W) images in [0, 1]."""
         epsilon, count = float(self.epsilon), len(images)
         perturbed, triplet = self.attribution_term(student, images, labels, rng)
-        with evaluating(student.model):
+        with evaluating(student.searched):
             adversarial = linf_pgd(
-                student.model,
+                student.searched,
                 images,
                 labels,
                 start=linf_start(images, epsilon, rng.fork("prediction")),

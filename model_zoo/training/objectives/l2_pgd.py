@@ -38,9 +38,9 @@ class L2Pgd(Objective):
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""
         epsilon = float(self.epsilon)
-        with evaluating(student.model):
+        with evaluating(student.searched):
             perturbed = l2_ascent(
-                prediction_gain(student.model, labels, student.fast),
+                prediction_gain(student.searched, labels, student.fast),
                 images,
                 start=l2_start(images, epsilon, rng),
                 epsilon=epsilon,

@@ -37,9 +37,9 @@ class Pgd(Objective):
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean cross-entropy of the perturbed (N, C, H, W) images."""
         epsilon = float(self.epsilon)
-        with evaluating(student.model):
+        with evaluating(student.searched):
             perturbed = linf_pgd(
-                student.model,
+                student.searched,
                 images,
                 labels,
                 start=linf_start(images, epsilon, rng),
