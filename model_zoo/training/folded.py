@@ -68,8 +68,8 @@ class FoldedConvolution(nn.Module):
 def folded(model: nn.Module) -> nn.Module:
     """Return the function of `model` in eval mode, over the same parameters, for gradients with respect to images.
 
-    It follows the parameters as they are trained. Other bits than the model's own, within rounding. A network that
-    cannot be traced is returned as it is.
+    It follows the parameters as they are trained. Other bits than the model's own, within rounding. Layers that stay
+    are shared, so a block of `evaluating` belongs around its use. A network that cannot be traced is returned as it is.
     """
     try:
         graph = Layers().trace(model)
@@ -88,7 +88,7 @@ def folded(model: nn.Module) -> nn.Module:
             _merge(module, f"folded_{index}", AffineRelu(layer), node, users[0])
     module.delete_all_unused_submodules()
     module.recompile()
-    return module.eval()
+    return module
 
 
 def _layer(module: nn.Module, node: fx.Node) -> nn.Module | None:

@@ -273,6 +273,6 @@ def test_gaussian_noise_has_its_size_and_none_is_natural(model: nn.Module, image
     loss_of(Gaussian(sigma="16/255"), Watcher(), grey)
     assert float((seen[-1] - 0.5).std()) == pytest.approx(16 / 255, rel=0.02)
     loss_of(Gaussian(sigma="1"), Watcher(), grey)
-    assert seen[1].min() == 0
-    assert seen[1].max() == 1
+    assert seen[-1].min() == 0
+    assert seen[-1].max() == 1
     torch.testing.assert_close(loss_of(Gaussian(sigma="0"), model, images), loss_of(Natural(), model, images))
