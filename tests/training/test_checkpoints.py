@@ -16,8 +16,8 @@ from tests.support.tiny import tiny_network
 from tests.support.trainings import CPU, made, random_split, recipe, training
 
 IDENTITIES = {
-    "natural-wrn28-1": "5ee81b155ab31f8c5a080c20b0aa1cf912f5a31de5766b5f156b4c94e637dd9b",
-    "pgd-wrn28-1": "fd62f1bab48bdda60fd03872dbfc91e9c3eb743fe3b63614da1de439cfbf8c95",
+    "natural-wrn28-1": "5cf96dd2e40689eb6f8d7ab6a3cf60c94c41f555640c110418d75b6e99f5cda4",
+    "pgd-wrn28-1": "921b93a9c60258bd33067fba97e08031da20d9f659f04f75103d0d8663d18be2",
 }
 """Of recipes whose weights or checkpoints exist."""
 
