@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from bench.core.errors import UsageError
+from bench.core.schemas.duration import read_duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,6 +26,20 @@ def _through(variable: str, flag: str, **how: Any) -> Callable[[Command], Comman
     return click.option(flag, expose_value=False, callback=keep, **how)
 
 
+class _Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """Seconds of a duration such as 90s, 9m or 2.5h."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text."""
+        try:
+            return read_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Duration()
 RESULTS = click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of records."
 )

@@ -1,35 +1,78 @@
-"""`bench train`: a recipe to weights and an entry."""
+"""`bench train`: a recipe, or a queue of them, to weights and entries."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench import registry
-from bench.commands._options import DATA, DEVICE
+from bench.commands._options import DATA, DEVICE, DURATION
+from bench.core.errors import BenchError, UsageError
 from bench.terminal import console
+
+if TYPE_CHECKING:
+    from bench.core.schemas.recipe import Recipe
 
 
 @click.command()
-@click.argument("recipe", metavar="RECIPE")
+@click.argument("recipe", metavar="RECIPE", required=False)
+@click.option("--queue", type=click.Path(path_type=Path), help="TOML of recipes in order of worth, in place of one.")
+@click.option("--budget", type=DURATION, help="Time to train, such as 150m: decides the epochs, or where a queue ends.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and weights; default runs/RECIPE.")
 @click.option("--resume", is_flag=True, help="Continue the checkpoint in the folder, where there is one.")
 @DATA
 @DEVICE
-def train(recipe: str, out: Path | None, resume: bool, device: str) -> None:
-    """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry."""
-    from model_zoo.training.loop import CHECKPOINT
+@click.option("--gpu", "device", flag_value="cuda", help="The same as --device cuda.")
+def train(
+    recipe: str | None, queue: Path | None, budget: float | None, out: Path | None, resume: bool, device: str
+) -> None:
+    """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry.
+
+    With --budget the epochs that fit are found by a probe of a few steps, once, and the learning rate is laid over
+    them. A queue always resumes: it trains in order until the time is over, and exports what is finished.
+    """
+    if (recipe is None) == (queue is None):
+        came = "none" if recipe is None else f"{recipe} and --queue"
+        raise UsageError(f"expected a RECIPE or --queue FILE, got {came}; `bench list recipes` shows them")
+    if queue is not None:
+        _train_queue(queue, budget, out, device)
+    elif recipe is not None:
+        _train_one(registry.load("recipes", recipe), budget, out, device, resume=resume)
+
+
+def _train_one(recipe: Recipe, budget: float | None, out: Path | None, device: str, *, resume: bool) -> None:
+    from model_zoo.training.train import Terms
     from model_zoo.training.train import train as complete
 
-    loaded = registry.load("recipes", recipe)
-    folder = out or Path("runs") / loaded.name
+    folder = out or Path("runs") / recipe.name
+    with _progress(recipe, folder) as progress:
+        trained = complete(recipe, folder, Terms(device=device, resume=resume, budget=budget), progress)
+    console.show_trained(trained.entry, trained.path)
+
+
+def _train_queue(queue: Path, budget: float | None, out: Path | None, device: str) -> None:
+    from model_zoo.training.queue import read_queue, train_queue
+
+    turns, folder = read_queue(queue), out or Path("runs") / queue.stem
+    failed = []
+    for outcome in train_queue(turns, folder, seconds=budget or math.inf, device=device, progress=_progress):
+        measured = "" if outcome.entry is None else str(console.accuracies(outcome.entry))
+        words = ", ".join(filter(None, (outcome.state, outcome.text, measured)))
+        console.out.print(f"{outcome.recipe.name}: {words}", soft_wrap=True)
+        failed += [outcome.recipe.name] if outcome.state == "failed" else []
+    if failed:
+        raise BenchError(f"expected every training to end well, got failures of {', '.join(failed)}; see above")
+
+
+def _progress(recipe: Recipe, folder: Path) -> console.TrainingProgress:
+    from model_zoo.training.loop import CHECKPOINT
 
     def kept() -> str:
         if (folder / CHECKPOINT).exists():
             return f"the last checkpoint is kept in {folder}: --resume continues it"
         return "before the first checkpoint, so nothing is kept: the same command begins again"
 
-    with console.TrainingProgress(loaded.name, kept) as progress:
-        trained = complete(loaded, folder, resume=resume, device=device, progress=progress)
-    console.show_trained(trained.entry, trained.path)
+    return console.TrainingProgress(recipe.name, kept)

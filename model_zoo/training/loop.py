@@ -17,21 +17,26 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.core.compute.machine import has_bfloat16
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Split, Student
-from bench.core.errors import ModelOutputError, UsageError
+from bench.core.errors import BenchError, ModelOutputError, UsageError
 from bench.core.schemas.recipe import Recipe, Schedule
 from bench.core.storage.files import write_atomic
 from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
 from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
 from model_zoo.training.folded import folded
-from model_zoo.training.measure import accuracy, robust_correct
+from model_zoo.training.measure import WATCH_STEPS, accuracy, robust_correct
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT = "checkpoint.safetensors"
 Progress = Callable[[str, int, int], None]
 """Called with a line of text, the steps done and the steps in all."""
+
+
+class OutOfTime(BenchError):
+    """A training was cut by the clock; the same command continues it."""
 
 
 def learning_rate(schedule: Schedule, done: float) -> float:
@@ -66,6 +71,8 @@ class Training:
     device: torch.device
     parent: str | None = None
     """Checksum of the parent's weights."""
+    budget: float | None = None
+    """Seconds that decided the recipe's epochs, where a time did."""
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
@@ -86,6 +93,8 @@ class Training:
             weight_decay=self.recipe.weight_decay,
         )
         self.rng = Rng(self.recipe.seed).fork("training")
+        self.images, self.labels = (tensor.to(self.device) for tensor in self.data.train)
+        self.order = lru_cache(maxsize=1)(self._order)
         self._started = time.monotonic()
         self.per_epoch = len(self.data.train.labels) // self.recipe.batch_size
         if not self.per_epoch:
@@ -98,16 +107,23 @@ class Training:
         self.student = Student(self.model, second_order_copy(self.model), smooth, folded(self.model), self._fast)
 
     def _fast(self) -> AbstractContextManager[object]:
-        if self.recipe.precision == "bfloat16":
+        if self.recipe.precision == "bfloat16" and has_bfloat16(self.device):
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def run(self, folder: Path, progress: Progress) -> dict[str, Tensor]:
-        """Train to the end, with a checkpoint in `folder` at least every minute, and return the chosen weights."""
+    def run(self, folder: Path, progress: Progress, deadline: float = math.inf) -> dict[str, Tensor]:
+        """Train to the end, with a checkpoint in `folder` at least every minute, and return the chosen weights.
+
+        Raises:
+            OutOfTime: if the clock (`time.monotonic`) passed `deadline` before the end; the checkpoint is written.
+        """
         saved = self._started = time.monotonic()
         first = self.step
         while self.step < self.steps and not self._is_over():
-            self.losses.append(self._one_step())
+            if time.monotonic() > deadline:
+                self.save(folder / CHECKPOINT)
+                raise OutOfTime(f"the time was over at step {self.step} of {self.steps}; a checkpoint is in {folder}")
+            self.losses.append(self.one_step())
             self.step += 1
             ends_epoch = self.step % self.per_epoch == 0 or self.step == self.steps
             if self.step % 20 == 0 or self.step == first + 1 or ends_epoch:
@@ -118,7 +134,7 @@ class Training:
                 speed = self.recipe.batch_size * (self.step - first) / (time.monotonic() - self._started)
                 progress(f"loss {loss:.3f}, {speed:.0f} images/s", self.step, self.steps)
             if ends_epoch:
-                self._end_epoch(float(torch.stack(self.losses).mean()))
+                self.end_epoch(float(torch.stack(self.losses).mean()))
                 self.losses = []
                 write_atomic(folder / "metrics.csv", self._history_csv())
                 progress(_line(self.history[-1]), self.step, self.steps)
@@ -131,12 +147,12 @@ class Training:
         """Return the training time of all sittings, in seconds."""
         return self.seconds + time.monotonic() - self._started
 
-    def _one_step(self) -> Tensor:
+    def one_step(self) -> Tensor:
+        """Change the weights by one batch and return its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe.schedule, self.step / self.steps)
-        images, labels = self._batch()
         rng = self.rng.fork("step", self.step)
-        images = augment(images, self.recipe.augmentation, rng.fork("augmentation"))
+        images, labels = self._batch(rng.fork("augmentation"))
         self.model.train()
         if self.recipe.batch_norm == "frozen":
             _freeze_statistics(self.model)
@@ -146,14 +162,18 @@ class Training:
         self.optimizer.step()
         return loss.detach()
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
+    def _batch(self, rng: Rng) -> tuple[Tensor, Tensor]:
         epoch, index = divmod(self.step, self.per_epoch)
-        order = torch.randperm(len(self.data.train.labels), generator=self.rng.fork("order", epoch).generator())
-        chosen = order[index * self.recipe.batch_size : (index + 1) * self.recipe.batch_size]
-        images = to_float(self.data.train.images[chosen]).to(self.device)
-        return images.contiguous(memory_format=torch.channels_last), self.data.train.labels[chosen].to(self.device)
+        chosen = self.order(epoch)[index * self.recipe.batch_size : (index + 1) * self.recipe.batch_size]
+        images = to_float(augment(self.images[chosen], self.recipe.augmentation, rng))
+        return images.contiguous(memory_format=torch.channels_last), self.labels[chosen]
 
-    def _end_epoch(self, loss: float) -> None:
+    def _order(self, epoch: int) -> Tensor:
+        generator = self.rng.fork("order", epoch).generator()
+        return torch.randperm(len(self.labels), generator=generator).to(self.device)
+
+    def end_epoch(self, loss: float) -> None:
+        """Measure accuracies on the held-out images, and keep the weights if they are the best so far."""
         wanted, held_out = self.recipe.validation, self.data.held_out
         images, labels = to_float(held_out.images), held_out.labels
         self.model.eval()
@@ -171,7 +191,7 @@ class Training:
                 labels[first],
                 epsilon=float(wanted.epsilon),
                 step_size=float(wanted.step_size),
-                steps=10,
+                steps=WATCH_STEPS,
                 rng=self.rng.fork("validation"),
                 device=self.device,
                 fast=self._fast,
@@ -222,6 +242,8 @@ class Training:
             tensors["losses"] = torch.stack(self.losses)
         state = self.identity() | {
             "step": self.step,
+            "epochs": self.recipe.epochs,
+            "budget": self.budget,
             "seconds": self.spent(),
             "history": self.history,
             "best_score": self.best_score if math.isfinite(self.best_score) else None,
@@ -249,6 +271,7 @@ class Training:
         self.best_score = -math.inf if state["best_score"] is None else state["best_score"]
         self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
         self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]
+        self.budget = state.get("budget")
 
 
 def _freeze_statistics(model: nn.Module) -> None:
@@ -272,6 +295,12 @@ def begin(
         initialize(model, Rng(recipe.seed).fork("initialization"))
     start = checksum(model.state_dict()) if parent else None
     return Training(recipe, copy.deepcopy(model), data, objective, device, parent=start)
+
+
+def as_begun(recipe: Recipe, path: Path) -> Recipe:
+    """Return the recipe of a checkpoint: with the epochs that a budget fixed, where there was one."""
+    state = read_checkpoint(path).state
+    return recipe if state.get("budget") is None else recipe.model_copy(update={"epochs": state["epochs"]})
 
 
 def partition(split: Split, recipe: Recipe) -> Partition:

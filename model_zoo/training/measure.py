@@ -13,6 +13,8 @@ from bench.core.compute.rng import Rng
 from model_zoo.training.folded import folded
 
 BATCH = 250
+WATCH_STEPS, TEST_STEPS = 10, 40
+"""Of PGD, on held-out images after an epoch and on the test set."""
 Fast = Callable[[], AbstractContextManager[object]]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +19,7 @@ from bench.core.compute.machine import hardware, has_bfloat16, pick_device
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Dataset, Objective, Split
 from bench.core.errors import UsageError
+from bench.core.schemas.duration import in_words
 from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry, TrainingFacts, Weights
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Recipe
@@ -24,9 +28,10 @@ from bench.core.storage.lease import lease
 from model_zoo.build import build, check_logits, classifier, construct
 from model_zoo.hub import resolve
 from model_zoo.tensors import export_weights, read_weights
+from model_zoo.training.budget import fitted
 from model_zoo.training.data import fingerprint, to_float
-from model_zoo.training.loop import CHECKPOINT, Progress, begin, initialize, partition
-from model_zoo.training.measure import correct, robust_correct
+from model_zoo.training.loop import CHECKPOINT, Progress, Training, as_begun, begin, initialize, partition
+from model_zoo.training.measure import TEST_STEPS, correct, robust_correct
 from model_zoo.weights_file import write_entry
 
 
@@ -37,14 +42,31 @@ class Trained(NamedTuple):
     path: Path
 
 
-def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
-    """Run a recipe to its end in `folder`, continuing its checkpoint if `resume`; where there is none, it begins.
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Where and how long a training may compute."""
 
-    So the same command completes a training, whenever it was killed.
+    device: str = "auto"
+    resume: bool = False
+    """Whether to continue a checkpoint."""
+    budget: float | None = None
+    """Seconds from which the epochs follow, in place of the recipe's own."""
+    deadline: float = math.inf
+    """By `time.monotonic`: where a training is cut, at a checkpoint."""
+    parents: Mapping[str, Path] = field(default_factory=dict)
+    """Entries of parents that no registry knows, by name."""
+
+
+def train(recipe: Recipe, folder: Path, terms: Terms, progress: Progress) -> Trained:
+    """Run a recipe to its end in `folder`, or continue its checkpoint; with `resume` the same command does both.
+
+    A budget decides the epochs once, at the first step: a checkpoint keeps them.
 
     Returns:
         The new model's entry, its weights beside it.
     Raises:
+        OutOfTime: if the deadline came first.
+        TooShort: if the budget does not hold the least training.
         Busy: if another process trains in the folder.
         UsageError: if the folder holds a checkpoint and `resume` is off, or the checkpoint is another recipe's.
         IntegrityError: if the checkpoint is damaged.
@@ -53,26 +75,37 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: 
     with lease(folder / "training.lease"):
         for name in (CHECKPOINT, "metrics.csv", f"{recipe.model}.safetensors", f"{recipe.model}.toml"):
             remove_leftovers(folder / name)
-        return _train(recipe, folder, resume=resume, device=device, progress=progress)
+        return _train(recipe, folder, terms, progress)
 
 
-def _train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress: Progress) -> Trained:
-    checkpoint, where = folder / CHECKPOINT, pick_device(device)
-    if checkpoint.exists() and not resume:
+def _train(recipe: Recipe, folder: Path, terms: Terms, progress: Progress) -> Trained:
+    began, checkpoint, where = time.monotonic(), folder / CHECKPOINT, pick_device(terms.device)
+    if checkpoint.exists() and not terms.resume:
         raise UsageError(f"expected an empty folder {folder}, got one with a checkpoint; continue it with --resume")
     dataset: Dataset = registry.instantiate("datasets", Component(name=recipe.dataset))
     objective: Objective = registry.instantiate("objectives", recipe.objective)
     data = partition(dataset.load("train"), recipe)
-    network = _network(recipe, len(dataset.classes))
+    network = _network(recipe, len(dataset.classes), terms.parents)
     model = classifier(network, dataset.mean, dataset.std)
     check_logits(model.eval(), to_float(data.train.images[:1]), len(dataset.classes))
     model.train()
-    training = begin(recipe, model, data, objective, where, parent=recipe.parent is not None)
+    test = dataset.load("test")
+
+    def start(wanted: Recipe) -> Training:
+        return begin(wanted, model, data, objective, where, parent=recipe.parent is not None)
+
     if checkpoint.exists():
+        training = start(as_begun(recipe, checkpoint))
         training.resume(checkpoint)
-    elif resume:
+    elif terms.budget is not None:
+        left = terms.budget - (time.monotonic() - began)
+        training = start(fitted(recipe, start(recipe), left, len(test.labels)))
+        training.budget = terms.budget
+    else:
+        training = start(recipe)
+    if terms.resume and not checkpoint.exists():
         progress(f"no checkpoint in {folder}, so from the beginning", 0, training.steps)
-    network.load_state_dict(training.run(folder, progress))
+    network.load_state_dict(training.run(folder, progress, terms.deadline))
     seconds = training.spent()
     weights = export_weights(network, folder / f"{recipe.model}.safetensors")
     facts = TrainingFacts(
@@ -83,12 +116,19 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, device: str, progress:
         hardware=hardware(),
         seconds=round(seconds, 1),
         data_sha256=fingerprint(data.train),
-        differs=recipe.differs,
+        differs=_differences(recipe, training),
     )
     entry = _entry(recipe, dataset, weights, facts)
-    measured = measure(entry, folder / weights.file, dataset.load("test"), where, progress)
+    measured = measure(entry, folder / weights.file, test, where, progress)
     entry = entry.model_copy(update={"accuracy": measured})
     return Trained(entry, write_entry(entry, folder))
+
+
+def _differences(recipe: Recipe, training: Training) -> str:
+    if training.budget is None:
+        return recipe.differs
+    lasted = f"{training.recipe.epochs:.3g} epochs, which fit into {in_words(training.budget)}"
+    return "; ".join(filter(None, (recipe.differs, f"{lasted}, in place of {recipe.epochs:g}")))
 
 
 def measure(
@@ -105,7 +145,7 @@ def measure(
         test.labels,
         epsilon=float(epsilon),
         step_size=float(epsilon) / 4,
-        steps=40,
+        steps=TEST_STEPS,
         rng=Rng(0).fork("pgd40"),
         device=device,
         fast=partial(torch.autocast, device.type, torch.bfloat16, enabled=has_bfloat16(device)),
@@ -118,17 +158,18 @@ def _share(answers: Tensor) -> float:
     return float(answers.double().mean())
 
 
-def _network(recipe: Recipe, num_classes: int) -> nn.Module:
+def _network(recipe: Recipe, num_classes: int, parents: Mapping[str, Path]) -> nn.Module:
     build_network: Callable[..., nn.Module] = registry.load("architectures", recipe.architecture.name)
     network = construct(build_network, num_classes, recipe.architecture, whose=f"recipe {recipe.name}")
     if recipe.parent is not None:
-        _start_from(recipe.parent, network, num_classes, recipe)
+        own = parents.get(recipe.parent)
+        reference = f"file:{own}" if own else recipe.parent if ":" in recipe.parent else f"hub:{recipe.parent}"
+        _start_from(reference, network, num_classes, recipe)
     return network
 
 
-def _start_from(parent: str, network: nn.Module, num_classes: int, recipe: Recipe) -> None:
+def _start_from(reference: str, network: nn.Module, num_classes: int, recipe: Recipe) -> None:
     """Give a network its parent's weights; where the parent tells other classes apart, the last layer stays new."""
-    reference = parent if ":" in parent else f"hub:{parent}"
     found = resolve(reference)
     own = network.state_dict()
     if found.entry.num_classes == num_classes:

@@ -22,7 +22,7 @@ from bench.core.storage.files import sha256_of_file
 from bench.core.storage.store import Store
 from tests.run.test_reliability import content
 from tests.support.tiny import tiny_content, write_entry, write_protocol
-from tests.training.test_recipe_to_entry import RECIPE, write_digits
+from tests.training.conftest import RECIPE, write_digits
 
 FORKING = """
 import json, os, sys
@@ -31,12 +31,12 @@ import scipy.stats, captum.attr
 from model_zoo.training import loop
 from bench import cli
 loop.CHECKPOINT_SECONDS = 0
-step = loop.Training._one_step
+step = loop.Training.one_step
 def logged(training):
     with open(os.path.join(os.environ["BENCH_CACHE"], "steps"), "a") as log:
         log.write(f"{training.step}\\n")
     return step(training)
-loop.Training._one_step = logged
+loop.Training.one_step = logged
 for line in sys.stdin:
     words, cache = json.loads(line)
     pid = os.fork()

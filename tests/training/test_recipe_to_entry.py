@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -23,55 +22,20 @@ from model_zoo.training import loop
 from model_zoo.training import train as training
 from model_zoo.training.data import to_float
 from model_zoo.training.measure import accuracy
-from model_zoo.training.train import Trained, train
+from model_zoo.training.train import Terms, Trained, train
 from model_zoo.weights_file import Resolved
 from tests.support.tiny import tiny_content
 
 CPU = torch.device("cpu")
-RECIPE = """
-name = "tiny"
-model = "tiny-cnn"
-title = "Tiny"
-description = "for tests"
-differs = "everything"
-dataset = "usps"
-epochs = 6
-batch_size = 10
-architecture = { name = "small-cnn", params = { hidden = 32, side = 16 } }
-objective = { name = "pgd", params = { epsilon = "1/20", step_size = "1/20", steps = 1 } }
-schedule = { peak = 0.02 }
-augmentation = { crop_padding = 0, flip = false }
-validation = { images = 10, stop_at_accuracy = 0.9 }
-"""
-
-
-@pytest.fixture(autouse=True)
-def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    write_digits(tmp_path)
-
-
-def write_digits(folder: Path) -> None:
-    """Ten classes, told apart by where a bright square lies: 60 training and 30 test images."""
-    noise = np.random.default_rng(0)
-    (folder / "usps").mkdir()
-    for split, count in (("train", 60), ("test", 30)):
-        labels = np.arange(count) % 10
-        images = np.zeros((count, 16, 16, 1))
-        for image, label in zip(images, labels, strict=True):
-            image[label : label + 6, label : label + 6] = 200
-        pixels = (images + noise.integers(0, 50, images.shape)).astype(np.uint8)
-        np.savez(folder / "usps" / f"{split}.npz", images=pixels, labels=labels)
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    return parse_toml(tmp_path / "tiny.toml", Recipe, name="tiny")
+def recipe(tiny_recipe: Recipe) -> Recipe:
+    return tiny_recipe
 
 
 def complete(recipe: Recipe, folder: Path, *, resume: bool = False) -> Trained:
-    return train(recipe, folder, resume=resume, device="cpu", progress=lambda *_: None)
+    return train(recipe, folder, Terms(device="cpu", resume=resume), lambda *_: None)
 
 
 def test_the_entry_says_what_was_done_and_its_weights_are_as_accurate_as_it_says(
@@ -109,7 +73,7 @@ def test_a_parent_of_other_classes_gives_all_but_its_last_layer(
     elder = ModelEntry.model_validate(content | {"architecture": recipe.architecture.model_dump()})
     monkeypatch.setattr(training, "resolve", lambda *_: Resolved(elder, "zoo:elder", tmp_path / "elder.safetensors"))
     heir = recipe.model_copy(update={"parent": "zoo:elder"})
-    one, two = (training._network(heir, 10).state_dict() for _ in range(2))
+    one, two = (training._network(heir, 10, {}).state_dict() for _ in range(2))
     for name, weight in theirs.state_dict().items():
         if name.startswith("head."):
             assert one[name].shape[0] == 10
@@ -117,7 +81,7 @@ def test_a_parent_of_other_classes_gives_all_but_its_last_layer(
             torch.testing.assert_close(one[name], weight, rtol=1e-3, atol=1e-6)
         assert torch.equal(one[name], two[name]), "the new layer must come from the recipe's seed"
     same = heir.model_copy(update={"seed": 1})
-    assert not torch.equal(training._network(same, 10).state_dict()["head.weight"], one["head.weight"])
+    assert not torch.equal(training._network(same, 10, {}).state_dict()["head.weight"], one["head.weight"])
 
 
 def test_a_finished_training_is_not_overwritten_and_resumes_to_the_same_weights_without_a_step(
@@ -125,11 +89,11 @@ def test_a_finished_training_is_not_overwritten_and_resumes_to_the_same_weights_
 ) -> None:
     said: list[str] = []
     tell = lambda text, *_: said.append(text)  # noqa: E731
-    first = train(recipe, tmp_path / "out", resume=True, device="cpu", progress=tell).entry
+    first = train(recipe, tmp_path / "out", Terms(device="cpu", resume=True), tell).entry
     assert said[0].startswith("no checkpoint in ")
     with pytest.raises(UsageError, match="continue it with --resume"):
         complete(recipe, tmp_path / "out")
-    monkeypatch.setattr(loop.Training, "_one_step", lambda _: pytest.fail("a finished step was done again"))
+    monkeypatch.setattr(loop.Training, "one_step", lambda _: pytest.fail("a finished step was done again"))
     assert complete(recipe, tmp_path / "out", resume=True).entry.weights == first.weights
 
 

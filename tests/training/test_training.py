@@ -126,8 +126,8 @@ class Scripted(loop.Training):
 
     script: tuple[float, ...] = ()
 
-    def _end_epoch(self, loss: float) -> None:
-        super()._end_epoch(loss)
+    def end_epoch(self, loss: float) -> None:
+        super().end_epoch(loss)
         value = self.script[len(self.history) - 1]
         self.history[-1] |= {"accuracy": value, "pgd_accuracy": value}
 
