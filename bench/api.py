@@ -21,8 +21,8 @@ from bench.core.schemas.protocol import Component, Protocol
 from bench.core.schemas.records import RunRecord
 from bench.core.storage.folders import cache_folder
 from bench.core.storage.store import Store
+from bench.run.execution import Execution
 from bench.run.plan import Request, plan
-from bench.run.session import Execution
 from bench.run.steps import run_all
 from bench.terminal.console import RunProgress
 from model_zoo.build import build

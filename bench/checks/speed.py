@@ -22,11 +22,13 @@ from bench.core.schemas.entry import ModelEntry, TrainingFacts
 from bench.core.schemas.protocol import Component, Protocol, SearchPrecision
 from bench.core.schemas.recipe import Recipe
 from bench.core.storage.folders import cache_folder
-from bench.run.attack.search import Attacked, Bench, attack_shard
+from bench.run.attack.search import Attacked, attack_shard
+from bench.run.build import assemble
+from bench.run.cache import Cache
 from bench.run.judge.measure import look, measure_shard
 from bench.run.plan import Request, plan
 from bench.run.samples import Samples
-from bench.run.session import Workbench, set_up
+from bench.run.setup import Setup
 from model_zoo.build import construct
 from model_zoo.tensors import export_weights
 from model_zoo.training.loop import initialize
@@ -207,11 +209,11 @@ def _steps(attack: str, protocol: Protocol) -> int:
     return int(steps)
 
 
-def _benches(request: Request, device: torch.device, compiled: bool) -> tuple[Bench, Bench]:
+def _benches(request: Request, device: torch.device, compiled: bool) -> tuple[Setup, Setup]:
     """Return what a short and a longer attack need, of which they share the networks."""
-    workbench, none = Workbench(), torch.empty(0, 3, 1, 1)
+    cache, none = Cache(), torch.empty(0, 3, 1, 1)
     plans = (plan(replace(request, params={"steps": steps})) for steps in (FEW, MORE))
-    short, long = (set_up(each, str(device), none, workbench, compiled=compiled) for each in plans)
+    short, long = (assemble(each, str(device), none, cache, compiled=compiled) for each in plans)
     return short, long
 
 
@@ -223,13 +225,13 @@ def _samples(dataset: str, count: int) -> Samples:
     return Samples(ids, split.images[chosen].float() / 255, split.labels[chosen])
 
 
-def _map_metrics(bench: Bench, samples: Samples, attacked: Attacked) -> Callable[[], None]:
+def _map_metrics(setup: Setup, samples: Samples, attacked: Attacked) -> Callable[[], None]:
     """Return what judges the heatmaps of every member, whose attributions are made before the clock runs."""
-    labels = samples.labels.to(bench.device)
-    rng = SampleRng(bench.rng, samples.ids)
+    labels = samples.labels.to(setup.device)
+    rng = SampleRng(setup.rng, samples.ids)
     sides = (samples.images, *attacked.images.unbind(1))
-    before, *afters = (bench.judge.view(bench.model, side.to(bench.device), labels, rng) for side in sides)
-    own = [metric for metric in bench.metrics.values() if not metric.asks_model]
+    before, *afters = (setup.judge.view(setup.model, side.to(setup.device), labels, rng) for side in sides)
+    own = [metric for metric in setup.metrics.values() if not metric.asks_model]
 
     def compare() -> None:
         for after in afters:
@@ -240,20 +242,20 @@ def _map_metrics(bench: Bench, samples: Samples, attacked: Attacked) -> Callable
 
 
 @torch.no_grad()
-def _convolutions(bench: Bench, images: Tensor, watch: Stopwatch) -> tuple[int, float]:
+def _convolutions(setup: Setup, images: Tensor, watch: Stopwatch) -> tuple[int, float]:
     """Return the FLOP of one image's forward pass in convolutions and linear layers, and their FLOP/s alone."""
-    nodes = bench.search.method.nodes_per_image
-    size = CPU_BATCH if bench.device.type == "cpu" else min(NODES_IN_FLIGHT, nodes * len(images))
+    nodes = setup.search.method.nodes_per_image
+    size = CPU_BATCH if setup.device.type == "cpu" else min(NODES_IN_FLIGHT, nodes * len(images))
     calls: list[tuple[nn.Module, Tensor, int]] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         assert isinstance(module, nn.Conv2d | nn.Linear)
         calls.append((module, inputs[0], 2 * output.numel() * module.weight[0].numel()))
 
-    layers = [module for module in bench.model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    layers = [module for module in setup.model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(note) for layer in layers]
-    batch = images[:1].expand(size, -1, -1, -1).to(bench.device).contiguous(memory_format=torch.channels_last)
-    bench.model(batch)
+    batch = images[:1].expand(size, -1, -1, -1).to(setup.device).contiguous(memory_format=torch.channels_last)
+    setup.model(batch)
     for hook in hooks:
         hook.remove()
     known: dict[tuple[str, torch.Size], float] = {}

@@ -50,7 +50,7 @@ def audit(
     """
     from bench.core.storage.files import write_atomic
     from bench.core.storage.store import Store
-    from bench.run.session import Execution
+    from bench.run.execution import Execution
     from bench.sweeps.audit import Audit
     from bench.sweeps.audit import audit as complete
     from leaderboard.boards.audit_curves import curves, findings

@@ -66,8 +66,8 @@ def run(
     """
     from bench.core.storage.store import Store
     from bench.run.attack.memory import parse
+    from bench.run.execution import Execution
     from bench.run.plan import Request, plan
-    from bench.run.session import Execution
     from bench.run.steps import run_all
 
     rules = registry.load("protocols", protocol)

@@ -21,7 +21,7 @@ from bench.terminal import console
 
 if TYPE_CHECKING:
     from bench.core.schemas.protocol import Protocol
-    from bench.run.session import Execution
+    from bench.run.execution import Execution
     from bench.sweeps.status import SweepStatus
     from bench.sweeps.sweep import Failure, Outcome, SweepRun
 
@@ -80,7 +80,7 @@ def sweep(
     from bench.core.schemas.protocol import Component
     from bench.core.storage.store import Store
     from bench.run.attack.memory import share
-    from bench.run.session import Execution
+    from bench.run.execution import Execution
     from bench.sweeps.sweep import Wanted, choose
     from bench.sweeps.sweep import sweep as complete
 

@@ -12,30 +12,31 @@ from bench.core.errors import IntegrityError
 from bench.core.schemas.records import Environment, Flag, RunRecord
 from bench.core.storage.files import sha256_of
 from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.run.build import set_up
+from bench.run.cache import Cache
+from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan
 from bench.run.record import soundness
 from bench.run.record.environment import describe
 from bench.run.record.showcase import sheet
 from bench.run.record.summary import summarise
-from bench.run.session import Execution, Observer, Sitting, Workbench
+from bench.run.session import Session
 from bench.run.shards import Shards
 
 
 def run(
-    plan: Plan,
-    execution: Execution,
-    observer: Observer,
-    floor: StoredRun | None = None,
-    workbench: Workbench | None = None,
+    plan: Plan, execution: Execution, observer: Observer, floor: StoredRun | None = None, cache: Cache | None = None
 ) -> StoredRun:
     """Complete a run, or return it at once if the store has it.
+
+    `bench.run.plan.plan` took the first three steps: parse, resolve, specify. `bench leaderboard build` takes the last.
 
     Args:
         plan: what to run.
         execution: where and how.
         observer: told of progress.
         floor: the protocol's floor attack on the same samples, which soundness checks compare with.
-        workbench: what earlier runs of this process left for later ones.
+        cache: what this process remembers of earlier runs.
     Returns:
         The stored record with its rows.
     Raises:
@@ -44,20 +45,23 @@ def run(
     if (finished := execution.store.find(plan.spec)) is not None:
         return finished
     execution.store.prepare(plan.spec)
-    started, sitting = datetime.now(UTC), Sitting(plan, execution, observer, workbench or Workbench())
-    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, sitting.done)
-    for indices in execution.together(len(sitting.parts), plan.protocol.shard_size):
-        sitting.complete(indices, _patient)
+    started, cache = datetime.now(UTC), cache or Cache()
+    samples = cache.samples(plan)
+    setup = set_up(plan, execution, samples, cache, observer)
+    session = Session(plan, setup, samples, execution, observer=observer, cache=cache)
+    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, session.done)
+    for indices in execution.together(len(session.parts), plan.protocol.shard_size):
+        session.complete(indices, _patient)
     return file(plan, execution, started, floor)
 
 
 def run_all(plans: Iterable[Plan], execution: Execution, observer: Observer) -> list[StoredRun]:
     """Complete runs of one model one after the other; the first is the floor that the others are compared with."""
     finished: list[StoredRun] = []
-    workbench = Workbench()
+    cache = Cache()
     for planned in plans:
         floor = finished[0] if finished else None
-        finished.append(run(planned, execution, observer, floor, workbench))
+        finished.append(run(planned, execution, observer, floor, cache))
     return finished
 
 

@@ -12,8 +12,9 @@ from bench.core.errors import UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component, Protocol
 from bench.core.storage.store import StoredRun
+from bench.run.cache import Cache
+from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan, Request, plan
-from bench.run.session import Execution, Observer, Workbench
 from bench.run.steps import run
 
 RADII = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
@@ -63,12 +64,12 @@ def audit(wanted: Audit, execution: Execution, observer: Observer) -> list[Store
     component = _component(wanted, protocol)
     first, *plans = [plan(_request(wanted, protocol.floor)), *map(plan, requests(wanted, component, protocol))]
     plans += transferred(wanted, component, protocol, first)
-    workbench = Workbench()
-    floor = run(first, execution, observer, workbench=workbench)
+    cache = Cache()
+    floor = run(first, execution, observer, cache=cache)
     done = {floor.record.run_id: floor}
     for planned in plans:
         comparable = planned.spec.threat == protocol.threat
-        stored = run(planned, execution, observer, floor if comparable else None, workbench)
+        stored = run(planned, execution, observer, floor if comparable else None, cache)
         done[stored.record.run_id] = stored
     return list(done.values())
 

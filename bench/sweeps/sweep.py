@@ -14,8 +14,8 @@ from bench.core.contracts import Executor
 from bench.core.errors import BenchError, IntegrityError, NetworkError
 from bench.core.schemas.units import Report, Unit
 from bench.core.storage.store import StoredRun
+from bench.run.execution import Execution
 from bench.run.plan import Plan, Request, plan
-from bench.run.session import Execution
 from bench.run.shards import Shards
 from bench.run.steps import file, shard_sizes
 from bench.sweeps.status import Manifest, write_manifest
@@ -62,7 +62,7 @@ class Watcher(Interface):
     """Whoever shows the progress of a sweep."""
 
     def start(self, title: str, total: int, done: int) -> None:
-        """Begin `total` images, `done` of which earlier sittings finished."""
+        """Begin `total` images, `done` of which earlier processes finished."""
 
     def advance(self, images: int) -> None:
         """Count so many more images as finished, or fewer."""

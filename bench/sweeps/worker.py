@@ -16,8 +16,11 @@ from bench.core.contracts import Worker
 from bench.core.errors import BenchError, Busy, IntegrityError
 from bench.core.faults import is_broken_device
 from bench.core.schemas.units import Report, Unit
+from bench.run.build import set_up
+from bench.run.cache import Cache
+from bench.run.execution import Execution
 from bench.run.plan import Plan, Request, plan
-from bench.run.session import Execution, Sitting, Workbench
+from bench.run.session import Session
 
 BEAT = 1.0
 """Seconds between two signs of life, at least."""
@@ -63,8 +66,8 @@ class UnitWorker(Worker):
     def __init__(self, execution: Execution, patient: bool, device: str) -> None:
         self._execution = replace(execution, device=device)
         self._patient = patient
-        self._workbench, self._teller = Workbench(), Teller()
-        self._current: tuple[Plan, Sitting] | None = None
+        self._cache, self._teller = Cache(), Teller()
+        self._current: tuple[Plan, Session] | None = None
 
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
         """Complete the unit's shards, unless they are complete."""
@@ -84,13 +87,13 @@ class UnitWorker(Worker):
         return Report(unit, "done")
 
     def _complete(self, unit: Unit) -> None:
-        planned, sitting = self._sit(unit)
+        planned, session = self._session(unit)
         if self._execution.store.find(planned.spec) is None:
-            with _beating(sitting.bench.model, sitting.bench.smooth, self._teller.beat):
+            with _beating(session.setup.model, session.setup.smooth, self._teller.beat):
                 shards = range(unit.shard, unit.shard + unit.shards)
-                sitting.complete(shards, self._teller.beat if self._patient else None)
+                session.complete(shards, self._teller.beat if self._patient else None)
 
-    def _sit(self, unit: Unit) -> tuple[Plan, Sitting]:
+    def _session(self, unit: Unit) -> tuple[Plan, Session]:
         if self._current is None or self._current[0].spec.run_id != unit.run_id:
             planned = plan(Request(**unit.request))
             if planned.spec.run_id != unit.run_id:
@@ -98,7 +101,10 @@ class UnitWorker(Worker):
                     f"expected {unit.name} to be the run {unit.run_id[:12]}, got {planned.spec.run_id[:12]}; its files "
                     "or this code changed since the sweep began: begin it again"
                 )
-            self._current = planned, Sitting(planned, self._execution, self._teller, self._workbench)
+            samples = self._cache.samples(planned)
+            setup = set_up(planned, self._execution, samples, self._cache, self._teller)
+            session = Session(planned, setup, samples, self._execution, observer=self._teller, cache=self._cache)
+            self._current = planned, session
         return self._current
 
 

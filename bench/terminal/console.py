@@ -75,7 +75,7 @@ def show_error(text: str) -> None:
 
 
 def seconds_left(task: Task) -> float | None:
-    """Return how long a task will take at its pace since this sitting began; None before anything is done.
+    """Return how long a task will take at its pace since this process began it; None before anything is done.
 
     Batches of many workers come in bursts, so that the pace of a short while says nothing.
     """
@@ -135,7 +135,7 @@ class RunProgress(_Bar):
         )
 
     def start(self, title: str, total: int, done: int) -> None:
-        """Begin a run of `total` images, `done` of which earlier sittings finished."""
+        """Begin a run of `total` images, `done` of which earlier processes finished."""
         self._task = self._bar.add_task(title, total=total, completed=done, begun=done)
         self._title, self._total, self._done = title, total, done
         if not err.is_terminal:

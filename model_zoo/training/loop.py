@@ -80,7 +80,7 @@ class Training:
     best: dict[str, Tensor] | None = None
     best_score: float = -math.inf
     seconds: float = 0.0
-    """Training time of earlier sittings."""
+    """Training time of earlier processes."""
 
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -144,7 +144,7 @@ class Training:
         return self.best if self.best is not None else self._weights()
 
     def spent(self) -> float:
-        """Return the training time of all sittings, in seconds."""
+        """Return the training time of all processes, in seconds."""
         return self.seconds + time.monotonic() - self._started
 
     def one_step(self) -> Tensor:

@@ -17,8 +17,9 @@ from bench import registry
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
 from bench.data.cifar10 import Cifar10
-from bench.run.attack.search import Attacked, Bench
+from bench.run.attack.search import Attacked
 from bench.run.samples import Samples
+from bench.run.setup import Setup
 from model_zoo.training import loop
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.mutations import documents
@@ -61,8 +62,8 @@ def test_entries(sandbox: Sandbox, fuzz: Fuzz) -> None:
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attacks that propose the clean images: what comes before and after is real."""
 
-    def propose_nothing(bench: Bench, samples: Samples, batch_size: int, tick: Callable[[int], None]) -> Attacked:
-        members, count = len(bench.attack.members), len(samples.ids)
+    def propose_nothing(setup: Setup, samples: Samples, batch_size: int, tick: Callable[[int], None]) -> Attacked:
+        members, count = len(setup.attack.members), len(samples.ids)
         tick(count)
         return Attacked(
             images=samples.images.unsqueeze(1).repeat(1, members, 1, 1, 1),

@@ -19,12 +19,13 @@ from bench.core.compute.norms import linf
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Metric, Pair, View
 from bench.core.schemas.protocol import ThreatModel
-from bench.run.attack.search import Bench, attack_shard
+from bench.run.attack.search import attack_shard
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
 from bench.run.judge.measure import measure_shard
 from bench.run.judge.verdict import worst
 from bench.run.samples import Samples
+from bench.run.setup import Setup
 from metrics.cosine import Cosine
 from metrics.entropy import Entropy
 from metrics.kendall import Kendall
@@ -86,7 +87,7 @@ def test_it_is_at_most_every_member_for_every_sample_and_metric(model: nn.Module
 def test_its_rows_name_winners_and_cost(model: nn.Module, images: Tensor) -> None:
     labels = model(images).argmax(1)
     explainer = Explainer(Gradient(), "sum-of-abs")
-    bench = Bench(
+    setup = Setup(
         model=model,
         smooth=smooth_copy(model, 20.0),
         attack=Auto(steps=3),
@@ -101,14 +102,14 @@ def test_its_rows_name_winners_and_cost(model: nn.Module, images: Tensor) -> Non
         top_k=20,
     )
     samples = Samples(IDS, images, labels)
-    attacked = attack_shard(bench, samples, 3, lambda _: None)
-    rows = measure_shard(bench, samples, attacked, frozenset({"a"}))
+    attacked = attack_shard(setup, samples, 3, lambda _: None)
+    rows = measure_shard(setup, samples, attacked, frozenset({"a"}))
     assert attacked.images.shape == (4, 3, 3, 16, 16)
     assert set(rows["winner"]) <= set(SUITE)
     # Per member: the clean image, the start, and two gradients and a look per step.
     assert set(rows["gradient_evaluations"]) == {3 * (1 + 1 + 3 * 3)}
     assert (rows["linf"] <= 8 / 255 + 1e-6).all()
-    singly = measure_shard(bench, samples, attack_shard(bench, samples, 1, lambda _: None), frozenset())
+    singly = measure_shard(setup, samples, attack_shard(setup, samples, 1, lambda _: None), frozenset())
     assert rows.drop(columns="tiles").equals(singly.drop(columns="tiles"))
 
 

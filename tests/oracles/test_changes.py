@@ -30,10 +30,11 @@ from bench.core.schemas.protocol import ThreatModel
 from bench.core.schemas.records import ROW_COLUMNS
 from bench.core.storage.files import sha256_of
 from bench.data.foolbox_cifar10 import FoolboxCifar10
-from bench.run.attack.search import Bench, attack_shard
+from bench.run.attack.search import attack_shard
 from bench.run.attack.views import Explainer
 from bench.run.judge.measure import measure_shard
 from bench.run.samples import Samples
+from bench.run.setup import Setup
 from metrics.accuracy import Accuracy
 from metrics.accuracy_on_correct import AccuracyOnCorrect
 from metrics.kendall import Kendall
@@ -129,10 +130,10 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def bench_of(metrics: dict[str, Metric]) -> Bench:
+def bench_of(metrics: dict[str, Metric]) -> Setup:
     model = freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
     explainer = Explainer(Gradient(), "sum-of-abs")
-    return Bench(
+    return Setup(
         model=model,
         smooth=smooth_copy(model, 20.0),
         attack=Saturation(levels=(0.25, 2, 64)),
@@ -149,14 +150,14 @@ def bench_of(metrics: dict[str, Metric]) -> Bench:
 
 
 def test_a_series_is_judged_level_by_level_and_its_mean_counts() -> None:
-    bench = bench_of({**METRICS, "kendall": Kendall()})
-    predicted = bench.model(IMAGES).argmax(1)
+    setup = bench_of({**METRICS, "kendall": Kendall()})
+    predicted = setup.model(IMAGES).argmax(1)
     labels = torch.where(torch.tensor([True, True, True, False, False]), predicted, (predicted + 1) % 10)
     samples = Samples(IDS, IMAGES, labels)
-    rows = measure_shard(bench, samples, attack_shard(bench, samples, 2, lambda n: None), frozenset(IDS[:1]))
+    rows = measure_shard(setup, samples, attack_shard(setup, samples, 2, lambda n: None), frozenset(IDS[:1]))
     levels = Saturation(levels=(0.25, 2, 64)).changed(IMAGES, RNG)
     for level, images in zip(("0.25", "2", "64"), levels, strict=True):
-        right = (bench.model(images).argmax(1) == labels).double().numpy()
+        right = (setup.model(images).argmax(1) == labels).double().numpy()
         np.testing.assert_array_equal(rows[f"robust-accuracy@{level}"], right)
         np.testing.assert_array_equal(rows[f"accuracy-on-correct@{level}"], [*right[:3], np.nan, np.nan])
     for metric in ("robust-accuracy", "kendall"):
@@ -165,14 +166,14 @@ def test_a_series_is_judged_level_by_level_and_its_mean_counts() -> None:
     np.testing.assert_allclose(rows["kendall@2"], 1, atol=1e-3)
     assert "accuracy@2" not in rows, "a neutral metric of the clean image has no levels"
     assert rows["tiles"].notna().sum() == 1
-    assert rows["predicted_after"].tolist() == bench.model(levels[-1]).argmax(1).tolist()
+    assert rows["predicted_after"].tolist() == setup.model(levels[-1]).argmax(1).tolist()
 
 
 def test_no_map_is_made_where_no_metric_reads_one() -> None:
-    bench = bench_of(METRICS)
-    bench = replace(bench, judge=replace(bench.judge, method=None), search=replace(bench.search, method=None))
+    setup = bench_of(METRICS)
+    setup = replace(setup, judge=replace(setup.judge, method=None), search=replace(setup.search, method=None))
     samples = Samples(IDS, IMAGES, torch.zeros(5, dtype=torch.int64))
-    rows = measure_shard(bench, samples, attack_shard(bench, samples, 2, lambda n: None), frozenset(IDS))
+    rows = measure_shard(setup, samples, attack_shard(setup, samples, 2, lambda n: None), frozenset(IDS))
     assert rows["tiles"].isna().all()
     assert set(ROW_COLUMNS) <= set(rows.columns)
     assert rows["completeness_gap_before"].isna().all()

@@ -38,13 +38,14 @@ from bench.flags.not_repeatable import same_maps
 from bench.flags.probabilities import are_probabilities
 from bench.flags.surrogate_differs import correlation
 from bench.flags.tied_map import tied
-from bench.run.attack.search import Bench, attack_shard
+from bench.run.attack.search import attack_shard
 from bench.run.attack.victim import StandIn
 from bench.run.attack.views import Explainer
 from bench.run.judge.measure import look, measure_shard
 from bench.run.plan import _plugin_spec
 from bench.run.record import soundness
 from bench.run.samples import Samples
+from bench.run.setup import Setup
 from leaderboard.boards.audit_curves import curves, findings
 from leaderboard.records.pairing import gain
 from metrics.accuracy import Accuracy
@@ -96,9 +97,9 @@ class Trial:
         return spec.model_copy(update={"crafted_on": crafted})
 
     @property
-    def bench(self) -> Bench:
+    def setup(self) -> Setup:
         spec, explainer, source = self.spec, Explainer(self.method, "sum-of-abs"), self.source
-        return Bench(
+        return Setup(
             model=self.network,
             smooth=smooth_copy(self.network, self.beta),
             attack=self.attack,
@@ -116,8 +117,8 @@ class Trial:
 
     def rows(self) -> pd.DataFrame:
         """Attack and judge, as a run does."""
-        bench, samples = self.bench, images_of(self.network)
-        return measure_shard(bench, samples, attack_shard(bench, samples, COUNT, lambda _: None), frozenset())
+        setup, samples = self.setup, images_of(self.network)
+        return measure_shard(setup, samples, attack_shard(setup, samples, COUNT, lambda _: None), frozenset())
 
     def flags(self) -> set[str]:
         """The flags that the run raises, compared with its floor."""
@@ -183,8 +184,8 @@ def test_a_tie_at_rest_has_one_flag() -> None:
 
 @pytest.mark.parametrize(("network", "repeatable"), [(broken.sound(), True), (broken.Dropping(), False)])
 def test_answers_at_random_are_found_where_no_map_is_read(network: nn.Module, repeatable: bool) -> None:
-    bench = replace(Trial(network).bench, metrics={"accuracy": Accuracy()}, primary="accuracy")
-    assert look(bench, images_of(network)).flags["map_repeatable"].all() == repeatable
+    setup = replace(Trial(network).setup, metrics={"accuracy": Accuracy()}, primary="accuracy")
+    assert look(setup, images_of(network)).flags["map_repeatable"].all() == repeatable
 
 
 def test_a_map_that_changes_while_the_answers_stay_is_found() -> None:
@@ -192,8 +193,8 @@ def test_a_map_that_changes_while_the_answers_stay_is_found() -> None:
     images = images_of(trial.network)
     with torch.no_grad():
         assert torch.equal(trial.network(images.images), trial.network(images.images))
-    assert not look(trial.bench, images).flags["map_repeatable"].any()
-    assert look(SOUND.bench, images_of(SOUND.network)).flags["map_repeatable"].all()
+    assert not look(trial.setup, images).flags["map_repeatable"].any()
+    assert look(SOUND.setup, images_of(SOUND.network)).flags["map_repeatable"].all()
 
 
 def test_every_flag_has_a_broken_model() -> None:

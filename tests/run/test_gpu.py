@@ -20,8 +20,8 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.schemas.protocol import SearchPrecision
 from bench.core.storage.store import Store, StoredRun
+from bench.run.execution import Execution
 from bench.run.plan import Request, plan
-from bench.run.session import Execution
 from bench.run.steps import run
 from metrics._ranks import kendall_tau_b
 from model_zoo.build import build

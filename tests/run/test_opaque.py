@@ -20,8 +20,9 @@ from bench import registry
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Protocol
 from bench.core.storage.store import Store, StoredRun
+from bench.run.cache import Cache
+from bench.run.execution import Execution
 from bench.run.plan import Plan, Request, plan
-from bench.run.session import Execution, Workbench
 from bench.run.shards import Shards
 from bench.run.steps import run
 from tests.run.test_run import Watcher
@@ -62,17 +63,17 @@ def planned(words: Mapping[str, str], attack: str) -> Plan:
 
 @pytest.fixture(scope="module")
 def runs(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[StoredRun, Path]]:
-    made, workbench = {}, Workbench()
+    made, cache = {}, Cache()
     for attack in PARAMS:
         folder = tmp_path_factory.mktemp(attack)
         execution = Execution(Store(folder / "results"), folder / "work", "cpu")
-        made[attack] = run(planned(words, attack), execution, Watcher(), workbench=workbench), folder / "work"
+        made[attack] = run(planned(words, attack), execution, Watcher(), cache=cache), folder / "work"
     return made
 
 
 def heatmaps(plan: Plan, images: Tensor, classes: Tensor) -> np.ndarray:
     """(N, pixels) of captum's guided backpropagation."""
-    model, _ = Workbench().networks(plan, plan.model, CPU, compiled=False)
+    model, _ = Cache().networks(plan, plan.model, CPU, compiled=False)
     attribution: Tensor = GuidedBackprop(model).attribute(images.clone().requires_grad_(), target=classes)
     return np.asarray(attribution.detach().abs().sum(1).flatten(1))
 
@@ -83,7 +84,7 @@ def test_it_is_attacked_and_the_number_is_that_of_the_judged_map(
     attack: str, words: dict[str, str], runs: dict[str, tuple[StoredRun, Path]]
 ) -> None:
     found, (stored, work) = planned(words, attack), runs[attack]
-    rows, clean = stored.rows(), Workbench().samples(found).images[:COUNT]
+    rows, clean = stored.rows(), Cache().samples(found).images[:COUNT]
     attacked = Shards(stored.record.spec, work).attacked(0, COUNT)
     assert attacked is not None
     classes = torch.tensor(rows["predicted_before"].to_numpy())

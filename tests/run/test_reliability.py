@@ -21,8 +21,8 @@ from bench.core.storage import files
 from bench.core.storage.files import remove_leftovers, try_to_write, write_atomic
 from bench.core.storage.lease import is_held, lease
 from bench.core.storage.store import Store, StoredRun
+from bench.run.execution import Execution
 from bench.run.plan import Request, plan
-from bench.run.session import Execution
 from bench.run.shards import Shards
 from bench.run.steps import run
 from tests.run.test_run import Watcher
@@ -232,14 +232,14 @@ def test_two_processes_never_do_the_same_shard(words: dict[str, str], undisturbe
 
 TWICE = """
 from pathlib import Path
-from bench import sitting
+from bench.run import session
 from tests.run.test_reliability import completed
-attack = sitting.attack_shard
+attack = session.attack_shard
 def logged(bench, samples, *others):
     with open({log!r}, "a") as log:
         log.write(samples.ids[0] + "\\n")
     return attack(bench, samples, *others)
-sitting.attack_shard = logged
+session.attack_shard = logged
 completed({words!r}, Path({folder!r}))
 """
 

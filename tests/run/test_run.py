@@ -20,11 +20,14 @@ from bench.core.compute.chunks import CPU_BATCH, nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, PluginFault, UsageError
 from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
 from bench.core.storage.store import Store, StoredRun
-from bench.run import session
 from bench.run.attack import search
+from bench.run.build import set_up
+from bench.run.cache import Cache
+from bench.run.execution import Execution
+from bench.run.judge.measure import look
 from bench.run.plan import Plan, Request, plan
 from bench.run.record import soundness
-from bench.run.session import Execution, Sitting, Workbench
+from bench.run.session import Session
 from bench.run.steps import run
 from model_zoo.derivatives import compiled
 from tests.support.tiny import tiny_content, write_entry, write_protocol
@@ -115,7 +118,10 @@ def test_shards_that_are_worked_at_together_give_the_rows_of_each_alone(
 ) -> None:
     ready = planned(words)
     execution, watcher = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", COUNT), Watcher()
-    made = Sitting(ready, execution, watcher, Workbench())
+    cache = Cache()
+    samples = cache.samples(ready)
+    setup = set_up(ready, execution, samples, cache, watcher)
+    made = Session(ready, setup, samples, execution, observer=watcher, cache=cache)
     assert list(execution.together(3, 2)) == [range(1), range(1, 2), range(2, 3)]
     made.complete([1], None)
     made.complete([0, 1, 2], None)  # the middle one is there, and is neither attacked nor measured again
@@ -126,7 +132,7 @@ def test_shards_that_are_worked_at_together_give_the_rows_of_each_alone(
 
 
 def test_a_gpu_takes_as_many_shards_at_once_as_fill_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "pick_device", torch.device)
+    monkeypatch.setattr("bench.run.execution.pick_device", torch.device)
     for batch_size, ends in ((5, [2, 3]), (1, [1, 2, 3]), (None, [3])):
         execution = Execution(Store(tmp_path), tmp_path, "cuda", batch_size)
         assert [group.stop for group in execution.together(3, 2)] == ends
@@ -160,28 +166,27 @@ def test_clean_images_are_judged_once_for_all_attacks_and_no_bit_changes(
     path = tmp_path / "asking-v1.toml"
     path.write_text(tomli_w.dumps(protocol))
     words, seen = {"model": f"file:{entry}", "protocol": str(path)}, []
-    usual = session.look
-    monkeypatch.setattr(session, "look", lambda bench, samples: seen.append(samples.ids) or usual(bench, samples))
+    monkeypatch.setattr("bench.run.cache.look", lambda setup, images: seen.append(images.ids) or look(setup, images))
 
-    def rows(folder: str, workbench: Workbench | None) -> list[str | None]:
+    def rows(folder: str, cache: Cache | None) -> list[str | None]:
         execution = Execution(Store(tmp_path / folder), tmp_path / folder / "work", "cpu")
         plans = [planned(words, attack) for attack in ("random-noise", "ifia-topk")]
-        return [run(each, execution, Watcher(), workbench=workbench).record.rows_sha256 for each in plans]
+        return [run(each, execution, Watcher(), cache=cache).record.rows_sha256 for each in plans]
 
-    together = rows("together", Workbench())
+    together = rows("together", Cache())
     assert len(seen) == looks
     assert rows("apart", None) == together
     assert len(seen) == looks + 2
 
 
 def test_another_model_is_looked_at_anew(words: dict[str, str], tmp_path: Path) -> None:
-    workbench, found = Workbench(), []
+    cache, found = Cache(), []
     for name, mean in (("one", 0.5), ("two", 0.4)):
         folder = tmp_path / name
         folder.mkdir()
         entry = write_entry(folder, tiny_content(folder) | {"mean": [mean] * 3})
         execution = Execution(Store(folder / "results"), folder / "work", "cpu")
-        made = run(planned(words | {"model": f"file:{entry}"}), execution, Watcher(), workbench=workbench)
+        made = run(planned(words | {"model": f"file:{entry}"}), execution, Watcher(), cache=cache)
         alone = Execution(Store(folder / "alone"), folder / "alone" / "work", "cpu")
         assert run(planned(words | {"model": f"file:{entry}"}), alone, Watcher()).record.rows_sha256 == (
             made.record.rows_sha256
@@ -362,7 +367,7 @@ def test_nan_logits_stop_the_run_and_nothing_is_filed(
         "model_zoo.architectures.wide_resnet.WideResNet.forward", lambda _, x: x[:, 0, 0, :10] * torch.nan
     )
     if not seen_at_once:  # on the images of the first look, that is
-        monkeypatch.setattr("bench.run.steps.session.check_logits", lambda *_: None)
+        monkeypatch.setattr("bench.run.build.check_logits", lambda *_: None)
     with pytest.raises(ModelOutputError, match="finite"):
         completed(words, tmp_path)
     assert not list(tmp_path.rglob("*.json"))

@@ -25,12 +25,13 @@ from bench import registry
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import SampleRng
-from bench.run.attack.search import Bench
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import predict
+from bench.run.build import assemble
+from bench.run.cache import Cache
 from bench.run.plan import Request, plan
 from bench.run.samples import Samples
-from bench.run.session import Workbench, set_up
+from bench.run.setup import Setup
 from model_zoo.build import build
 from model_zoo.hub import resolve
 from tests.oracles.test_second_order import plain_smooth
@@ -51,9 +52,9 @@ PEAK = 2e9
 """Bytes that an attack on a WRN-28-10 may take on a CPU."""
 
 
-def set_bench(protocol: str, *, compiled: bool = False) -> Bench:
+def set_bench(protocol: str, *, compiled: bool = False) -> Setup:
     planned = plan(Request(model=MODEL, attack="ifia-topk", protocol=protocol))
-    return set_up(planned, str(DEVICE), torch.empty(0, 3, 1, 1), Workbench(), compiled=compiled)
+    return assemble(planned, str(DEVICE), torch.empty(0, 3, 1, 1), Cache(), compiled=compiled)
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +81,13 @@ def naive_heatmap(network: nn.Module, image: Tensor, label: Tensor, *, graph: bo
     return (image * gradients.mean(0, keepdim=True)).abs().sum(1)
 
 
-def naive_step(bench: Bench, smooth: nn.Module, image: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+def naive_step(setup: Setup, smooth: nn.Module, image: Tensor, label: Tensor, mask: Tensor) -> Tensor:
     """Double backward through every node at once, a signed step, and the heatmap of the real network, which selects."""
     leaf = image.clone().requires_grad_()
     loss = mass_outside(naive_heatmap(smooth, leaf, label, graph=True), mask)
     (gradient,) = torch.autograd.grad(loss.sum(), leaf)
     moved = (image + gradient.sign() / 255).requires_grad_()
-    return naive_heatmap(bench.model, moved, label, graph=False)
+    return naive_heatmap(setup.model, moved, label, graph=False)
 
 
 def our_step(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
@@ -102,17 +103,17 @@ def frugal_steps(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: T
     return victim.observe(images + (first + second).sign() / 255, labels).heatmap
 
 
-def start(bench: Bench, samples: Samples) -> tuple[SampleRng, Tensor, Tensor]:
+def start(setup: Setup, samples: Samples) -> tuple[SampleRng, Tensor, Tensor]:
     """The streams of the samples, the explained classes, and the pixels on top."""
-    rng, labels = SampleRng(bench.rng, samples.ids), predict(bench.model, samples.images).argmax(1)
-    return rng, labels, top_k_mask(bench.judge.view(bench.model, samples.images, labels, rng).heatmap, K)
+    rng, labels = SampleRng(setup.rng, samples.ids), predict(setup.model, samples.images).argmax(1)
+    return rng, labels, top_k_mask(setup.judge.view(setup.model, samples.images, labels, rng).heatmap, K)
 
 
 def test_a_step_in_the_published_way(benchmark: BenchmarkFixture, samples: Samples) -> None:
-    bench, one = set_bench(PROTOCOLS[0]), samples.part(slice(1))
-    _, labels, mask = start(bench, one)
+    setup, one = set_bench(PROTOCOLS[0]), samples.part(slice(1))
+    _, labels, mask = start(setup, one)
     benchmark.group = GROUP
-    found = benchmark(waited, naive_step, bench, plain_smooth(bench.model, 50.0), one.images, labels, mask)
+    found = benchmark(waited, naive_step, setup, plain_smooth(setup.model, 50.0), one.images, labels, mask)
     assert torch.isfinite(found).all()
 
 
@@ -125,11 +126,11 @@ def test_a_step_in_the_published_way(benchmark: BenchmarkFixture, samples: Sampl
 def test_a_step_in_ours(
     benchmark: BenchmarkFixture, samples: Samples, protocol: str, step: Callable[..., Tensor], compiled: bool
 ) -> None:
-    bench, samples = set_bench(protocol, compiled=compiled), samples.part(slice(2)) if benchmark.disabled else samples
-    rng, labels, mask = start(bench, samples)
+    setup, samples = set_bench(protocol, compiled=compiled), samples.part(slice(2)) if benchmark.disabled else samples
+    rng, labels, mask = start(setup, samples)
     victim = WhiteBoxVictim(
-        model=bench.model, smooth=bench.smooth, explainer=bench.search, primary=bench.metrics[bench.primary],
-        threat=bench.threat, knowledge="white-box", rng=rng,
+        model=setup.model, smooth=setup.smooth, explainer=setup.search, primary=setup.metrics[setup.primary],
+        threat=setup.threat, knowledge="white-box", rng=rng,
     )  # fmt: skip
     benchmark.group = GROUP
     found = benchmark(waited, step, victim, samples.images, labels, mask)

@@ -21,7 +21,7 @@ from bench.core.contracts import Executor, Hire, Worker
 from bench.core.schemas.units import Report, Unit
 from bench.core.storage.store import Store, StoredRun
 from bench.executors.local import Local
-from bench.run.session import Execution
+from bench.run.execution import Execution
 from bench.run.shards import Shards
 from bench.run.steps import run
 from bench.sweeps.status import SweepStatus, statuses

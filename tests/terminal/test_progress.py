@@ -10,13 +10,13 @@ from bench.terminal import console
 from bench.terminal.console import RunProgress, TrainingProgress, seconds_left
 
 
-def test_the_time_left_follows_the_pace_of_this_sitting_bursts_and_pauses_included() -> None:
+def test_the_time_left_follows_the_pace_of_this_process_bursts_and_pauses_included() -> None:
     now = [0.0]
     bar = Progress(get_time=lambda: now[0], disable=True)
     bar.add_task("4 runs", total=100, completed=20, begun=20)
     (task,) = bar.tasks
     now[0] = 5.0
-    assert seconds_left(task) is None, "what earlier sittings did says nothing of the pace"
+    assert seconds_left(task) is None, "what earlier processes did says nothing of the pace"
     bar.advance(task.id, 10)
     now[0] = 10.0
     assert seconds_left(task) == pytest.approx(10 / 10 * 70)

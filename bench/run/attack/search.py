@@ -8,19 +8,18 @@ from functools import partial
 from typing import Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.core.compute import norms
 from bench.core.compute.machine import shortened
-from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Attack, Metric
+from bench.core.contracts import Attack
 from bench.core.errors import PluginFault
 from bench.core.faults import blamed_on, described
-from bench.core.schemas.protocol import OUTSIDE, SearchPrecision, ThreatModel
-from bench.run.attack.memory import Room
-from bench.run.attack.victim import StandIn, WhiteBoxVictim
-from bench.run.attack.views import Explainer, predict
+from bench.core.schemas.protocol import OUTSIDE
+from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import predict
 from bench.run.samples import Samples
+from bench.run.setup import Setup
 
 ENGINE = 3
 """Part of every run's identity: raised when a change of this module, of the judge or of the victim can change a number
@@ -29,53 +28,6 @@ or a flag."""
 Result = TypeVar("Result")
 Tick = Callable[[int], None]
 """Called with the number of images that were finished."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Everything that a run put on the table: networks, attack, measures."""
-
-    model: nn.Module
-    smooth: nn.Module
-    attack: Attack
-    threat: ThreatModel
-    search: Explainer
-    judge: Explainer
-    metrics: dict[str, Metric]
-    primary: str
-    explain_predicted: bool
-    rng: Rng
-    device: torch.device
-    top_k: int
-    library: Tensor | None = None
-    """(M, C, H, W) clean images that any attack may look at."""
-    other: StandIn | None = None
-    """What a transferred attack is crafted on."""
-    room: Room | None = None
-    """The memory that there is; None where nobody watches it."""
-    precision: SearchPrecision = "float32"
-    """Of what the attack computes; whether it succeeded is found out in full."""
-
-    def within_memory(self, work: Callable[[], Result]) -> Result:
-        """Do a piece of work in the room that there is."""
-        return work() if self.room is None else self.room.give(work)
-
-    @property
-    def reads_maps(self) -> bool:
-        """Whether any metric looks at attributions or heatmaps; else none are made."""
-        return any(metric.reads_maps for metric in self.metrics.values())
-
-    def explained(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(N,) int64: the class whose logit is explained."""
-        return logits.argmax(1) if self.explain_predicted else labels.to(logits.device)
-
-    def attack_rng(self, ids: tuple[str, ...]) -> SampleRng:
-        """Return the streams by which samples are attacked."""
-        return SampleRng(self.rng.fork("attack"), ids)
-
-    def attribution_rng(self, ids: tuple[str, ...]) -> SampleRng:
-        """Return the streams by which samples are explained."""
-        return SampleRng(self.rng.fork("attribution"), ids)
 
 
 @dataclass(frozen=True)
@@ -105,11 +57,11 @@ class Attacked:
         return type(self)(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
 
-def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) -> Attacked:
+def attack_shard(setup: Setup, samples: Samples, batch_size: int, tick: Tick) -> Attacked:
     """Run the attack over a shard, batch by batch.
 
     Args:
-        bench: networks, attack and rules.
+        setup: networks, attack and rules.
         samples: the N images of the shard.
         batch_size: images that the attack sees at once; it cannot change a result on a CPU.
         tick: told of finished images.
@@ -120,33 +72,33 @@ def attack_shard(bench: Bench, samples: Samples, batch_size: int, tick: Tick) ->
         PluginFault: if the attack fails, or answers with anything but finite images.
     """
     parts = []
-    for batch in samples.split(1 if bench.attack.one_by_one else batch_size):
-        parts.append(bench.within_memory(partial(_attack_batch, bench, batch)))
+    for batch in samples.split(1 if setup.attack.one_by_one else batch_size):
+        parts.append(setup.within_memory(partial(_attack_batch, setup, batch)))
         tick(len(batch.ids))
     return Attacked.joined(parts)
 
 
-def _attack_batch(bench: Bench, samples: Samples) -> Attacked:
-    images = samples.images.to(bench.device)
-    clean = predict(bench.model, images)
-    explained = bench.explained(clean, samples.labels)
+def _attack_batch(setup: Setup, samples: Samples) -> Attacked:
+    images = samples.images.to(setup.device)
+    clean = predict(setup.model, images)
+    explained = setup.explained(clean, samples.labels)
     victim = WhiteBoxVictim(
-        model=bench.model,
-        smooth=bench.smooth,
-        explainer=bench.search,
-        primary=bench.metrics[bench.primary],
-        threat=bench.threat,
-        knowledge=bench.attack.knowledge,
-        rng=bench.attribution_rng(samples.ids),
-        library=bench.library,
-        other=bench.other,
-        precision=bench.precision,
+        model=setup.model,
+        smooth=setup.smooth,
+        explainer=setup.search,
+        primary=setup.metrics[setup.primary],
+        threat=setup.threat,
+        knowledge=setup.attack.knowledge,
+        rng=setup.attribution_rng(samples.ids),
+        library=setup.library,
+        other=setup.other,
+        precision=setup.precision,
     )
-    rng = bench.attack_rng(samples.ids)
-    with shortened(bench.precision != "float32"), blamed_on(bench.attack):
-        proposals = bench.attack.propose(victim, images, explained, threat=bench.threat, rng=rng).detach()
-    _check_proposals(bench.attack, proposals, images)
-    judged = [_allow(bench, images, clean, proposal.to(images.dtype)) for proposal in proposals]
+    rng = setup.attack_rng(samples.ids)
+    with shortened(setup.precision != "float32"), blamed_on(setup.attack):
+        proposals = setup.attack.propose(victim, images, explained, threat=setup.threat, rng=rng).detach()
+    _check_proposals(setup.attack, proposals, images)
+    judged = [_allow(setup, images, clean, proposal.to(images.dtype)) for proposal in proposals]
     spent = victim.spent
     return Attacked(
         images=torch.stack([images for images, _, _ in judged], 1).cpu(),
@@ -173,11 +125,11 @@ def _check_proposals(attack: Attack, proposals: Tensor, images: Tensor) -> None:
         )
 
 
-def _allow(bench: Bench, images: Tensor, clean: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _allow(setup: Setup, images: Tensor, clean: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(N, C, H, W) what the threat model lets pass of a proposal, (N,) whether it was feasible and was projected."""
-    allowed = norms.project(images, proposal, bench.threat)
+    allowed = norms.project(images, proposal, setup.threat)
     feasible = torch.ones(len(images), dtype=torch.bool, device=images.device)
-    if bench.threat.keep_prediction:
-        feasible = predict(bench.model, allowed).argmax(1) == clean.argmax(1)
+    if setup.threat.keep_prediction:
+        feasible = predict(setup.model, allowed).argmax(1) == clean.argmax(1)
     projected = norms.linf(allowed, proposal) > OUTSIDE
     return torch.where(feasible.view(-1, 1, 1, 1), allowed, images), feasible, projected

@@ -15,12 +15,13 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Pair, View
 from bench.core.faults import blamed_on
 from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS
-from bench.run.attack.search import Attacked, Bench
+from bench.run.attack.search import Attacked
 from bench.run.attack.views import JudgeProbe, predict
 from bench.run.judge.verdict import Verdict, mean, measured, worst
 from bench.run.record import soundness
 from bench.run.record.showcase import encode, tiles
 from bench.run.samples import Samples
+from bench.run.setup import Setup
 
 
 class Clean(NamedTuple):
@@ -41,7 +42,7 @@ class Clean(NamedTuple):
 class Seen:
     """What the flags may ask of N clean images, as `bench.core.schemas.flags.Look` promises it."""
 
-    bench: Bench
+    setup: Setup
     view: View
     logits_again: Tensor
     explained: Tensor
@@ -55,57 +56,57 @@ class Seen:
     @property
     def heatmap(self) -> Tensor | None:
         """(N, H, W) of the judge's view."""
-        return self.view.heatmap if self.bench.reads_maps else None
+        return self.view.heatmap if self.setup.reads_maps else None
 
     @cached_property
     def heatmaps_again(self) -> tuple[Tensor, Tensor] | None:
         """Return two looks at the same images, of a map of many nodes at the first of them."""
-        if not self.bench.reads_maps:
+        if not self.setup.reads_maps:
             return None
-        whole, (images, model) = self.bench.judge.method, (self.view.images, self.bench.model)
-        one = replace(self.bench.judge, method=whole.turn(0, whole.nodes_per_image))
+        whole, (images, model) = self.setup.judge.method, (self.view.images, self.setup.model)
+        one = replace(self.setup.judge, method=whole.turn(0, whole.nodes_per_image))
         first = self.view if one.method is whole else one.view(model, images, self.explained, self.rng)
         return first.heatmap, one.view(model, images, self.explained, self.rng).heatmap
 
     @cached_property
     def smooth_logits(self) -> Tensor | None:
         """(N, K) logits of the surrogate."""
-        return predict(self.bench.smooth, self.view.images) if self.bench.reads_maps else None
+        return predict(self.setup.smooth, self.view.images) if self.setup.reads_maps else None
 
     @cached_property
     def searched(self) -> tuple[Tensor, Tensor] | None:
         """Return the search's heatmaps of the network and of its surrogate."""
-        search = self.bench.search
-        if not self.bench.reads_maps or not search.method.differentiable:
+        search = self.setup.search
+        if not self.setup.reads_maps or not search.method.differentiable:
             return None
-        networks, images = (self.bench.model, self.bench.smooth), self.view.images
+        networks, images = (self.setup.model, self.setup.smooth), self.view.images
         real, smooth = (search.view(network, images, self.explained, self.rng).heatmap for network in networks)
         return real, smooth
 
 
-def look(bench: Bench, samples: Samples) -> Clean:
+def look(setup: Setup, samples: Samples) -> Clean:
     """Judge N clean images."""
-    return bench.within_memory(partial(_look, bench, samples))
+    return setup.within_memory(partial(_look, setup, samples))
 
 
-def _look(bench: Bench, samples: Samples) -> Clean:
-    images, labels = samples.images.to(bench.device), samples.labels.to(bench.device)
-    logits = predict(bench.model, images)
-    explained, rng = bench.explained(logits, samples.labels), bench.attribution_rng(samples.ids)
-    view = _view(bench, images, explained, rng)
-    alone = Pair(view, view, labels, None, _probe(bench, samples, explained))
-    values = {name: measured(metric, alone) for name, metric in bench.metrics.items() if metric.looks_at_clean_alone}
-    found = {name: _numpy(each) for name, each in soundness.measure(Seen(bench, view, logits, explained, rng)).items()}
-    return Clean(explained, view, _gap(bench, view, explained), found, values)
+def _look(setup: Setup, samples: Samples) -> Clean:
+    images, labels = samples.images.to(setup.device), samples.labels.to(setup.device)
+    logits = predict(setup.model, images)
+    explained, rng = setup.explained(logits, samples.labels), setup.attribution_rng(samples.ids)
+    view = _view(setup, images, explained, rng)
+    alone = Pair(view, view, labels, None, _probe(setup, samples, explained))
+    values = {name: measured(metric, alone) for name, metric in setup.metrics.items() if metric.looks_at_clean_alone}
+    found = {name: _numpy(each) for name, each in soundness.measure(Seen(setup, view, logits, explained, rng)).items()}
+    return Clean(explained, view, _gap(setup, view, explained), found, values)
 
 
 def measure_shard(
-    bench: Bench, samples: Samples, attacked: Attacked, showcase: frozenset[str], clean: Clean | None = None
+    setup: Setup, samples: Samples, attacked: Attacked, showcase: frozenset[str], clean: Clean | None = None
 ) -> pd.DataFrame:
     """Judge a shard.
 
     Args:
-        bench: networks, metrics and rules.
+        setup: networks, metrics and rules.
         samples: the N clean images.
         attacked: what the attack made of them.
         showcase: ids of samples whose tiles are kept for the pages.
@@ -114,15 +115,15 @@ def measure_shard(
         N rows: ROW_COLUMNS and ATTACK_COLUMNS of `bench.core.schemas.records`, the columns of the flags, one per
         metric and per level of a series, `winner` where the attack is a suite, and `tiles`, a PNG or None.
     """
-    found = look(bench, samples) if clean is None else clean
-    return bench.within_memory(partial(_measure, bench, samples, attacked, showcase, found))
+    found = look(setup, samples) if clean is None else clean
+    return setup.within_memory(partial(_measure, setup, samples, attacked, showcase, found))
 
 
 def _measure(
-    bench: Bench, samples: Samples, attacked: Attacked, showcase: frozenset[str], clean: Clean
+    setup: Setup, samples: Samples, attacked: Attacked, showcase: frozenset[str], clean: Clean
 ) -> pd.DataFrame:
-    attack, before, explained = bench.attack, clean.view, clean.explained
-    verdict = _verdict(bench, samples, attacked, clean)
+    attack, before, explained = setup.attack, clean.view, clean.explained
+    verdict = _verdict(setup, samples, attacked, clean)
     after = verdict.pair.after
     confidence = [view.logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1) for view in (before, after)]
     predicted = [view.logits.argmax(1) for view in (before, after)]
@@ -139,9 +140,9 @@ def _measure(
         "l2": _numpy(norms.l2(before.images, after.images)),
         "gradient_evaluations": _numpy(attacked.gradient),
         "forward_evaluations": _numpy(attacked.forward),
-        "seed": [f"{seed:016x}" for seed in bench.attack_rng(samples.ids).seeds()],
+        "seed": [f"{seed:016x}" for seed in setup.attack_rng(samples.ids).seeds()],
         "completeness_gap_before": clean.gap,
-        "completeness_gap_after": _gap(bench, after, explained),
+        "completeness_gap_after": _gap(setup, after, explained),
         "projected": _numpy(attacked.projected),
         "gradient_vanished": _numpy(attacked.vanished),
     }
@@ -151,45 +152,45 @@ def _measure(
     if len(attack.members) > 1 and not attack.series:
         columns["winner"] = [attack.members[index] for index in verdict.winner.tolist()]
     columns["tiles"] = None
-    if bench.reads_maps:
-        shown = tiles(before, after, bench.top_k)
+    if setup.reads_maps:
+        shown = tiles(before, after, setup.top_k)
         columns["tiles"] = [encode(t) if i in showcase else None for i, t in zip(samples.ids, shown, strict=True)]
     return pd.DataFrame(columns)
 
 
-def _verdict(bench: Bench, samples: Samples, attacked: Attacked, clean: Clean) -> Verdict:
+def _verdict(setup: Setup, samples: Samples, attacked: Attacked, clean: Clean) -> Verdict:
     """Compare the images of each member of the attack with the clean ones."""
-    rng, labels = bench.attribution_rng(samples.ids), samples.labels.to(bench.device)
-    probe = _probe(bench, samples, clean.explained)
-    members = zip(attacked.images.to(bench.device).unbind(1), attacked.feasible.to(bench.device).unbind(1), strict=True)
+    rng, labels = setup.attribution_rng(samples.ids), samples.labels.to(setup.device)
+    probe = _probe(setup, samples, clean.explained)
+    members = zip(attacked.images.to(setup.device).unbind(1), attacked.feasible.to(setup.device).unbind(1), strict=True)
     pairs = [
-        Pair(clean.view, _view(bench, images, clean.explained, rng), labels, feasible, probe)
+        Pair(clean.view, _view(setup, images, clean.explained, rng), labels, feasible, probe)
         for images, feasible in members
     ]
-    if bench.attack.series:
-        return mean(pairs, bench.metrics, bench.attack.members, clean.values)
-    return worst(pairs, bench.metrics, bench.primary, clean.values)
+    if setup.attack.series:
+        return mean(pairs, setup.metrics, setup.attack.members, clean.values)
+    return worst(pairs, setup.metrics, setup.primary, clean.values)
 
 
-def _view(bench: Bench, images: Tensor, explained: Tensor, rng: SampleRng) -> View:
+def _view(setup: Setup, images: Tensor, explained: Tensor, rng: SampleRng) -> View:
     """Return what the real network says and shows of (N, C, H, W) images; maps without pixels if nobody reads maps."""
-    if bench.reads_maps:
-        return bench.judge.view(bench.model, images, explained, rng)
-    return View(images, predict(bench.model, images), images[:, :0], images[:, 0, :0])
+    if setup.reads_maps:
+        return setup.judge.view(setup.model, images, explained, rng)
+    return View(images, predict(setup.model, images), images[:, :0], images[:, 0, :0])
 
 
-def _probe(bench: Bench, samples: Samples, explained: Tensor) -> JudgeProbe:
+def _probe(setup: Setup, samples: Samples, explained: Tensor) -> JudgeProbe:
     # Without the attack's name: what a metric finds out about the clean image is the same under every attack.
-    metric_rng = SampleRng(Rng(bench.rng.seed).fork("metrics"), samples.ids)
-    return JudgeProbe(bench.model, bench.judge.method, explained, bench.attribution_rng(samples.ids), metric_rng)
+    metric_rng = SampleRng(Rng(setup.rng.seed).fork("metrics"), samples.ids)
+    return JudgeProbe(setup.model, setup.judge.method, explained, setup.attribution_rng(samples.ids), metric_rng)
 
 
-def _gap(bench: Bench, view: View, labels: Tensor) -> np.ndarray:
-    if not bench.reads_maps:
+def _gap(setup: Setup, view: View, labels: Tensor) -> np.ndarray:
+    if not setup.reads_maps:
         return np.full(len(view.images), np.nan)
-    method = bench.judge.method
+    method = setup.judge.method
     with blamed_on(method):
-        gap = method.completeness_gap(bench.model, view.images, labels, view.attribution)
+        gap = method.completeness_gap(setup.model, view.images, labels, view.attribution)
     return np.full(len(view.images), np.nan) if gap is None else _numpy(gap).astype(np.float64)
 
 

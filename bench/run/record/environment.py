@@ -23,7 +23,7 @@ def describe(efforts: Sequence[Effort], started: datetime) -> Environment:
 
     Args:
         efforts: of all shards, whichever process on whichever machine made them.
-        started: when this sitting began.
+        started: when this process began the run.
     """
     root = Path(__file__).resolve().parents[3]
     commit = ask_git(root, "rev-parse", "HEAD")

@@ -1,0 +1,62 @@
+"""How a run is computed and how its progress is shown; nothing here may change a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+import torch
+
+from bench.core.compute.chunks import CPU_NODES_IN_FLIGHT
+from bench.core.compute.machine import pick_device
+from bench.core.storage.store import Store
+
+GPU_BATCH = 256
+"""Images that an attack sees at once on a GPU by default: fewer do not fill it."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is computed: nothing here may change a number."""
+
+    store: Store
+    work: Path
+    """Folder of unfinished work: finished shards wait there until their run is complete."""
+    device: str = "auto"
+    batch_size: int | None = None
+    """Images that an attack sees at once; by default 40 on a CPU, 256 on a GPU."""
+    showcase: bool = True
+    """Whether images are kept for the pages."""
+    memory: int | None = None
+    """Bytes that graphs for derivatives may take; by default most of what is free."""
+    compiled: bool = False
+    """Whether searches' derivatives are compiled first: like another device, it rounds differently."""
+
+    def together(self, shards: int, size: int) -> Iterator[range]:
+        """Group shards, in order, into batches large enough to fill a GPU.
+
+        On a CPU, which few images fill, each shard is alone, so that little is lost with a process.
+        """
+        on_gpu = pick_device(self.device).type == "cuda"
+        step = max(1, (self.batch_size or GPU_BATCH) // size) if on_gpu else 1
+        for start in range(0, shards, step):
+            yield range(start, min(start + step, shards))
+
+    def images_at_once(self, device: torch.device) -> int:
+        """Return how many images an attack sees at once."""
+        return self.batch_size or (CPU_NODES_IN_FLIGHT if device.type == "cpu" else GPU_BATCH)
+
+
+class Observer(Interface):
+    """Shows the progress of a run."""
+
+    def start(self, title: str, total: int, done: int) -> None:
+        """Begin a run of `total` images, `done` of which earlier processes finished."""
+
+    def advance(self, images: int) -> None:
+        """Count more images as finished."""
+
+    def say(self, text: str) -> None:
+        """Show a remark."""
