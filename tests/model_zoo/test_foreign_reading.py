@@ -20,7 +20,8 @@ from scipy.io import savemat
 from torch import Tensor, nn
 
 from bench.core.errors import EnvironmentFault, IntegrityError
-from model_zoo.foreign.names import read_checkpoint, reading
+from model_zoo.foreign import reading
+from model_zoo.foreign.names import read_checkpoint
 from model_zoo.foreign.nature import examine
 from model_zoo.foreign.reading import read_tensors
 
