@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from bench.core.errors import EnvironmentFault
 
+PATIENCE = 5.0
+"""Seconds until the Hub counts as out of reach."""
+
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
@@ -21,3 +24,23 @@ def extra(name: str) -> Iterator[None]:
         raise EnvironmentFault(
             f'expected the package {name}, got: {error}; pip install "attribution-bench[{name}]"'
         ) from error
+
+
+@contextmanager
+def quickly_offline() -> Iterator[None]:
+    """Run a block in which another library uses the Hub; where the Hub does not answer, from its cache alone.
+
+    The Hub's client tries again for minutes otherwise, file by file.
+    """
+    from huggingface_hub import constants, get_session
+
+    before = constants.HF_HUB_OFFLINE
+    try:
+        if not before:
+            get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

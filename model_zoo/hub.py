@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
     from bench.core.contracts import Zoo
 
 EMBEDDED = Path(__file__).parent / "weights"
+CHECKPOINTS = frozenset({".pt", ".pth", ".th", ".ckpt", ".bin", ".model", ".onnx", ".npz", ".mat", ".safetensors"})
+"""How files of weights usually end."""
+
 MAX_ENTRY_BYTES = 1 << 16
 FORMS = "hub:NAME, hub:ORG/REPO[@COMMIT], file:PATH.toml, ZOO:NAME"
 _PUBLISHED = re.compile(rf"({REPO})(?:@([A-Za-z0-9_][\w./-]*))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def resolve(reference: str) -> Resolved:
+def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = None) -> Resolved:
     """Find a model, fetch its weights if need be, and verify them before anything reads them.
 
     Args:
@@ -41,6 +45,7 @@ def resolve(reference: str) -> Resolved:
             of which only an entry and safetensors are read, never code; `file:PATH.toml`, an entry whose weights lie
             beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder. An
             entry may name a published checkpoint, which is converted at first use.
+        check_dataset: refuses another library's network, by name and data set, before its download.
     Returns:
         The entry and the verified file. A published model's reference carries the full commit, whatever branch was
         asked for. The reference of a local entry is kept without its folder, as the same model in another folder is
@@ -65,8 +70,9 @@ def resolve(reference: str) -> Resolved:
     elif rest and scheme not in {"hub", "file"}:
         from model_zoo.imported import bring_in  # with torch, which the other forms do without
 
-        entry, reference, path = bring_in(scheme, _zoo(reference, scheme), rest)
+        entry, reference, path = bring_in(scheme, _zoo(reference, scheme), rest, check_dataset)
     else:
+        refuse_checkpoint(reference.removeprefix("file:"))
         hint = f"write hub:{reference}" if ":" not in reference else f"known forms: {FORMS}"
         raise UsageError(f"expected a model as hub:NAME or file:PATH.toml, got {reference!r}; {hint}")
     verify_weights(path, entry.weights, own=scheme == "file")
@@ -84,10 +90,30 @@ def _zoo(reference: str, scheme: str) -> Zoo:
 
 
 def full(reference: str) -> str:
-    """Return a reference as `resolve` takes it: NAME stands for hub:NAME, and PATH.toml for file:PATH.toml."""
-    if ":" not in reference and reference.endswith(".toml"):
-        return f"file:{reference}"
+    """Return a reference as `resolve` takes it: NAME stands for hub:NAME, and PATH.toml for file:PATH.toml.
+
+    Raises:
+        UsageError: if it is the path of a checkpoint.
+    """
+    if ":" not in reference:
+        refuse_checkpoint(reference)
+        if reference.endswith(".toml"):
+            return f"file:{reference}"
     return reference if ":" in reference or "/" in reference else f"hub:{reference}"
+
+
+def refuse_checkpoint(path: str) -> None:
+    """Refuse the path of a checkpoint where a model is wanted.
+
+    Raises:
+        UsageError: naming the command that makes a model of it.
+    """
+    if Path(path).suffix.lower() in CHECKPOINTS:
+        command = "init" if path.endswith(".safetensors") else "convert"
+        raise UsageError(
+            f"expected the name of a model or the TOML of an entry, got the weights {path}; make an entry of them with "
+            f"`bench submit {command} {path} --architecture NAME`"
+        )
 
 
 def bare(reference: str) -> str:
@@ -109,12 +135,14 @@ def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
     if (size := path.stat().st_size) > MAX_ENTRY_BYTES or in_place_of(path):
         raise IntegrityError(
             f"expected an entry of at most {MAX_ENTRY_BYTES} bytes in {ENTRY_FILE} of {pinned}, got {size} bytes"
-            f"{in_place_of(path, 'an entry')}; tell whoever published it"
+            f"{in_place_of(path, 'an entry')}; tell its publisher, or delete {path.resolve()} if the Hub has another"
         )
     try:
         entry = parse_toml(path, ModelEntry)
     except UsageError as error:
-        raise UsageError(f"{pinned}: {error}") from None
+        raise UsageError(
+            f"{pinned}: {error} (if the file is right on the Hub, its copy is damaged: delete {path.resolve()})"
+        ) from None
     if entry.weights.repo is None:
         pin = {"repo": repo, "revision": commit}
         entry = entry.model_copy(update={"weights": entry.weights.model_copy(update=pin)})
@@ -167,7 +195,14 @@ def translate(what: str, error: Exception) -> BenchError:
     reason = str(told).strip().split("\n")[0].rstrip(".") or type(told).__name__
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT}:
         return EnvironmentFault(f"expected {what}, got: {reason}; set HF_HOME to a writable folder with space")
-    if getattr(getattr(error, "response", None), "status_code", None) in {401, 403}:
+    response = getattr(error, "response", None)
+    said = str(getattr(response, "headers", {}).get("X-Error-Message", ""))
+    if "credentials" in said.lower() or "token" in said.lower():
+        return NetworkError(
+            f"expected {what}, got: {said}; the token is wrong or has expired: log in again with `hf auth login`, or "
+            "unset HF_TOKEN for a public repository"
+        )
+    if getattr(response, "status_code", None) in {401, 403}:
         return NetworkError(
             f"expected {what}, got: {reason}; the repository is private, gated or not there: correct its name, or ask "
             "for access and log in with `hf auth login`"

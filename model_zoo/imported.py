@@ -8,6 +8,7 @@ SHA-256 pins every run; `file:` reads the same pair on machines without the libr
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,9 +31,14 @@ TOLERANCE = 1e-4
 """Of the largest logit: activations that no longer work in place may round otherwise, nothing else may differ."""
 
 
-def bring_in(zoo_name: str, zoo: Zoo, name: str) -> Resolved:
+def bring_in(zoo_name: str, zoo: Zoo, name: str, check_dataset: Callable[[str, str], None] | None = None) -> Resolved:
     """Return the entry of another library's network, from the cache or else through that library.
 
+    Args:
+        zoo_name: name of the zoo.
+        zoo: the library.
+        name: of the network in it.
+        check_dataset: refuses a model (by name and data set) before its download.
     Raises:
         UsageError: if the library has no such network.
         EnvironmentFault: if the library is not installed.
@@ -41,6 +47,8 @@ def bring_in(zoo_name: str, zoo: Zoo, name: str) -> Resolved:
     """
     canonical = zoo.canonical(name)
     reference, folder = f"{zoo_name}:{canonical}", cache_folder() / "zoos" / zoo_name
+    if check_dataset is not None and (dataset := zoo.dataset(canonical)) is not None:
+        check_dataset(reference, dataset)
     stem = re.sub(r"[^a-z0-9]+", "-", reference.lower()).strip("-")[:80].strip("-")
     toml = folder / f"{stem}.toml"
     if toml.exists():

@@ -11,6 +11,7 @@ from bench.core.storage.files import write_atomic
 from bench.core.storage.folders import cache_folder
 from bench.core.storage.published import named, published
 from model_zoo.foreign.fit import fit
+from model_zoo.foreign.names import read_checkpoint
 from model_zoo.tensors import pack
 
 
@@ -35,16 +36,16 @@ def _converted(entry: ModelEntry) -> bytes:
     build = registry.load("architectures", entry.architecture.name)
     whose = f"{named(origin)}, as the entry {entry.name} reads it"
     try:
-        fitted = fit(source, entry.architecture, build, entry.num_classes, table=origin.table)
+        fitted = fit(
+            read_checkpoint(source, origin.table), entry.architecture, build, entry.num_classes, whose=source.name
+        )
     except BenchError as error:
         raise IntegrityError(f"{whose}: {error}") from None
     report, own = fitted.report, (entry.mean, entry.std)
     if not report.complete:
-        lists = {"missing": report.missing, "unexpected": report.unexpected}
-        came = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in lists.items() if names)
         raise IntegrityError(
-            f"{whose}: expected every tensor of {entry.architecture.name} and no other, got {came}; correct the "
-            "entry's architecture or origin.table"
+            f"{whose}: expected every tensor of {entry.architecture.name} and no other, got {report.misfit}; correct "
+            "the entry's architecture or origin.table"
         )
     if fitted.normalisation is not None and tuple(fitted.normalisation) != own:
         raise IntegrityError(
@@ -58,7 +59,3 @@ def _converted(entry: ModelEntry) -> bytes:
             f"{weights.sha256[:12]}…; correct [weights] as `bench submit convert` writes it"
         )
     return content
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

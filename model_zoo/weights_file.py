@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ class Resolved(NamedTuple):
     path: Path
 
 
-def write_entry(entry: ModelEntry, folder: Path) -> Path:
-    """Write an entry as TOML into a folder and return its path."""
+def write_entry(entry: ModelEntry, folder: Path, *, without: Sequence[str] = ()) -> Path:
+    """Write an entry as TOML into a folder, except for some keys, and return its path."""
     path = folder / f"{entry.name}.toml"
-    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude=set(without))
     write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
     return path
 

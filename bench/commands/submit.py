@@ -18,6 +18,7 @@ from model_zoo.hub import full
 
 if TYPE_CHECKING:
     from bench.submission.convert import Answers
+    from model_zoo.foreign.names import Normalisation
 
 ANSWERS: tuple[Callable[[Any], Any], ...] = (
     click.option("--name", help="Name of the model; default: the file's."),
@@ -25,16 +26,30 @@ ANSWERS: tuple[Callable[[Any], Any], ...] = (
     click.option("--architecture", help="One of `bench list architectures`."),
     click.option("--set", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the architecture."),
     click.option("--dataset", default="cifar10", show_default=True),
-    click.option("--mean", default="", metavar="R,G,B", help="In pixel units; 0,0,0 if the network takes raw pixels."),
-    click.option("--std", default="", metavar="R,G,B"),
+    click.option(
+        "--mean",
+        default="",
+        metavar="NAME",
+        help="Normalisation that the network expects: none (pixels in [0, 1]), half, imagenet, the data set's name, or "
+        "R,G,B with --std; a checkpoint may carry its own.",
+    ),
+    click.option("--std", default="", metavar="R,G,B", help="In pixel units, with --mean R,G,B."),
     click.option("--method", help="How it was trained: natural, pgd, art, …"),
     click.option("--epsilon", metavar="8/255", help="Radius of the training's adversary, in pixel units."),
-    click.option("--license", "license_", metavar="SPDX", help="Licence of the weights, such as MIT."),
+    click.option("--license", metavar="SPDX", help="Licence of the weights, such as MIT."),
     click.option("--citation", default="", help="What to cite: text, or a .bib file."),
     click.option("--source", default="", metavar="URL", help="Paper or code."),
-    click.option("--clean", type=click.FloatRange(0, 1), help="Clean test accuracy that you claim, such as 0.9321."),
-    click.option("--images", default=10_000, show_default=True, help="Test images on which it was measured."),
+    click.option("--clean", type=click.FloatRange(0, 1), help="Clean accuracy that its authors state, such as 0.9321."),
+    click.option("--images", type=click.IntRange(min=1), help="Test images on which they measured it."),
 )
+
+
+WANTED = {
+    "architecture": "one of bench list architectures",
+    "method": "how it was trained, such as natural, pgd or art",
+    "license": "of the weights, such as MIT; ask their authors where none is stated",
+}
+"""Answers that only a person can give, and what each is."""
 
 
 @click.group()
@@ -53,33 +68,48 @@ def _answers(command: Callable[..., Any]) -> Callable[..., Any]:
 @_answers
 def init(weights: Path, **given: Any) -> None:
     """Write the entry of safetensors that already have our names; asks for what no flag says."""
-    from bench.submission.convert import describe_weights, draft
-    from model_zoo.weights_file import write_entry
+    from bench.submission.convert import architecture, describe_weights, write_draft
 
-    described = describe_weights(weights)
-    path = write_entry(draft(_collect(weights, given), described), weights.parent)
-    console.show_text(f"entry: {path}")
+    answers = _collect(weights, given)
+    architecture(answers.architecture)
+    _show_entry(write_draft(answers, describe_weights(weights), weights.parent), answers)
 
 
 @submit.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CHECKPOINT.pth")
 @_answers
-@click.option("--table", metavar="KEY", help="Where in the file's nested dictionaries the network is, such as ema.")
+@click.option("--table", metavar="KEY", help="Where in the file the network is, such as ema or state_dict.model.")
+@click.option("--drop", multiple=True, metavar="PREFIX", help="Leave out names that begin so; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for weights and entry; default runs/NAME.")
-def convert(checkpoint: Path, table: str | None, out: Path | None, **given: Any) -> None:
-    """Turn a .pt or .pth state dict into safetensors and an entry; reads tensors only, runs no code of the file."""
-    from bench.submission.convert import convert as complete
+def convert(checkpoint: Path, table: str | None, drop: tuple[str, ...], out: Path | None, **given: Any) -> None:
+    """Turn a checkpoint of PyTorch, TorchScript, ONNX, NumPy or MATLAB into safetensors and an entry.
 
-    answers = _collect(checkpoint, given)
-    converted = complete(checkpoint, answers, out or Path("runs") / answers.name, table=table)
+    Tensors alone are read; no code of the file runs.
+    """
+    from bench.submission.convert import convert as complete
+    from bench.submission.convert import misfit
+    from model_zoo.foreign.names import read_checkpoint, strip
+    from model_zoo.foreign.nature import examine
+
+    read = read_checkpoint(checkpoint, table, drop)
+    answers = _collect(checkpoint, given, carried=strip(read.tensors)[1])
+    converted = complete(read, answers, out or Path("runs") / answers.name, whose=checkpoint.name)
     console.show_conversion(converted)
     if converted.path is None:
-        missing, unexpected = len(converted.report.missing), len(converted.report.unexpected)
-        raise UsageError(
-            f"expected every tensor of {answers.architecture} in {checkpoint} and no other, got {missing} missing and "
-            f"{unexpected} unexpected ones; choose another --architecture, --set or --table"
+        raise UsageError(misfit(answers, converted, f"{checkpoint} ({examine(checkpoint).what})"))
+    _show_entry(converted.path, answers)
+
+
+def _show_entry(path: Path, answers: Answers) -> None:
+    """Name the entry, and say what it lacks."""
+    from bench.submission.normalisation import choices
+
+    console.show_text(f"entry: {path}")
+    if answers.normalisation is None:
+        console.show_text(
+            "The entry lacks mean and std, without which nothing can run it: the file does not say what the network "
+            f"expects. Find out, and give this command again with {choices(answers.dataset)}."
         )
-    console.show_text(f"entry: {converted.path}")
 
 
 @submit.command()
@@ -148,35 +178,38 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
     console.show_text(f"{uploaded}\npull request: {done.pull_request}")
 
 
-def _collect(file: Path, given: dict[str, Any]) -> Answers:
+def _collect(file: Path, given: dict[str, Any], carried: Normalisation | None = None) -> Answers:
     """Return the answers that the flags give, and ask a person at a terminal for the others."""
     from bench.submission.convert import Answers
+    from bench.submission.normalisation import choices, parse
 
-    license_, citation = _asked(given["license_"], "license", "MIT"), given["citation"]
+    normalisation = parse(given["mean"], given["std"], given["dataset"])
+    wanted = {key: meaning for key, meaning in WANTED.items() if given[key] is None}
+    if normalisation is None and carried is None:
+        wanted["mean"] = f"what the network expects: {choices(given['dataset'])}"
+    if sys.stdin.isatty():
+        given |= {key: click.prompt(f"{key} ({meaning})", err=True) for key, meaning in wanted.items()}
+        normalisation = normalisation or parse(given["mean"], given["std"], given["dataset"])
+    elif wanted.keys() & WANTED.keys():
+        options = ", ".join(f"--{key}" for key in wanted)
+        raise UsageError(
+            f"expected {options}, got none; add " + ", ".join(f"--{key} ({meaning})" for key, meaning in wanted.items())
+        )
     return Answers(
         name=given["name"] or re.sub("[^a-z0-9.]+", "-", file.stem.lower()).strip("-."),
         title=given["title"],
-        architecture=_asked(given["architecture"], "architecture", "wide-resnet"),
+        architecture=given["architecture"],
         params=read_parameters(given["params"]),
         dataset=given["dataset"],
-        mean=_numbers(given["mean"], "--mean"),
-        std=_numbers(given["std"], "--std"),
-        method=_asked(given["method"], "method", "natural"),
+        normalisation=normalisation or carried,
+        method=given["method"],
         epsilon=given["epsilon"],
-        license=license_,
-        citation=_citation(citation),
+        license=given["license"],
+        citation=_citation(given["citation"]),
         source=given["source"],
         clean=given["clean"],
         images=given["images"],
     )
-
-
-def _asked(value: str | None, what: str, suggestion: str) -> str:
-    if value is not None:
-        return value
-    if not sys.stdin.isatty():
-        raise UsageError(f"expected --{what}, got none and nobody to ask; add --{what}, such as {suggestion}")
-    return str(click.prompt(what, default=suggestion, err=True))
 
 
 def _citation(text: str) -> str:
@@ -186,10 +219,3 @@ def _citation(text: str) -> str:
         return Path(text).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"expected a BibTeX file at {text}, got: {error}; correct --citation") from None
-
-
-def _numbers(text: str, option: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in text.split(",")) if text else ()
-    except ValueError:
-        raise UsageError(f"expected {option} as numbers with commas, such as 0.5,0.5,0.5, got {text!r}") from None

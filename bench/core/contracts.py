@@ -373,6 +373,10 @@ class Zoo(ABC):
     def canonical(self, name: str) -> str:
         """Return the full name of what `name` stands for, so that one network has one name; no download."""
 
+    def dataset(self, canonical: str) -> str | None:  # noqa: ARG002 - a zoo of one data set ignores the name
+        """Return the data set that a network classifies, or None where only its download tells."""
+        return None
+
     @abstractmethod
     def fetch(self, name: str, downloads: Path) -> ZooModel:
         """Load the network of a canonical name by the library's own loader, which may unpickle."""

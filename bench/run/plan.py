@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -122,20 +122,29 @@ def plan(request: Request) -> Plan:
 
 
 def _resolve(reference: str, protocol: Protocol) -> Resolved:
-    resolved = resolve(reference)
-    wanted = protocol.models_of or protocol.samples.dataset
-    if resolved.entry.dataset not in {wanted, *(known := registry.names("datasets"))}:
-        meant = suggestion(resolved.entry.dataset, known) or "bench list datasets shows those that there are"
+    def check_dataset(name: str, dataset: str) -> None:
+        if dataset == (wanted := protocol.models_of or protocol.samples.dataset):
+            return
+        known = registry.names("datasets")
+        came = f"{name} of {dataset}" if dataset in known else f"{name} of the unknown data set {dataset!r}"
         raise UsageError(
-            f"expected a model of {wanted} for the protocol {protocol.key}, got {resolved.entry.name} of the unknown "
-            f"data set {resolved.entry.dataset!r}; {meant}"
+            f"expected a model of {wanted} for the protocol {protocol.key}, got {came}; {_remedy(dataset, known)}"
         )
-    if resolved.entry.dataset != wanted:
-        raise UsageError(
-            f"expected a model of {wanted} for the protocol {protocol.key}, got "
-            f"{resolved.entry.name} of {resolved.entry.dataset}; choose another protocol"
-        )
+
+    resolved = resolve(reference, check_dataset)
+    check_dataset(resolved.entry.name, resolved.entry.dataset)
     return resolved
+
+
+def _remedy(dataset: str, known: Sequence[str]) -> str:
+    """Say which protocols fit models of a data set."""
+    if dataset not in known and (meant := suggestion(dataset, known)):
+        return meant
+    rules = [registry.load("protocols", name) for name in registry.names("protocols")]
+    fitting = [each.key for each in rules if (each.models_of or each.samples.dataset) == dataset]
+    if not fitting:
+        return f"no protocol here has models of {dataset}"
+    return f"choose another protocol, such as {fitting[0]}"
 
 
 def _source(attack: Attack, protocol: Protocol) -> tuple[Resolved | None, Attack | None]:

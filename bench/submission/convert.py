@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench import registry
 from bench.core.contracts import Dataset
-from bench.core.errors import UsageError
+from bench.core.errors import FEW, UnknownNameError, UsageError, suggestion
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import Component, Name
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import explain
-from model_zoo.foreign.fit import fit
-from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation
+from bench.submission.normalisation import habits, implausible
+from model_zoo.build import BuildNetwork
+from model_zoo.foreign.fit import Fitted, fit
+from model_zoo.foreign.names import Checkpoint, Normalisation
 from model_zoo.tensors import pack
 from model_zoo.weights_file import write_entry
 
@@ -34,15 +37,15 @@ class Answers:
     params: Mapping[str, Any] = field(default_factory=dict)
     dataset: str = "cifar10"
     title: str = ""
-    mean: Sequence[float] = ()
-    std: Sequence[float] = ()
-    """Empty: the checkpoint's own normalisation, else the data set's."""
+    normalisation: Normalisation | None = None
+    """None: not known yet."""
     epsilon: str | None = None
     source: str = ""
     citation: str = ""
     clean: float | None = None
-    images: int = 10_000
-    """Test images on which `clean` was measured."""
+    """Test accuracy that the authors state."""
+    images: int | None = None
+    """Test images on which they measured it."""
 
     def __post_init__(self) -> None:
         try:
@@ -56,19 +59,19 @@ class Converted(NamedTuple):
 
     path: Path | None
     checkpoint: Checkpoint
-    report: KeyReport
-    params: dict[str, Any]
+    fitted: Fitted
     normalisation: str
 
 
-def draft(answers: Answers, weights: Weights) -> ModelEntry:
-    """Return the entry of a model.
+def write_draft(answers: Answers, weights: Weights, folder: Path) -> Path:
+    """Write the entry of a model; without mean and std where these are not known, and then nothing can run it.
 
     Raises:
         UsageError: if an answer is not what an entry may hold.
     """
     dataset: type[Dataset] = registry.load("datasets", answers.dataset)
-    accuracy = None if answers.clean is None else {"clean": answers.clean, "images": answers.images}
+    claimed = None if answers.clean is None else {"clean": answers.clean, "images": answers.images}
+    mean, std = answers.normalisation or habits(answers.dataset)["none"]
     content = {
         "name": answers.name,
         "title": answers.title or answers.name,
@@ -76,20 +79,21 @@ def draft(answers: Answers, weights: Weights) -> ModelEntry:
         "dataset": answers.dataset,
         "num_classes": len(dataset.classes),
         "weights": weights,
-        "mean": answers.mean or dataset.mean,
-        "std": answers.std or dataset.std,
+        "mean": mean,
+        "std": std,
         "training": {"method": answers.method},
         "epsilon": answers.epsilon,
-        "accuracy": accuracy,
+        "claimed": claimed,
         "source": answers.source,
         "license": answers.license,
         "citation": answers.citation,
         "added": datetime.now(UTC).date(),
     }
     try:
-        return ModelEntry.model_validate(content)
+        entry = ModelEntry.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"the entry of {answers.name!r}: {explain(error, ModelEntry)}") from None
+    return write_entry(entry, folder, without=() if answers.normalisation else ("mean", "std"))
 
 
 def describe_weights(path: Path) -> Weights:
@@ -106,34 +110,79 @@ def describe_weights(path: Path) -> Weights:
         raise UsageError(f"{explain(error)}; convert a checkpoint with `bench submit convert`") from None
 
 
-def convert(source: Path, answers: Answers, folder: Path, *, table: str | None = None) -> Converted:
-    """Turn somebody's checkpoint into safetensors by our names, and draft its entry.
+def convert(checkpoint: Checkpoint, answers: Answers, folder: Path, *, whose: str) -> Converted:
+    """Turn the tensors of a checkpoint into safetensors by our names, and draft their entry.
 
+    Args:
+        checkpoint: the tensors, by their own names.
+        answers: what the file does not say.
+        folder: for weights and entry.
+        whose: name of the file, for errors.
     Raises:
-        UsageError: if the file is not there, or tensors or answers do not fit the architecture.
-        IntegrityError: if it holds anything but tensors.
+        UsageError: if answers do not fit the architecture or an entry.
     """
     dataset: type[Dataset] = registry.load("datasets", answers.dataset)
-    build = registry.load("architectures", answers.architecture)
-    architecture = Component(name=answers.architecture, params=dict(answers.params))
-    fitted = fit(source, architecture, build, len(dataset.classes), table=table)
-    mean, std, where = _choose(answers, fitted.normalisation)
+    build = architecture(answers.architecture)
+    component = Component(name=answers.architecture, params=dict(answers.params))
+    fitted = fit(checkpoint, component, build, len(dataset.classes), whose=whose)
+    where = _agreed(answers.normalisation, fitted.normalisation)
     if not fitted.report.complete:
-        return Converted(None, fitted.checkpoint, fitted.report, fitted.params, where)
+        return Converted(None, checkpoint, fitted, where)
     content, weights = pack(fitted.tensors, f"{answers.name}.safetensors")
-    entry = draft(replace(answers, params=fitted.params, mean=mean, std=std), weights)
+    path = write_draft(replace(answers, params=fitted.params), weights, folder)
     write_atomic(folder / weights.file, content)
-    return Converted(write_entry(entry, folder), fitted.checkpoint, fitted.report, fitted.params, where)
+    return Converted(path, checkpoint, fitted, where)
 
 
-def _choose(answers: Answers, carried: Normalisation | None) -> tuple[Sequence[float], Sequence[float], str]:
-    given = (tuple(answers.mean), tuple(answers.std))
+def architecture(name: str) -> BuildNetwork:
+    """Return an architecture's `build`.
+
+    Raises:
+        UsageError: if there is none, with those that there are, and how to add one.
+    """
+    try:
+        build: BuildNetwork = registry.load("architectures", name)
+    except UnknownNameError:
+        known = registry.names("architectures")
+        raise UsageError(
+            f"expected one of the architectures {', '.join(known)}, got {name!r}; {suggestion(name, known)} To add it, "
+            "write a file with VERSION and build(num_classes, *, …) in model_zoo/architectures, or in a package of "
+            "your own with the entry point attribution_bench.architectures"
+        ) from None
+    return build
+
+
+def misfit(answers: Answers, converted: Converted, file: str) -> str:
+    """Say what does not fit between a checkpoint and an architecture, and what can be chosen."""
+    checkpoint, build = converted.checkpoint, architecture(answers.architecture)
+    known, told = inspect.signature(build).parameters.values(), converted.fitted.params
+    params = [f"{each.name} ({told.get(each.name, each.default)})" for each in known if each.kind is each.KEYWORD_ONLY]
+    remedies = [f"--set takes {', '.join(params)}" if params else f"{answers.architecture} takes no --set"]
+    if 1 < len(checkpoint.parts) <= FEW:
+        last = checkpoint.parts[-1].rpartition(".")[2]
+        remedies.append(
+            f"the names begin differently: choose a part by --table {' or '.join(checkpoint.parts)}, or leave one out, "
+            f"such as --drop {last}."
+        )
+    if checkpoint.others:
+        remedies.append(f"--table takes {', '.join(checkpoint.others[:FEW])}, too")
+    remedies.append(f"--architecture takes {', '.join(registry.names('architectures'))}")
+    came = converted.fitted.report.misfit
+    return f"expected every tensor of {answers.architecture} in {file} and no other, got {came}; {'; '.join(remedies)}"
+
+
+def _agreed(given: Normalisation | None, carried: Normalisation | None) -> str:
+    """Say where a normalisation is from, and refuse one that contradicts the checkpoint's own."""
+    if given is None:
+        return "not known: the file has none"
     if carried is None:
-        where = "as --mean and --std say" if any(given) else f"the data set's ({answers.dataset}), as the file has none"
-        return *given, where
-    if any(given) and given != tuple(carried):
+        return "as --mean says"
+    objection = implausible(carried)
+    if given == carried and objection is not None:
+        raise UsageError(f"the checkpoint's own normalisation: {objection}")
+    if given != carried and objection is None:
         raise UsageError(
             f"expected the checkpoint's own normalisation, mean {carried.mean}, std {carried.std}, got mean "
-            f"{given[0]}, std {given[1]}; leave out --mean and --std"
+            f"{given.mean}, std {given.std}; leave out --mean and --std"
         )
-    return *carried, "the checkpoint's own"
+    return "the checkpoint's own" if given == carried else "as --mean says, in place of the checkpoint's own"

@@ -267,18 +267,20 @@ def show_check_table(checks: Sequence[Check]) -> None:
 
 def show_conversion(converted: Converted) -> None:
     """Print what became of every key of a checkpoint, of some of each kind where they do not fit."""
-    report, (_, source, others) = converted.report, converted.checkpoint
-    params = ", ".join(f"{key} {value}" for key, value in converted.params.items())
-    also = f"; it also holds {', '.join(map(repr, others))} (--table)" if others else ""
+    report, read = converted.fitted.report, converted.checkpoint
+    params = ", ".join(f"{key} {value}" for key, value in converted.fitted.params.items())
+    also = f"; it also holds {', '.join(map(repr, read.others))} (--table)" if read.others else ""
     lines = [
-        f"read: {f'table {source!r}' if source else 'the file itself'}{also}",
+        f"read: {f'table {read.table!r}' if read.table else 'the file itself'}{also}",
         f"parameters: {params or 'defaults'}",
         f"normalisation: {converted.normalisation}",
         f"matched: {len(report.matched)}",
         f"renamed: {len(report.renamed)}",
         *_some([f"{theirs} -> {ours}" for theirs, ours in report.renamed.items()], report.complete),
+        f"dropped: {len(read.dropped)}",
+        *_some(read.dropped, False),
     ]
-    for what in ("unused", "filled", "missing", "unexpected"):
+    for what in ("unused", "filled", "missing", "unexpected", "misshapen"):
         names = getattr(report, what)
         lines += [f"{what}: {len(names)}", *_some(names, report.complete)]
     show_text("\n".join(lines))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from bench.core.schemas.protocol import Component
 from model_zoo.build import BuildNetwork, construct
-from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation, read_checkpoint, strip, translate
+from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation, strip, translate
 
 
 class Fitted(NamedTuple):
@@ -23,28 +22,25 @@ class Fitted(NamedTuple):
     """Of the architecture, as the shapes and the caller say."""
     normalisation: Normalisation | None
     """The checkpoint's own."""
-    checkpoint: Checkpoint
 
 
 def fit(
-    source: Path, architecture: Component, build_network: BuildNetwork, num_classes: int, *, table: str | None = None
+    checkpoint: Checkpoint, architecture: Component, build_network: BuildNetwork, num_classes: int, *, whose: str
 ) -> Fitted:
-    """Read a checkpoint and give its tensors our names and layout.
+    """Give the tensors of a checkpoint our names and layout.
 
     Beside `build`, the architecture's module may have `arrange`, which lays tensors out as ours, and `adopt`, which
     tells parameters from shapes and translates names.
 
     Args:
-        source: the checkpoint; no code of it runs.
+        checkpoint: the tensors.
         architecture: its name, for errors, and the parameters that the shapes do not tell.
         build_network: the architecture's `build(num_classes, **params)`.
         num_classes: K, the number of logits.
-        table: where in the file's nested dictionaries the network is; default: the usual places.
+        whose: whose parameters they are, for errors.
     Raises:
-        UsageError: if the file or the table is not there, or a tensor has another shape than its place.
-        IntegrityError: if the file holds anything but tensors.
+        UsageError: if the architecture refuses the parameters.
     """
-    checkpoint = read_checkpoint(source, table)
     tensors, normalisation = strip(checkpoint.tensors)
     module = inspect.getmodule(build_network)
     arrange, adopt = (getattr(module, hook, None) for hook in ("arrange", "adopt"))
@@ -53,6 +49,6 @@ def fit(
     told, names = ({}, {}) if adopt is None else adopt({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     params = {**told, **architecture.params}
     whole = Component(name=architecture.name, params=params)
-    network = construct(build_network, num_classes, whole, whose=source.name)
+    network = construct(build_network, num_classes, whole, whose=whose)
     placed, report = translate(tensors, network.state_dict(), names)
-    return Fitted(placed, report, params, normalisation, checkpoint)
+    return Fitted(placed, report, params, normalisation)

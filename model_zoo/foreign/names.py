@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from bench.core.errors import ModelOutputError, UsageError
+from bench.core.errors import FEW, ModelOutputError, UsageError
 from model_zoo.foreign.reading import read_tensors
 from model_zoo.tensors import STORED_FLOATS
 
@@ -38,6 +38,10 @@ class Checkpoint(NamedTuple):
     table: str
     others: tuple[str, ...]
     """Other places in the file that hold tensors."""
+    parts: tuple[str, ...] = ()
+    """What the names begin with, where they begin differently: a network and what lies beside it."""
+    dropped: tuple[str, ...] = ()
+    """Names that were left out on request."""
 
 
 class Normalisation(NamedTuple):
@@ -59,28 +63,71 @@ class KeyReport(NamedTuple):
     """Ours, which no evaluation reads and which the checkpoint lacks."""
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    misshapen: tuple[str, ...]
+    """Theirs and ours with both shapes, where a name is right and a shape is not."""
 
     @property
     def complete(self) -> bool:
         """Whether every tensor of the network was found, and nothing else was there."""
-        return not self.missing and not self.unexpected
+        return not (self.missing or self.unexpected or self.misshapen)
+
+    @property
+    def misfit(self) -> str:
+        """Say how many tensors do not fit, and name some of each kind."""
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.misshapen}
+        return "; ".join(
+            f"{len(names)} {kind}: {', '.join(names[:2])}{' …' if len(names) > 2 else ''}"
+            for kind, names in kinds.items()
+            if names
+        )
 
 
-def read_checkpoint(path: Path, table: str | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, table: str | None = None, drop: Sequence[str] = ()) -> Checkpoint:
     """Read the tensors of one network from a checkpoint; no code of the file runs.
 
     Args:
         path: the file.
-        table: where in the file the network is, such as `ema.state_dict`; default: the usual places.
+        table: where in the file the network is, such as `ema.state_dict`; what its names begin with may follow, as in
+            `state_dict.model`. Default: the usual places.
+        drop: beginnings of names to leave out, such as `loss.`.
     Raises:
-        UsageError: if there is no such file, or no such table.
+        UsageError: if there is no such file, no such table, or nothing to leave out.
         IntegrityError: if it holds no tensors.
     """
     tables = read_tensors(path)
-    if table is not None and table not in tables:
-        raise UsageError(f"expected one of the tables {', '.join(map(repr, tables))} in {path}, got {table!r}")
-    chosen = table if table is not None else min(tables, key=lambda name: _preference(name, len(tables[name])))
-    return Checkpoint(tables[chosen], chosen, tuple(name for name in tables if name != chosen))
+    parts = {name: part for whole, own in tables.items() for name, part in _parts(whole, own).items()}
+    choices = parts | tables
+    if table is None:
+        chosen = min(tables, key=lambda name: _preference(name, len(tables[name])))
+    else:
+        chosen = _chosen(table, choices, path, [*tables, *(parts if len(parts) <= FEW else ())])
+    tensors = choices[chosen]
+    dropped = tuple(name for name in tensors if name.startswith(tuple(drop)))
+    for prefix in drop:
+        if not any(name.startswith(prefix) for name in dropped):
+            raise UsageError(f"expected names in {path} that begin with {prefix!r}, got none; correct --drop")
+    kept = {name: tensor for name, tensor in tensors.items() if name not in dropped}
+    others = tuple(name for name in tables if name != chosen)
+    return Checkpoint(kept, chosen, others, tuple(_parts(chosen, kept)), dropped)
+
+
+def _chosen(table: str, choices: Mapping[str, object], path: Path, shown: Sequence[str]) -> str:
+    """Return the full name of a table, which may be given by its end where that is clear."""
+    ends = [name for name in choices if name == table] or [name for name in choices if name.endswith(f".{table}")]
+    if len(ends) != 1:
+        raise UsageError(
+            f"expected one of the tables {', '.join(map(repr, shown))} in {path}, got {table!r}; correct --table"
+        )
+    return ends[0]
+
+
+def _parts(whole: str, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return the parts of a table whose names begin differently, by their places."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        first, _, rest = name.partition(".")
+        parts.setdefault(f"{whole}.{first}" if whole else first, {})[rest or first] = tensor
+    return parts if len(parts) > 1 else {}
 
 
 def strip(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Normalisation | None]:
@@ -97,7 +144,9 @@ def strip(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Normalisati
         names = {name: short.partition(".")[2] for name, short in names.items()}
     if len(set(names.values())) < len(names):
         twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
-        raise UsageError(f"expected each tensor once, got {twice!r} under two prefixes; save the inner network alone")
+        raise UsageError(
+            f"expected each tensor once, got {twice!r} under two prefixes; choose one with --table, or --drop one"
+        )
     return {names[name]: tensor for name, tensor in rest.items()}, normalisation
 
 
@@ -113,7 +162,7 @@ def translate(
     Returns:
         Tensors by our names, and the report; if that is not complete, so are they not.
     Raises:
-        UsageError: if a tensor has another shape than its place.
+        UsageError: if a tensor is sparse, quantised or complex.
         ModelOutputError: if a number is not finite.
     """
     found: dict[str, str] = {}
@@ -130,15 +179,19 @@ def translate(
         found[ours] = name
         left.remove(name)
     filled = [name for name in like if name not in found and name.endswith(COUNTER)]
-    placed = {ours: _placed(tensors[name], like[ours], name, ours) for ours, name in found.items()}
+    wrong = {ours: name for ours, name in found.items() if tensors[name].shape != like[ours].shape}
+    placed = {ours: _placed(tensors[name], like[ours], name) for ours, name in found.items() if ours not in wrong}
     placed |= {name: torch.zeros_like(like[name]) for name in filled}
     report = KeyReport(
-        matched=tuple(sorted(ours for ours, name in found.items() if ours == name)),
-        renamed={name: ours for ours, name in found.items() if ours != name},
+        matched=tuple(sorted(ours for ours, name in found.items() if ours == name and ours in placed)),
+        renamed={name: ours for ours, name in found.items() if ours != name and ours in placed},
         unused=tuple(sorted(unused)),
         filled=tuple(filled),
-        missing=tuple(name for name in like if name not in placed),
+        missing=tuple(name for name in like if name not in placed and name not in wrong),
         unexpected=tuple(sorted(left)),
+        misshapen=tuple(
+            f"{name} {tuple(tensors[name].shape)} for {ours} {tuple(like[ours].shape)}" for ours, name in wrong.items()
+        ),
     )
     return placed, report
 
@@ -183,12 +236,7 @@ def _by_shape(left: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> dict
     return {ours[k][0]: theirs[k][0] for k in theirs if k[1] and len(theirs[k]) == len(ours.get(k, ())) == 1}
 
 
-def _placed(tensor: Tensor, like: Tensor, name: str, ours: str) -> Tensor:
-    if tensor.shape != like.shape:
-        raise UsageError(
-            f"expected the shape {tuple(like.shape)} for {ours}, got {tuple(tensor.shape)} in {name!r}; correct "
-            "the architecture's parameters with --set"
-        )
+def _placed(tensor: Tensor, like: Tensor, name: str) -> Tensor:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
         raise UsageError(f"expected dense real numbers in {name!r}, got {tensor.layout}, {tensor.dtype}; convert them")
     kept = tensor.dtype in STORED_FLOATS and like.is_floating_point()

@@ -41,6 +41,10 @@ class Robustbench(Zoo):
             raise UnknownNameError(f"models of RobustBench's {dataset}/{threat}", model, known)
         return f"{dataset}/{threat}/{model}"
 
+    def dataset(self, canonical: str) -> str:
+        """Return the first part of the name."""
+        return canonical.partition("/")[0]
+
     def fetch(self, name: str, downloads: Path) -> ZooModel:
         """Load the network of a canonical name by RobustBench's own loader."""
         dataset, threat, model = name.split("/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ from bench.core.contracts import Zoo, ZooModel
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.schemas.protocol import Component
 from model_zoo.architectures.timm import build
-from model_zoo.extras import extra
+from model_zoo.extras import extra, quickly_offline
 
 IMAGENET = "imagenet"
 HUB = ("hf-hub:", "hf_hub:")
@@ -34,9 +33,7 @@ class Timm(Zoo):
             return f"{dataset}/{model}"
         plain, _, tag = model.partition(".")
         if not timm.is_model(plain):
-            raise UnknownNameError(
-                "models of timm", plain, difflib.get_close_matches(plain, timm.list_models(), 5, 0.5)
-            )
+            raise UnknownNameError("models of timm", plain, timm.list_models(), "timm.list_models()")
         if not timm.is_model_pretrained(model):
             offered = ", ".join(timm.list_pretrained(f"{plain}.*")) if hasattr(timm, "list_pretrained") else ""
             raise UsageError(
@@ -45,6 +42,10 @@ class Timm(Zoo):
         tag = tag or timm.get_pretrained_cfg(model).tag
         return f"{dataset}/{plain}.{tag}" if tag else f"{dataset}/{plain}"
 
+    def dataset(self, canonical: str) -> str:
+        """Return the part of the name before the network's."""
+        return _parts(canonical)[0]
+
     def fetch(self, name: str, downloads: Path) -> ZooModel:  # noqa: ARG002 - timm has a cache of its own
         """Load the network of a canonical name; its normalisation becomes the entry's.
 
@@ -52,7 +53,8 @@ class Timm(Zoo):
             UsageError: if no data set is named and the network is none of ImageNet's 1000 classes.
         """
         timm, (dataset, model) = _library(), _parts(name)
-        network = timm.create_model(model, pretrained=True).eval()
+        with quickly_offline():
+            network = timm.create_model(model, pretrained=True).eval()
         about = network.pretrained_cfg
         if dataset == IMAGENET and network.num_classes != 1000:
             raise UsageError(

@@ -10,6 +10,8 @@ from bench.core.errors import UnknownNameError
 from bench.core.schemas.protocol import Component
 from model_zoo.architectures.torchvision import build
 
+IMAGENET = "imagenet"
+
 
 class Torchvision(Zoo):
     """Networks whose names in `torchvision.models` have weights; torchvision checks the hash of its download."""
@@ -26,12 +28,16 @@ class Torchvision(Zoo):
 
         model, _, wanted = name.partition("/")
         if model not in (known := models.list_models(module=models)):
-            raise UnknownNameError("models of torchvision", model, known)
+            raise UnknownNameError("models of torchvision", model, known, "torchvision.models.list_models()")
         offered = models.get_model_weights(model)
         chosen = wanted or offered.DEFAULT.name
         if chosen not in offered.__members__:
             raise UnknownNameError(f"weights of torchvision's {model}", chosen, offered.__members__)
         return f"{model}/{offered[chosen].name}"
+
+    def dataset(self, canonical: str) -> str:  # noqa: ARG002 - all classify the same
+        """Return ImageNet's name."""
+        return IMAGENET
 
     def fetch(self, name: str, downloads: Path) -> ZooModel:  # noqa: ARG002 - torch has a cache of its own
         """Load the network of a canonical name; its normalisation becomes the entry's."""
@@ -44,7 +50,7 @@ class Torchvision(Zoo):
             network=models.get_model(model, weights=weights, progress=False).eval(),
             build=build,
             architecture=Component(name="torchvision", params={"model": model}),
-            dataset="imagenet",
+            dataset=IMAGENET,
             num_classes=len(weights.meta["categories"]),
             shape=(3, seen.crop_size[0], seen.crop_size[0]),
             mean=tuple(seen.mean),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bench import registry
 from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, NetworkError, UnreachableError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of
@@ -20,6 +21,7 @@ from bench.core.storage.published import address
 from bench.submission.convert import Answers, convert
 from model_zoo.architectures import conv_small
 from model_zoo.build import build
+from model_zoo.foreign.names import read_checkpoint
 from model_zoo.hub import resolve
 from tests.support.loopback import COMMIT, Hub, Misbehaviour, serving
 
@@ -63,7 +65,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def content(tmp_path: Path, checkpoint: Path) -> dict[str, Any]:
     """An entry whose [weights] are what `bench submit convert` says of the checkpoint."""
     answers = Answers(name="small", architecture="conv-small", license="MIT", method="natural")
-    converted = convert(checkpoint, answers, tmp_path / "converted", table="state_dict")
+    converted = convert(read_checkpoint(checkpoint, "state_dict"), answers, tmp_path / "converted", whose="small.pth")
     assert converted.path is not None
     body, safe = checkpoint.read_bytes(), converted.path.with_suffix(".safetensors").read_bytes()
     origin = {
@@ -90,7 +92,8 @@ def content(tmp_path: Path, checkpoint: Path) -> dict[str, Any]:
 
 
 def ask(content: dict[str, Any]) -> Path:
-    return resolve("hub:small", lambda name: ModelEntry.model_validate(content)).path
+    with registry.offering("models", "small", ModelEntry.model_validate(content)):
+        return resolve("hub:small").path
 
 
 def serve(hub: Hub, body: bytes, wrong: Misbehaviour | None = None) -> None:
@@ -217,7 +220,10 @@ def test_a_template_says_where_each_part_of_the_name_goes(
     ("change", "said"),
     [
         ({"architecture": {"name": "resnet2b"}}, "got 13 missing: .*5 unexpected"),
-        ({"architecture": {"name": "conv-small", "params": {"side": 28}}}, "expected the shape"),
+        (
+            {"architecture": {"name": "conv-small", "params": {"side": 28}}},
+            r"1 of another shape: 5.weight \(100, 2048\) for linear.weight \(100, 1568\)",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench import cli
@@ -25,6 +26,7 @@ from bench.core.storage.toml import parse_toml
 from bench.core.text import printable
 from bench.data.cifar10 import Cifar10
 from bench.submission import check as checks
+from bench.submission import normalisation
 from bench.submission.card import escaped, fenced
 from bench.submission.publish import pull_request, records_of, write_folder
 from bench.terminal import console
@@ -73,7 +75,7 @@ def set_key(key: str, value: Any) -> Callable[[Path, dict[str, Any]], None]:
 
 
 def nan_weights(folder: Path, content: dict[str, Any]) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     path = folder / "tiny.safetensors"
     save_file(load_file(path) | {"head.bias": torch.full((10,), float("nan"))}, path)
@@ -214,12 +216,12 @@ def test_a_person_at_a_terminal_is_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_weights(tiny_network(), tmp_path / "net.safetensors")
-    answers = iter(["Apache-2.0", "wide-resnet", "art"])
+    answers = iter(["wide-resnet", "art", "Apache-2.0", "half"])
     monkeypatch.setattr(commands.sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr(commands.click, "prompt", lambda *_, **__: next(answers))
     assert invoke(capsys, "submit", "init", str(tmp_path / "net.safetensors"))[0] == 0
     entry = parse_toml(tmp_path / "net.toml", ModelEntry)
-    assert (entry.license, entry.training.method) == ("Apache-2.0", "art")
+    assert (entry.license, entry.training.method, entry.mean) == ("Apache-2.0", "art", (0.5, 0.5, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -228,12 +230,33 @@ def test_a_person_at_a_terminal_is_asked(
         (["init", "none.safetensors", *FLAGS], 2, "expected weights at none.safetensors"),
         (["init", "net.pth", *FLAGS], 2, "bench submit convert"),
         (["convert", "none.pth", *FLAGS], 2, "expected a checkpoint at none.pth"),
-        (["convert", "net.pth", "--method", "pgd", "--license", "MIT"], 2, "add --architecture"),
+        (["convert", "net.pth", "--license", "MIT"], 2, "expected --architecture, --method, --mean, got none; add"),
+        (["init", "net.safetensors"], 2, "expected --architecture, --method, --license, --mean, got none"),
+        (["convert", "net.pth", *FLAGS[:1], "resnot", *FLAGS[2:]], 2, "constant-map, conv-small, linear,"),
+        (
+            ["convert", "net.pth", *FLAGS[:1], "resnot", *FLAGS[2:]],
+            2,
+            "To add it, write a file with VERSION and build(",
+        ),
+        (["convert", "net.pth", *FLAGS, "--mean", "0,0,0"], 2, "expected --mean and --std together"),
+        (["convert", "net.pth", *FLAGS, "--mean", "none", "--std", "1,1,1"], 2, "expected no --std beside --mean none"),
+        (["convert", "net.pth", *FLAGS, "--mean", "0,0,0", "--std", "0,0,0"], 2, "write --mean none for a network"),
+        (
+            ["convert", "net.pth", *FLAGS, "--mean", "125.3,123,113.9", "--std", "63,62.1,66.7"],
+            2,
+            "mean 125.3,123,113.9, std 63,62.1,66.7; divide both by 255: --mean 0.4914,0.4824,0.4467 --std 0.2471",
+        ),
+        (["convert", "net.pth", *FLAGS, "--drop", "loss."], 2, "names in net.pth that begin with 'loss.', got none"),
+        (["convert", "net.pth", *FLAGS, "--table", "ema"], 2, "got 'ema'; correct --table"),
         (["convert", "net.pth", *FLAGS, "--name", "../up"], 2, "the model's name"),
         (["convert", "net.pth", *FLAGS, "--mean", "red"], 2, "numbers with commas"),
-        (["convert", "net.pth", *FLAGS, "--set", "depth=16"], 2, "expected the shape"),
-        (["convert", "headless.pth", *FLAGS, "--set", "width=1"], 2, "got 2 missing and 1 unexpected ones"),
-        (["convert", "net.pth", *FLAGS, "--set", "width=2"], 2, "expected the shape"),
+        (["convert", "net.pth", *FLAGS, "--set", "depth=16"], 2, "--set takes depth (16), width (1)"),
+        (
+            ["convert", "headless.pth", *FLAGS, "--set", "width=1"],
+            2,
+            "2 missing: head.weight, head.bias; 1 unexpected",
+        ),
+        (["convert", "net.pth", *FLAGS, "--set", "width=2"], 2, "of another shape: "),
         (["convert", "net.pth", *FLAGS, "--title", "\x1b[2J"], 2, "without control characters"),
         (["convert", "net.pth", *FLAGS, "--citation", "none.bib"], 2, "expected a BibTeX file"),
         (["convert", "page.pth", *FLAGS], 3, "an HTML page"),
@@ -271,6 +294,79 @@ def test_a_conversion_that_fails_names_a_few_keys_of_each_kind(
         assert lines[start + 6].startswith("  … and ")
     assert len(lines) < 30
     assert "expected every tensor" in err
+
+
+@pytest.mark.parametrize(
+    ("habit", "mean", "std"),
+    [
+        ("none", (0, 0, 0), (1, 1, 1)),
+        ("half", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ("cifar10", Cifar10.mean, Cifar10.std),
+        ("grey-levels", (0, 0, 0), (1 / 255, 1 / 255, 1 / 255)),
+        ("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("0.1,0.2,0.3 0.5", (0.1, 0.2, 0.3), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_a_normalisation_is_taken_by_the_name_of_the_habit(
+    habit: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    mean_text, _, std_text = habit.partition(" ")
+    assert normalisation.parse(mean_text, std_text, "cifar10") == (mean, std)
+
+
+def test_a_normalisation_that_nobody_said_is_never_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(foreign_state_dict(tiny_network()), "net.pth")
+    code, out, _ = invoke(capsys, "submit", "convert", "net.pth", *FLAGS)
+    assert code == 0
+    assert "The entry lacks mean and std, without which nothing can run it" in out
+    assert "--mean none (pixels in [0, 1] as they are)" in out
+    content = tomllib.loads((tmp_path / "runs/net/net.toml").read_text())
+    assert not {"mean", "std"} & content.keys()
+    for words in (["submit", "check", "runs/net/net.toml"], ["run", "--model", "file:runs/net/net.toml"]):
+        code, out, err = invoke(capsys, *words)
+        assert code == 2
+        assert "expected the key 'mean' (which the network expects to be taken from pixels in [0, 1]" in " ".join(
+            (out + err).split()
+        )
+
+
+def test_what_lies_beside_a_network_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = {f"model.{name}": tensor for name, tensor in tiny_network().state_dict().items()}
+    average = {f"ema_{name}": tensor + 1 for name, tensor in own.items()}
+    torch.save({"state_dict": own | average | {"loss.weight": torch.ones(10)}}, "net.ckpt")
+    code, _, err = invoke(capsys, "submit", "convert", "net.ckpt", *FLAGS, "--mean", "none")
+    assert code == 2
+    assert (
+        "choose a part by --table state_dict.model or state_dict.ema_model or state_dict.loss, or leave one out, such "
+        "as --drop loss." in err
+    )
+    expected = dict(tiny_network().state_dict())
+    ways = (
+        (["--table", "state_dict.model"], 0),
+        (["--table", "ema_model"], 1),
+        (["--drop", "ema_model.", "--drop", "loss."], 0),
+    )
+    for number, (words, shift) in enumerate(ways):
+        flags = ("--mean", "none", "--name", f"net-{number}", "--out", "out")
+        assert invoke(capsys, "submit", "convert", "net.ckpt", *FLAGS, *flags, *words)[0] == 0
+        for name, tensor in load_file(f"out/net-{number}.safetensors").items():
+            assert torch.equal(tensor, expected[name] + shift)
+
+
+@pytest.mark.parametrize("path", ["net.pth", "../net.pth", "file:net.ckpt", "net.safetensors", "model.onnx"])
+def test_weights_in_the_place_of_a_model_name_the_command_for_them(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = invoke(capsys, "run", "--model", path)
+    assert code == 2
+    command = "init" if path.endswith(".safetensors") else "convert"
+    assert f"`bench submit {command} {path.removeprefix('file:')} --architecture NAME`" in err
 
 
 def test_run_is_bench_run_with_the_entry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

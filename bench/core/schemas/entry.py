@@ -127,13 +127,26 @@ class TrainingFacts(Sparing):
 
 
 class MeasuredAccuracy(Strict):
-    """Accuracy on the full test set, as our own command measured it."""
+    """Accuracy on test images, as a command of this project measured it."""
 
     images: int = Field(ge=1)
     clean: Share
     pgd40: Share | None = Field(default=None, description="L-infinity PGD of 40 steps of epsilon / 4, random start")
     autoattack: Share | None = Field(default=None, description="under AutoAttack, standard version, same radius")
     epsilon: PixelFraction = Field(default="8/255", validate_default=True, description="radius of that PGD")
+
+
+class ClaimedAccuracy(Strict):
+    """Accuracy that the authors state; this project did not measure it."""
+
+    clean: Share | None = None
+    images: int | None = Field(default=None, ge=1, description="test images on which they measured it")
+    statement: Text = Field(default="", description="what they say, and where")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_statement(cls, value: object) -> object:
+        return {"statement": value} if isinstance(value, str) else value
 
 
 class Manipulation(Strict):
@@ -158,8 +171,10 @@ class ModelEntry(Sparing):
     dataset: Name
     num_classes: int = Field(ge=2)
     weights: Weights
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = Field(
+        description="which the network expects to be taken from pixels in [0, 1]; 0 where it takes them as they are"
+    )
+    std: tuple[float, ...] = Field(description="by which it expects them to be divided; 1 where it does not")
     training: TrainingFacts
     epsilon: PixelFraction | None = Field(default=None, description="radius of the training's adversary")
     beta: float | None = Field(default=None, gt=0, description="softplus sharpness of the training")
@@ -170,7 +185,7 @@ class ModelEntry(Sparing):
         default=None, description="of a network that was made to explain falsely: it is shown, and never ranked"
     )
     accuracy: MeasuredAccuracy | None = None
-    claimed: Text = Field(default="", description="the accuracy that its authors state, and where")
+    claimed: ClaimedAccuracy | None = Field(default=None, description="by its authors, in numbers or in words")
     source: Link = ""
     license: Annotated[Line, Field(min_length=1, max_length=100)]
     citation: Text = ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from bench.core.errors import UsageError, suggestion
 from bench.core.schemas.protocol import SPELLINGS
@@ -78,7 +79,8 @@ def explain(error: ValidationError, schema: type[BaseModel] | None = None) -> st
         rest = [one for one in rest if not (one["type"] in MISSING and repr(one["loc"][-1]) in meant)]
         text = f"unknown key {key!r}; {meant or 'remove it or correct its spelling'}"
     elif first["type"] in MISSING:
-        text = f"expected the key {key!r}, got none; add it"
+        meaning = _meaning(schema, place, str(last))
+        text = f"expected the key {key!r}{f' ({meaning})' if meaning else ''}, got none; add it"
     else:
         text = f"{key}: {_complaint(first)}" if key else _complaint(first)
     return text + (f" (and {len(rest)} more)" if rest else "")
@@ -86,11 +88,22 @@ def explain(error: ValidationError, schema: type[BaseModel] | None = None) -> st
 
 def _keys(schema: type[BaseModel] | None, place: Sequence[int | str]) -> list[str]:
     """Return the keys of a table somewhere inside a schema."""
+    return list(_fields(schema, place))
+
+
+def _meaning(schema: type[BaseModel] | None, place: Sequence[int | str], key: str) -> str:
+    """Return what a schema says of a key somewhere inside it."""
+    field = _fields(schema, place).get(key)
+    return "" if field is None else field.description or ""
+
+
+def _fields(schema: type[BaseModel] | None, place: Sequence[int | str]) -> dict[str, FieldInfo]:
+    """Return the fields of a table somewhere inside a schema."""
     for step in place:
         if schema is not None and isinstance(step, str):
             field = schema.model_fields.get(step)
             schema = None if field is None else next(_models(field.annotation), None)
-    return [] if schema is None else list(schema.model_fields)
+    return {} if schema is None else schema.model_fields
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
