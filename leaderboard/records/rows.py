@@ -67,7 +67,8 @@ SAMPLE_COLUMNS = {
     "map_contrast": "standard deviation of the clean image's heatmap over its mean absolute value",
     "map_repeatable": "whether asking about the clean image twice gives the same answer and heatmap",
     "probabilities": "whether the model's answer is a distribution over the classes rather than logits",
-    "map_tied": "share of the clean heatmap's pixels whose value another pixel has too",
+    "map_tied": "share of the clean heatmap's pixels whose value, other than 0, another pixel has too; in older "
+    "rows pixels of value 0 count as well",
 }
 """Columns of data/rows/*.csv, and what they mean; one column per metric, by the metric's name, follows."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
+import bench
 from bench import registry
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
@@ -16,38 +18,7 @@ from bench.data.cifar10 import Cifar10
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.run.samples import checksum, draw_stratified, load_samples
 from model_zoo.training.data import hold_out
-
-# Protocols never change. A new value is a new file with the next version, and a new line here.
-HASHES = {
-    "cifar10-alignment-v1": "80d3dcd9f16dc08a815143ba22b67eca96dd15b0439059e0e1c4cbe0ca3a944d",
-    "cifar10-art-legacy-v1": "6771ff8258ce7a8d7901eecba85b9f8a0f91e47f9af3a575b54225daf70a4fd4",
-    "cifar10-autoattack-v1": "b734c521a7f8c382c308f87138b111377edd1856f733719f3388644ce5ff995c",
-    "cifar10-corruptions-v1": "c45c83e37a85524785d4458990eebb2f1d95db28f5d42ec266902840ac4bce16",
-    "cifar10-faithfulness-v1": "e1f7269bd2b6ce2c9ce40f277d2bc9e5cbc72866fdff3112db1049872bb73c2a",
-    "cifar10-generation-v2": "9a8d95bfeeab6a011fa2b023511fbb40d3dc1cfea754720ffacb27fb54ef1ac8",
-    "cifar10-gradient-v1": "193af1b0d6ed292818d3e537b2f38fe75d06059b612ffc48689a23811cd9859f",
-    "cifar10-guided-backprop-v1": "4edb612d2da57d12828d0c8873f8cdd1adca55b178d0dd666e59a265cb10f7ec",
-    "cifar10-ig-v1": "9374178f49ad1a11eb3bf95ceec855c81154cab7cb5ac211b3bd0871e25fe0cc",
-    "cifar10-ig-v2": "333cb542709541f05aa6cf507039560d47545a3c897aca855df3cdeb7346b11c",
-    "cifar10-large-epsilon-v1": "25ddf9917787d5f502d509383631a113c8325bc34964cb86524efcbd73dc0984",
-    "cifar10-linf8-v1": "41cf89bf60698c411363ca30c678623fbeeb4e7c777b380b4d5ca00afc9a9456",
-    "cifar10-linf8-v2": "4f7be2e7d51d5aa905aae783bb0ce5fe9e71b66e528b0d5a6fcdcf5e7f7aceae",
-    "cifar10-predictions-l2-v1": "54f9a38ca2fc127b81cbf44577e01fe033470da64f2225c79a273d117a243a63",
-    "cifar10-predictions-v1": "f6450c4edc641aec26f4288df1ee64de36fa9fbc2cc60f44a370e49c7648670d",
-    "cifar10-search-gradient-v1": "e1951d87b08fe71325613030f9a3c02d51ebc2625630db1c3af614d3db626fa8",
-    "cifar10-search-ig-v1": "54e7913b836f300ffa8297679e3b7906976c579753adf411235d77d3f3c59718",
-    "cifar10-shape-texture-smoothgrad-v1": "3639ea01589a7c39007d74256c36394e5d5eca7a11e24269670febce5354d488",
-    "cifar10-shape-texture-v1": "1582b4b957be1586e9d3ba3836c700e15cd860913e06e50f716ec44a769b2b8b",
-    "cifar10-smoke-v1": "32cc64920b9cc194d55651d62a344303a2d351cc1b25cb311cfa1098f4527b13",
-    "cifar10-spatial-v1": "ed1dca159265b8c7b448966676845cf7ed0c1c1cbcf807230d83a550eaec9b44",
-    "fashion-mnist-linf0.1-v1": "d67749182625c06cee48c46a5074d6f7bdc3fd0c22085180c9252d8bac581f78",
-    "gtsrb-alignment-v1": "7ea787a9d928da0f13cb469350788e1c8e1c57b62d5b13b597fe02c59206a953",
-    "gtsrb-linf8-v1": "bec8ab491728dfa54949d60c12a986a709835089c35d1c5771fd8a4a7be8a602",
-    "mnist-alignment-v1": "a0d7d2364f97819c282748f8189e438afca6f361eae8f4b4fd3816735fc9a8bd",
-    "mnist-linf0.3-v1": "474f08aaf0d68fc8d853b76610a7681a419b68d1f15a553cf232e7187636708d",
-    "mnist-to-usps-v1": "42bf82bf3094707c394eaf77bb4af00aa7cc81c33e1b46cde2afed5d8cc2d2bd",
-    "svhn-to-mnist-v1": "51f5a40340af9646bcfea02987b403ac38c2b070b9e2951e622f50f9e81b4c8c",
-}
+from tests.plugins.protocols_lock import locked
 
 
 @pytest.fixture
@@ -70,9 +41,16 @@ def cifar10() -> Split:
     return dataset.load("test")
 
 
-@pytest.mark.parametrize("key", registry.names("protocols"))
-def test_a_shipped_protocol_never_changes(key: str) -> None:
-    assert registry.load("protocols", key).sha256 == HASHES[key]
+@pytest.mark.parametrize("key", locked())
+def test_a_published_protocol_never_changes(key: str) -> None:
+    assert registry.load("protocols", key).sha256 == locked()[key], "another value is another version: a new file"
+
+
+def test_every_protocol_with_records_is_locked() -> None:
+    results = Path(bench.__file__).parent.parent / "results"
+    measured = {path.name for path in results.iterdir()} if results.is_dir() else set()
+    missing = measured & set(registry.names("protocols")) - set(locked())
+    assert not missing, f"python -m tests.plugins.protocols_lock freezes {', '.join(sorted(missing))}"
 
 
 @pytest.mark.parametrize("key", registry.names("protocols"))

@@ -37,7 +37,7 @@ from bench.flags.constant_map import contrast
 from bench.flags.not_repeatable import same_maps
 from bench.flags.probabilities import are_probabilities
 from bench.flags.surrogate_differs import correlation
-from bench.flags.tied_map import tied
+from bench.flags.tied_map import TiedMap, tied
 from bench.run.attack.search import attack_shard
 from bench.run.attack.victim import StandIn
 from bench.run.attack.views import Explainer
@@ -369,6 +369,13 @@ def _names(runs: list[StoredRun]) -> set[str]:
     return {finding.flag.name for finding in findings(runs)}
 
 
+def test_exact_zeros_of_a_sound_network_are_no_ties() -> None:
+    blind_border = nn.Sequential(nn.ZeroPad2d(-2), nn.ZeroPad2d(2), *broken.sound())
+    rows = Trial(broken.freeze(blind_border), method=Gradient()).rows()
+    assert rows["map_tied"].eq(0).all()
+    assert TiedMap().find(soundness.Evidence(run_spec(model_entry()), rows, None, "white-box")) is None
+
+
 def test_the_measures_behind_the_flags() -> None:
     maps = torch.rand((3, 5, 5), generator=Rng(0).generator())
     torch.testing.assert_close(correlation(maps, 2 * maps + 1), torch.ones(3, dtype=torch.float64))
@@ -382,7 +389,7 @@ def test_the_measures_behind_the_flags() -> None:
     steps = torch.tensor(
         [[[1.0, 2, 3, 4], [5, 2, 3, 3]], [[0.0, 0, 0, 0], [0, 0, 0, 0]], [[1.0, 2, 3, 4], [5, 6, 7, 8]]]
     )
-    assert tied(steps).tolist() == [5 / 8, 1, 0]
+    assert tied(steps).tolist() == [5 / 8, 0, 0]
     assert same_maps(maps, maps * (1 + 1e-6)).all()
     assert not same_maps(maps, maps.flip(1)).any()
     logits = torch.randn((4, 6), generator=Rng(1).generator())
