@@ -30,6 +30,7 @@ from bench.core.faults import blamed_on, fault
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component, Protocol
 from bench.core.schemas.recipe import Recipe
+from bench.core.schemas.track import Track
 from bench.core.storage.toml import explain, parse_toml
 from bench.registry import sources
 
@@ -43,6 +44,7 @@ Kind = Literal[
     "models",
     "protocols",
     "recipes",
+    "tracks",
     "zoos",
     "executors",
     "flags",
@@ -80,6 +82,7 @@ KINDS: dict[Kind, Python | Toml] = {
     "models": Toml("model_zoo", "entries", ModelEntry),
     "protocols": Toml("bench", "protocols", Protocol),
     "recipes": Toml("model_zoo", "training/recipes", Recipe),
+    "tracks": Toml("leaderboard", "tracks/questions", Track),
     "zoos": Python("model_zoo.zoos", "Zoo"),
     "executors": Python("bench.executors", "Executor", parameters=True),
     "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
 from bench.core.errors import UsageError, suggestion
-from bench.core.schemas.protocol import Component, Protocol, Strict
+from bench.core.schemas.protocol import ATTRIBUTION, Component, Protocol, Strict
 from bench.core.schemas.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.core.storage.toml import explain
 from bench.run.attack.search import ENGINE
@@ -185,6 +185,8 @@ def _searchable(attack: Attack, attribution: Component) -> Component:
 
 def _check_judge(protocol: Protocol) -> None:
     """Refuse a protocol that ranks by what proves nothing, or whose attacks would have to ask anew at each step."""
+    if protocol.track != ATTRIBUTION:
+        registry.load("tracks", protocol.track)
     method: type[AttributionMethod] = registry.load("attributions", protocol.attribution.name)
     if protocol.rankable and method.unfit_to_rank:
         raise UsageError(

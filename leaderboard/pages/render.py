@@ -15,8 +15,8 @@ import jinja2
 
 from bench import registry
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.protocol import Track
 from bench.core.schemas.records import MetricSpec, PluginSpec, RunRecord, Summary
+from bench.core.schemas.track import Track
 from bench.core.storage.files import canonical_json
 from bench.core.storage.store import StoredRun
 from leaderboard.boards.audit_curves import KNOBS, Curve
@@ -31,7 +31,6 @@ from leaderboard.drawing.plots import Axis, Curves, Interval, axis, heat, panel,
 from leaderboard.drawing.strips import Strip
 from leaderboard.records.image_sets import MEANINGS as SETS
 from leaderboard.records.image_sets import SampleSetName
-from leaderboard.tracks.tracks import Question
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
@@ -78,7 +77,7 @@ class RunView:
         return self.record.run_id[:12]
 
 
-def index_page(boards: list[Board], exhibit: Exhibit | None, made: set[str], tracks: Mapping[Track, Question]) -> str:
+def index_page(boards: list[Board], exhibit: Exhibit | None, made: set[str], tracks: Mapping[str, Track]) -> str:
     """Return the page of all boards; `made` names the pages of pairs and images that there are."""
     return render("index.html", root="", boards=boards, exhibit=exhibit, made=made, tracks=tracks)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.core.schemas.protocol import Track
+from bench.core.schemas.protocol import ATTRIBUTION
+from bench.core.schemas.track import Show, Track
 from bench.core.storage.store import StoredRun
 from leaderboard.drawing.strips import Tile, showcase_tiles, sprite_name, strips
 from leaderboard.drawing.tiles import sprite
@@ -16,12 +17,10 @@ from leaderboard.records.rows import RowReader, to_csv
 from leaderboard.tracks.claims import OUTCOMES, RULE, verdicts
 from leaderboard.tracks.reproduction import published, reproduced
 from leaderboard.tracks.tracks import (
-    BASELINE,
-    QUESTIONS,
-    Question,
     Section,
     agreements,
     corruption_errors,
+    questions,
     sections,
     spreads,
     transfer_matrix,
@@ -40,43 +39,15 @@ class Gallery:
     """The original first."""
 
 
-@dataclass(frozen=True)
-class Show:
-    """What a gallery shows of an attack's runs."""
-
-    attack: str
-    picture: str
-    title: str
-    words: str
-
-
-SHOWS = (
-    Show(
-        "unchanged",
-        "heatmap-before",
-        "What the gradient shows",
-        "Absolute gradient of the true class's logit, summed over the channels, of the unchanged image.",
-    ),
-    Show("pgd", "perturbed", "What a large step paints", "The image after the attack: what the network wants to see."),
-    Show(
-        "generate", "perturbed", "Made from seeds", "An image of each sample's class, climbed from a seed of colours."
-    ),
-)
-TITLES = {
-    "pgd": "Is what a large step paints seen by another network?",
-    "generate": "Is what was made from seeds seen by another network?",
-}
-
-
 def ranked(runs: Iterable[StoredRun]) -> list[StoredRun]:
     """Return the runs that boards are made of: those of the attribution track."""
-    return [run for run in runs if run.record.spec.protocol.track == "attribution"]
+    return [run for run in runs if run.record.spec.protocol.track == ATTRIBUTION]
 
 
 def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site: Staging, attacks: set[str]) -> None:
     """Add the pages of every track that ran, their index, the papers' tables, and the files that they show."""
     for run in runs:
-        if run.record.spec.protocol.track != "attribution":
+        if run.record.spec.protocol.track != ATTRIBUTION:
             site.add(f"data/rows/{run.record.run_id[:12]}.csv", to_csv(read.table(run)))
             if (tiles := showcase_tiles(run)) is not None:
                 site.add(f"images/{sprite_name(run)}", sprite(tiles))
@@ -99,52 +70,47 @@ def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site
     )
 
 
-def tracks(book: Book) -> dict[Track, Question]:
+def tracks(book: Book) -> dict[str, Track]:
     """Return the tracks that have runs."""
     found = {protocol.track for protocol in book.protocols.values()}
-    return {track: question for track, question in QUESTIONS.items() if track in found}
+    return {name: track for name, track in questions().items() if name in found}
 
 
-def _page(book: Book, track: Track, read: RowReader, attacks: set[str]) -> str:
-    parts = sections(book, track)
+def _page(book: Book, name: str, read: RowReader, attacks: set[str]) -> str:
+    parts, track = sections(book, name), questions()[name]
     keys = [part.key for part in parts]
-    distributions = [(key, rows) for key in keys if track == "alignment" and (rows := spreads(book, key, read))]
-    matrices = [m for key in keys if track == "prediction" and (m := transfer_matrix(book, key)) is not None]
+    errors = {} if track.baseline is None else {key: corruption_errors(book, key, track.baseline) for key in keys}
     return render.render(
         "track.html",
         root="../",
-        question=QUESTIONS[track],
+        question=track,
         sections=parts,
         pages=attacks,
-        baseline=BASELINE,
-        corruption={key: corruption_errors(book, key) for key in keys if track == "corruption"},
-        matrices=matrices,
-        spreads=distributions,
-        agreements=_agreements(book, parts, read) if track == "alignment" else [],
-        galleries=[g for key in keys if track == "alignment" for g in _galleries(book, key, read)],
+        corruption=errors,
+        matrices=[m for key in keys if track.transfers and (m := transfer_matrix(book, key)) is not None],
+        spreads=[(key, rows) for key in keys if (rows := spreads(book, key, track.spreads, read))],
+        agreements=_agreements(book, track, parts, read),
+        galleries=[g for key in keys for show in track.shows if (g := _gallery(book, key, show, read)) is not None],
     )
 
 
-def _agreements(book: Book, parts: list[Section], read: RowReader) -> list[tuple[str, str, object]]:
+def _agreements(book: Book, track: Track, parts: list[Section], read: RowReader) -> list[tuple[str, str, object]]:
     """Return, for each way to make images, on how many an independent network sees the class that the maker sees."""
     words = (
         "The share of images in which the judge predicts the class that the network predicts on which they were made."
     )
+    titles = {opinion.attack: opinion.title for opinion in track.second_opinions}
     return [
-        (TITLES[attack], f"{part.key}: {words}", found)
+        (titles[attack], f"{part.key}: {words}", found)
         for part in parts
         for attack in book.attacks(part.key)
-        if attack in TITLES and (found := agreements(book, part.key, attack, read))
+        if attack in titles and (found := agreements(book, part.key, attack, read))
     ]
-
-
-def _galleries(book: Book, key: str, read: RowReader) -> list[Gallery]:
-    return [g for show in SHOWS if (g := _gallery(book, key, show, read)) is not None]
 
 
 def _gallery(book: Book, key: str, show: Show, read: RowReader) -> Gallery | None:
     """Return the showcase images of a protocol under one attack; None where none were kept, or nothing was made."""
-    if show.attack == "unchanged" and book.attacks(key) != ["unchanged"]:
+    if show.alone and book.attacks(key) != [show.attack]:
         return None
     runs = {model: run for model in book.models(key) if (run := book.run(key, model, show.attack)) is not None}
     drawn = {

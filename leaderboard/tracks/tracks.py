@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from bench.core.schemas.protocol import Track
+from bench import registry
 from bench.core.schemas.records import LEVEL_MARK, PluginSpec, RunSpec, Summary
+from bench.core.schemas.track import Track
 from leaderboard.drawing.plots import LINES, Axis
 from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.index import Book, Measure
 
-BASELINE = "natural-wrn28"
-"""The network whose errors the mean corruption error is relative to."""
-
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-@dataclass(frozen=True)
-class Question:
-    """What a track asks."""
-
-    title: str
-    asks: str
-    metrics: tuple[str, ...]
-    """Shown in its tables, in this order."""
-
-
-QUESTIONS: dict[Track, Question] = {
-    "prediction": Question(
-        "Predictions",
-        "Does the class survive an attack on it? Robust accuracy under PGD of several lengths, SPSA, rotations and "
-        "translations, and images that were crafted on another network.",
-        ("robust-accuracy",),
-    ),
-    "shape-texture": Question(
-        "Shape and texture",
-        "Does the network look at shapes or at textures? Saturation leaves shapes, shuffled patches leave textures, "
-        "filters leave some frequencies. Accuracy on the images that were right before, and what becomes of the maps.",
-        ("accuracy-on-correct", "kendall"),
-    ),
-    "corruption": Question(
-        "Corruptions",
-        "What do noise, blur, weather and digital faults cost? Accuracy under the 15 kinds of CIFAR-10-C, each the "
-        "mean over five severities.",
-        ("robust-accuracy",),
-    ),
-    "transfer": Question(
-        "Zero-shot transfer",
-        "Does what was learned on one set hold on another that was never seen?",
-        ("robust-accuracy",),
-    ),
-    "alignment": Question(
-        "Alignment",
-        "Does the gradient look like the image? Cosines of image and gradient, signed and of absolute values, and what "
-        "networks paint: large steps along the gradient, and images from seeds.",
-        ("input-gradient-alignment", "input-gradient-alignment-abs", "robust-accuracy"),
-    ),
-    "faithfulness": Question(
-        "Faithfulness under attack",
-        "Does the attacked map still say what its image is recognised by? Insertion (high is faithful), deletion (low) "
-        "and infidelity (low, 1 is what predicting no change scores), before the attack and after it.",
-        ("insertion", "insertion-after", "deletion", "deletion-after", "infidelity", "infidelity-after"),
-    ),
-}
-"""The attribution track has the boards."""
+@cache
+def questions() -> dict[str, Track]:
+    """Return what each track asks, in the order of the pages; the attribution track has the boards."""
+    found = {name: registry.load("tracks", name) for name in registry.names("tracks")}
+    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
 
 
 @dataclass(frozen=True)
@@ -129,10 +85,10 @@ class Section:
     charts: tuple[Chart, ...]
 
 
-def sections(book: Book, track: Track) -> list[Section]:
+def sections(book: Book, track: str) -> list[Section]:
     """Return what the runs say to a track's question, a section per protocol."""
     keys = sorted(key for key, protocol in book.protocols.items() if protocol.track == track)
-    return [_section(book, key, QUESTIONS[track].metrics) for key in keys]
+    return [_section(book, key, questions()[track].metrics) for key in keys]
 
 
 def _section(book: Book, key: str, metrics: tuple[str, ...]) -> Section:
@@ -263,7 +219,7 @@ def transfer_matrix(book: Book, key: str) -> Matrix | None:
     return Matrix(key, spec.attack.name, tuple(sources), tuple(lines))
 
 
-def corruption_errors(book: Book, key: str) -> list[tuple[str, float]]:
+def corruption_errors(book: Book, key: str, baseline: str) -> list[tuple[str, float]]:
     """Return each model's mean over the kinds of its error relative to the baseline's (mCE), best first."""
     found = []
     for model in book.models(key):
@@ -272,7 +228,7 @@ def corruption_errors(book: Book, key: str) -> list[tuple[str, float]]:
             if column.attack != "corruption" or column.level == "mean":
                 continue
             measures = _measure(key, column, "robust-accuracy")
-            own, base = (_value(book, measures, name) for name in (model, BASELINE))
+            own, base = (_value(book, measures, name) for name in (model, baseline))
             if own is not None and base is not None and own.mean is not None and base.mean not in (None, 1.0):
                 assert base.mean is not None
                 ratios.append((1 - own.mean) / (1 - base.mean))
@@ -290,10 +246,10 @@ class Spread:
     quantiles: tuple[float, ...]
 
 
-def spreads(book: Book, key: str, read: ReadRows) -> list[Spread]:
-    """Return the distributions of the alignments of a protocol's models."""
+def spreads(book: Book, key: str, metrics: Sequence[str], read: ReadRows) -> list[Spread]:
+    """Return the distributions of metrics over the unchanged images, for each of a protocol's models."""
     found = []
-    for metric in ("input-gradient-alignment", "input-gradient-alignment-abs"):
+    for metric in metrics:
         for model in book.models(key):
             run = book.run(key, model, "unchanged")
             if run is None or metric not in {m.name for m in run.record.spec.metrics}:

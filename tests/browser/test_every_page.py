@@ -12,7 +12,7 @@ import pytest
 
 from bench.core.schemas.records import Flag
 from leaderboard.build import build
-from leaderboard.tracks.tracks import QUESTIONS
+from leaderboard.tracks.tracks import questions
 from tests.browser.axe import AXE, SCRIPT
 from tests.browser.chromium import visit
 from tests.support.factories import model_entry, store_run
@@ -26,7 +26,7 @@ PAGES = [
     "index.html",
     "about.html",
     "tracks.html",
-    *(f"tracks/{track}.html" for track in QUESTIONS),
+    *(f"tracks/{track}.html" for track in questions()),
     "reproduction.html",
     "compare.html",
     "models/art-wrn28.html",

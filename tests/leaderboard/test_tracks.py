@@ -10,13 +10,16 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
+import bench
+from bench.core.errors import UnknownNameError
+from bench.run.plan import Request, plan
 from leaderboard.boards.profiles import profile
 from leaderboard.build import build
 from leaderboard.records.index import Book, Measure
 from leaderboard.records.rows import RowReader, read_rows, read_runs
 from leaderboard.tracks.claims import RULE, Claim, verdicts
 from leaderboard.tracks.reproduction import of_kind, published, reproduced
-from leaderboard.tracks.tracks import QUESTIONS, agreements, corruption_errors, sections, spreads, transfer_matrix
+from leaderboard.tracks.tracks import agreements, corruption_errors, questions, sections, spreads, transfer_matrix
 from tests.support.factories import model_entry, store_run
 from tests.support.tracked import IMAGES, store_tracks
 
@@ -59,7 +62,7 @@ def test_corruptions_are_means_over_severities_and_errors_relative_to_the_baseli
     assert [column.level for column in table.columns] == ["contrast", "snow", "mean"]
     natural = next(line for line in table.lines if line.model == "natural-wrn28")
     assert [value.mean for value in natural.values if value is not None] == pytest.approx([0.3, 0.4, 0.5])
-    errors = dict(corruption_errors(book, "cifar10-corruptions-v1"))
+    errors = dict(corruption_errors(book, "cifar10-corruptions-v1", "natural-wrn28"))
     assert errors["natural-wrn28"] == pytest.approx(1)
     assert errors["pgd-wrn28"] == pytest.approx((1 + 0.3 / 0.6) / 2)
     claim = next(claim for claim in published().claims if claim.kinds is not None)
@@ -88,8 +91,16 @@ def test_agreement_compares_the_classes_of_both_networks(book: Book) -> None:
     assert next(a.share for a in found if a.judge == "natural-wrn28") == pytest.approx(share)
 
 
+def test_a_track_that_is_no_file_is_refused_by_name(tmp_path: Path) -> None:
+    text = (Path(bench.__file__).parent / "protocols/cifar10-corruptions-v1.toml").read_text()
+    path = tmp_path / "cifar10-corruptions-v1.toml"
+    path.write_text(text.replace('track = "corruption"', 'track = "corruptions"'))
+    with pytest.raises(UnknownNameError, match=r"one of the tracks, got 'corruptions'; did you mean 'corruption'"):
+        plan(Request(model="hub:natural-linear", attack="corruption", protocol=str(path)))
+
+
 def test_spreads_are_quantiles_of_the_rows(book: Book) -> None:
-    first = spreads(book, "cifar10-alignment-v1", RowReader())[0]
+    first = spreads(book, "cifar10-alignment-v1", ["input-gradient-alignment"], RowReader())[0]
     assert first.quantiles == (0.0, 0.0, 0.5, 1.0, 1.0)
 
 
@@ -200,7 +211,7 @@ def test_a_measure_is_of_a_run_or_of_an_entry() -> None:
 
 def test_the_site_has_a_page_per_track_and_ranks_none_of_them(site: Path) -> None:
     pages = {path.stem for path in (site / "tracks").iterdir()}
-    assert pages == set(QUESTIONS)
+    assert pages == set(questions())
     index = (site / "index.html").read_text()
     for page in pages:
         assert f'href="tracks/{page}.html"' in index

@@ -14,10 +14,8 @@ Knowledge = Literal["white-box", "black-box", "none"]
 Aim = Literal["explanation", "prediction", "nothing"]
 """What an attack wants to change; nothing, if it is a change of the image that no adversary chose."""
 
-Track = Literal[
-    "attribution", "prediction", "shape-texture", "corruption", "transfer", "alignment", "faithfulness", "manipulation"
-]
-"""The question that a protocol asks of a model."""
+ATTRIBUTION = "attribution"
+"""The track that has the boards; each other track is a file of `leaderboard/tracks/questions`."""
 
 Direction = Literal["more-robust", "less-robust", "neutral"]
 """What a higher value of a metric means."""
@@ -157,7 +155,7 @@ class Protocol(Strict):
     shard_size: int = Field(ge=1)
     seed: int = Field(ge=0)
     precision: Literal["float32", "float64"] = "float32"
-    track: Track = Field(default="attribution", description="the question that it asks of a model")
+    track: Name = Field(default=ATTRIBUTION, description="the question that it asks of a model")
     models_of: Name | None = Field(
         default=None, description="the data set whose models it is for, where that is not the samples' own"
     )

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import (
+    ATTRIBUTION,
     Direction,
     HeatmapRule,
     Knowledge,
@@ -16,7 +17,6 @@ from bench.core.schemas.protocol import (
     Strict,
     Surrogate,
     ThreatModel,
-    Track,
 )
 from bench.core.storage.files import canonical_json, sha256_of
 
@@ -113,8 +113,8 @@ class ProtocolSpec(Strict):
     reference: tuple[Name, ...] = Field(
         default=(), description="models whose common correct images rank; changes no number of a run, so no run_id"
     )
-    track: Track = Field(
-        default="attribution", description="the question that it asks; changes no number of a run, so no run_id"
+    track: Name = Field(
+        default=ATTRIBUTION, description="the question that it asks; changes no number of a run, so no run_id"
     )
 
     @property
