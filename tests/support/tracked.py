@@ -85,6 +85,8 @@ def store_tracks(root: Path) -> None:
         faithful = {"insertion": 0.6, "deletion": 0.3, "infidelity": 0.1}
         stored(root, name, "cifar10-faithfulness", "faithfulness", "unchanged", faithful)
         stored(root, name, "cifar10-predictions", "prediction", "pgd-lengths", {"robust-accuracy": 0.2})
+        shown = {"target-correlation": 0.3, "pearson": 0.4, "prediction-kept": 1.0}
+        stored(root, name, "cifar10-trigger-gradient", "manipulation", "trigger", shown)
         other = "pgd-wrn28" if name == "natural-wrn28" else "natural-wrn28"
         source = run_spec(model_entry(other)).model
         craft = {
