@@ -107,7 +107,7 @@ def test_an_unknown_kind_is_answered_with_the_closest_one() -> None:
     )
     for ask in asks:
         with pytest.raises(
-            UnknownNameError, match=r"kinds of plug-in, got 'attack'; did you mean 'attacks'\? known: arch"
+            UnknownNameError, match=r"kinds of plug-in, got 'attack'; did you mean 'attacks'\? bench list shows"
         ):
             ask("attack", "pgd")  # type: ignore[arg-type]
 

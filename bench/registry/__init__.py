@@ -231,7 +231,7 @@ def _typed(parameter: inspect.Parameter, kind: Any) -> str:
 def _files(kind: Kind) -> dict[str, Path]:
     form = KINDS.get(kind)
     if form is None:
-        raise UnknownNameError("kinds of plug-in", kind, KINDS)
+        raise UnknownNameError("kinds of plug-in", kind, KINDS, "bench list")
     if isinstance(form, Toml):
         return {path.stem: path for path in sorted((_folder(form.package) / form.folder).glob("*.toml"))}
     found = sorted(_folder(form.package).glob("*.py"))
