@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.core.errors import BenchError, PluginFault
 
-CONTRACTS = "bench.core.contracts"
+CONTRACTS = "bench.core.contracts."
 BROKEN_DEVICE = ("CUDA error", "cuDNN error", "device-side assert")
 """What an error says after which this process can use its GPU no more."""
 
@@ -36,7 +36,8 @@ def blamed_on(plugin: object) -> Iterator[None]:
 def described(plugin: object) -> str:
     """Return kind and name of a plug-in: an object or class of a contract, or an architecture's `build`."""
     code = _code(plugin)
-    contracts = [c.__name__ for c in inspect.getmro(code) if c.__module__ == CONTRACTS] if inspect.isclass(code) else []
+    bases = inspect.getmro(code) if inspect.isclass(code) else ()
+    contracts = [base.__name__ for base in bases if base.__module__.startswith(CONTRACTS)]
     kind = contracts[0].removesuffix("Method").lower() if contracts else "architecture"
     return f"{kind} {code.__module__.rpartition('.')[2].replace('_', '-')}"
 

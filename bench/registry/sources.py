@@ -42,22 +42,29 @@ def meanings(path: Path, module: str, name: str) -> dict[str, str]:
             for base in reversed(node.bases):
                 inherited |= _inherited(path, module, tree, ast.unparse(base))
             return inherited | _fields(node)
-    return {}
+    return _imported(path, module, tree, name)
 
 
 def _inherited(path: Path, module: str, tree: ast.Module, base: str) -> dict[str, str]:
     """Return what a base class says, if it is defined or imported by name in the same file."""
     if any(isinstance(node, ast.ClassDef) and node.name == base for node in tree.body):
         return meanings(path, module, base)
+    return _imported(path, module, tree, base)
+
+
+def _imported(path: Path, module: str, tree: ast.Module, name: str) -> dict[str, str]:
+    """Return what a class says that a file imports by name."""
+    is_package = path.name == "__init__.py"
     for node in tree.body:
         if not isinstance(node, ast.ImportFrom):
             continue
         names = {alias.asname or alias.name: alias.name for alias in node.names}
-        if base in names:
-            package = module.split(".")[: -node.level] if node.level else []
+        if name in names:
+            package = module.split(".")[: len(module.split(".")) + is_package - node.level] if node.level else []
             origin = ".".join([*package, *filter(None, [node.module])])
-            file = path.parents[module.count(".")] / f"{origin.replace('.', '/')}.py"
-            return meanings(file, origin, names[base]) if file.is_file() else {}
+            place = path.parents[module.count(".") + is_package] / origin.replace(".", "/")
+            files = (place.with_suffix(".py"), place / "__init__.py")
+            return next((meanings(file, origin, names[name]) for file in files if file.is_file()), {})
     return {}
 
 

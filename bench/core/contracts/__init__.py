@@ -1,0 +1,34 @@
+"""What plug-ins promise, a module per kind. The machine knows plug-ins by these classes only."""
+
+from bench.core.contracts.attack import Attack, AttributionLoss, Cost, CraftedOn, HeatmapLoss, PredictionLoss, Victim
+from bench.core.contracts.attribution import AttributionMethod, Linearization
+from bench.core.contracts.dataset import Dataset, Split
+from bench.core.contracts.executor import Executor, Hire, Worker
+from bench.core.contracts.metric import Metric, Pair, Probe, View
+from bench.core.contracts.objective import Objective, Student
+from bench.core.contracts.zoo import Zoo, ZooModel
+
+__all__ = [
+    "Attack",
+    "AttributionLoss",
+    "AttributionMethod",
+    "Cost",
+    "CraftedOn",
+    "Dataset",
+    "Executor",
+    "HeatmapLoss",
+    "Hire",
+    "Linearization",
+    "Metric",
+    "Objective",
+    "Pair",
+    "PredictionLoss",
+    "Probe",
+    "Split",
+    "Student",
+    "Victim",
+    "View",
+    "Worker",
+    "Zoo",
+    "ZooModel",
+]
