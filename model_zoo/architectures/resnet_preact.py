@@ -16,11 +16,11 @@ VERSION = 1
 
 Activation = Literal["relu", "half-huber"]
 
-_BLOCK = re.compile(r"pipe\.([123])\.(\d+)\.(.+)")
+_BLOCK = re.compile(r"(?:pipe\.)?([123])\.(\d+)\.(.+)")
 _IN_BLOCK = {
     "pre.0": "norm1", "pre.1": "act1", "main.0": "conv1", "main.1": "norm2", "main.2": "act2", "main.3": "conv2",
 }  # fmt: skip
-_OUTSIDE = {"pipe.0": "stem", "pipe.4": "norm", "pipe.5": "act", "pipe.7": "head"}
+_OUTSIDE = {"0": "stem", "4": "norm", "5": "act", "7": "head"}
 
 
 class HalfHuber(nn.Module):
@@ -134,5 +134,5 @@ def _own_name(name: str, per_stage: int) -> str:
         own = f"blocks.{(int(match[1]) - 1) * per_stage + int(match[2])}.{_IN_BLOCK.get(module, module)}"
     else:
         module, _, leaf = name.rpartition(".")
-        own = _OUTSIDE.get(module, module)
+        own = _OUTSIDE.get(module.removeprefix("pipe."), module)
     return f"{own}.{leaf}"
