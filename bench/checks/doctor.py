@@ -73,6 +73,8 @@ def _weights(name: str) -> Finding:
     entry = registry.load("models", name)
     if (EMBEDDED / entry.weights.file).exists():
         return Finding(f"model {name}", True, "embedded")
+    if entry.weights.origin is not None:
+        return Finding(f"model {name}", True, f"published in {entry.weights.origin.repo}, converted at first use")
     return Finding(
         f"model {name}", entry.weights.repo is not None, f"on the Hub, {entry.weights.repo}", "restore the file"
     )

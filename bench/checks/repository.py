@@ -14,6 +14,7 @@ from bench.checks.verify import Check, verify_results
 from bench.core.errors import BenchError, IntegrityError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of_file
+from bench.core.storage.published import named
 from bench.core.storage.store import StoredRun, read_run
 
 ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
@@ -62,6 +63,10 @@ def _check_weights(entry: ModelEntry) -> str:
     if weights.repo is not None:
         return f"{weights.repo} at {str(weights.revision)[:12]}, sha256 {weights.sha256[:12]}…"
     path = WEIGHTS / weights.file
+    if weights.origin is not None:
+        if path.exists():
+            raise IntegrityError(f"expected no copy of the published weights of {entry.name}, got {path}; remove it")
+        return f"{named(weights.origin)}, sha256 {weights.origin.sha256[:12]}…"
     if not path.is_file():
         raise IntegrityError(f"expected the weights of {entry.name} in {path}, got no file; add it")
     found = path.stat().st_size, sha256_of_file(path)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench import registry
 from bench.checks.derived_flags import check_flags
-from bench.core.errors import BenchError, IntegrityError, ModelOutputError, NetworkError, UnknownNameError, UsageError
+from bench.core.errors import (
+    BenchError,
+    EnvironmentFault,
+    IntegrityError,
+    ModelOutputError,
+    NetworkError,
+    UnknownNameError,
+    UnreachableError,
+    UsageError,
+)
 from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
 from bench.core.schemas.protocol import OUTSIDE, Component, Protocol
 from bench.core.schemas.records import Summary
@@ -31,7 +40,7 @@ CONFIDENCE = 0.999
 SUMMARY_TOLERANCE = 1e-9
 """Other processors add in another order; nothing else may differ."""
 
-SMALL_SETS = {"cifar10": "foolbox-cifar10", "mnist": "foolbox-mnist"}
+SMALL_SETS = {"cifar10": "foolbox-cifar10", "mnist": "foolbox-mnist", "fashion-mnist": "foolbox-fashion-mnist"}
 """Images that need no data folder, per dataset."""
 
 
@@ -43,11 +52,17 @@ class Check(NamedTuple):
     ok: bool
     detail: str
     exit_code: int = 0
+    skipped: bool = False
+    """Whether it could not be asked on this machine; `ok` then only says that nothing failed."""
 
 
-def verify_model(reference: str, *, device: torch.device) -> list[Check]:
+def verify_model(reference: str, *, device: torch.device, skip: bool = False) -> list[Check]:
     """Fetch and verify a model's weights, build it, and measure its clean accuracy again.
 
+    Args:
+        reference: as for `bench run`.
+        device: where to compute.
+        skip: whether weights that no server offers, and missing images, are no failures but skipped.
     Raises:
         UsageError: if there is no such model, or its entry is not valid.
         EnvironmentFault: if the images are missing or damaged.
@@ -60,9 +75,19 @@ def verify_model(reference: str, *, device: torch.device) -> list[Check]:
         size = f"{entry.weights.size} bytes, sha256 {entry.weights.sha256[:12]}…"
         checks = [Check(reference, "weights", True, f"{path.name}: {size}")]
         model = build(entry, registry.load("architectures", entry.architecture.name), path, device=device)
-        return [*checks, _check_accuracy(reference, entry, model, device)]
+    except UnreachableError as error:
+        skipped = Check(reference, "weights", True, str(error), skipped=True)
+        return [skipped if skip else _failure(reference, "model", error)]
     except (IntegrityError, NetworkError, ModelOutputError) as error:
         return [_failure(reference, "model", error)]
+    try:
+        return [*checks, _check_accuracy(reference, entry, model, device)]
+    except ModelOutputError as error:
+        return [*checks, _failure(reference, "clean accuracy", error)]
+    except EnvironmentFault as error:
+        if not skip:
+            raise
+        return [*checks, Check(reference, "clean accuracy", True, str(error), skipped=True)]
 
 
 def _check_accuracy(reference: str, entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> Check:

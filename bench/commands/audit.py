@@ -98,6 +98,10 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
             crafted = run.record.spec.crafted_on
             how = f"knowledge: {run.record.knowledge}" if crafted is None else f"crafted on {crafted.model.name}"
             console.out.print(f"{run.record.spec.attack.name} ({how}): {mean}")
+    if record.entry.manipulation is None:
+        console.out.print("An audit looks near its images: what a trigger would set off in a network it cannot see.")
+    else:
+        console.out.print("This network was made to explain falsely under a trigger, which an audit does not lay.")
     for name, detail in _all_flags(runs, raised).items():
         flag = registry.load("flags", name)
         console.out.print(Text.assemble((name, "yellow"), f": {detail}; {flag.means}. What to do: {flag.remedy}."))

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("subjects", nargs=-1, metavar="[MODEL | RESULTS]...")
-@click.option("--all", "every", is_flag=True, help="Every registered model.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Every registered model; what is not to be had here is skipped.",
+)
 @click.option("--flags", "anew", is_flag=True, help="First derive the records' flags again; no number changes.")
 @click.option("--repository", is_flag=True, help="Check entries and RESULTS (default: results) as a pull request must.")
 @click.option("--base", metavar="COMMIT", help="With --repository: records since COMMIT are write-once.")
@@ -83,15 +88,17 @@ def _each(subjects: tuple[str, ...], *, every: bool, anew: bool, device: str) ->
     models = [f"hub:{name}" for name in registry.names("models")] if every else []
     if not subjects and not models:
         raise UsageError("expected models or a results folder to verify, got nothing; name one, or add --all")
-    found: list[Check] = []
-    for subject in [*models, *subjects]:
+    where, found = pick_device(device), list[Check]()
+    for model in models:
+        found.extend(verify_model(model, device=where, skip=True))
+    for subject in subjects:
         if Path(subject).is_dir():
             for run in derive_anew(Path(subject)) if anew else ():
                 names = ", ".join(flag.name for flag in run.record.flags) or "none"
                 click.echo(f"{run.path.relative_to(subject)}: flags now {names}", err=True)
             found.extend(verify_results(Path(subject)))
         else:
-            found.extend(verify_model(_model(subject), device=pick_device(device)))
+            found.extend(verify_model(_model(subject), device=where))
     return found
 
 

@@ -247,9 +247,12 @@ def show_checks(checks: Sequence[Check]) -> None:
     """Print the answers of a verification."""
     for check in checks:
         mark = ("ok    ", "green") if check.ok else ("FAILED", "bold red")
+        if check.skipped:
+            mark = ("skip  ", "yellow")
         out.print(Text.assemble(mark, printable(f" {check.subject}: {check.question}: {check.detail}")), soft_wrap=True)
-    failed = sum(not check.ok for check in checks)
-    out.print(f"{len(checks) - failed} of {len(checks)} checks passed")
+    failed, skipped = sum(not check.ok for check in checks), sum(check.skipped for check in checks)
+    passed = f"{len(checks) - failed - skipped} of {len(checks)} checks passed"
+    out.print(f"{passed}, {skipped} skipped" if skipped else passed)
 
 
 def show_check_table(checks: Sequence[Check]) -> None:

@@ -83,10 +83,12 @@ class Standing:
         return self.strongest if robustness(metric, other.mean) < robustness(metric, scored.mean) else None
 
     @property
-    def origin(self) -> Literal["ours", "submitted"]:
-        """Whether the weights come with this repository, or somebody brought them."""
+    def origin(self) -> Literal["ours", "published", "submitted"]:
+        """Whether the weights come with this repository, others published them, or somebody brought them."""
         reference = next(iter(self.runs.values())).record.spec.model.reference
         registered = reference.startswith("hub:") and "/" not in reference
+        if registered and self.entry.weights.origin is not None:
+            return "published"
         return "ours" if registered and self.entry.weights.repo is None else "submitted"
 
     @cached_property

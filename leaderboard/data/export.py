@@ -43,7 +43,8 @@ STANDING_COLUMNS = {
     "training": "method of training",
     "architecture": "name of the architecture",
     "control": "whether the model is only there to be compared with",
-    "origin": "ours: the weights come with the repository; submitted: somebody brought them",
+    "origin": "ours: the weights come with the repository; published: others published them; submitted: somebody "
+    "brought them",
     "confirmed": "whether a second run agrees with the one that scores",
     "flags": "caveats that the evaluation raised",
     "added": "date of the entry",
@@ -88,7 +89,7 @@ class StandingData(Strict):
     strongest_attack: Name | None
     scores: dict[SampleSetName, Summary] = Field(description="of the primary metric, per sample set: " + str(MEANINGS))
     control: bool
-    origin: Literal["ours", "submitted"]
+    origin: Literal["ours", "published", "submitted"]
     confirmation: Confirmation | None
     remarks: tuple[str, ...]
     runs: dict[str, Sha256] = Field(description="run id by attack")
