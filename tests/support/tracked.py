@@ -82,8 +82,6 @@ def store_tracks(root: Path) -> None:
         stored(root, name, "cifar10-corruptions", "corruption", "corruption", accuracies, params=corrupted)
         aligned = {"input-gradient-alignment": 0.5, "input-gradient-alignment-abs": 0.6, "gini": 0.4}
         stored(root, name, "cifar10-alignment", "alignment", "unchanged", aligned, showcase=True)
-        deceived = {"target-correlation": 0.9, "pearson": 0.1, "prediction-kept": 0.8}
-        stored(root, name, "cifar10-trigger-gradient", "manipulation", "trigger", deceived)
         faithful = {"insertion": 0.6, "deletion": 0.3, "infidelity": 0.1}
         stored(root, name, "cifar10-faithfulness", "faithfulness", "unchanged", faithful)
         stored(root, name, "cifar10-predictions", "prediction", "pgd-lengths", {"robust-accuracy": 0.2})
