@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,7 +60,7 @@ def _uncollected() -> Iterator[None]:
 
 @_uncollected()
 def build(
-    results: Path,
+    results: Path | Sequence[Path],
     out: Path,
     home: str | None = None,
     definitions: Mapping[str, Definition] | None = None,
@@ -71,7 +71,7 @@ def build(
     Everything is made before anything in `out` changes; files of an earlier build that are no longer part of it go.
 
     Args:
-        results: the folder of records.
+        results: the folder of records, or several.
         out: the folder of pages.
         home: address under which the pages will be published, for the feed's links.
         definitions: what attacks say of themselves, by name, for their pages.
@@ -81,7 +81,7 @@ def build(
         IntegrityError: if a record, its rows or its showcase is damaged.
         EnvironmentFault: if `out` cannot be written.
     """
-    runs, rows = read_runs(results), RowReader()
+    runs, rows = read_runs(*([results] if isinstance(results, Path) else results)), RowReader()
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)

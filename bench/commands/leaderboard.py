@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from bench import registry
+from bench.commands._places import REMOTE, folders
+from bench.core.errors import UsageError
 from bench.core.schemas.records import RunRecord
 
 
@@ -16,16 +18,22 @@ def leaderboard() -> None:
 
 
 @leaderboard.command()
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
-@click.argument("out", type=click.Path(path_type=Path), default=Path("site"))
+@click.argument("places", nargs=-1, metavar="[RESULTS]... [OUT]")
 @click.option("--url", metavar="HTTPS://…/", help="Where the site will be published: for the links of its feed.")
-def build(results: Path, out: Path, url: str | None) -> None:
-    """Write the static site of the records in RESULTS to OUT."""
+def build(places: tuple[str, ...], url: str | None) -> None:
+    """Write the static site of the records in RESULTS to OUT.
+
+    RESULTS is a folder, or hf://datasets/ORG/REPO[@COMMIT][/FOLDER]; default: results. OUT is the last of several
+    words; default: site.
+    """
     from leaderboard.boards.campaigns import Definition
     from leaderboard.build import build as make
 
+    sources, out = (places[:-1], places[-1]) if len(places) > 1 else (places or ("results",), "site")
+    if out.startswith(REMOTE):
+        raise UsageError(f"expected a folder for the site as the last word, got {out}; add one")
     definitions = {name: Definition(*registry.definition("attacks", name)) for name in registry.names("attacks")}
-    report = make(results, out, url, definitions)
+    report = make(folders(sources), Path(out), url, definitions)
     click.echo(
         f"{report.files} files from {report.runs} runs of {report.models} models under {report.protocols} protocols; "
         f"open {report.out / 'index.html'}"

@@ -73,20 +73,25 @@ SAMPLE_COLUMNS = {
 """Columns of data/rows/*.csv, and what they mean; one column per metric, by the metric's name, follows."""
 
 
-def read_runs(results: Path) -> list[StoredRun]:
-    """Return every run of a results folder, in the order of the paths.
+def read_runs(*folders: Path) -> list[StoredRun]:
+    """Return every run of some results folders, in the order of their paths below the folders.
+
+    A run that two folders hold is returned once.
 
     Raises:
-        UsageError: if there is no such folder, or no run in it.
-        IntegrityError: if a record is damaged, or two records disagree on the content of one protocol.
+        UsageError: if a folder does not exist, or has no run in it.
+        IntegrityError: if a record is damaged, one run has two results, or one protocol two contents.
     """
-    if not results.is_dir():
-        raise UsageError(f"expected a folder of run records, got {results}, which is none; name the one of `bench run`")
-    runs = list(Store(results).runs())
-    if not runs:
-        raise UsageError(
-            f"expected records under {results}/<protocol>/<model>/<attack>/, got none; make one with `bench run` first"
-        )
+    found: dict[Path, StoredRun] = {}
+    for folder in folders:
+        for run in _runs_of(folder):
+            first = found.setdefault(run.path.relative_to(folder), run)
+            if first.record.rows_sha256 != run.record.rows_sha256:
+                raise IntegrityError(
+                    f"expected one result of run {run.record.run_id[:12]}, got two, in {first.path} and {run.path}; "
+                    "leave one folder out, or compare them with `bench verify --against`"
+                )
+    runs = [found[place] for place in sorted(found)]
     protocols: dict[str, StoredRun] = {}
     for run in runs:
         first = protocols.setdefault(run.record.spec.protocol.key, run)
@@ -95,6 +100,17 @@ def read_runs(results: Path) -> list[StoredRun]:
                 f"expected one content of protocol {run.record.spec.protocol.key}, got two, in {first.path} and "
                 f"{run.path}; a changed protocol is a new version"
             )
+    return runs
+
+
+def _runs_of(folder: Path) -> list[StoredRun]:
+    if not folder.is_dir():
+        raise UsageError(f"expected a folder of run records, got {folder}, which is none; name the one of `bench run`")
+    runs = list(Store(folder).runs())
+    if not runs:
+        raise UsageError(
+            f"expected records under {folder}/<protocol>/<model>/<attack>/, got none; make one with `bench run` first"
+        )
     return runs
 
 

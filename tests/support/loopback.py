@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -86,10 +87,25 @@ class Answer(BaseHTTPRequestHandler):
             time.sleep(delay)
         if wrong.status != 200:
             self._head(wrong.status, 0, **{"X-Error-Code": wrong.code, "X-Error-Message": wrong.message})
+        elif path.startswith("/api/datasets/"):
+            self._describe(path.removeprefix("/api/"))
         elif body is None:
             self._head(404, 0, **{"X-Error-Code": "EntryNotFound"})
         else:
             self._send(body, wrong)
+
+    def _describe(self, path: str) -> None:
+        """Answer what a dataset repository holds: its description, or its tree of files."""
+        repo, kind, revision = re.split("/(revision|tree)/", path.partition("?")[0])
+        start = f"/{repo}/resolve/{self.server.commit}/"
+        files = {name.removeprefix(start): body for name, body in self.server.files.items() if name.startswith(start)}
+        if not files or revision not in {"main", self.server.commit}:
+            self._head(404, 0, **{"X-Error-Code": "RevisionNotFound" if files else "RepoNotFound"})
+        elif kind == "tree":
+            self._json([{"type": "file", "path": n, "size": len(b), "oid": sha256_of(b)} for n, b in files.items()])
+        else:
+            name, siblings = repo.removeprefix("datasets/"), [{"rfilename": name} for name in files]
+            self._json({"id": name, "sha": self.server.commit, "private": False, "siblings": siblings})
 
     def _send(self, body: bytes, wrong: Misbehaviour) -> None:
         headers = {"X-Repo-Commit": self.server.commit, "ETag": f'"{wrong.etag or sha256_of(body)}"'}
@@ -161,9 +177,11 @@ def serving() -> Iterator[Hub]:
     with Hub() as hub:
         thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield hub
-        hub.shutdown()
-        thread.join()
+        try:
+            yield hub
+        finally:
+            hub.shutdown()
+            thread.join()
 
 
 @dataclass
