@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from bench import registry
@@ -20,8 +19,6 @@ from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan
 from bench.run.samples import Samples
 from bench.run.setup import Setup
-from model_zoo.build import check_logits
-from model_zoo.derivatives.surrogate import check_activations
 
 
 def set_up(plan: Plan, execution: Execution, samples: Samples, cache: Cache, observer: Observer) -> Setup:
@@ -37,16 +34,14 @@ def set_up(plan: Plan, execution: Execution, samples: Samples, cache: Cache, obs
         BenchError: if weights or model are not as they must be.
     """
     setup = assemble(plan, execution.device, samples.images, cache, compiled=execution.compiled)
-    image = samples.images[:1].to(setup.device)
-    check_logits(setup.model, samples.images[:2].to(setup.device), plan.model.entry.num_classes)
-    check_activations(setup.smooth, image)
-    return replace(setup, room=_room(setup, execution, image, observer))
+    return replace(setup, room=_room(setup, execution, samples.images[:1].to(setup.device), observer))
 
 
 def assemble(plan: Plan, device_name: str, images: Tensor, cache: Cache, *, compiled: bool = False) -> Setup:
     """Build networks and plug-ins of a plan, whose protocol has these (M, C, H, W) images."""
     spec, device = plan.spec, pick_device(device_name)
-    model, smooth = cache.networks(plan, plan.model, device, compiled=compiled)
+    library = images.to(device)
+    model, smooth = cache.networks(plan, plan.model, library, compiled=compiled)
     metrics = {m.name: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
     top_k = [m.params["k"] for m in spec.metrics if "k" in m.params]
     return Setup(
@@ -62,8 +57,8 @@ def assemble(plan: Plan, device_name: str, images: Tensor, cache: Cache, *, comp
         rng=Rng(spec.seed).fork(spec.attack.name),
         device=device,
         top_k=top_k[0] if top_k else 100,
-        library=images.to(device),
-        other=_stand_in(plan, device, cache, compiled),
+        library=library,
+        other=_stand_in(plan, library, cache, compiled),
         precision=spec.surrogate.precision,
     )
 
@@ -83,9 +78,9 @@ def _searcher(attribution: PluginSpec, heatmap: HeatmapRule) -> Explainer:
     return Explainer(registry.instantiate("attributions", component), heatmap)
 
 
-def _stand_in(plan: Plan, device: torch.device, cache: Cache, compiled: bool) -> StandIn | None:
+def _stand_in(plan: Plan, images: Tensor, cache: Cache, compiled: bool) -> StandIn | None:
     if plan.source is None or plan.source_attack is None or plan.spec.crafted_on is None:
         return None
-    model, smooth = cache.networks(plan, plan.source, device, compiled=compiled)
+    model, smooth = cache.networks(plan, plan.source, images, compiled=compiled)
     search = _searcher(plan.spec.crafted_on.search_attribution, plan.spec.heatmap)
     return StandIn(model, smooth, search, plan.source_attack)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench import registry
 from bench.core.contracts import Dataset
@@ -14,10 +13,9 @@ from bench.run.judge.measure import Clean, look
 from bench.run.plan import Plan
 from bench.run.samples import Samples, load_samples
 from bench.run.setup import Setup
-from model_zoo.build import build
+from model_zoo.build import build, check_logits
 from model_zoo.derivatives.compiled import Compiled
-from model_zoo.derivatives.fused import fused
-from model_zoo.derivatives.surrogate import smooth_copy
+from model_zoo.derivatives.prepare import surrogate
 from model_zoo.weights_file import Resolved
 
 
@@ -33,10 +31,10 @@ class Cache:
     _clean: dict[tuple[object, ...], dict[tuple[str, ...], Clean]] = field(default_factory=dict)
 
     def networks(
-        self, plan: Plan, resolved: Resolved, device: torch.device, *, compiled: bool
+        self, plan: Plan, resolved: Resolved, images: Tensor, *, compiled: bool
     ) -> tuple[nn.Module, nn.Module]:
-        """Return a model and its smooth copy, which is to be compiled or not."""
-        entry, spec = resolved.entry, plan.spec
+        """Return a model and its smooth surrogate, compiled or not, both asked about the first of some images."""
+        entry, spec, device = resolved.entry, plan.spec, images.device
         key = (entry.model_dump_json(), spec.precision, spec.surrogate.beta, device, compiled)
         if key not in self._networks:
             if len(self._networks) > 1:  # one to attack, one to craft on
@@ -44,11 +42,11 @@ class Cache:
             model = build(entry, registry.load("architectures", entry.architecture.name), resolved.path, device=device)
             if spec.precision == "float64":
                 model = model.double()
-            smooth = smooth_copy(model, spec.surrogate.beta)
-            if compiled:
-                smooth = Compiled(smooth)
-            elif device.type == "cuda":  # on CPUs caches hold what passes from layer to layer, and records keep bits
-                smooth = fused(smooth)
+            check_logits(model, images[:2], entry.num_classes)
+            # On CPUs caches hold what passes from layer to layer, and records keep bits.
+            fuse = device.type == "cuda" and not compiled
+            smooth = surrogate(model, spec.surrogate.beta, images, fuse=fuse)
+            smooth = Compiled(smooth) if compiled else smooth
             self._networks[key] = model, smooth
         return self._networks[key]
 

@@ -16,10 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from bench.core.compute.machine import is_shortened
 from bench.core.storage.folders import cache_folder
+from bench.core.compute.machine import is_shortened
 from model_zoo.derivatives.second_order import by_forward_kernels
-from model_zoo.derivatives.surrogate import Softplus, sharpened
+from model_zoo.derivatives.surrogate import StandIn, sharpened
 
 Form = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(M, C, H, W) images, (M,) labels and a factor on the sharpness, () to (M, C, H, W) gradients."""
@@ -44,7 +44,7 @@ class Compiled(nn.Module):
         super().__init__()
         self.smooth = smooth
         self._forms: dict[tuple[object, ...], Form | None] = {}
-        activations = [module for module in smooth.modules() if isinstance(module, Softplus)]
+        activations = [module for module in smooth.modules() if isinstance(module, StandIn)]
         self._first = activations[0] if activations else None
         self._beta = activations[0].beta if activations else 1.0
 

@@ -1,0 +1,209 @@
+"""The one way from a network to its smooth surrogate: whatever attacks, trains or checks a network takes it from here.
+
+A surrogate is made of the network as cheaply as it can be, and believed only if, nearly sharp, it answers and has the
+gradients that the network has, and if its second derivatives account for how its gradient changes. Else the next way is
+tried: layers as they are, kinks rounded wherever Python code calls them. If no way holds, the network is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.errors import BenchError, UsageError
+from bench.core.compute.rng import Rng
+from model_zoo.derivatives.curvature import gradient, unexplained
+from model_zoo.derivatives.remainders import Remainders
+from model_zoo.derivatives.spellings import Pooled, Spellings
+from model_zoo.derivatives.fused import fused
+from model_zoo.derivatives.surrogate import Followed, shared_copy, sharpened, smooth_copy
+
+PROBES = 2
+"""Images that a surrogate is tried on."""
+SHARP = 1e5
+"""Times its sharpness, a surrogate is the network within rounding."""
+SAME_LOGIT, SAME_GRADIENT = 1e-3, 5e-2
+"""Relative differences that rounding alone may make, units that it puts on the other side of their kink included."""
+UNEXPLAINED = 0.02
+"""Of the change of a gradient; one hidden activation among 25 leaves 0.03 to 0.6, none less than 0.007."""
+STEP = 0.5 / 255
+"""How far each pixel of a probe moves."""
+PARTS = (1, 4, 16)
+"""Of that way: a network that bends more than a quadrature can follow is given a finer one."""
+
+
+def surrogate(model: nn.Module, beta: float, images: Tensor, *, fuse: bool = False) -> nn.Module:
+    """Return the smooth surrogate of a network, checked against it.
+
+    Args:
+        model: (N, C, H, W) images in [0, 1] to (N, K) logits.
+        beta: sharpness of softplus, > 0.
+        images: (M, C, H, W) of which the first are tried.
+        fuse: whether normalisation and softplus shall be one kernel, as is faster on GPUs.
+    Returns:
+        A network over the same parameters, in the mode (train, eval) of `model`, with two derivatives.
+    Raises:
+        UsageError: if no surrogate is the network's, with what was met on the way.
+    """
+    refusal: UsageError | None = None
+    for candidate in _candidates(model, beta, images[:PROBES], fuse):
+        try:
+            check_surrogate(model, candidate, images)
+        except UsageError as error:
+            refusal = error
+        else:
+            return candidate
+    assert refusal is not None
+    raise refusal
+
+
+def _candidates(model: nn.Module, beta: float, images: Tensor, fuse: bool) -> Iterator[nn.Module]:
+    """Yield surrogates, the fastest first."""
+    copied = smooth_copy(model, beta)
+    if not _needs_following(copied, beta, images):
+        if fuse and (fast := fused(copied)) is not copied:
+            yield fast
+        yield copied
+    yield Followed(copied, beta).train(copied.training)
+    yield Followed(shared_copy(model), beta).train(model.training)
+
+
+def _needs_following(copied: nn.Module, beta: float, images: Tensor) -> bool:
+    """Return whether kinks, or attention without a second derivative, stand anywhere but in modules of nn.ReLU."""
+    with _in_eval(copied), torch.enable_grad(), Remainders() as met, Spellings(beta) as spellings:
+        try:
+            copied(images.clone().requires_grad_())
+        except Exception:  # a network that reads its layers' attributes fails when they are replaced
+            return True
+    return bool(spellings.followed) or met.attention or bool(met.kinks)
+
+
+def check_surrogate(model: nn.Module, smooth: nn.Module, images: Tensor) -> None:
+    """Compare a surrogate with the network that it stands for, on the first of (M, C, H, W) images.
+
+    Raises:
+        UsageError: if it answers otherwise, has other gradients, or bends where its second derivative is silent.
+    """
+    with _in_eval(model, smooth):
+        probes = _probes(images[:PROBES])
+        try:
+            _check_likeness(model, smooth, probes)
+            _check_curvature(smooth, probes)
+        except BenchError:
+            raise
+        except Exception as error:  # a network may fail in ways of its own
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise UsageError(
+                f"expected a network that can be differentiated twice, got: {reason}{_named(smooth, probes)}; "
+                "write that layer of functions that torch differentiates twice"
+            ) from error
+
+
+def _probes(images: Tensor) -> Tensor:
+    """Return images with a little noise, so that no exact zero stands on a kink."""
+    noise = torch.rand(images.shape, generator=Rng(0).fork("surrogate").generator()).to(images)
+    return 0.96 * images.detach() + 0.04 * noise
+
+
+def _check_likeness(model: nn.Module, smooth: nn.Module, images: Tensor) -> None:
+    with torch.no_grad():
+        logits = model(images)
+    labels = logits.argmax(1)
+    theirs = _gradient_of(model, images, labels)
+    with sharpened(smooth, SHARP):
+        with torch.no_grad():
+            answers = smooth(images)
+        ours = _gradient_of(smooth, images, labels)
+    for what, mine, network, allowed in (
+        ("logits", answers, logits, SAME_LOGIT),
+        ("gradients", ours, theirs, SAME_GRADIENT),
+    ):
+        gap = float((mine - network).norm() / network.norm().clamp(min=torch.finfo(network.dtype).tiny))
+        if not gap <= allowed:
+            raise UsageError(
+                f"expected a smooth surrogate with the network's {what}, got a relative difference of "
+                f"{gap:.2g}{_named(smooth, images)}; write the network of nn.Module layers whose forward is all that "
+                "they do"
+            )
+
+
+def _gradient_of(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    try:
+        return gradient(network, images, labels)
+    except RuntimeError as error:
+        if "does not require grad" not in str(error) and "not have been used in the graph" not in str(error):
+            raise
+        raise UsageError(
+            "expected logits with a gradient with respect to the images, got none: the network is cut off from them "
+            "(torch.no_grad, detach, rounding or numpy in its forward); no attack with gradients can be made on it"
+        ) from error
+
+
+def _check_curvature(smooth: nn.Module, images: Tensor) -> None:
+    if names := _met(smooth, images).kinks:
+        raise _bent(f"{', '.join(sorted(names))}, which bends where nothing rounds it", smooth, images)
+    sign = Rng(0).fork("curvature").generator()
+    directions = (torch.rand(images.shape, generator=sign).round() * 2 - 1).to(images) * STEP
+    with Pooled():
+        for parts in PARTS:
+            gap = unexplained(smooth, images, directions, parts)
+            if gap <= UNEXPLAINED:
+                return
+    raise _bent(f"a network whose second derivative misses {gap:.0%} of how its gradient changes", smooth, images)
+
+
+def _bent(what: str, smooth: nn.Module, images: Tensor) -> UsageError:
+    return UsageError(
+        f"expected activations that attacks can follow, got {what}{_named(smooth, images)}; use nn.ReLU or another one "
+        "that docs/networks.md lists as followed"
+    )
+
+
+def _met(smooth: nn.Module, images: Tensor) -> Remainders:
+    met = Remainders()
+    with torch.enable_grad(), met:
+        smooth(images.clone().requires_grad_())
+    return met
+
+
+def _named(smooth: nn.Module, images: Tensor) -> str:
+    """Say which comparisons were not understood, and which functions bring a backward pass of their own."""
+    with torch.enable_grad(), Spellings(1.0) as spellings:
+        try:
+            logits = smooth(images.clone().requires_grad_())
+        except Exception:  # what it is, the caller says
+            return ""
+    found = [f"{name} with a comparison" for name in sorted(spellings.escaped)]
+    found += [f"{name}, which has a backward of its own" for name in _own_backwards(logits)]
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def _own_backwards(logits: Tensor) -> list[str]:
+    """Return the names of the functions in a graph whose derivatives are written by hand, but for ours."""
+    names, seen, left = set(), set(), [logits.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        left += [before for before, _ in node.next_functions]
+        written = getattr(type(node), "_forward_cls", None)
+        if written is not None and not written.__module__.startswith("model_zoo."):
+            names.add(written.__name__)
+    return sorted(names)
+
+
+@contextmanager
+def _in_eval(*networks: nn.Module) -> Iterator[None]:
+    """Put networks into eval mode while a block runs."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

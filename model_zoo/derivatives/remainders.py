@@ -1,0 +1,59 @@
+"""Names operators with a kink that a network still calls, below what Python code shows: of a scripted module, say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from model_zoo.derivatives.stand_ins import GUARD
+
+KINKED = frozenset(
+    {"relu", "relu6", "leaky_relu", "rrelu_with_noise", "threshold", "hardtanh", "hardswish", "hardsigmoid", "prelu",
+     "_prelu_kernel", "softshrink", "hardshrink", "abs"}
+)  # fmt: skip
+"""Operators that bend at one place or more, without their in-place `_`."""
+PAIRS = frozenset({"maximum", "minimum", "fmax", "fmin"})
+ATTENTION = ("scaled_dot_product", "native_multi_head_attention", "transformer_encoder_layer")
+
+
+class Remainders(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collects the names of operators through which gradients flow and that have a kink among the numbers they see."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kinks: set[str] = set()
+        self.attention = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Look at one operator."""
+        given = kwargs or {}
+        name = func.overloadpacket.__name__
+        self.attention |= any(part in name for part in ATTENTION)
+        tensors = [argument for argument in args if isinstance(argument, Tensor)]
+        depends = torch.is_grad_enabled() and any(t.requires_grad and t.is_floating_point() for t in tensors)
+        if depends and _bends(name.removesuffix("_"), args, given):
+            self.kinks.add(name)
+        return func(*args, **given)
+
+
+def _bends(name: str, args: Any, given: dict[str, Any]) -> bool:
+    """Whether an operator has a kink strictly between the numbers that it is given."""
+    if name in KINKED:
+        return True
+    if name == "elu":
+        return len(args) > 1 and args[1] != 1
+    if name in PAIRS:
+        return _crosses(args[0] - args[1], 0.0)
+    if name not in {"clamp", "clamp_min", "clamp_max"}:
+        return False
+    bounds = [*args[1:], *(given.get(key) for key in ("min", "max"))]
+    return any(_crosses(args[0] - bound, 0.0) for bound in bounds if bound is not None)
+
+
+@torch.no_grad()
+def _crosses(values: Tensor, place: float) -> bool:
+    """Whether numbers lie on both sides, farther than guards of divisors do."""
+    return bool((values < place - GUARD).any()) and bool((values > place + GUARD).any())
