@@ -14,6 +14,7 @@ from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
 from model_zoo.build import check_logits, classifier, freeze
 from model_zoo.derivatives.call_sites import separate_activations
+from model_zoo.derivatives.prepare import is_same
 
 ARCHITECTURE = "in-memory"
 """What the entry of a module calls its architecture, which has no registered name."""
@@ -48,10 +49,13 @@ def describe(
         count = len(dataset.mean)
         raise UsageError(f"expected mean and std > 0 of {count} channels, got mean={mean}, std={std}; correct them")
     network, num_classes = _copied(model), len(dataset.classes)
-    check_logits(freeze(classifier(network, means, stds)), images, num_classes)
+    given = freeze(classifier(network, means, stds))
+    check_logits(given, images, num_classes)
+    separate = separate_activations(_copied(model))
+    same = is_same(given, freeze(classifier(separate, means, stds)), images)
     return ZooModel(
         network=network,
-        build=lambda _: separate_activations(_copied(model)),
+        build=lambda _: _copied(separate if same else model),
         architecture=Component(name=ARCHITECTURE),
         dataset=name,
         num_classes=num_classes,

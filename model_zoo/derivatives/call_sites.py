@@ -1,7 +1,7 @@
-"""Networks of other libraries, rewritten so that each activation is a module of its own, used once, not in place.
+"""Networks of other libraries, rewritten so that each ReLU is a module of its own, used once, not in place.
 
-Captum's layered methods and our smooth copies see modules: a ReLU that two places share, or that is a function call
-inside `forward`, escapes them.
+Captum's layered methods and fused kernels see modules: a ReLU that two places share, or that is a function call inside
+`forward`, escapes them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
+
+from model_zoo.derivatives.surrogate import is_adorned, shared_copy
 
 RELU_CALLS: tuple[Callable[..., Any] | str, ...] = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 
@@ -47,15 +50,57 @@ class _OneFloor(fx.Tracer):
 
 
 def _separated(module: nn.Module, used: set[int]) -> nn.Module:
+    if is_adorned(module):
+        return module
     try:
-        graph = _OneFloor().trace(module)
+        graph, constants = traced(module, _OneFloor())
     except Exception:  # whatever a foreign `forward` does with a stand-in for a tensor
         return module
     added = _separate(graph, dict(module.named_modules(remove_duplicate=False)), used)
     if not added:
         return module
-    rewritten = fx.GraphModule({**dict(_members(module)), **added}, graph, type(module).__name__)
+    rewritten = fx.GraphModule({**dict(_members(module)), **constants, **added}, graph, type(module).__name__)
     return rewritten.train(module.training) if rewritten.state_dict().keys() == module.state_dict().keys() else module
+
+
+def traced(module: nn.Module, tracer: fx.Tracer) -> tuple[fx.Graph, dict[str, Tensor]]:
+    """Return what a module's `forward` does as a graph, and the constants in it by name; a copy is traced.
+
+    Raises:
+        Exception: of any kind if it cannot be a graph: control flow on values, gradients switched off for a part,
+            values kept for later.
+    """
+    copied = shared_copy(module)
+    before = _kept(copied)
+    with _GradientsStay():
+        graph = tracer.trace(copied)
+    after = _kept(copied)
+    targets = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
+    constants = {target for target in targets if target.startswith("_tensor_constant")}
+    if {name: kept for name, kept in after.items() if name[1] not in constants} != before:
+        raise ValueError("expected a forward that keeps nothing in its module, got one that does")
+    return graph, {name: getattr(copied, name) for name in constants}
+
+
+def _kept(network: nn.Module) -> dict[tuple[str, str], object]:
+    """Return what each module holds: which object, and of a container how much."""
+    found: dict[tuple[str, str], object] = {}
+    for path, module in network.named_modules(remove_duplicate=False):
+        held = {**vars(module), **module._buffers, **module._parameters}
+        for name, value in held.items():
+            size = len(value) if isinstance(value, list | dict | set) else 0
+            found[path, name] = (id(value), 0 if name in {"_buffers", "_modules"} else size)
+    return found
+
+
+class _GradientsStay(TorchFunctionMode):
+    """Refuses to trace what switches gradients off, since a graph would leave them on."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Look at one call."""
+        if getattr(func, "__name__", "") in {"_set_grad_enabled", "detach_"}:
+            raise ValueError("expected a forward with one mode of gradients, got one that switches it")
+        return func(*args, **(kwargs or {}))
 
 
 def _separate(graph: fx.Graph, modules: dict[str, nn.Module], used: set[int]) -> dict[str, nn.Module]:

@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from bench.core.storage.folders import cache_folder
 from bench.core.compute.machine import is_shortened
+from bench.core.storage.folders import cache_folder
 from model_zoo.derivatives.second_order import by_forward_kernels
 from model_zoo.derivatives.surrogate import StandIn, sharpened
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from model_zoo.derivatives.call_sites import traced
 from model_zoo.derivatives.second_order import THRESHOLD, Normalization
 from model_zoo.derivatives.surrogate import Softplus
 
@@ -186,8 +187,10 @@ def fused(smooth: nn.Module) -> nn.Module:
             change any more.
     """
     try:
-        graph = Layers().trace(smooth)
+        graph, constants = traced(smooth, Layers())
     except Exception:  # whatever a stranger's network raises at a value that is not there
+        return smooth
+    if constants:
         return smooth
     module, found = fx.GraphModule(smooth, graph), 0
     layers = dict(module.named_modules())

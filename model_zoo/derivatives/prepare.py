@@ -13,12 +13,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from bench.core.errors import BenchError, UsageError
 from bench.core.compute.rng import Rng
+from bench.core.errors import BenchError, UsageError
 from model_zoo.derivatives.curvature import gradient, unexplained
+from model_zoo.derivatives.fused import fused
 from model_zoo.derivatives.remainders import Remainders
 from model_zoo.derivatives.spellings import Pooled, Spellings
-from model_zoo.derivatives.fused import fused
 from model_zoo.derivatives.surrogate import Followed, shared_copy, sharpened, smooth_copy
 
 PROBES = 2
@@ -100,6 +100,15 @@ def check_surrogate(model: nn.Module, smooth: nn.Module, images: Tensor) -> None
                 f"expected a network that can be differentiated twice, got: {reason}{_named(smooth, probes)}; "
                 "write that layer of functions that torch differentiates twice"
             ) from error
+
+
+def is_same(network: nn.Module, rewritten: nn.Module, images: Tensor) -> bool:
+    """Return whether a network that was rewritten has the answers and gradients that it had."""
+    try:
+        _check_likeness(network, rewritten, _probes(images[:PROBES]))
+    except Exception:  # a network may fail in ways of its own; the one that was given is told apart later
+        return False
+    return True
 
 
 def _probes(images: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model_zoo.derivatives.spellings import Spellings
 from model_zoo.derivatives.second_order import second_order, softplus
+from model_zoo.derivatives.spellings import Spellings
 
 
 class StandIn(nn.Module):
