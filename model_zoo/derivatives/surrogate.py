@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bench.core.errors import UsageError
 from model_zoo.derivatives.second_order import second_order, softplus
 from model_zoo.derivatives.spellings import Spellings
 
@@ -94,7 +95,13 @@ def second_order_copy(model: nn.Module) -> nn.Module:
 def shared_copy(model: nn.Module, replace: Callable[[nn.Module], nn.Module | None] = lambda _: None) -> nn.Module:
     """Return a copy of `model` over the same parameters and buffers, some of its layers replaced."""
     shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
-    copied = copy.deepcopy(model, shared)
+    try:
+        copied = copy.deepcopy(model, shared)
+    except Exception as error:  # what a network holds besides tensors may be of any kind
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UsageError(
+            f"expected a network that can be copied, got: {reason}; keep that out of its modules"
+        ) from error
     for parent in list(copied.modules()):
         for name, child in list(parent._modules.items()):  # unlike `named_children`, every name of a shared module
             if child is None or is_adorned(child):

@@ -23,7 +23,8 @@ from bench.core.contracts import Objective, Split, Student
 from bench.core.errors import BenchError, ModelOutputError, UsageError
 from bench.core.schemas.recipe import Recipe, Schedule
 from bench.core.storage.files import write_atomic
-from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
+from model_zoo.derivatives.prepare import surrogate
+from model_zoo.derivatives.surrogate import second_order_copy
 from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
 from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
 from model_zoo.training.folded import folded
@@ -103,7 +104,8 @@ class Training:
                 f"{len(self.data.train.labels)} images; lower the recipe's batch_size"
             )
         self.steps = max(1, round(self.recipe.epochs * self.per_epoch)) if self.recipe.epochs else 0
-        smooth = lru_cache(maxsize=4)(lambda beta: smooth_copy(self.model, beta))
+        seen = to_float(self.images[:2])
+        smooth = lru_cache(maxsize=4)(lambda beta: surrogate(self.model, beta, seen))
         self.student = Student(self.model, second_order_copy(self.model), smooth, folded(self.model), self._fast)
 
     def _fast(self) -> AbstractContextManager[object]:

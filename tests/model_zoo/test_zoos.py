@@ -21,7 +21,7 @@ from bench.core.compute.vision import models
 from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UsageError
 from bench.core.storage.files import sha256_of_file
 from model_zoo.build import build
-from model_zoo.derivatives.surrogate import check_activations, smooth_copy
+from model_zoo.derivatives.prepare import surrogate
 from model_zoo.hub import resolve
 from model_zoo.training.loop import initialize
 from model_zoo.weights_file import Resolved
@@ -144,7 +144,7 @@ def test_a_network_of_timm_becomes_a_pinned_entry_that_normalises_inside(timm: F
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     expected = trained().eval()((images() - mean) / std)
     torch.testing.assert_close(built(model)(images()), expected, rtol=1e-4, atol=1e-5)
-    check_activations(smooth_copy(built(model), 10.0), images())
+    surrogate(built(model), 10.0, images())
 
 
 def test_the_library_loads_a_network_once_and_its_entry_serves_as_a_file(timm: FakeTimm, tmp_path: Path) -> None:
@@ -282,4 +282,4 @@ def test_torchvision_by_its_real_code_with_weights_from_here(monkeypatch: pytest
     seen = offered.IMAGENET1K_V1.transforms()
     normalized = (images(64) - torch.tensor(seen.mean).view(1, 3, 1, 1)) / torch.tensor(seen.std).view(1, 3, 1, 1)
     torch.testing.assert_close(built(model)(images(64)), network.eval()(normalized), rtol=1e-3, atol=1e-5)
-    check_activations(smooth_copy(built(model), 10.0), images(64))
+    surrogate(built(model), 10.0, images(64))
