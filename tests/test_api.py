@@ -151,7 +151,8 @@ class Floor(Foreign):
     """A kink where no module is."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.clamp(min=0))
+        middle = x - 0.5
+        return super().forward(middle + (middle * middle).sqrt())
 
 
 class Pair(Foreign):
@@ -189,7 +190,7 @@ def locked() -> nn.Module:
         (Foreign(), {"attack": "ifia-topp"}, UnknownNameError, r"did you mean 'ifia-topk'"),
         (Foreign(5), {}, ModelOutputError, r"expected logits of shape \(2, 10\), got \(2, 5\)"),
         (Pair(), {}, ModelOutputError, r"expected floating-point logits, got tuple"),
-        (Floor(), {}, UsageError, r"activations are smooth or nn\.ReLU modules, got clamp"),
+        (Floor(), {}, UsageError, r"expected activations that attacks can follow, got a network whose second"),
         (locked(), {}, UsageError, r"expected a module that can be copied, got: cannot pickle"),
     ],
 )
