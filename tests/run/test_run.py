@@ -367,7 +367,7 @@ def test_nan_logits_stop_the_run_and_nothing_is_filed(
         "model_zoo.architectures.wide_resnet.WideResNet.forward", lambda _, x: x[:, 0, 0, :10] * torch.nan
     )
     if not seen_at_once:  # on the images of the first look, that is
-        monkeypatch.setattr("bench.run.build.check_logits", lambda *_: None)
+        monkeypatch.setattr("bench.run.cache.check_logits", lambda *_: None)
     with pytest.raises(ModelOutputError, match="finite"):
         completed(words, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
