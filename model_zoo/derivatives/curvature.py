@@ -24,13 +24,13 @@ def unexplained(smooth: nn.Module, images: Tensor, directions: Tensor, parts: in
         parts: of the way, each integrated by itself: more for a network that bends more.
     Returns:
         |g(x + d) - g(x) - integral of H d| / |g(x + d) - g(x)| in the Euclidean norm of all images; 0 where the
-        gradient changes by less than a thousandth.
+        gradient changes by less than a thousandth, or is no number.
     """
     with torch.no_grad():
         labels = smooth(images).argmax(1)
     first, last = gradient(smooth, images, labels), gradient(smooth, images + directions, labels)
     change = last - first
-    if not change.norm() > 1e-3 * first.norm():
+    if not change.isfinite().all() or change.norm() <= 1e-3 * first.norm():
         return 0.0
     known = torch.zeros_like(change)
     for place, weight in _quadrature(parts):
