@@ -88,7 +88,8 @@ def _each(subjects: tuple[str, ...], *, every: bool, anew: bool, device: str) ->
     models = [f"hub:{name}" for name in registry.names("models")] if every else []
     if not subjects and not models:
         raise UsageError("expected models or a results folder to verify, got nothing; name one, or add --all")
-    where, found = pick_device(device), list[Check]()
+    where = pick_device(device)
+    found: list[Check] = []
     for model in models:
         found.extend(verify_model(model, device=where, skip=True))
     for subject in subjects:

@@ -13,6 +13,8 @@ from torch import nn
 
 from bench import registry
 from bench.checks.verify import verify_model
+from bench.cli import main
+from bench.core.errors import NetworkError
 from bench.core.schemas.entry import ModelEntry, Origin
 from bench.core.storage.files import sha256_of_file
 from model_zoo.build import build
@@ -121,3 +123,21 @@ def test_without_network_and_folder_a_model_is_skipped_by_name_where_all_are_ask
     assert (check.ok, check.skipped) == (skip, skip)
     assert check.subject == "hub:oval-pgd-conv-small"
     assert "--weights (BENCH_WEIGHTS)" in check.detail
+
+
+def test_the_command_asks_all_and_says_what_it_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("BENCH_MIRROR", "http://127.0.0.1:9")
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+    monkeypatch.setattr(registry, "names", lambda kind: ["mmr-conv-small", "wong-svhn-conv-small"])
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", "--all"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "skip   hub:mmr-conv-small: weights" in printed
+    assert "0 of 2 checks passed, 2 skipped" in printed
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", "hub:mmr-conv-small"])
+    assert ended.value.code == NetworkError.exit_code
