@@ -22,14 +22,16 @@ class BestIterate:
         self.images = images.clone()
         self.similarity = torch.full((len(images),), torch.inf, device=images.device, dtype=torch.float64)
 
-    def update(self, images: Tensor, similarity: Tensor) -> None:
-        """Keep the images whose similarity is lower than the best so far.
+    def update(self, images: Tensor, similarity: Tensor, rows: Tensor | slice = slice(None)) -> None:
+        """Keep the images whose similarity is lower than the best so far; `rows` says which samples they belong to.
 
         As long as a sample has no allowed iterate, its latest one is kept, so that the judge sees it fail.
         """
-        better = (similarity < self.similarity) | ~torch.isfinite(self.similarity)
-        self.images = torch.where(better.view(-1, 1, 1, 1), images, self.images)
-        self.similarity = torch.where(better, similarity.to(self.similarity), self.similarity)
+        best = self.similarity[rows]
+        better = (similarity < best) | ~torch.isfinite(best)
+        self.images, self.similarity = self.images.clone(), self.similarity.clone()
+        self.images[rows] = torch.where(better.view(-1, 1, 1, 1), images, self.images[rows])
+        self.similarity[rows] = torch.where(better, similarity.to(best), best)
 
 
 def uniform_start(images: Tensor, threat: ThreatModel, rng: SampleRng) -> Tensor:

@@ -1,4 +1,4 @@
-"""The parameter-free worst case: an ordered, frozen suite of adaptive searches, judged together."""
+"""The worst case: searches for the order, the top and the angle of a heatmap within one budget."""
 
 from __future__ import annotations
 
@@ -9,79 +9,91 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._adaptive import Goal, adaptive_ascent, by_loss, by_primary
-from attacks._losses import cosine_distance, mass_outside, order, rank_distance
+from attacks._auto_2 import Auto as Auto2
+from attacks._losses import cosine_distance, mass_inside
+from attacks._search import Objective, uniform_start
+from attacks._soft_ranks import discordance, fallen_from_top, in_order
+from attacks._trust import MAP_STEP, Ascent, Measure, Trail
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.rng import SampleRng
-from bench.core.contracts import Attack, HeatmapLoss, Victim, View
+from bench.core.contracts import Attack, Victim, View
 from bench.core.schemas.protocol import Knowledge, ThreatModel
 
 TOP_SHARE = 100 / 1024
 """Of a map's pixels, those that count as its top: the 100 of 1024 of the papers, at every size."""
 
-
-def _ranks(before: View) -> tuple[HeatmapLoss, tuple[Tensor, ...]]:
-    return rank_distance, (order(before.heatmap),)
-
-
-def _top(before: View) -> tuple[HeatmapLoss, tuple[Tensor, ...]]:
-    pixels = before.heatmap[0].numel()
-    return mass_outside, (top_k_mask(before.heatmap, max(1, round(TOP_SHARE * pixels))),)
+SHARES = {"ranks": 0.5, "top": 0.3, "angle": 0.2}
+"""Of the steps, those of each search."""
 
 
-def _angle(before: View) -> tuple[HeatmapLoss, tuple[Tensor, ...]]:
-    return cosine_distance, (before.heatmap,)
+def _top(heatmap: Tensor) -> Tensor:
+    return top_k_mask(heatmap, max(1, round(TOP_SHARE * heatmap[0].numel())))
 
 
-SUITE: dict[str, Goal] = {
-    "ranks": Goal(_ranks, by_primary),
-    "top": Goal(_top, by_loss(_top)),
-    "angle": Goal(_angle, by_loss(_angle)),
+def _overlap(before: View, after: View) -> Tensor:
+    """(N,) pixels of the clean top that are still there; among equals, the mass in it decides."""
+    mask = _top(before.heatmap)
+    kept = (mask & _top(after.heatmap)).flatten(1).sum(1)
+    return kept + mass_inside(after.heatmap, mask) / (2 * mask[0].numel())
+
+
+def _likeness(before: View, after: View) -> Tensor:
+    return -cosine_distance(after.heatmap, before.heatmap)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "ranks": lambda before: (discordance, in_order(before.heatmap)),
+    "top": lambda before: (fallen_from_top, (_top(before.heatmap),)),
+    "angle": lambda before: (cosine_distance, (before.heatmap,)),
 }
-"""In this order: the order of all pixels (rank correlations), the pixels on top (intersections), the angle (cosine)."""
+"""What each search increases; the order of all pixels first, since its iterates are good starts for the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Attack):
-    """Per sample and metric the worst of a suite of adaptive searches; it has no parameter but its length.
+    """Per sample and metric the worst of three searches; its only parameter is its budget.
 
-    Three losses, each climbed from a random start of its own with momentum, an adaptive step per image and a surrogate
-    whose sharpness grows: the correlation of log-heatmaps with the clean ranks, the mass outside the clean top, the
-    cosine. The judge measures every member's image and keeps, for each metric, the worst that is allowed; `winner`
-    names the member that is worst by the primary metric. One member costs 3 * nodes * steps gradients, as many as
-    `ifia-topk` with as many steps; the standard suite three times that.
+    The searches climb a soft Kendall correlation of log-heatmaps, a soft top-k intersection and the cosine distance.
+    The first begins at a random place, the others at the worst place so far for their own measure. Each place is
+    looked at on the real network, and for each measure the worst that is allowed is kept. A step costs three
+    evaluations of the map: two for its gradient through the surrogate, one for the look. Steps are as long as successive
+    gradients agree, so that networks whose gradients turn quickly are searched with short ones. An image that lost its
+    class goes back along the gradient of the margin. An image whose whole top has changed leaves the search for it.
 
     Source:
-        Croce, Hein 2020 (APGD, and the ensemble of AutoAttack); Ghorbani, Abid, Zou 2019 (top-k loss); Ivankay et al.
-        2020 (cosine).
-        Differs: losses on heatmaps in place of predictions; the rank loss is ours: a rank correlation has no gradient,
-        its Pearson correlation with log-heatmaps, whose heavy tails are cut, follows it.
+        Croce, Hein 2020 (APGD, and the ensemble of AutoAttack); Ghorbani, Abid, Zou 2019 (the top as a goal); Ivankay
+        et al. 2020 (cosine).
+        Differs: the losses are soft ranks on heatmaps; step sizes follow the agreement of gradients; the searches share
+        what they find.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     knowledge: ClassVar[Knowledge] = "white-box"
     source: ClassVar[str] = "Croce, Hein 2020; Ghorbani, Abid, Zou 2019"
+    older: ClassVar[tuple[type[Attack], ...]] = (Auto2,)
 
-    steps: int = Field(default=50, ge=1)
-    """Steps of each of the three searches."""
+    budget: int = Field(default=200, ge=20)
+    """Evaluations of the map per image: 1 for a look at the real network, 2 for a gradient through the surrogate."""
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Names of the searches."""
-        return tuple(SUITE)
+        """Names of the measures for which the worst place is proposed."""
+        return tuple(OBJECTIVES)
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(M, N, C, H, W): one image per member of the suite."""
-        return torch.stack(
-            [
-                adaptive_ascent(victim, images, labels, goal, threat=threat, rng=rng.fork(name), steps=self.steps)
-                for name, goal in SUITE.items()
-            ]
-        )
+        """(M, N, C, H, W): for each measure the worst image of all searches."""
+        measures = {
+            "ranks": Measure(victim.similarity),
+            "top": Measure(_overlap, done=1.0),
+            "angle": Measure(_likeness),
+        }
+        trail = Trail(victim, images, labels, measures)
+        trail.look(torch.arange(len(images), device=images.device), uniform_start(images, threat, rng))
+        steps = (self.budget - 2) // MAP_STEP  # two looks: the clean image and the start
+        for name, objective in OBJECTIVES.items():
+            Ascent(trail, objective, trail.worst[name].images, threat).climb(name, round(SHARES[name] * steps))
+        return torch.stack([trail.worst[name].images for name in OBJECTIVES])
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): per image the proposal with the lowest similarity to the clean heatmap."""
-        before = victim.observe(images, labels)
-        proposals = self.propose(victim, images, labels, threat=threat, rng=rng)
-        similarity = torch.stack([victim.similarity(before, victim.observe(each, labels)) for each in proposals])
-        return proposals[similarity.argmin(0), torch.arange(len(images), device=images.device)]
+        return self.propose(victim, images, labels, threat=threat, rng=rng)[0]

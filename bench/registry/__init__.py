@@ -141,13 +141,13 @@ def load(kind: Kind, name: str) -> Any:
 
 
 def instantiate(kind: Kind, component: Component) -> Any:
-    """Return a plug-in with a component's parameters.
+    """Return a plug-in with a component's parameters, of the version that the component names or can only mean.
 
     Raises:
         UnknownNameError: if nothing of that kind has that name.
-        UsageError: if a parameter is unknown or its value is not allowed.
+        UsageError: if there is no such version, or a parameter is unknown or its value is not allowed.
     """
-    plugin = load(kind, component.name)
+    plugin = _edition(kind, component)
     known = inspect.signature(plugin).parameters
     for given in sorted(set(component.params) - set(known)):
         raise UnknownNameError(f"parameters of {kind[:-1]} {component.name}", given, known)
@@ -162,6 +162,22 @@ def instantiate(kind: Kind, component: Component) -> Any:
         if isinstance(value, bool) and not isinstance(getattr(made, key, value), bool):  # pydantic reads true as 1
             raise UsageError(f"{kind[:-1]} {component.name}: {key}: expected no truth value, got {json.dumps(value)}")
     return made
+
+
+def _edition(kind: Kind, component: Component) -> Any:
+    """Return the class of the component's version; where it names none, the newest that has all of its parameters."""
+    newest = load(kind, component.name)
+    editions = [newest, *getattr(newest, "older", ())]
+    if component.version is None:
+        fits = [each for each in editions if set(component.params) <= set(inspect.signature(each).parameters)]
+        return [*fits, newest][0]
+    for each in editions:
+        if each.version == component.version:
+            return each
+    there = ", ".join(str(each.version) for each in editions)
+    raise UsageError(
+        f"{kind[:-1]} {component.name}: expected a version that is still here ({there}), got {component.version}"
+    )
 
 
 def origin(kind: Kind, name: str) -> Path | str:

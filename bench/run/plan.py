@@ -205,7 +205,8 @@ def _attack_component(request: Request, protocol: Protocol) -> Component:
     registry.load("attacks", request.attack)  # what is no name at all is an unknown one, too
     own = {component.name: component for component in protocol.attacks}
     component = own.get(request.attack) or Component(name=request.attack)
-    return Component(name=component.name, params={**component.params, **(request.params or {})})
+    params = {**component.params, **(request.params or {})}
+    return component.model_copy(update={"params": params})
 
 
 def _override(part: Part, key: str, value: object) -> Part:

@@ -37,6 +37,8 @@ SHORT = {
     "patch-shuffle": {"levels": [2, 4]},
     "corruption": {"kinds": ["gaussian-noise", "glass-blur", "jpeg-compression", "snow"], "severities": [5]},
     "pgd-lengths": {"lengths": [2, 4]},
+    "auto": {"budget": 20},
+    "auto-long": {"budget": 20},
     "trigger": {"pattern": picture_origin(SIDE)},
 }
 """Parameters for tests where the budgets do not suffice: Square needs larger images in L2."""

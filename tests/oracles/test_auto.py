@@ -1,48 +1,36 @@
-"""The suite against its members, the verdict against a loop, the adaptive step against its published schedule."""
+"""The worst case of one budget: what it proposes, what it spends, and that it keeps within the class and the ball."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
-import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from attacks._adaptive import Goal, adaptive_ascent, by_loss, by_primary, checkpoints
-from attacks._losses import order, rank_distance
-from attacks.auto import SUITE, Auto
-from bench.attributions.gradient import Gradient
-from bench.core.compute.norms import linf
+from attacks._auto_2 import Auto as Auto2
+from attacks._search import uniform_start
+from attacks._trust import PATIENCE, Ascent, Measure, Trail
+from attacks.auto import OBJECTIVES, SHARES, Auto
+from attacks.auto_long import AutoLong
+from bench import registry
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Metric, Pair, View
-from bench.core.schemas.protocol import ThreatModel
-from bench.run.attack.search import attack_shard
+from bench.core.contracts import Pair
+from bench.core.errors import UsageError
+from bench.core.schemas.protocol import Component, ThreatModel
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
-from bench.run.judge.measure import measure_shard
-from bench.run.judge.verdict import worst
-from bench.run.samples import Samples
-from bench.run.setup import Setup
+from bench.attributions.gradient import Gradient
 from metrics.cosine import Cosine
-from metrics.entropy import Entropy
 from metrics.kendall import Kendall
-from metrics.l2_distance import L2Distance
 from metrics.topk_intersection import TopkIntersection
 from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.surrogate import smooth_copy
 from tests.support.tiny import tiny_network
 
-IDS = ("a", "b", "c", "d")
+IDS = ("a", "b", "c")
 THREAT = ThreatModel(norm="linf", epsilon="8/255")
-METRICS: dict[str, Metric] = {
-    "kendall": Kendall(),
-    "topk-intersection": TopkIntersection(k=20),
-    "l2-distance": L2Distance(),
-    "entropy": Entropy(),
-}
 
 
 @pytest.fixture(scope="module")
@@ -55,165 +43,57 @@ def images() -> Tensor:
     return SampleRng(Rng(0), IDS).fork("images").uniform((3, 16, 16), 0.1, 0.9)
 
 
-def victim(model: nn.Module, **changed: Any) -> WhiteBoxVictim:
-    given: dict[str, Any] = {
-        "model": model,
-        "smooth": smooth_copy(model, 20.0),
-        "explainer": Explainer(Gradient(), "sum-of-abs"),
-        "primary": Kendall(),
-        "threat": THREAT,
-        "knowledge": "white-box",
-        "rng": SampleRng(Rng(1), IDS),
-    }
-    return WhiteBoxVictim(**(given | changed))
-
-
-def test_it_is_at_most_every_member_for_every_sample_and_metric(model: nn.Module, images: Tensor) -> None:
-    labels, rng = model(images).argmax(1), SampleRng(Rng(2), IDS)
-    proposals = Auto(steps=4).propose(victim(model), images, labels, threat=THREAT, rng=rng)
-    before = victim(model).observe(images, labels)
-    pairs = [Pair(before, victim(model).observe(each, labels), labels) for each in proposals]
-    verdict = worst(pairs, METRICS, "kendall")
-    for name, goal in SUITE.items():
-        alone = adaptive_ascent(victim(model), images, labels, goal, threat=THREAT, rng=rng.fork(name), steps=4)
-        pair = Pair(before, victim(model).observe(alone, labels), labels)
-        assert verdict.values["kendall"].le(Kendall()(pair)).all()
-        assert verdict.values["topk-intersection"].le(TopkIntersection(k=20)(pair)).all()
-        assert verdict.values["l2-distance"].ge(L2Distance()(pair)).all()
-    merged = Auto(steps=4).perturb(victim(model), images, labels, threat=THREAT, rng=rng)
-    assert torch.equal(merged, verdict.pair.after.images)
-
-
-def test_its_rows_name_winners_and_cost(model: nn.Module, images: Tensor) -> None:
-    labels = model(images).argmax(1)
-    explainer = Explainer(Gradient(), "sum-of-abs")
-    setup = Setup(
+def victim(model: nn.Module, smooth: nn.Module | None = None, ids: tuple[str, ...] = IDS) -> WhiteBoxVictim:
+    return WhiteBoxVictim(
         model=model,
-        smooth=smooth_copy(model, 20.0),
-        attack=Auto(steps=3),
+        smooth=smooth or smooth_copy(model, 20.0),
+        explainer=Explainer(Gradient(), "sum-of-abs"),
+        primary=Kendall(),
         threat=THREAT,
-        search=explainer,
-        judge=explainer,
-        metrics=METRICS,
-        primary="kendall",
-        explain_predicted=True,
-        rng=Rng(0),
-        device=torch.device("cpu"),
-        top_k=20,
+        knowledge="white-box",
+        rng=SampleRng(Rng(1), ids),
     )
-    samples = Samples(IDS, images, labels)
-    attacked = attack_shard(setup, samples, 3, lambda _: None)
-    rows = measure_shard(setup, samples, attacked, frozenset({"a"}))
-    assert attacked.images.shape == (4, 3, 3, 16, 16)
-    assert set(rows["winner"]) <= set(SUITE)
-    # Per member: the clean image, the start, and two gradients and a look per step.
-    assert set(rows["gradient_evaluations"]) == {3 * (1 + 1 + 3 * 3)}
-    assert (rows["linf"] <= 8 / 255 + 1e-6).all()
-    singly = measure_shard(setup, samples, attack_shard(setup, samples, 1, lambda _: None), frozenset())
-    assert rows.drop(columns="tiles").equals(singly.drop(columns="tiles"))
 
 
-def test_a_verdict_is_what_a_loop_finds() -> None:
-    generator = Rng(3).generator()
-
-    def view() -> View:
-        attribution = torch.randn((6, 1, 5, 5), generator=generator)
-        heatmap = attribution.abs().sum(1)
-        return View(torch.rand((6, 3, 5, 5), generator=generator), torch.zeros(6, 2), attribution, heatmap)
-
-    before, labels = view(), torch.zeros(6, dtype=torch.int64)
-    afters = [view() for _ in range(3)]
-    afters[1].heatmap[2] = 1.0  # a constant map: kendall is undefined
-    pairs = [Pair(before, after, labels) for after in afters]
-    verdict = worst(pairs, METRICS | {"topk-intersection": TopkIntersection(k=5)}, "kendall")
-    found = np.stack([Kendall()(pair).numpy() for pair in pairs])
-    assert np.isnan(found[1, 2])
-    assert verdict.winner.tolist() == np.nanargmin(found, 0).tolist()
-    np.testing.assert_array_equal(verdict.values["kendall"].numpy(), np.nanmin(found, 0))
-    farthest = np.stack([L2Distance()(pair).numpy() for pair in pairs]).max(0)
-    np.testing.assert_array_equal(verdict.values["l2-distance"].numpy(), farthest)
-    for i, w in enumerate(verdict.winner.tolist()):
-        assert torch.equal(verdict.pair.after.images[i], afters[w].images[i])
-        assert verdict.values["entropy"][i] == Entropy()(pairs[w])[i]
+def test_it_proposes_the_worst_place_for_each_measure(model: nn.Module, images: Tensor) -> None:
+    labels, bound = model(images).argmax(1), victim(model)
+    proposals = Auto(budget=62).propose(bound, images, labels, threat=THREAT, rng=SampleRng(Rng(2), IDS))
+    before = bound.observe(images, labels)
+    pairs = [Pair(before, bound.observe(each, labels), labels) for each in proposals]
+    for place, metric in enumerate((Kendall(), TopkIntersection(k=25), Cosine())):
+        values = torch.stack([metric(pair) for pair in pairs])
+        assert (values[place] <= values).all(), metric
+    assert (proposals - images).abs().max() <= 8 / 255 + 1e-6
+    assert Auto().members == tuple(OBJECTIVES) == tuple(SHARES)
 
 
-def test_checkpoints_are_those_of_apgd() -> None:
-    assert list(checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
-    assert list(checkpoints(1)) == []
-    assert all(a < b for a, b in zip(list(checkpoints(20)), list(checkpoints(20))[1:], strict=False))
+@pytest.mark.parametrize("budget", [20, 62])
+def test_it_keeps_its_budget_and_nearly_spends_it(model: nn.Module, images: Tensor, budget: int) -> None:
+    labels, bound = model(images).argmax(1), victim(model)
+    Auto(budget=budget).propose(bound, images, labels, threat=THREAT, rng=SampleRng(Rng(2), IDS))
+    assert bound.spent.gradient.max() <= budget
+    assert bound.spent.gradient.max() >= budget - 6
 
 
-def test_it_has_no_parameter_but_its_length() -> None:
-    assert [field.name for field in dataclasses.fields(Auto)] == ["steps"]
+def test_neighbours_in_a_batch_change_nothing(model: nn.Module, images: Tensor) -> None:
+    labels, rng = model(images).argmax(1), SampleRng(Rng(2), IDS)
+    together = Auto(budget=32).propose(victim(model), images, labels, threat=THREAT, rng=rng)
+    for i, name in enumerate(IDS):
+        part = slice(i, i + 1)
+        alone = Auto(budget=32).propose(
+            victim(model, ids=(name,)), images[part], labels[part], threat=THREAT, rng=rng.select(part)
+        )
+        assert torch.equal(alone, together[:, part])
 
 
-def test_the_rank_distance_is_the_correlation_of_logarithms_with_ranks() -> None:
-    heatmap = torch.rand((3, 4, 5), generator=Rng(0).generator(), dtype=torch.float64)
-    clean = torch.rand((3, 4, 5), generator=Rng(1).generator(), dtype=torch.float64)
-    distances = rank_distance(heatmap, order(clean))
-    for i in range(3):
-        logarithm = np.log(heatmap[i].numpy() / heatmap[i].numpy().mean() + 0.01).ravel()
-        ranks = scipy.stats.rankdata(clean[i].numpy().ravel())
-        np.testing.assert_allclose(float(distances[i]), 1 - scipy.stats.pearsonr(logarithm, ranks).statistic)
-
-
-def test_a_sharper_surrogate_is_used_late_and_left_as_it_was(model: nn.Module, images: Tensor) -> None:
-    labels, seen = model(images).argmax(1), []
-
-    class Watched(WhiteBoxVictim):
-        def loss_gradient(self, *arguments: Any, sharpness: float = 1.0, **named: Any) -> Tensor:
-            seen.append(sharpness)
-            return super().loss_gradient(*arguments, sharpness=sharpness, **named)
-
-    smooth = smooth_copy(model, 20.0)
-    plain = victim(model, smooth=smooth)
-    watched = Watched(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain) if f.init})
-    before = smooth(images)
-    adaptive_ascent(watched, images, labels, SUITE["angle"], threat=THREAT, rng=SampleRng(Rng(0), IDS), steps=6)
-    assert seen == [0.5, 0.5, 1.0, 1.0, 2.0, 2.0]
-    assert torch.equal(smooth(images), before)
-    loss, targets = SUITE["angle"].objective(plain.observe(images, labels))
-    gradients = [plain.loss_gradient(images * 0.9, labels, loss, *targets, sharpness=s) for s in (1.0, 2.0)]
-    sharper = victim(model, smooth=smooth_copy(model, 40.0)).loss_gradient(images * 0.9, labels, loss, *targets)
-    torch.testing.assert_close(gradients[1], sharper)
-    assert not torch.allclose(gradients[0], gradients[1])
-
-
-def test_steps_are_halved_where_nothing_improves(model: nn.Module, images: Tensor) -> None:
-    """A score that never improves: after the start every checkpoint halves the step, and the start is kept."""
-    labels, sizes = model(images).argmax(1), []
-
-    class Still(WhiteBoxVictim):
-        def loss_gradient(self, images: Tensor, *arguments: Any, **named: Any) -> Tensor:
-            sizes.append(images)
-            return torch.ones_like(images)
-
-    looks = []
-
-    def score(victim: Any, before: View) -> Any:
-        def of(after: View) -> Tensor:
-            looks.append(after.images)
-            return torch.full((len(after.images),), 1.0 if len(looks) > 1 else 0.0)
-
-        return of
-
-    plain = victim(model)
-    still = Still(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain) if f.init})
-    best = adaptive_ascent(
-        still,
-        images,
-        labels,
-        Goal(SUITE["angle"].objective, score),
-        threat=THREAT,
-        rng=SampleRng(Rng(0), IDS),
-        steps=20,
-    )
-    start = looks[0]
-    assert torch.equal(best, start)
-    again = [number for number in range(1, 20) if torch.equal(sizes[number], start)]
-    assert again == list(checkpoints(20)), "after each checkpoint the search goes back to the best iterate"
-    first, later = (linf(start, sizes[number + 1]) for number in (0, again[-2]))
-    assert (later < first / 4).all()
+def test_it_leaves_less_than_version_2_for_the_same_evaluations(model: nn.Module, images: Tensor) -> None:
+    labels, rng = model(images).argmax(1), SampleRng(Rng(2), IDS)
+    left = []
+    for attack in (Auto(budget=60), Auto2(steps=6)):
+        bound = victim(model)
+        found = attack.perturb(bound, images, labels, threat=THREAT, rng=rng)
+        left.append(Kendall()(Pair(bound.observe(images, labels), bound.observe(found, labels), labels)).mean())
+    assert left[0] < left[1]
 
 
 class _Island(nn.Module):
@@ -229,29 +109,102 @@ class _Island(nn.Module):
         return torch.stack([waves, waves + 100 * outside], 1)
 
 
-def test_an_image_whose_class_no_iterate_keeps_is_searched_from_within(images: Tensor) -> None:
+def test_an_image_that_lost_its_class_finds_back_along_the_margin(images: Tensor) -> None:
     one, labels = images[:1].double(), torch.tensor([0])
-    noise = (one.numel() / 3) ** 0.5 * 8 / 255  # the length of a random start
-    island = _Island(one, noise / 3)
-    rng = SampleRng(Rng(1), IDS[:1])
-    bound = victim(island, smooth=island, rng=rng)
-    for goal in SUITE.values():
-        found = adaptive_ascent(bound, one, labels, goal, threat=THREAT, rng=rng, steps=20)
-        before, after = (bound.observe(each, labels) for each in (one, found))
-        assert torch.isfinite(bound.similarity(before, after)).all(), "the class is kept"
-        assert Kendall()(Pair(before, after, labels)) < 0.9
+    start_length = (one.numel() / 3) ** 0.5 * 8 / 255
+    island = _Island(one, start_length / 3)
+    bound = victim(island, smooth=island, ids=IDS[:1])
+    found = Auto(budget=62).perturb(bound, one, labels, threat=THREAT, rng=SampleRng(Rng(2), IDS[:1]))
+    before, after = (bound.observe(each, labels) for each in (one, found))
+    assert torch.isfinite(bound.similarity(before, after)).all(), "the class is kept"
+    assert Kendall()(Pair(before, after, labels)) < 0.9
 
 
-def test_goals_pick_by_the_primary_metric_or_by_their_loss(model: nn.Module, images: Tensor) -> None:
+class _Sealed(_Island):
+    """The island, whose margin has no gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        waves = torch.sin(60 * images).flatten(1).sum(1)
+        outside = (images - self.center).flatten(1).square().sum(1) - self.radius**2
+        return torch.stack([waves, waves + 100 * outside.detach()], 1)
+
+
+def test_an_image_whose_margin_has_no_gradient_goes_back_toward_the_clean_one(images: Tensor) -> None:
+    one, labels = images[:1].double(), torch.tensor([0])
+    sealed = _Sealed(one, (one.numel() / 3) ** 0.5 * 8 / 255 / 3)
+    bound, rng = victim(sealed, smooth=sealed, ids=IDS[:1]), SampleRng(Rng(2), IDS[:1])
+    found = Auto(budget=20 + 9 * PATIENCE).perturb(bound, one, labels, threat=THREAT, rng=rng)
+    before, after = (bound.observe(each, labels) for each in (one, found))
+    assert torch.isfinite(bound.similarity(before, after)).all()
+
+
+class _Watched(WhiteBoxVictim):
+    """Keeps what the search asked, and answers with gradients of its own."""
+
+    answers: Any = None
+    places: Any = None
+    sharp: Any = None
+
+    def loss_gradient(self, images: Tensor, *arguments: Any, sharpness: float = 1.0, **named: Any) -> Tensor:
+        self.places.append(images)
+        self.sharp.append(sharpness)
+        return self.answers(images)
+
+    def only(self, samples: Tensor) -> Any:
+        bound = super().only(samples)
+        bound.answers, bound.places, bound.sharp = self.answers, self.places, self.sharp
+        return bound
+
+
+def _steps(model: nn.Module, images: Tensor, answers: Any) -> _Watched:
+    plain = victim(model)
+    bound = _Watched(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain) if f.init})
+    bound.answers, bound.places, bound.sharp = answers, [], []
+    labels = model(images).argmax(1)
+    trail = Trail(bound, images, labels, {"angle": Measure(lambda before, after: torch.zeros(len(after.images)))})
+    Ascent(trail, OBJECTIVES["angle"], images.clone(), THREAT).climb("angle", 8)
+    return bound
+
+
+def test_steps_are_long_where_gradients_agree_and_short_where_they_turn(model: nn.Module, images: Tensor) -> None:
+    middle = torch.full_like(images, 0.5)
+    generator = Rng(5).generator()
+    agreeing = _steps(model, middle, lambda x: torch.ones_like(x))
+    turning = _steps(model, middle, lambda x: torch.randn(x.shape, generator=generator))
+    lengths = [(bound.places[2] - bound.places[1]).abs().max() for bound in (agreeing, turning)]
+    assert lengths[0] > 2 * lengths[1]
+    assert agreeing.sharp[0] == 0.5
+    assert agreeing.sharp[-1] == pytest.approx(8.0)
+    ratios = [b / a for a, b in zip(agreeing.sharp, agreeing.sharp[1:], strict=False)]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios)), "geometric"
+
+
+def test_an_image_that_is_done_leaves(model: nn.Module, images: Tensor) -> None:
     labels, bound = model(images).argmax(1), victim(model)
-    before, after = bound.observe(images, labels), bound.observe((images + 0.02).clamp(0, 1), labels)
-    assert torch.equal(by_primary(bound, before)(after), bound.similarity(before, after))
-    goal = SUITE["angle"]
-    counts = torch.isfinite(bound.similarity(before, after))
-    found = by_loss(goal.objective)(bound, before)(after)
-    cosine = (before.heatmap * after.heatmap).flatten(1).sum(1) / (
-        before.heatmap.flatten(1).norm(dim=1) * after.heatmap.flatten(1).norm(dim=1)
-    )
-    torch.testing.assert_close(found[counts], (cosine - 1).double()[counts], atol=1e-5, rtol=1e-5)
-    assert torch.isinf(found[~counts]).all()
-    assert Cosine().higher_is == "more-robust"
+    done = torch.tensor([0.0, 2.0, 0.0])
+
+    def value(before: Any, after: Any) -> Tensor:
+        same = (before.images[:, None] == images[None]).flatten(2).all(2)
+        return (same * done).sum(1)
+
+    trail = Trail(bound, images, labels, {"top": Measure(value, done=1.0)})
+    trail.look(torch.arange(3), images)
+    spent = bound.spent.gradient.clone()
+    Ascent(trail, OBJECTIVES["top"], uniform_start(images, THREAT, SampleRng(Rng(0), IDS)), THREAT).climb("top", 3)
+    assert ((bound.spent.gradient - spent) > 0).tolist() == [False, True, False]
+
+
+def test_versions_are_chosen_by_name_or_by_parameters() -> None:
+    made = [
+        registry.instantiate("attacks", Component(name="auto", **rest))
+        for rest in ({}, {"params": {"steps": 20}}, {"version": 2}, {"version": 3, "params": {"budget": 50}})
+    ]
+    assert [attack.version for attack in made] == [3, 2, 2, 3]
+    assert isinstance(made[1], Auto2)
+    with pytest.raises(UsageError, match="still here"):
+        registry.instantiate("attacks", Component(name="auto", version=1))
+
+
+def test_it_has_no_parameter_but_its_budget() -> None:
+    assert [field.name for field in dataclasses.fields(Auto)] == ["budget"]
+    assert (Auto().budget, AutoLong().budget) == (200, 2000)

@@ -112,7 +112,7 @@ def test_the_images_of_the_wheel_are_the_first_twenty_of_the_test_split(smoke: P
     assert checksum(cifar10.images[:20]) == smoke.samples.sha256
 
 
-@pytest.mark.parametrize("key", ["cifar10-search-gradient-v1", "cifar10-search-ig-v1"])
+@pytest.mark.parametrize("key", [name for name in registry.names("protocols") if "-search-" in name])
 def test_searches_are_compared_on_images_with_which_no_recipe_trains(key: str) -> None:
     dataset = Cifar10()
     if not dataset.is_stored():
@@ -123,3 +123,17 @@ def test_searches_are_compared_on_images_with_which_no_recipe_trains(key: str) -
     held_out = hold_out(numbered, 1000, Rng(0).fork("held-out", "cifar10")).held_out
     assert protocol.samples.split == "train"
     assert set(protocol.samples.indices) <= set(held_out.images.tolist())
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"), [("cifar10-gradient-v2", "cifar10-gradient-v1"), ("cifar10-ig-v3", "cifar10-ig-v2")]
+)
+def test_a_newer_board_differs_in_its_worst_case_alone(newer: str, older: str) -> None:
+    one, other = (registry.load("protocols", key).model_dump() for key in (newer, older))
+    changed = {key for key in one if one[key] != other[key]}
+    assert changed == {"version", "description", "attacks", "shard_size"} - (
+        {"shard_size"} if newer.endswith("v3") else set()
+    )
+    assert [a for a in one["attacks"] if a["name"] != "auto"] == [a for a in other["attacks"] if a["name"] != "auto"]
+    versions = [registry.instantiate("attacks", Component(**side["attacks"][0])).version for side in (one, other)]
+    assert versions == [3, 2]

@@ -113,6 +113,8 @@ class Attack(ABC):
     """Proposes perturbed images. It need not project, judge or count: the evaluation does not trust it."""
 
     version: ClassVar[int] = 1
+    older: ClassVar[tuple[type[Attack], ...]] = ()
+    """Earlier versions that published protocols still run, newest first."""
     knowledge: ClassVar[Knowledge]
     source: ClassVar[str]
     aim: ClassVar[Aim] = "explanation"

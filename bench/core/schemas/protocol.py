@@ -80,6 +80,9 @@ class Component(Strict):
 
     name: Name
     params: dict[str, Any] = Field(default_factory=dict)
+    version: int | None = Field(
+        default=None, ge=1, description="of the plug-in; without one, the newest that has all of these parameters"
+    )
 
 
 class ThreatModel(Strict):

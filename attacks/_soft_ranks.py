@@ -1,0 +1,104 @@
+"""Smooth stand-ins for rank metrics, which themselves have no gradient; attacks increase them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.core.compute.heatmap import normalize
+
+FAINT = 0.02
+"""Share of a map's mean below which pixels count as equally dark."""
+
+RANK_TEMPERATURE, TOP_TEMPERATURE = 0.3, 0.25
+"""Differences of log-heatmaps over which an order counts as undecided."""
+
+OFFSETS = 128
+"""Differences of rank at which pixels are compared: all of maps up to 256 pixels, of larger ones evenly spaced."""
+
+TOGETHER = 16
+"""Differences compared at once: few, so that the pairs stay in a processor's cache."""
+
+
+def discordance(
+    heatmap: Tensor, order: Tensor, sorted_before: Tensor, *, temperature: float = RANK_TEMPERATURE
+) -> Tensor:
+    """(N,) soft share of pixel pairs whose order changed: (1 - Kendall) / 2 as the temperature goes to 0.
+
+    A pair of pixels i, j with i below j on the clean map counts sigmoid((l_i - l_j) / temperature), where l is the
+    logarithm of the heatmap over its mean. Pairs that are tied on the clean map do not count.
+
+    Args:
+        heatmap: (N, H, W).
+        order: (N, H * W) int64. Pixels of the clean heatmap from the smallest to the largest.
+        sorted_before: (N, H * W). The clean heatmap's values in that order.
+        temperature: > 0.
+    """
+    logs = _logs(heatmap).flatten(1).gather(1, order)
+    value: Tensor = _Discordance.apply(logs, sorted_before, temperature)  # type: ignore[no-untyped-call]
+    return value
+
+
+def in_order(heatmap: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the targets of `discordance`: pixels from the smallest to the largest, and their values."""
+    values, order = heatmap.flatten(1).sort(dim=1, stable=True)
+    return order, values
+
+
+def fallen_from_top(heatmap: Tensor, mask: Tensor) -> Tensor:
+    """(N,) soft share of the masked pixels that are no longer among the k largest, where the mask has k pixels.
+
+    A pixel counts sigmoid((l_(k) - l) / temperature): l_(k), the k-th largest log, is a threshold without gradient.
+    """
+    logs = _logs(heatmap)
+    count = int(mask[0].sum())
+    threshold = logs.detach().flatten(1).topk(count, dim=1).values[:, -1].view(-1, 1, 1)
+    return (((threshold - logs) / TOP_TEMPERATURE).sigmoid() * mask).sum(2).sum(1) / count
+
+
+def _logs(heatmap: Tensor) -> Tensor:
+    return (normalize(heatmap) + FAINT).log()
+
+
+class _Discordance(torch.autograd.Function):
+    """The value, with its gradient from the same pass over the pairs: autograd would keep every pair in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, logs: Tensor, before: Tensor, temperature: float) -> Tensor:
+        length = logs.shape[1]
+        share, gradient, places = logs.new_zeros(len(logs)), torch.zeros_like(logs), _range(length, logs)
+        pairs = logs.new_zeros(len(logs))
+        ties = bool((before[:, 1:] == before[:, :-1]).any())
+        for offsets in _offsets(length, logs).split(TOGETHER):
+            partner = places + offsets.unsqueeze(1)  # on a ring: beyond its end the pair is the other way round
+            sign = torch.where(partner < length, 1.0, -1.0).to(logs) / temperature
+            weight = torch.where(2 * offsets == length, 0.5, 1.0).to(logs).view(1, -1, 1)  # there each pair comes twice
+            partner = partner % length
+            if ties:
+                weight = weight * (before.unsqueeze(1) != before[:, partner])
+            chance = ((logs.unsqueeze(1) - logs[:, partner]) * sign).sigmoid_()
+            share += (chance * weight).sum(2).sum(1)
+            pairs += weight.expand_as(chance).sum(2).sum(1)
+            slope = chance * (1 - chance) * sign * weight
+            back = (places - offsets.unsqueeze(1)) % length
+            gradient += slope.sum(1) - slope.gather(2, back.expand_as(slope)).sum(1)
+        pairs = pairs.clamp(min=1)
+        ctx.save_for_backward(gradient / pairs.unsqueeze(1))
+        return share / pairs
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream[0].unsqueeze(1), None, None
+
+
+def _offsets(length: int, like: Tensor) -> Tensor:
+    """Return differences of rank, at most `OFFSETS`, evenly spaced from 1 to half of the pixels."""
+    half = length // 2
+    return torch.linspace(1, half, min(half, OFFSETS), device=like.device).round().long()
+
+
+def _range(length: int, like: Tensor) -> Tensor:
+    return torch.arange(length, device=like.device)
