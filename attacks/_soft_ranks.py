@@ -71,7 +71,7 @@ class _Discordance(torch.autograd.Function):
         share, gradient, places = logs.new_zeros(len(logs)), torch.zeros_like(logs), _range(length, logs)
         pairs = logs.new_zeros(len(logs))
         ties = bool((before[:, 1:] == before[:, :-1]).any())
-        for offsets in _offsets(length, logs).split(TOGETHER):
+        for offsets in torch.split(_offsets(length, logs), TOGETHER):
             partner = places + offsets.unsqueeze(1)  # on a ring: beyond its end the pair is the other way round
             sign = torch.where(partner < length, 1.0, -1.0).to(logs) / temperature
             weight = torch.where(2 * offsets == length, 0.5, 1.0).to(logs).view(1, -1, 1)  # there each pair comes twice

@@ -55,10 +55,10 @@ class Auto(Attack):
 
     The searches climb a soft Kendall correlation of log-heatmaps, a soft top-k intersection and the cosine distance.
     The first begins at a random place, the others at the worst place so far for their own measure. Each place is
-    looked at on the real network, and for each measure the worst that is allowed is kept. A step costs three
-    evaluations of the map: two for its gradient through the surrogate, one for the look. Steps are as long as successive
-    gradients agree, so that networks whose gradients turn quickly are searched with short ones. An image that lost its
-    class goes back along the gradient of the margin. An image whose whole top has changed leaves the search for it.
+    looked at on the real network, and for each measure the worst allowed one is kept. A step costs three evaluations of
+    the map: two for its gradient through the surrogate, one for the look. Where successive gradients disagree, steps
+    are shorter. An image that lost its class goes back along the gradient of the margin. An image whose whole top has
+    changed leaves the search for it.
 
     Source:
         Croce, Hein 2020 (APGD, and the ensemble of AutoAttack); Ghorbani, Abid, Zou 2019 (the top as a goal); Ivankay

@@ -28,6 +28,7 @@ class Request:
 
     model: str
     attack: str
+    """NAME, or NAME@VERSION for an earlier version that is still here."""
     protocol: str
     limit: int | None = None
     """Only the first so many samples of the protocol."""
@@ -202,11 +203,21 @@ def _check_judge(protocol: Protocol) -> None:
 
 
 def _attack_component(request: Request, protocol: Protocol) -> Component:
-    registry.load("attacks", request.attack)  # what is no name at all is an unknown one, too
-    own = {component.name: component for component in protocol.attacks}
-    component = own.get(request.attack) or Component(name=request.attack)
+    """Return the attack that NAME or NAME@VERSION asks for; the protocol's own has the protocol's parameters."""
+    name, _, version = request.attack.partition("@")
+    registry.load("attacks", name)  # what is no name at all is an unknown one, too
+    if version and not version.isdecimal():
+        raise UsageError(f"expected an attack as NAME or NAME@VERSION, such as auto@2, got {request.attack!r}")
+    asked = Component(name=name, version=int(version) if version else None)
+    own = next((each for each in protocol.attacks if each.name == name), asked)
+    component = own if asked.version in {None, _version(own)} else asked
     params = {**component.params, **(request.params or {})}
     return component.model_copy(update={"params": params})
+
+
+def _version(component: Component) -> int:
+    version: int = registry.instantiate("attacks", component).version
+    return version
 
 
 def _override(part: Part, key: str, value: object) -> Part:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks._adaptive import Goal, adaptive_ascent, by_loss, by_primary, checkpoints
-from attacks._losses import order, rank_distance
 from attacks._auto_2 import SUITE, Auto
+from attacks._losses import order, rank_distance
 from bench.attributions.gradient import Gradient
 from bench.core.compute.norms import linf
 from bench.core.compute.rng import Rng, SampleRng
