@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +65,14 @@ def test_every_component_exists_and_takes_its_parameters(key: str) -> None:
         registry.instantiate("attributions", attribution)
     for dataset in (protocol.samples.source, protocol.samples.dataset):
         registry.instantiate("datasets", Component(name=dataset))
+
+
+@pytest.mark.parametrize("key", registry.names("protocols"))
+def test_a_new_version_of_an_attack_leaves_published_protocols_alone(key: str) -> None:
+    for attack in registry.load("protocols", key).attacks:
+        versions = [made := registry.load("attacks", attack.name), *made.older]
+        fits = [each for each in versions if set(attack.params) <= set(inspect.signature(each).parameters)]
+        assert attack.version is not None or len(fits) == 1, f"{attack.name}: name the version, or a parameter of it"
 
 
 @pytest.mark.parametrize("key", registry.names("protocols"))
