@@ -12,7 +12,7 @@ import pandas as pd
 from bench.core.errors import UsageError
 from bench.core.storage.store import StoredRun
 from leaderboard.records.rows import read_rows
-from leaderboard.records.statistics import bootstrap_interval
+from leaderboard.records.statistics import shared_bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -131,4 +131,4 @@ def _round(model: str, metric: str, values: pd.DataFrame, sign: float, gradients
     first, second = values.to_numpy(np.float64).T
     gains = sign * (second - first)
     means = (float(first.mean()), float(second.mean()))
-    return Round(model, metric, means, float(gains.mean()), bootstrap_interval(gains), len(values), gradients)
+    return Round(model, metric, means, float(gains.mean()), shared_bootstrap_interval(gains), len(values), gradients)

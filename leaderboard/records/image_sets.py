@@ -17,7 +17,7 @@ from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.records import ProtocolSpec, Summary
 from bench.core.storage.store import StoredRun
 from leaderboard.records.rows import matrix
-from leaderboard.records.statistics import bootstrap_intervals
+from leaderboard.records.statistics import shared_bootstrap_intervals
 
 SampleSetName = Literal["common", "correct", "all"]
 
@@ -91,7 +91,7 @@ def common_summaries(
     for count in {len(of_run) for of_run in values.values()}:
         alike = [name for name, of_run in values.items() if len(of_run) == count]
         widths = [values[name].shape[1] for name in alike]
-        intervals = bootstrap_intervals(np.hstack([values[name] for name in alike]))
+        intervals = shared_bootstrap_intervals(np.hstack([values[name] for name in alike]))
         for name, ends in zip(alike, np.split(intervals, np.cumsum(widths)[:-1]), strict=True):
             found[name] = _summed_up(runs[name], values[name], ends)
     return {name: found[name] for name in runs}

@@ -103,13 +103,13 @@ def _wilson(share: float, n: int) -> tuple[float, float, float]:
     return share, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
-def bootstrap_interval(values: Floats) -> tuple[float, float]:
+def shared_bootstrap_interval(values: Floats) -> tuple[float, float]:
     """Return the 2.5 and 97.5 percentiles of the mean of (N,) values over resamples of them."""
     low, high = np.quantile(_resampled_means(values), [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
 
-def bootstrap_intervals(values: Floats) -> Floats:
+def shared_bootstrap_intervals(values: Floats) -> Floats:
     """Return the same for each column.
 
     Args:

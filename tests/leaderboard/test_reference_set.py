@@ -21,7 +21,7 @@ from leaderboard.boards.standings import boards
 from leaderboard.build import build
 from leaderboard.data.latex import table
 from leaderboard.records.rows import read_rows
-from leaderboard.records.statistics import bootstrap_intervals
+from leaderboard.records.statistics import shared_bootstrap_intervals
 from tests.support.factories import model_entry, run_spec, store_run
 
 REFERENCE = ("natural", "pgd")
@@ -148,7 +148,7 @@ def test_intervals_of_columns_are_percentile_bootstrap_intervals_that_skip_undef
     rng = np.random.default_rng(3)
     values = np.stack([rng.normal(0.5, 0.1, 80), rng.normal(0, 1, 80), np.full(80, np.nan)], axis=1)
     values[:5, 1] = np.nan
-    found = bootstrap_intervals(values)
+    found = shared_bootstrap_intervals(values)
     for column in range(2):
         known = values[~np.isnan(values[:, column]), column]
         drawn = stats.bootstrap((known,), np.mean, n_resamples=4000, rng=rng, method="percentile").confidence_interval
