@@ -24,7 +24,7 @@ from bench.core.storage.store import Store
 from bench.run.execution import Execution
 from bench.run.plan import Request, plan
 from bench.run.steps import run_all
-from bench.terminal.console import RunProgress
+from bench.terminal.progress import RunProgress
 from model_zoo.build import build
 from model_zoo.hub import full, resolve
 from model_zoo.imported import keep

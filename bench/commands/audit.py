@@ -15,6 +15,7 @@ from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS
 from bench.core.storage.folders import cache_folder
 from bench.core.text import counted
 from bench.terminal import console
+from bench.terminal.progress import RunProgress
 
 if TYPE_CHECKING:
     from bench.core.schemas.flags import Finding
@@ -57,7 +58,7 @@ def audit(
     from leaderboard.pages.render import sweep_drawing
 
     execution = Execution(Store(results), cache_folder() / "work", device, showcase=False)
-    with console.RunProgress() as progress:
+    with RunProgress() as progress:
         runs = complete(Audit(model, protocol, attack, limit), execution, progress)
     found, raised = curves(runs), findings(runs)
     if drawing is not None:

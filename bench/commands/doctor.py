@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from bench.commands._options import DATA, JSON
 from bench.terminal import console
+
+if TYPE_CHECKING:
+    from bench.checks.doctor import Finding
 
 
 @click.command()
@@ -21,4 +27,12 @@ def doctor(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
-        console.show_findings(findings)
+        show_findings(findings)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what `bench doctor` found."""
+    for finding in findings:
+        mark = ("ok     ", "green") if finding.ok else ("missing", "bold yellow")
+        text = f" {finding.subject}: {finding.detail}" + ("" if finding.ok else f"; {finding.remedy}")
+        console.out.print(Text.assemble(mark, text), soft_wrap=True)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import click
+from rich.cells import cell_len, set_cell_size
+from rich.table import Table
+from rich.text import Text
 
 from bench import registry
+from bench.commands._accuracies import ACCURACIES, accuracies
 from bench.commands._options import JSON
 from bench.core.errors import BenchError, UnknownNameError, UsageError
+from bench.core.text import printable
 from bench.terminal import console
 from model_zoo.hub import bare
 
@@ -30,7 +36,7 @@ def list_(kind: registry.Kind | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        console.show_lists(found)
+        show_lists(found)
     if any(row["summary"].startswith(BROKEN) for rows in found.values() for row in rows):
         sys.exit(BenchError.exit_code)
 
@@ -38,10 +44,10 @@ def list_(kind: registry.Kind | None, as_json: bool) -> None:
 def _line(kind: registry.Kind, name: str) -> dict[str, str]:
     """Return what a list says of a plug-in, the longest last."""
     try:
-        measured = console.accuracies(registry.load(kind, name)) if kind == "models" else {}
+        measured = accuracies(registry.load(kind, name)) if kind == "models" else {}
         return {"name": name, **measured, "summary": registry.summary(kind, name)}
     except BenchError as error:
-        blank = dict.fromkeys(console.ACCURACIES, "") if kind == "models" else {}
+        blank = dict.fromkeys(ACCURACIES, "") if kind == "models" else {}
         return {"name": name, **blank, "summary": f"{BROKEN}{error}"}
 
 
@@ -61,4 +67,42 @@ def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content))
     else:
-        console.show_plugin(kinds[0], name, content)
+        show_plugin(kinds[0], name, content)
+
+
+def show_lists(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print one line per plug-in: its name, what there is to count, and its summary, which ends where a terminal does.
+
+    The kinds are named where there are several.
+    """
+    for kind, rows in found.items():
+        if len(found) > 1:
+            console.out.print(Text(kind, "bold underline"))
+        heads = list(rows[0]) if rows else ["name"]
+        lines = [heads, *([printable(str(value), keep="") for value in row.values()] for row in rows)]
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        for index, cells in enumerate(lines):
+            padded = map(set_cell_size, cells[:-1], widths)
+            line = Text("  ".join([*padded, cells[-1]]), "" if index else "bold")
+            line.truncate(console.out.width, overflow="ellipsis")
+            console.out.print(line)
+
+
+def show_plugin(kind: str, name: str, content: Mapping[str, Any]) -> None:
+    """Print what a plug-in says of itself."""
+    console.out.print(Text.assemble((name, "bold"), f" ({kind})"))
+    table = Table(show_header=False, show_edge=False, box=None)
+    for key, value in content.items():
+        if key == "parameters":
+            for number, (parameter, said) in enumerate(value.items()):
+                line = Text.assemble(f"{parameter}: {said['value']}", (f"\n  {said['meaning']}", "dim"))
+                table.add_row("" if number else key, line)
+        else:
+            text = value if isinstance(value, str) else _compact(value)
+            table.add_row(Text(printable(key)), Text(printable(text)))
+    console.out.print(table)
+
+
+def _compact(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
+from rich.table import Table
+from rich.text import Text
 
 from bench import registry
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
-from bench.core.schemas.protocol import SearchPrecision
+from bench.core.schemas.protocol import Protocol, SearchPrecision
+from bench.core.schemas.records import Summary
 from bench.core.storage.folders import cache_folder
+from bench.core.text import counted, printable
 from bench.terminal import console
+from bench.terminal.progress import RunProgress
+
+if TYPE_CHECKING:
+    from bench.core.storage.store import StoredRun
 
 
 @click.command()
@@ -90,9 +99,48 @@ def run(
     plans = [plan(request) for request in requests]
     budget = None if memory is None else parse(memory)
     execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget, compiled=compiled)
-    with console.RunProgress() as progress:
+    with RunProgress() as progress:
         finished = run_all(plans, execution, progress)
     if as_json:
         click.echo(json.dumps([run.record.model_dump(mode="json") for run in finished]))
     else:
-        console.show_runs(finished, rules)
+        show_runs(finished, rules)
+
+
+def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
+    """Print the means of finished runs of one model, the floor beside the attack."""
+    record = runs[0].record
+    title = (
+        f"{record.spec.model.name} under {protocol.key}, {counted(record.samples, 'image')}, {record.correct} correct"
+    )
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("metric")
+    for run in runs:
+        table.add_column(run.record.spec.attack.name, justify="right")
+    for metric in protocol.metrics:
+        cells = [_interval(run.record.headline[metric.name]) for run in runs]
+        style = "bold" if metric.name == protocol.primary_metric else ""
+        table.add_row(metric.name, *cells, style=style)
+    table.add_section()
+    table.add_row("n", *(str(run.record.correct) for run in runs))
+    table.add_row("infeasible", *(str(run.record.infeasible) for run in runs))
+    table.caption = (
+        f"mean [95 % bootstrap interval] over the correctly classified images (accuracy: over all); "
+        f"{protocol.primary_metric} is what attacks minimise and what ranks"
+    )
+    console.out.print(table)
+    for run in runs:
+        for flag in run.record.flags:
+            console.out.print(
+                Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), f": {printable(flag.detail)}")
+            )
+    if not protocol.rankable:
+        console.out.print(f"{protocol.key} is not ranked; bench list protocols says what each is for.")
+    for run in runs:
+        console.out.print(f"record: {run.path}", soft_wrap=True)
+
+
+def _interval(summary: Summary) -> str:
+    if summary.mean is None:
+        return "undefined"
+    return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Table
+from rich.text import Text
 
+from bench.commands._conversion import show_conversion
 from bench.commands._options import DATA, DEVICE, JSON, RESULTS, read_parameters
 from bench.core.errors import UsageError
+from bench.core.text import printable
 from bench.terminal import console
 from model_zoo.hub import full
 
 if TYPE_CHECKING:
+    from bench.checks.verify import Check
     from bench.submission.convert import Answers
     from model_zoo.foreign.names import Normalisation
 
@@ -94,7 +99,7 @@ def convert(checkpoint: Path, table: str | None, drop: tuple[str, ...], out: Pat
     read = read_checkpoint(checkpoint, table, drop)
     answers = _collect(checkpoint, given, carried=strip(read.tensors)[1])
     converted = complete(read, answers, out or Path("runs") / answers.name, whose=checkpoint.name)
-    console.show_conversion(converted)
+    show_conversion(converted)
     if converted.path is None:
         raise UsageError(misfit(answers, converted, f"{checkpoint} ({examine(checkpoint).what})"))
     _show_entry(converted.path, answers)
@@ -127,7 +132,7 @@ def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([answer._asdict() for answer in found]))
     else:
-        console.show_check_table(found)
+        show_check_table(found)
     if codes := [answer.exit_code for answer in found if not answer.ok]:
         sys.exit(max(codes))
 
@@ -166,7 +171,7 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
         raise UsageError(f"expected the TOML of an entry to publish, got {entry!r}; name the file")
     checks = check_submission(reference, device=pick_device(device))
     if failed := [answer for answer in checks if not answer.ok]:
-        console.show_check_table(checks)
+        show_check_table(checks)
         sys.exit(max(answer.exit_code for answer in failed))
     found = resolve(reference)
     target = out or Path(reference.removeprefix("file:")).parent / "published"
@@ -219,3 +224,16 @@ def _citation(text: str) -> str:
         return Path(text).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"expected a BibTeX file at {text}, got: {error}; correct --citation") from None
+
+
+def show_check_table(checks: Sequence[Check]) -> None:
+    """Print the answers of a submission's checks as a table."""
+    table = Table(title=printable(checks[0].subject), title_justify="left")
+    for column in ("check", "", "answer"):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        mark = Text("ok", "green") if check.ok else Text("FAILED", "bold red")
+        table.add_row(check.question, mark, Text(printable(check.detail)))
+    console.out.print(table)
+    failed = sum(not check.ok for check in checks)
+    console.out.print(f"{len(checks) - failed} of {len(checks)} checks passed")

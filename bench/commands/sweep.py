@@ -18,6 +18,7 @@ from bench.core.errors import IntegrityError, UsageError
 from bench.core.storage.folders import cache_folder
 from bench.core.text import printable
 from bench.terminal import console
+from bench.terminal.progress import RunProgress
 
 if TYPE_CHECKING:
     from bench.core.schemas.protocol import Protocol
@@ -98,7 +99,7 @@ def sweep(
     if dry_run:
         _show_plan(runs, failures, execution, who.workers or who.neighbours, as_json)
         sys.exit(1 if failures else 0)
-    with console.RunProgress() as progress:
+    with RunProgress() as progress:
         outcome = complete(runs, execution, who, progress)
     outcome = outcome._replace(failures=[*failures, *outcome.failures])
     if as_json:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import registry
+from bench.commands._accuracies import accuracies
 from bench.commands._options import DATA, DEVICE, DURATION
 from bench.core.errors import BenchError, UsageError
+from bench.core.schemas.entry import ModelEntry
 from bench.terminal import console
+from bench.terminal.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from bench.core.schemas.recipe import Recipe
@@ -50,7 +53,7 @@ def _train_one(recipe: Recipe, budget: float | None, out: Path | None, device: s
     folder = out or Path("runs") / recipe.name
     with _progress(recipe, folder) as progress:
         trained = complete(recipe, folder, Terms(device=device, resume=resume, budget=budget), progress)
-    console.show_trained(trained.entry, trained.path)
+    show_trained(trained.entry, trained.path)
 
 
 def _train_queue(queue: Path, budget: float | None, out: Path | None, device: str) -> None:
@@ -59,7 +62,7 @@ def _train_queue(queue: Path, budget: float | None, out: Path | None, device: st
     turns, folder = read_queue(queue), out or Path("runs") / queue.stem
     failed = []
     for outcome in train_queue(turns, folder, seconds=budget or math.inf, device=device, progress=_progress):
-        measured = "" if outcome.entry is None else str(console.accuracies(outcome.entry))
+        measured = "" if outcome.entry is None else str(accuracies(outcome.entry))
         words = ", ".join(filter(None, (outcome.state, outcome.text, measured)))
         console.out.print(f"{outcome.recipe.name}: {words}", soft_wrap=True)
         failed += [outcome.recipe.name] if outcome.state == "failed" else []
@@ -67,7 +70,7 @@ def _train_queue(queue: Path, budget: float | None, out: Path | None, device: st
         raise BenchError(f"expected every training to end well, got failures of {', '.join(failed)}; see above")
 
 
-def _progress(recipe: Recipe, folder: Path) -> console.TrainingProgress:
+def _progress(recipe: Recipe, folder: Path) -> TrainingProgress:
     from model_zoo.training.loop import CHECKPOINT
 
     def kept() -> str:
@@ -75,4 +78,10 @@ def _progress(recipe: Recipe, folder: Path) -> console.TrainingProgress:
             return f"the last checkpoint is kept in {folder}: --resume continues it"
         return "before the first checkpoint, so nothing is kept: the same command begins again"
 
-    return console.TrainingProgress(recipe.name, kept)
+    return TrainingProgress(recipe.name, kept)
+
+
+def show_trained(entry: ModelEntry, path: Path) -> None:
+    """Print what a finished training measured."""
+    console.out.print(f"{entry.name}: {accuracies(entry)}")
+    console.out.print(f"entry: {path}", soft_wrap=True)

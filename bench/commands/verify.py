@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from bench import registry
 from bench.commands._options import DATA, DEVICE, JSON
 from bench.core.errors import UsageError, suggestion
+from bench.core.text import printable
 from bench.terminal import console
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def verify(
     if as_json:
         click.echo(json.dumps([check._asdict() for check in checks]))
     else:
-        console.show_checks(checks)
+        show_checks(checks)
     if codes := [check.exit_code for check in checks if not check.ok]:
         sys.exit(max(codes))
 
@@ -121,3 +123,17 @@ def _model(subject: str) -> str:
         return full(subject)
     meant = suggestion(subject, known) or "correct the path, or see bench list models"
     raise UsageError(f"expected a folder of records or a model, got {subject!r}, which is neither here; {meant}")
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Print the answers of a verification."""
+    for check in checks:
+        mark = ("ok    ", "green") if check.ok else ("FAILED", "bold red")
+        if check.skipped:
+            mark = ("skip  ", "yellow")
+        console.out.print(
+            Text.assemble(mark, printable(f" {check.subject}: {check.question}: {check.detail}")), soft_wrap=True
+        )
+    failed, skipped = sum(not check.ok for check in checks), sum(check.skipped for check in checks)
+    passed = f"{len(checks) - failed - skipped} of {len(checks)} checks passed"
+    console.out.print(f"{passed}, {skipped} skipped" if skipped else passed)

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from bench import cli
 from bench.checks.verify import Check
 from bench.commands import submit as commands
+from bench.commands.plugins import show_lists, show_plugin
+from bench.commands.submit import show_check_table
+from bench.commands.verify import show_checks
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of_file
 from bench.core.storage.toml import parse_toml
@@ -464,11 +467,11 @@ def test_the_text_of_strangers_cannot_steer(capsys: pytest.CaptureFixture[str]) 
     assert fenced("a\n````\nb").startswith("`````\n")
     assert printable("a\x1b[2J\u202eb\rc\n") == "a\ufffd[2J\ufffdb\ufffdc\n"
     hostile = Check("x", "[bold]q[/bold]", False, "\x1b[2J[link=http://x]y[/link]", 1)
-    console.show_checks([hostile])
-    console.show_check_table([hostile])
+    show_checks([hostile])
+    show_check_table([hostile])
     console.show_error("\x1b]0;title\x07 [red]")
-    console.show_lists({"models": [{"name": "a", "summary": "\x1b[31m[red]"}]})
-    console.show_plugin("models", "a", {"title": "\x1b[31m[red]"})
+    show_lists({"models": [{"name": "a", "summary": "\x1b[31m[red]"}]})
+    show_plugin("models", "a", {"title": "\x1b[31m[red]"})
     shown = "".join(capsys.readouterr())
     assert "\x1b" not in shown
     assert "\x07" not in shown

@@ -7,7 +7,7 @@ from rich.progress import Progress
 
 from bench.core.errors import Interrupted
 from bench.terminal import console
-from bench.terminal.console import RunProgress, TrainingProgress, seconds_left
+from bench.terminal.progress import RunProgress, TrainingProgress, seconds_left
 
 
 def test_the_time_left_follows_the_pace_of_this_process_bursts_and_pauses_included() -> None:
@@ -40,7 +40,7 @@ def test_a_training_without_a_terminal_says_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("bench.terminal.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bench.terminal.progress.time.monotonic", lambda: now[0])
     with TrainingProgress("tiny", str) as progress:
         for step in range(1, 101):
             now[0] += 1

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from bench import cli, registry
 from bench.checks.verify import Check
+from bench.commands.submit import show_check_table
 from bench.terminal import console
 
 COLUMNS = 80
@@ -63,5 +64,5 @@ def test_all_kinds_are_told_apart() -> None:
 
 def test_a_table_in_a_pipe_breaks_no_cell(capsys: pytest.CaptureFixture[str]) -> None:
     detail = "word " * 100 + "end"
-    console.show_check_table([Check("a model", "a question", ok=True, detail=detail)])
+    show_check_table([Check("a model", "a question", ok=True, detail=detail)])
     assert detail in capsys.readouterr().out

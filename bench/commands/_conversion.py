@@ -1,0 +1,42 @@
+"""What became of a checkpoint's keys, as `bench submit convert` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.terminal import console
+
+if TYPE_CHECKING:
+    from bench.submission.convert import Converted
+
+SOME_KEYS = 5
+"""Of each kind, of a checkpoint that does not fit."""
+
+
+def show_conversion(converted: Converted) -> None:
+    """Print what became of every key of a checkpoint, of some of each kind where they do not fit."""
+    report, read = converted.fitted.report, converted.checkpoint
+    params = ", ".join(f"{key} {value}" for key, value in converted.fitted.params.items())
+    also = f"; it also holds {', '.join(map(repr, read.others))} (--table)" if read.others else ""
+    lines = [
+        f"read: {f'table {read.table!r}' if read.table else 'the file itself'}{also}",
+        f"parameters: {params or 'defaults'}",
+        f"normalisation: {converted.normalisation}",
+        f"matched: {len(report.matched)}",
+        f"renamed: {len(report.renamed)}",
+        *_some([f"{theirs} -> {ours}" for theirs, ours in report.renamed.items()], report.complete),
+        f"dropped: {len(read.dropped)}",
+        *_some(read.dropped, False),
+    ]
+    for what in ("unused", "filled", "missing", "unexpected", "misshapen"):
+        names = getattr(report, what)
+        lines += [f"{what}: {len(names)}", *_some(names, report.complete)]
+    console.show_text("\n".join(lines))
+
+
+def _some(names: Sequence[str], every: bool) -> list[str]:
+    """Return lines of names; of a conversion that failed the first few, which tell whether anything fits."""
+    shown = names if every else names[:SOME_KEYS]
+    rest = [f"  … and {len(names) - len(shown)} more"] if len(names) > len(shown) else []
+    return [*(f"  {name}" for name in shown), *rest]

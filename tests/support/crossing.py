@@ -1,0 +1,52 @@
+"""Which modules of ours one command imports and which of them run: `python -m tests.support.crossing run --model …`.
+
+Prints JSON; the modules of plug-ins, of which a command brings as many as its protocol names, are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from inspect import CO_OPTIMIZED
+from pathlib import Path
+from types import FrameType
+
+from bench import registry
+
+ROOT = Path(__file__).parent.parent.parent
+OWN = ("bench", "model_zoo", "attacks", "metrics", "leaderboard")
+
+
+def crossed(words: Sequence[str]) -> dict[str, list[str]]:
+    """Run a command; return the modules that it imported, and those whose functions it called."""
+    ran: set[str] = set()
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_flags & CO_OPTIMIZED:  # a function; not a module's or a class's body
+            ran.add(frame.f_code.co_filename)
+
+    sys.setprofile(watch)
+    try:
+        from bench import cli
+
+        with redirect_stdout(sys.stderr):
+            cli.main(list(words))
+    except SystemExit as end:
+        if end.code:
+            raise
+    finally:
+        sys.setprofile(None)
+    files = {name: str(module.__file__) for name, module in sys.modules.items() if name.split(".")[0] in OWN}
+    own = {name: file for name, file in files.items() if not _is_plugin(name) and Path(file).stat().st_size}
+    return {"imported": sorted(own), "crossed": sorted(name for name, file in own.items() if file in ran)}
+
+
+def _is_plugin(module: str) -> bool:
+    packages = [kind.package for kind in registry.KINDS.values() if isinstance(kind, registry.Python)]
+    return any(module.startswith(f"{package}.") for package in packages)
+
+
+if __name__ == "__main__":
+    print(json.dumps(crossed(sys.argv[1:])))  # noqa: T201
