@@ -87,6 +87,9 @@ KINDS: dict[Kind, Python | Toml] = {
     "executors": Python("bench.executors", "Executor", parameters=True),
     "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),
 }
+SKELETONS = Path(__file__).parent / "skeletons"
+"""What `bench new` fills in."""
+
 ENTRY_POINT_GROUP = "attribution_bench"
 """Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""
 
@@ -189,6 +192,17 @@ def origin(kind: Kind, name: str) -> Path | str:
     return point.dist.name if point.dist else point.value
 
 
+def folder(kind: Kind) -> Path:
+    """Return the folder that holds our plug-ins of a kind."""
+    form = KINDS[kind]
+    return _folder(form.package) / form.folder if isinstance(form, Toml) else _folder(form.package)
+
+
+def file_of(kind: Kind, name: str) -> Path:
+    """Return the file of one of our plug-ins."""
+    return _files(kind)[name]
+
+
 def summary(kind: Kind, name: str) -> str:
     """Return one line on a plug-in, read from its file without importing it."""
     path, form = origin(kind, name), KINDS[kind]
@@ -249,8 +263,8 @@ def _files(kind: Kind) -> dict[str, Path]:
     if form is None:
         raise UnknownNameError("kinds of plug-in", kind, KINDS, "bench list")
     if isinstance(form, Toml):
-        return {path.stem: path for path in sorted((_folder(form.package) / form.folder).glob("*.toml"))}
-    found = sorted(_folder(form.package).glob("*.py"))
+        return {path.stem: path for path in sorted(folder(kind).glob("*.toml"))}
+    found = sorted(folder(kind).glob("*.py"))
     return {path.stem.replace("_", "-"): path for path in found if not path.stem.startswith("_")}
 
 
