@@ -144,7 +144,7 @@ def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
             f"{pinned}: {error} (if the file is right on the Hub, its copy is damaged: delete {path.resolve()})"
         ) from None
     if entry.weights.repo is None:
-        pin = {"repo": repo, "revision": commit}
+        pin = {"repo": repo, "revision": commit, "origin": None}
         entry = entry.model_copy(update={"weights": entry.weights.model_copy(update=pin)})
     return entry, pinned
 

@@ -22,7 +22,7 @@ def weights_by_origin(entry: ModelEntry) -> Path:
         NetworkError: if the checkpoint must be fetched and cannot be.
         IntegrityError: if it is not the promised file, or its tensors are not the promised ones.
     """
-    kept = cache_folder() / "weights" / f"{entry.weights.sha256}.safetensors"
+    kept = cache_folder() / "weights" / entry.weights.sha256[:16] / entry.weights.file
     if not kept.exists():
         write_atomic(kept, _converted(entry))
     return kept

@@ -69,7 +69,7 @@ def write_folder(
 
 def entry_toml(entry: ModelEntry, *, repo: str | None, commit: str | None) -> str:
     """Return an entry as TOML, its weights pinned to a commit of a repository, or beside it."""
-    weights = entry.weights.model_copy(update={"repo": repo, "revision": commit})
+    weights = entry.weights.model_copy(update={"repo": repo, "revision": commit, "origin": None})
     pinned = entry.model_copy(update={"weights": weights})
     content = pinned.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     return tomli_w.dumps({**content, "added": entry.added}, multiline_strings=False)

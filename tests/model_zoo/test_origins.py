@@ -18,7 +18,9 @@ from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, Netw
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of
 from bench.core.storage.published import address
+from bench.core.storage.toml import parse_toml
 from bench.submission.convert import Answers, convert
+from bench.submission.publish import entry_toml
 from model_zoo.architectures import conv_small
 from model_zoo.build import build
 from model_zoo.foreign.names import read_checkpoint
@@ -274,6 +276,13 @@ def test_an_entry_without_an_origin_is_written_as_before(content: dict[str, Any]
     assert entry.weights.model_dump().keys() == {"file", "repo", "revision", "sha256", "size"}
     assert not {"smooth", "manipulation"} & entry.model_dump().keys()
     assert ModelEntry.model_validate(content | {"smooth": True}).model_dump()["smooth"] is True
+
+
+def test_what_is_published_again_is_pinned_to_its_new_place(content: dict[str, Any], tmp_path: Path) -> None:
+    toml = tmp_path / "entry.toml"
+    toml.write_text(entry_toml(ModelEntry.model_validate(content), repo="me/small", commit=COMMIT))
+    weights = parse_toml(toml, ModelEntry).weights
+    assert (weights.repo, weights.revision, weights.origin) == ("me/small", COMMIT, None)
 
 
 def test_tensorflow_variables_are_laid_out_as_ours() -> None:

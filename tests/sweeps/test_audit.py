@@ -124,6 +124,7 @@ def test_the_command_prints_verdicts_and_draws_the_curves(
     assert "(protocol)" in captured
     assert "nes (knowledge: black-box)" in captured
     assert "transfer (crafted on " in captured
+    assert "what a trigger would set off in a network it cannot see" in captured
     drawing = ET.parse(tmp_path / "curves.svg").getroot()
     assert len(drawing.findall(".//{http://www.w3.org/2000/svg}circle")) == sum(map(len, KNOBS.values()))
 
