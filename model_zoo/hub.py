@@ -111,8 +111,8 @@ def refuse_checkpoint(path: str) -> None:
     if Path(path).suffix.lower() in CHECKPOINTS:
         command = "init" if path.endswith(".safetensors") else "convert"
         raise UsageError(
-            f"expected the name of a model or the TOML of an entry, got the weights {path}; make an entry of them with "
-            f"`bench submit {command} {path} --architecture NAME`"
+            f"expected a model as hub:NAME or file:PATH.toml, got the weights {path}; make an entry of them with `"
+            f"bench submit {command} {path} --architecture NAME`"
         )
 
 

@@ -27,7 +27,11 @@ class Resolved(NamedTuple):
 
 def write_entry(entry: ModelEntry, folder: Path, *, without: Sequence[str] = ()) -> Path:
     """Write an entry as TOML into a folder, except for some keys, and return its path."""
-    path = folder / f"{entry.name}.toml"
+    return rewrite_entry(entry, folder / f"{entry.name}.toml", without=without)
+
+
+def rewrite_entry(entry: ModelEntry, path: Path, *, without: Sequence[str] = ()) -> Path:
+    """Write an entry as TOML in the place of a file, except for some keys, and return its path."""
     content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude=set(without))
     write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
     return path

@@ -25,6 +25,9 @@ Of a record, the flags alone may be derived anew."""
 NOTES = (".confirmed", ".png", "/showcase.webp", "/showcase.json")
 """Endings of files that may be replaced: notes of second runs, and pictures, which can be packed."""
 
+ENOUGH = 1000
+"""Test images on which a model must be measured: fewer leave points of doubt."""
+
 WEIGHTS = Path(registry.__file__).parents[2] / "model_zoo" / "weights"
 
 
@@ -53,9 +56,22 @@ def _entries() -> tuple[dict[str, ModelEntry], list[Check]]:
         try:
             entries[name] = registry.load("models", name)
             checks.append(Check(f"hub:{name}", "entry", True, _check_weights(entries[name])))
+            checks.append(_measured(name, entries[name]))
         except BenchError as error:
             checks.append(Check(f"hub:{name}", "entry", False, str(error), error.exit_code))
     return entries, checks
+
+
+def _measured(name: str, entry: ModelEntry) -> Check:
+    """Check that a model's clean accuracy was measured on enough images, not claimed alone."""
+    images = 0 if entry.accuracy is None else entry.accuracy.images
+    if images >= ENOUGH:
+        return Check(f"hub:{name}", "measured accuracy", True, f"on {images} test images")
+    detail = (
+        f"expected the clean accuracy of {name} as measured on at least {ENOUGH} test images, got {images or 'none'}; "
+        "bench submit run measures it and writes it into the entry"
+    )
+    return Check(f"hub:{name}", "measured accuracy", False, detail, UsageError.exit_code)
 
 
 def _check_weights(entry: ModelEntry) -> str:

@@ -20,7 +20,7 @@ from bench.core.errors import (
     UnreachableError,
     UsageError,
 )
-from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
+from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import OUTSIDE, Component, Protocol
 from bench.core.schemas.records import Summary
 from bench.core.storage.store import Store, StoredRun, read_run
@@ -36,6 +36,9 @@ FULL_TOLERANCE = 0.001
 
 CONFIDENCE = 0.999
 """Of the binomial interval that a count on a few images must meet: one honest model in a thousand falls outside."""
+
+USUAL_IMAGES = 10_000
+"""On which a claim counts as measured where its authors do not say: most test sets have as many."""
 
 SUMMARY_TOLERANCE = 1e-9
 """Other processors add in another order; nothing else may differ."""
@@ -91,16 +94,20 @@ def verify_model(reference: str, *, device: torch.device, skip: bool = False) ->
 
 
 def _check_accuracy(reference: str, entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> Check:
+    ok, detail = agrees(*measure(entry, model, device), entry)
+    return Check(reference, "clean accuracy", ok, detail, 0 if ok else IntegrityError.exit_code)
+
+
+def measure(entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> tuple[int, int]:
+    """Return how many test images a model classifies correctly, and of how many: all of them, if they are here."""
     from model_zoo.build import check_logits
     from model_zoo.training.data import to_float
-    from model_zoo.training.measure import accuracy
+    from model_zoo.training.measure import correct
 
     stored = _images(entry.dataset)
     images = to_float(stored.images)
     check_logits(model, images[:1].to(device), entry.num_classes)
-    measured = accuracy(model, images, stored.labels, device=device)
-    ok, detail = agrees(round(measured * len(images)), len(images), entry.accuracy)
-    return Check(reference, "clean accuracy", ok, detail, 0 if ok else IntegrityError.exit_code)
+    return int(correct(model, images, stored.labels, device=device).sum()), len(images)
 
 
 def _images(dataset: str) -> Split:
@@ -112,23 +119,35 @@ def _images(dataset: str) -> Split:
     return split
 
 
-def agrees(count: int, images: int, recorded: MeasuredAccuracy | None) -> tuple[bool, str]:
-    """Say whether `count` of `images` correct answers agree with the accuracy that an entry records.
+def agrees(count: int, images: int, entry: ModelEntry) -> tuple[bool, str]:
+    """Say whether `count` of `images` correct answers agree with what an entry says was measured, and claimed.
 
-    On the image set that the entry was measured on, up to 0.1 points; on another number of images the count must lie
-    inside the central 99.9 % of the binomial distribution with the recorded accuracy.
+    On as many images as the entry was measured on, which are the same, up to 0.1 points. Else the count must lie inside
+    the central 99.9 % of what the other count lets expect (beta-binomial, Jeffreys' prior): both are samples.
     """
-    measured = f"{count} of {images} test images correct"
-    if recorded is None:
-        return True, f"{measured}; the entry records no accuracy"
-    if images == recorded.images:
-        ok = abs(count / images - recorded.clean) <= FULL_TOLERANCE + 1e-12
-        return ok, f"{measured}, recorded {recorded.clean:.2%}, tolerance {FULL_TOLERANCE:.1%}"
-    from scipy.stats import binom
+    oks, details = [True], [f"{count} of {images} test images correct"]
+    if (recorded := entry.accuracy) is None:
+        details.append("the entry has no measured accuracy, which `bench submit run` writes into it")
+    elif images == recorded.images:
+        oks.append(abs(count / images - recorded.clean) <= FULL_TOLERANCE + 1e-12)
+        details.append(f"measured before: {recorded.clean:.2%}, tolerance {FULL_TOLERANCE:.1%}")
+    else:
+        low, high = expected(images, recorded.clean, recorded.images)
+        oks.append(low <= count <= high)
+        details.append(f"expected {low} to {high} from the {recorded.clean:.2%} of {recorded.images} measured before")
+    if entry.claimed is not None and (claim := entry.claimed.clean) is not None:
+        low, high = expected(images, claim, entry.claimed.images or USUAL_IMAGES)
+        oks.append(low <= count <= high)
+        details.append(f"expected {low} to {high} from the claimed {claim:.2%}")
+    return all(oks), ", ".join(details)
 
-    low, high = binom.interval(CONFIDENCE, images, recorded.clean)
-    expected = f"expected {low:.0f} to {high:.0f} of {images} from the recorded {recorded.clean:.2%}"
-    return bool(low <= count <= high), f"{measured}, {expected}"
+
+def expected(images: int, share: float, of: int) -> tuple[int, int]:
+    """Return the range of correct answers on `images` images after a share of correct answers on `of` others."""
+    from scipy.stats import betabinom
+
+    low, high = betabinom.interval(CONFIDENCE, images, share * of + 0.5, (1 - share) * of + 0.5)
+    return int(low), int(high)
 
 
 def verify_results(root: Path) -> list[Check]:

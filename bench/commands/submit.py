@@ -142,10 +142,19 @@ def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF bench run]...")
 @click.pass_context
 def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
-    """Evaluate the model under a protocol: `bench run` with this model."""
+    """Evaluate the model under a protocol: `bench run` with this model, its clean accuracy measured first."""
     from bench.commands.run import run as evaluate
 
-    with evaluate.make_context("run", ["--model", full(entry), *options], parent=context) as inner:
+    reference = full(entry)
+    with evaluate.make_context("run", ["--model", reference, *options], parent=context) as inner:
+        if reference.startswith("file:"):
+            from bench.core.compute.machine import pick_device
+            from bench.submission.measure import write_accuracy
+
+            device = pick_device(inner.params["device"])
+            accuracy = write_accuracy(Path(reference.removeprefix("file:")), device=device).accuracy
+            assert accuracy is not None
+            click.echo(f"measured: {accuracy.clean:.2%} of {accuracy.images} test images correct", err=True)
         evaluate.invoke(inner)
 
 
@@ -161,6 +170,7 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
     """Check the model, upload it to the Hub with a card of its numbers, and write the pull request's text."""
     from bench.core.compute.machine import pick_device
     from bench.submission.check import check_submission
+    from bench.submission.measure import require_accuracy
     from bench.submission.publish import check_repo
     from bench.submission.publish import publish as complete
     from model_zoo.hub import resolve
@@ -174,6 +184,7 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
         show_check_table(checks)
         sys.exit(max(answer.exit_code for answer in failed))
     found = resolve(reference)
+    require_accuracy(found.entry, entry)
     target = out or Path(reference.removeprefix("file:")).parent / "published"
     done = complete(found.entry, found.path, checks, repo=repo, results=results, out=target, dry_run=dry_run)
     console.show_text(done.pull_request.read_text(encoding="utf-8"))

@@ -28,10 +28,10 @@ def eval_results(entry: ModelEntry, records: Sequence[RunRecord]) -> list[EvalRe
     found = []
     if entry.accuracy is not None:
         args: dict[str, Any] = {"images": entry.accuracy.images}
-        found.append(_result(entry, ("accuracy", "clean accuracy, as claimed"), entry.accuracy.clean, args))
+        found.append(_result(entry, ("accuracy", "clean accuracy, measured"), entry.accuracy.clean, args))
         if entry.accuracy.pgd40 is not None:
             args |= {"epsilon": str(entry.accuracy.epsilon)}
-            found.append(_result(entry, ("accuracy", "PGD-40 accuracy, as claimed"), entry.accuracy.pgd40, args))
+            found.append(_result(entry, ("accuracy", "PGD-40 accuracy, measured"), entry.accuracy.pgd40, args))
     for record in records:
         for metric, summary in record.headline.items():
             if summary.mean is None:
@@ -69,6 +69,7 @@ def card(entry: ModelEntry, records: Sequence[RunRecord], repo: str) -> str:
         "inside the model: it takes pixels in [0, 1].",
         f"```bash\nbench run --model hub:{repo} --attack ifia-topk\n```",
     ]
+    lines += accuracy_lines(entry)
     if isinstance(package := registry.origin("architectures", entry.architecture.name), str):
         lines.append(f"The package {escaped(package)} offers the architecture: install it too.")
     if records:
@@ -78,6 +79,18 @@ def card(entry: ModelEntry, records: Sequence[RunRecord], repo: str) -> str:
     if entry.source:
         lines += [f"Source: <{entry.source}>"] if re.fullmatch(r"[!-;=?-~]+", entry.source) else []
     return "\n\n".join(lines) + "\n"
+
+
+def accuracy_lines(entry: ModelEntry) -> list[str]:
+    """Return a sentence on the clean accuracy that was measured, and one on what is claimed."""
+    lines = []
+    if entry.accuracy is not None:
+        lines.append(f"Clean accuracy, measured: {entry.accuracy.clean:.2%} of {entry.accuracy.images} test images.")
+    if entry.claimed is not None:
+        number = "" if entry.claimed.clean is None else f"{entry.claimed.clean:.2%}"
+        said = " ".join(filter(None, (number, escaped(entry.claimed.statement))))
+        lines.append(f"Clean accuracy, claimed by its authors: {said}.")
+    return lines
 
 
 def eval_results_file(entry: ModelEntry, records: Sequence[RunRecord]) -> str | None:

@@ -18,7 +18,7 @@ from bench import registry
 from bench.checks.derived_flags import derive_anew, derived_flags
 from bench.checks.verify import agrees, verify_model, verify_results
 from bench.core.errors import UnknownNameError, UsageError
-from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
+from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Protocol, ThreatModel
 from bench.core.schemas.records import (
     ROW_COLUMNS,
@@ -45,8 +45,12 @@ CPU = torch.device("cpu")
 # Models
 
 
-def recorded(clean: float, images: int = 10_000) -> MeasuredAccuracy:
-    return MeasuredAccuracy(images=images, clean=clean)
+def recorded(clean: float, images: int = 10_000) -> ModelEntry:
+    return model_entry(accuracy={"images": images, "clean": clean})
+
+
+def claimed(clean: float, images: int | None = None) -> ModelEntry:
+    return model_entry(accuracy=None, claimed={"clean": clean, "images": images})
 
 
 @pytest.mark.parametrize(("count", "ok"), [(8230, True), (8240, True), (8220, True), (8241, False), (8219, False)])
@@ -59,15 +63,27 @@ def test_on_few_images_the_count_must_be_likely(clean: float) -> None:
     accepted = [count for count in range(21) if agrees(count, 20, recorded(clean))[0]]
     assert accepted == list(range(accepted[0], accepted[-1] + 1))
     outside = 1 - sum(stats.binom.pmf(count, 20, clean) for count in accepted)
-    assert outside <= 0.001 + 1e-12
-    too_narrow = [stats.binom.cdf(accepted[0], 20, clean), stats.binom.sf(accepted[-1] - 1, 20, clean)]
-    assert min(too_narrow) > 0.0005, "an end of the interval could be left out, so the check is laxer than it says"
+    assert outside <= 0.001 + 1e-4, "10,000 images say nearly as much as the probability itself"
+    assert accepted == [count for count in range(21) if agrees(count, 20, claimed(clean))[0]]
+
+
+def test_the_range_knows_that_a_claim_is_a_sample_too() -> None:
+    generator = np.random.default_rng(0)
+    share, of, images = 0.8, 100, 400
+    first, second = (generator.binomial(count, share, 2000) for count in (of, images))
+    accepted = [agrees(int(b), images, claimed(a / of, of))[0] for a, b in zip(first, second, strict=True)]
+    assert np.mean(accepted) > 0.996, "two honest counts of one network disagree in one case of a thousand"
+    taken_for_truth = [stats.binom.interval(0.999, images, a / of) for a in first]
+    alone = np.mean([low <= b <= high for (low, high), b in zip(taken_for_truth, second, strict=True)])
+    assert alone < 0.9, "as they would not, were the claim the truth"
+    assert not agrees(200, images, claimed(0.8, of))[0]
 
 
 def test_an_entry_without_accuracy_is_measured_only() -> None:
-    ok, detail = agrees(3, 20, None)
+    ok, detail = agrees(3, 20, model_entry(accuracy=None))
     assert ok
     assert "3 of 20" in detail
+    assert "`bench submit run` writes into it" in detail
 
 
 @pytest.fixture
@@ -104,7 +120,7 @@ def test_a_model_with_another_accuracy_fails(tmp_path: Path) -> None:
     assert weights.ok
     assert not accuracy.ok
     assert accuracy.exit_code == 3
-    assert "recorded 95.00%" in accuracy.detail
+    assert "from the 95.00% of 10000 measured before" in accuracy.detail
 
 
 def test_with_the_data_the_full_test_set_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from bench import registry
-from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UnknownNameError, UsageError
+from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, NetworkError, UnknownNameError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of
 from bench.run.plan import Request, plan
@@ -223,6 +223,16 @@ def test_the_commit_of_a_published_model_is_part_of_a_runs_identity(
     assert len({spec.run_id for spec in specs.values()}) == 2
 
 
+def test_a_damaged_entry_in_the_cache_is_a_file_to_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = tmp_path / "snapshots" / COMMIT / "entry.toml"
+    cached.parent.mkdir(parents=True)
+    monkeypatch.setattr(hub, "_download", lambda *_: cached)
+    for body in (b"\0" * 10, b"<!doctype html><p>Sign in", b"\x80\x02}q\x00."):
+        cached.write_bytes(body)
+        with pytest.raises(BenchError, match=f"delete {cached}"):
+            hub.resolve("hub:a/b")
+
+
 # The real client of the Hub, against a server on this machine.
 
 ASK = """
@@ -317,6 +327,7 @@ def test_a_bad_server_is_named_and_a_slow_or_broken_one_is_outlasted(server: Hub
         "page": (lambda good: b"<!doctype html><p>Please sign in", Misbehaviour()),
         "private": (lambda good: good, Misbehaviour(401, "RepoNotFound", "Repository not found")),
         "gated": (lambda good: good, Misbehaviour(403, "GatedRepo", "Access is restricted")),
+        "expired": (lambda good: good, Misbehaviour(401, "", "Invalid credentials in Authorization header")),
         "lying": (flip_last_byte, Misbehaviour(etag="0" * 64)),
         "short": (lambda good: good[:-9], Misbehaviour()),
         "broken": (lambda good: good, Misbehaviour(break_at=CHUNK + 99)),
@@ -331,6 +342,7 @@ def test_a_bad_server_is_named_and_a_slow_or_broken_one_is_outlasted(server: Hub
 
     assert answers["page"].startswith("3 ")
     assert "an HTML page" in answers["page"]
+    assert "the token is wrong or has expired: log in again with `hf auth login`" in answers["expired"]
     for name in ("private", "gated"):
         assert answers[name].startswith(f"4 expected to download {name}.safetensors of owner/models")
         assert "log in" in answers[name]

@@ -10,9 +10,11 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
 from torch import Tensor, nn
 
 from bench import cli, registry
@@ -20,8 +22,10 @@ from bench.core.compute.rng import Rng
 from bench.core.compute.vision import models
 from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UsageError
 from bench.core.storage.files import sha256_of_file
+from bench.run.plan import Request, plan
 from model_zoo.build import build
 from model_zoo.derivatives.prepare import surrogate
+from model_zoo.extras import quickly_offline
 from model_zoo.hub import resolve
 from model_zoo.training.loop import initialize
 from model_zoo.weights_file import Resolved
@@ -283,3 +287,39 @@ def test_torchvision_by_its_real_code_with_weights_from_here(monkeypatch: pytest
     normalized = (images(64) - torch.tensor(seen.mean).view(1, 3, 1, 1)) / torch.tensor(seen.std).view(1, 3, 1, 1)
     torch.testing.assert_close(built(model)(images(64)), network.eval()(normalized), rtol=1e-3, atol=1e-5)
     surrogate(built(model), 10.0, images(64))
+
+
+def test_an_unknown_network_of_a_large_library_gets_an_honest_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeTimm()
+    library.list_models = lambda: [f"net{index}" for index in range(1000)]  # type: ignore[method-assign]
+    monkeypatch.setitem(sys.modules, "timm", library)
+    with pytest.raises(UsageError, match=r"'nosuch'; timm\.list_models\(\) shows them all") as caught:
+        resolve("timm:nosuch")
+    assert "none" not in str(caught.value)
+
+
+def test_a_network_that_fits_no_protocol_is_refused_before_its_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "get_model", lambda *_, **__: pytest.fail("downloaded"))
+    with pytest.raises(UsageError, match="no protocol here has models of imagenet"):
+        plan(Request(model="torchvision:resnet18", attack="random-noise", protocol="cifar10-smoke-v1"))
+
+
+def test_a_hub_out_of_reach_is_noticed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Session:
+        def __init__(self, error: Exception | None) -> None:
+            self.error = error
+
+        def head(self, url: str, *, timeout: float) -> None:
+            assert timeout <= 10
+            asked.append(url)
+            if self.error is not None:
+                raise self.error
+
+    for error, offline in ((OSError("no route"), True), (None, False)):
+        monkeypatch.setattr(huggingface_hub, "get_session", lambda error=error: Session(error))
+        with quickly_offline():
+            assert constants.is_offline_mode() is offline
+        assert not constants.is_offline_mode()
+    assert asked == [constants.ENDPOINT] * 2

@@ -67,7 +67,7 @@ def test_the_commands_of_the_readme_make_a_row(home: Path, tmp_path_factory: pyt
         [sys.executable, "-c", program, lines], cwd=home, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 of 10 checks passed" in done.stdout
+    assert "11 of 11 checks passed" in done.stdout
 
     page = (home / "site" / "index.html").read_text()
     assert '<a href="models/my-model.html">my-model</a>' in page, "the board knows the model from its records alone"

@@ -23,6 +23,7 @@ from bench.commands import submit as commands
 from bench.commands.plugins import show_lists, show_plugin
 from bench.commands.submit import show_check_table
 from bench.commands.verify import show_checks
+from bench.core.errors import BenchError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of_file
 from bench.core.storage.toml import parse_toml
@@ -30,7 +31,7 @@ from bench.core.text import printable
 from bench.data.cifar10 import Cifar10
 from bench.submission import check as checks
 from bench.submission import normalisation
-from bench.submission.card import escaped, fenced
+from bench.submission.card import accuracy_lines, escaped, eval_results, fenced
 from bench.submission.publish import pull_request, records_of, write_folder
 from bench.terminal import console
 from model_zoo.build import classifier, freeze
@@ -44,7 +45,7 @@ from tests.terminal.test_cli import invoke
 
 CPU = torch.device("cpu")
 QUESTIONS = ["entry and weights", "name", "licence and citation", "normalisation", "architecture", "samples", "logits",
-    "deterministic", "[0, 1] contract", "clean accuracy"]  # fmt: skip
+    "second derivatives", "deterministic", "[0, 1] contract", "clean accuracy"]  # fmt: skip
 
 
 @pytest.fixture
@@ -107,8 +108,8 @@ def borrowed_name(folder: Path, content: dict[str, Any]) -> None:
         (set_key("architecture.params.width", 10**12), "architecture", 2, "mend its parameters"),
         (set_key("architecture.params.depth", 6 * 10**9 + 4), "architecture", 2, "at most 5000 modules"),
         (nan_weights, "architecture", 3, "finite numbers, got NaN"),
-        (set_key("accuracy.clean", 0.95), "clean accuracy", 3, "recorded 95.00%"),
-        (set_key("accuracy", None), "clean accuracy", 2, "the clean accuracy that you claim"),
+        (set_key("accuracy.clean", 0.95), "clean accuracy", 3, "measured before: 95.00%"),
+        (set_key("claimed", {"clean": 0.95}), "clean accuracy", 3, "from the claimed 95.00%"),
     ],
 )
 def test_each_fault_is_found(
@@ -192,7 +193,7 @@ def test_check_prints_a_table_and_exits_with_the_worst_code(
     path = write_entry(tmp_path, content)
     code, out, _ = invoke(capsys, "submit", "check", str(path))
     assert code == 0
-    assert "10 of 10 checks passed" in out
+    assert "11 of 11 checks passed" in out
     content["accuracy"]["clean"], content["citation"] = 0.95, ""
     write_entry(tmp_path, content)
     code, out, _ = invoke(capsys, "submit", "check", str(path), "--json")
@@ -372,14 +373,74 @@ def test_weights_in_the_place_of_a_model_name_the_command_for_them(
     assert f"`bench submit {command} {path.removeprefix('file:')} --architecture NAME`" in err
 
 
-def test_run_is_bench_run_with_the_entry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_is_bench_run_with_the_entry(
+    tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(cli.run, "callback", lambda **given: seen.update(given))
+    path = write_entry(tmp_path, content)
     words = ("--attack", "ifia-topk", "--limit", "3", "--protocol", "cifar10-linf8-v1", "--json")
-    assert invoke(capsys, "submit", "run", "a/b.toml", *words)[0] == 0
-    assert (seen["model"], seen["attacks"], seen["limit"]) == ("file:a/b.toml", ("ifia-topk",), 3)
+    assert invoke(capsys, "submit", "run", str(path), *words)[0] == 0
+    assert (seen["model"], seen["attacks"], seen["limit"]) == (f"file:{path}", ("ifia-topk",), 3)
     assert (seen["protocol"], seen["as_json"]) == ("cifar10-linf8-v1", True)
     assert invoke(capsys, "submit", "run", "hub:me/net", "--limit", "x")[0] == 2
+
+
+def test_run_measures_the_accuracy_and_writes_it_into_the_entry(
+    tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.run, "callback", lambda **_: None)
+    honest = content.pop("accuracy")["clean"]
+    path = write_entry(tmp_path, content | {"claimed": {"clean": honest, "images": 20}})
+    code, _, err = invoke(capsys, "submit", "publish", str(path), "--repo", "me/net", "--dry-run")
+    assert code == 2
+    assert "expected a measured clean accuracy" in err
+    assert f"`bench submit run {path}` measures it in seconds" in err
+    assert invoke(capsys, "submit", "run", str(path))[0] == 0
+    entry = parse_toml(path, ModelEntry)
+    assert entry.accuracy is not None
+    assert (entry.accuracy.clean, entry.accuracy.images) == (honest, 20)
+    assert entry.claimed is not None
+    assert entry.claimed.clean == honest
+
+    path = write_entry(tmp_path, content | {"claimed": {"clean": 0.9999}})
+    code, _, err = invoke(capsys, "submit", "run", str(path))
+    assert code == 3
+    assert "from the claimed 99.99%" in err
+    assert parse_toml(path, ModelEntry).accuracy is None
+
+
+def test_cards_name_what_is_measured_and_what_is_claimed() -> None:
+    entry = model_entry(accuracy={"images": 1000, "clean": 0.5}, claimed={"clean": 0.788, "statement": "in the README"})
+    assert accuracy_lines(entry) == [
+        "Clean accuracy, measured: 50.00% of 1000 test images.",
+        "Clean accuracy, claimed by its authors: 78.80% in the README.",
+    ]
+    names = {result.metric_name for result in eval_results(entry, [])}
+    assert names == {"clean accuracy, measured"}
+
+
+class Leaky(nn.Module):
+    """An operator that no surrogate replaces."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.relu6(images - 0.5).flatten(1)[:, :10]
+
+
+class Cut(nn.Module):
+    """A forward without gradients."""
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :10]
+
+
+@pytest.mark.parametrize(("network", "what"), [(Leaky(), "hardtanh"), (Cut(), "two derivatives of the network")])
+def test_a_network_that_no_attack_can_differentiate_is_found(network: nn.Module, what: str) -> None:
+    with pytest.raises(BenchError, match=what):
+        checks._check_curvature(subject(network, 0.0, 1.0))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, 10))
+    assert "the second is zero" in checks._check_curvature(subject(linear, 0.0, 1.0))
 
 
 def test_publish_refuses_a_model_that_fails_a_check(
@@ -388,7 +449,7 @@ def test_publish_refuses_a_model_that_fails_a_check(
     path = write_entry(tmp_path, content | {"citation": ""})
     code, out, _ = invoke(capsys, "submit", "publish", str(path), "--repo", "me/net", "--dry-run")
     assert code == 2
-    assert "9 of 10 checks passed" in out
+    assert "10 of 11 checks passed" in out
     assert not (tmp_path / "published").exists()
 
 

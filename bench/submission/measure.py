@@ -1,0 +1,55 @@
+"""Measures a submitted model's clean accuracy, and writes it into its entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bench import registry
+from bench.checks.repository import ENOUGH
+from bench.checks.verify import agrees, measure
+from bench.core.errors import IntegrityError, UsageError
+from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
+from model_zoo.build import build
+from model_zoo.hub import resolve
+from model_zoo.weights_file import rewrite_entry
+
+
+def write_accuracy(path: Path, *, device: torch.device) -> ModelEntry:
+    """Measure a model's clean accuracy, unless its entry has one on enough images, and write it there.
+
+    Args:
+        path: the entry's TOML.
+        device: where to compute.
+    Raises:
+        IntegrityError: if what is measured contradicts what is claimed.
+    """
+    found = resolve(f"file:{path}")
+    entry = found.entry
+    if entry.accuracy is not None and entry.accuracy.images >= ENOUGH:
+        return entry
+    network = registry.load("architectures", entry.architecture.name)
+    model = build(entry, network, found.path, device=device)
+    count, images = measure(entry, model, device)
+    if entry.accuracy is not None and images <= entry.accuracy.images:
+        return entry
+    ok, detail = agrees(count, images, entry)
+    if not ok:
+        raise IntegrityError(f"{path.name}: {detail}; correct the claim, the weights or the normalisation")
+    measured = entry.model_copy(update={"accuracy": MeasuredAccuracy(clean=count / images, images=images)})
+    rewrite_entry(measured, path)
+    return measured
+
+
+def require_accuracy(entry: ModelEntry, path: str) -> None:
+    """Refuse to publish a model whose accuracy is claimed alone.
+
+    Raises:
+        UsageError: naming the command that measures it.
+    """
+    if entry.accuracy is None:
+        raise UsageError(
+            f"expected a measured clean accuracy in {path}, got {'a claimed one' if entry.claimed else 'none'}; "
+            f"`bench submit run {path}` measures it in seconds"
+        )
