@@ -7,13 +7,15 @@ from pathlib import Path
 import torch
 
 from bench import registry
-from bench.checks.repository import ENOUGH
 from bench.checks.verify import agrees, measure
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
 from model_zoo.build import build
 from model_zoo.hub import resolve
 from model_zoo.weights_file import rewrite_entry
+
+ENOUGH = 1000
+"""Test images from which on a model is not measured again: fewer leave points of doubt."""
 
 
 def write_accuracy(path: Path, *, device: torch.device) -> ModelEntry:
