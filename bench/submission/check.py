@@ -19,7 +19,7 @@ from bench.core.schemas.protocol import Component, Protocol
 from bench.run.samples import load_samples
 from bench.submission.origin import needed
 from model_zoo.build import build, check_logits
-from model_zoo.derivatives.surrogate import check_activations, smooth_copy
+from model_zoo.derivatives.prepare import surrogate
 from model_zoo.hub import resolve
 from model_zoo.training.data import to_float
 from model_zoo.training.measure import correct
@@ -164,23 +164,9 @@ def _check_logits(subject: Subject) -> str:
 
 
 def _check_curvature(subject: Subject) -> str:
-    """Take one second derivative of the smooth surrogate, as every attack will."""
-    images, labels = subject.images[:2].to(subject.device), subject.labels[:2].to(subject.device)
-    smooth = smooth_copy(subject.model, BETA)
-    try:
-        check_activations(smooth, images[:1])
-        leaf = images.clone().requires_grad_()
-        chosen = smooth(leaf).gather(1, labels[:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, leaf, create_graph=True)
-        bends = gradient.requires_grad and bool(
-            torch.autograd.grad(gradient.square().sum(), leaf, materialize_grads=True)[0].any()
-        )
-    except RuntimeError as error:  # torch's own words on a graph that was cut, or an operator without a derivative
-        raise ModelOutputError(
-            f"expected two derivatives of the network, which attacks take, got: {str(error).splitlines()[0]}; let "
-            "`forward` compute with gradients, in operators that have two derivatives"
-        ) from error
-    return "two of the smooth surrogate" if bends else "two of the smooth surrogate; the second is zero"
+    """Make the smooth surrogate as a run does, which takes second derivatives and compares them."""
+    surrogate(subject.model, BETA, subject.images[:2].to(subject.device))
+    return f"of a smooth surrogate (sharpness {BETA:g}), which has the network's answers and gradients"
 
 
 @torch.no_grad()
