@@ -90,8 +90,8 @@ def benchmark(
     Returns:
         The record and its rows, which are filed nowhere.
     Raises:
-        UsageError: if a name is unknown, mean and std are missing (or given of a model that has its own), or an
-            activation has no curvature: neither an `nn.ReLU` module nor smooth.
+        UsageError: if a name is unknown, mean and std are missing (or given of a model that has its own), or no
+            surrogate that attacks can follow can be made (docs/networks.md).
         ModelOutputError: if the answers are no finite (N, K) logits.
         IntegrityError: if the module, rebuilt from its state dict, answers otherwise.
         EnvironmentFault: if the protocol's images are not here and cannot be had.
