@@ -34,11 +34,42 @@ def unexplained(smooth: nn.Module, images: Tensor, directions: Tensor, parts: in
         return 0.0
     known = torch.zeros_like(change)
     for place, weight in _quadrature(parts):
-        leaf = (images + place * directions).requires_grad_()
-        slope = gradient(smooth, leaf, labels, create_graph=True)
-        if slope.requires_grad:
-            known += weight * torch.autograd.grad(slope, leaf, directions, materialize_grads=True, allow_unused=True)[0]
+        known += weight * _product(smooth, images + place * directions, labels, directions)
     return float((change - known).norm() / change.norm())
+
+
+def explained(model: nn.Module, smooth: nn.Module, images: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
+    """(N,) share of the change of a network's gradient that its surrogate's second derivative foretells.
+
+    Between x and x + d the network's gradient changes by c, and the surrogate foretells the integral f of H d. The
+    share is <c, f> / <c, c>: about 1 where the surrogate bends as the network does, about 0 where it is blind.
+
+    Args:
+        model: the network, with one derivative.
+        smooth: its surrogate, with two.
+        images: (N, C, H, W).
+        labels: (N,) int64. The logits whose gradient is taken.
+        directions: (N, C, H, W), the d.
+    Returns:
+        NaN where the gradient changes by less than a thousandth, or is no number.
+    """
+    first = gradient(model, images, labels)
+    change = gradient(model, images + directions, labels) - first
+    foretold = torch.zeros_like(change)
+    for place, weight in _quadrature(1):
+        foretold += weight * _product(smooth, images + place * directions, labels, directions)
+    size, whole = (each.square().sum(3).sum(2).sum(1) for each in (change, first))
+    share = (change * foretold).sum(3).sum(2).sum(1) / size
+    return torch.where(size > 1e-6 * whole, share, torch.nan)
+
+
+def _product(smooth: nn.Module, images: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
+    """(N, C, H, W) Hessian of the logits `labels` times the directions; 0 where there is none."""
+    leaf = images.detach().requires_grad_()
+    slope = gradient(smooth, leaf, labels, create_graph=True)
+    if not slope.requires_grad:
+        return torch.zeros_like(directions)
+    return torch.autograd.grad(slope, leaf, directions, materialize_grads=True, allow_unused=True)[0]
 
 
 def _quadrature(parts: int) -> Iterator[tuple[float, float]]:

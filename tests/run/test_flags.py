@@ -148,6 +148,7 @@ BROKEN: dict[str, Callable[[], Trial]] = {
     "undefined-metric": lambda: Trial(broken.with_constant_map(), method=Gradient()),
     "nothing-moved": lambda: Trial(broken.with_linear_map(), method=Gradient()),
     "vanishing-gradient": lambda: MASKED,
+    "hidden-curvature": lambda: MASKED,
     "surrogate-differs": lambda: Trial(broken.scaled(1e-3)),
     "constant-map": lambda: Trial(broken.with_constant_map(), method=Gradient()),
     "tied-map": lambda: Trial(broken.with_tied_map(), method=Gradient()),

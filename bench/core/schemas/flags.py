@@ -57,6 +57,10 @@ class Look(Protocol):
     def searched(self) -> tuple[Tensor, Tensor] | None:
         """Return the search's heatmaps of the network and of its surrogate; None where it has no gradient."""
 
+    @property
+    def curvature(self) -> Tensor | None:
+        """Return (N,) how much of its gradient's change the surrogate foretells; None where no metric reads maps."""
+
 
 class Evidence(NamedTuple):
     """What a finished run leaves to be judged by."""

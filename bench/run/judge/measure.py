@@ -17,6 +17,7 @@ from bench.core.faults import blamed_on
 from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS
 from bench.run.attack.search import Attacked
 from bench.run.attack.views import JudgeProbe, predict
+from bench.run.judge.curvature import foretold
 from bench.run.judge.verdict import Verdict, mean, measured, worst
 from bench.run.record import soundness
 from bench.run.record.showcase import encode, tiles
@@ -82,6 +83,11 @@ class Seen:
         networks, images = (self.setup.model, self.setup.smooth), self.view.images
         real, smooth = (search.view(network, images, self.explained, self.rng).heatmap for network in networks)
         return real, smooth
+
+    @property
+    def curvature(self) -> Tensor | None:
+        """(N,) how much of its gradient's change the surrogate foretells."""
+        return foretold(self.setup, self.view.images, self.explained, self.rng.sample_ids)
 
 
 def look(setup: Setup, samples: Samples) -> Clean:

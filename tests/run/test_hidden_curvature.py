@@ -1,0 +1,133 @@
+"""Networks that hide their kinks are found by numbers alone; honest, smooth and pooling ones are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.attributions.gradient import Gradient
+from bench.core.compute.rng import Rng
+from bench.run.judge.measure import look
+from model_zoo.build import freeze
+from model_zoo.derivatives.curvature import explained
+from tests.run.test_flags import COUNT, NOISE, Trial, images_of
+from tests.support import broken
+
+
+class _Detached(torch.autograd.Function):
+    """A ReLU whose backward pass torch cannot differentiate to any purpose."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
+        ctx.mask = inputs > 0
+        return inputs * ctx.mask
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        return upstream[0] * ctx.mask
+
+
+WAYS: dict[str, Callable[[Tensor], Tensor]] = {
+    "maximum": lambda u: torch.maximum(u, torch.zeros_like(u)),
+    "where": lambda u: torch.where(u > 0, u, 0.0),
+    "abs": lambda u: (u + u.abs()) / 2,
+    "product": lambda u: u * (u > 0),
+    "own backward": _Detached.apply,
+    "at random": lambda u: F.dropout(u.relu(), 0.5, training=True),
+}
+
+
+class _Spelled(nn.Module):
+    """An activation without a name."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.function(inputs)
+
+
+class _Rounded(nn.Module):
+    """Sees images in steps of 32 grey levels, and gives out the gradient as if it did not."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images + ((8 * images).round() / 8 - images).detach())
+
+
+def with_activation(make: Callable[[], nn.Module]) -> nn.Module:
+    return freeze(nn.Sequential(*(make() if isinstance(layer, nn.ReLU) else layer for layer in broken.sound())))
+
+
+def with_max_pooling() -> nn.Module:
+    network = broken.sound()
+    network[4] = nn.MaxPool2d(4)
+    return freeze(network)
+
+
+def flags(network: nn.Module) -> set[str]:
+    return Trial(network, method=Gradient()).flags()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_network_that_hides_its_kinks_is_found(way: str) -> None:
+    assert "hidden-curvature" in flags(with_activation(lambda: _Spelled(WAYS[way])))
+
+
+def test_a_network_that_rounds_its_images_is_found() -> None:
+    assert "hidden-curvature" in flags(_Rounded(broken.sound()))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [broken.sound, with_max_pooling, lambda: with_activation(nn.GELU), lambda: with_activation(nn.Tanh)],
+    ids=["relu", "max-pooling", "gelu", "tanh"],
+)
+def test_a_network_that_hides_nothing_is_not(network: Callable[[], nn.Module]) -> None:
+    assert "hidden-curvature" not in flags(network())
+
+
+def test_no_curvature_is_nothing_hidden() -> None:
+    trial = Trial(broken.with_linear_map(), method=Gradient())
+    assert look(trial.setup, images_of(trial.network)).flags["curvature_foretold"].tolist() == pytest.approx(
+        [float("nan")] * COUNT, nan_ok=True
+    )
+    assert "hidden-curvature" not in trial.flags()
+
+
+def test_an_attack_without_gradients_is_not_deceived() -> None:
+    network = with_activation(lambda: _Spelled(WAYS["where"]))
+    assert "hidden-curvature" not in Trial(network, attack=NOISE, method=Gradient()).flags()
+
+
+def test_neighbours_change_nothing_of_what_is_found() -> None:
+    trial = Trial(broken.sound(), method=Gradient())
+    samples = images_of(trial.network)
+    together = look(trial.setup, samples).flags["curvature_foretold"]
+    alone = [look(trial.setup, samples.part(slice(i, i + 1))).flags["curvature_foretold"][0] for i in range(COUNT)]
+    assert together.tolist() == alone
+
+
+def test_the_share_is_one_for_a_polynomial_and_zero_for_a_blind_surrogate() -> None:
+    class Cubic(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.stack([images.pow(3).flatten(1).sum(1), images.flatten(1).sum(1)], 1)
+
+    class Linear(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.stack([images.flatten(1).sum(1), images.flatten(1).sum(1)], 1)
+
+    images, labels = torch.rand((3, 1, 4, 4), generator=Rng(0).generator()).double(), torch.zeros(3, dtype=torch.int64)
+    directions = torch.randn((3, 1, 4, 4), generator=Rng(1).generator()).double()
+    torch.testing.assert_close(explained(Cubic(), Cubic(), images, labels, directions), torch.ones(3).double())
+    assert torch.equal(explained(Cubic(), Linear(), images, labels, directions), torch.zeros(3).double())
+    assert explained(Linear(), Cubic(), images, labels, directions).isnan().all()
