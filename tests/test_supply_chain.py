@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -50,3 +51,18 @@ def test_the_lock_satisfies_what_the_project_asks_for(extra: str | None) -> None
     for requirement in map(Requirement, wanted):
         (pin,) = lock[canonicalize_name(requirement.name)][0].specifier
         assert requirement.specifier.contains(pin.version), requirement
+
+
+def test_the_lowest_constraints_are_the_floors_that_the_project_declares() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floors = {canonicalize_name(wanted.name): wanted for wanted in map(Requirement, project["dependencies"])}
+    lines = [line for line in (ROOT / "constraints-lowest.txt").read_text().splitlines() if not line.startswith("#")]
+    lowest = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in map(Requirement, lines)}
+    assert lowest.keys() == floors.keys()
+    for name, version in lowest.items():
+        floor = str(floors[name].specifier).removeprefix(">=")
+        if name.startswith("torch"):
+            assert f"=={version}" == str(constrained()[name].specifier)
+        else:
+            assert Version(version).release[: len(Version(floor).release)] == Version(floor).release, name
+            assert not any(Version(version).release[len(Version(floor).release) :]), f"{name}: declare {version}"
