@@ -48,6 +48,13 @@ if TYPE_CHECKING:
 @click.option("--memory", metavar="SIZE", help="What derivatives may take, such as 2GB; default: most of what is free.")
 @COMPILED
 @RESULTS
+@click.option(
+    "--pages",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/pages"),
+    show_default=True,
+    help="Folder for the page of these runs; not written with --json.",
+)
 @DATA
 @DEVICE
 @JSON
@@ -65,6 +72,7 @@ def run(
     memory: str | None,
     compiled: bool,
     results: Path,
+    pages: Path,
     device: str,
     as_json: bool,
 ) -> None:
@@ -104,7 +112,13 @@ def run(
     if as_json:
         click.echo(json.dumps([run.record.model_dump(mode="json") for run in finished]))
     else:
+        from leaderboard.pages.run import write_run_page
+
         show_runs(finished, rules)
+        written = write_run_page(finished, pages)
+        for what, path in (("page", written.page), ("strip", written.strip)):
+            if path is not None:
+                console.out.print(f"{what}: {path}", soft_wrap=True)
 
 
 def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:

@@ -103,6 +103,29 @@ def sprite(tiles: dict[str, Pixels]) -> bytes:
     return sink.getvalue()
 
 
+STRIP_SCALE, STRIP_GAP = 4, 8
+STRIP = ("before", "heatmap-before", "after", "heatmap-after")
+"""Tiles of a strip that is an image of its own, from left to right."""
+
+
+def strip_image(tiles: dict[str, Pixels], index: int) -> bytes:
+    """Return a PNG of one showcase image: image and heatmap before the attack, then both after it."""
+    shown = [tiles[name][index] for name in STRIP]
+    pictures = [
+        INFERNO[pixels[..., 0]] if name.startswith("heatmap") else pixels
+        for name, pixels in zip(STRIP, shown, strict=True)
+    ]
+    height, width, _ = pictures[0].shape
+    step = STRIP_SCALE * width + STRIP_GAP
+    canvas = np.full((STRIP_SCALE * height, len(STRIP) * step - STRIP_GAP, 3), 255, np.uint8)
+    for column, pixels in enumerate(pictures):
+        large = pixels.repeat(STRIP_SCALE, axis=0).repeat(STRIP_SCALE, axis=1)
+        canvas[:, column * step : column * step + STRIP_SCALE * width] = large
+    sink = io.BytesIO()
+    Image.fromarray(canvas).save(sink, format="PNG", optimize=True)
+    return sink.getvalue()
+
+
 def magnified_perturbation(before: Pixels, after: Pixels) -> Pixels:
     """Return `after - before`, magnified about grey: what 8-bit pixels show of the perturbation."""
     change = after.astype(np.int32) - before.astype(np.int32)
