@@ -22,7 +22,8 @@ from bench.core.schemas.records import RunRecord
 from bench.core.storage.folders import cache_folder
 from bench.core.storage.store import Store
 from bench.run.execution import Execution
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from bench.run.steps import run_all
 from bench.terminal.progress import RunProgress
 from model_zoo.build import build

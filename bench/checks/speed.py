@@ -26,7 +26,8 @@ from bench.run.attack.search import Attacked, attack_shard
 from bench.run.build import assemble
 from bench.run.cache import Cache
 from bench.run.judge.measure import look, measure_shard
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from bench.run.samples import Samples
 from bench.run.setup import Setup
 from model_zoo.build import construct

@@ -84,7 +84,8 @@ def run(
     from bench.core.storage.store import Store
     from bench.run.attack.memory import parse
     from bench.run.execution import Execution
-    from bench.run.plan import Request, plan
+    from bench.run.plan import plan
+    from bench.run.request import Request
     from bench.run.steps import run_all
 
     rules = registry.load("protocols", protocol)

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
 from bench.core.errors import UsageError, suggestion
-from bench.core.schemas.protocol import ATTRIBUTION, Component, Protocol, Strict
+from bench.core.schemas.protocol import Component, Protocol
 from bench.core.schemas.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
-from bench.core.storage.toml import explain
 from bench.run.attack.search import ENGINE
+from bench.run.request import Parsed, Request, parse
 from model_zoo.hub import full, resolve
 from model_zoo.weights_file import Resolved
-
-Part = TypeVar("Part", bound=Strict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a user asks for."""
-
-    model: str
-    attack: str
-    """NAME, or NAME@VERSION for an earlier version that is still here."""
-    protocol: str
-    limit: int | None = None
-    """Only the first so many samples of the protocol."""
-    params: Mapping[str, object] | None = None
-    """Attack parameters other than the protocol's."""
-    epsilon: str | None = None
-    """Radius other than the protocol's, such as "4/255"."""
-    beta: float | None = None
-    """Sharpness of the surrogate other than the protocol's."""
-    nodes: int | None = None
-    """Nodes of the attribution that attacks search with, other than the protocol's."""
-    precision: str | None = None
-    """How the search multiplies on a GPU, other than the protocol's."""
 
 
 @dataclass(frozen=True)
@@ -58,38 +34,32 @@ class Plan:
 
 
 def plan(request: Request) -> Plan:
-    """Resolve every name of a request and pin every value.
+    """Take the first three steps of a run: parse, resolve, specify.
 
     Raises:
         UsageError: if a name, a key or a value is unknown or not allowed.
         IntegrityError, NetworkError: if the model's weights cannot be had as promised.
     """
-    protocol: Protocol = registry.load("protocols", request.protocol)
-    _check_judge(protocol)
-    component = _attack_component(request, protocol)
-    attack: Attack = registry.instantiate("attacks", component)
-    if attack.knowledge == "white-box" and protocol.threat.knowledge != "white-box":
-        raise UsageError(
-            f"expected an attack without white-box knowledge under {protocol.key}, got {component.name}; choose another"
-        )
-    resolved = _resolve(full(request.model), protocol)
-    source, source_attack = _source(attack, protocol)
-    if (source_attack or attack).aim == "prediction" and protocol.threat.keep_prediction:
-        raise UsageError(
-            f"expected an attack on the explanation under {protocol.key}, which keeps the prediction, got "
-            f"{component.name}; choose a protocol with keep_prediction = false"
-        )
-    threat = _override(protocol.threat, "epsilon", request.epsilon)
-    if threat.unbounded and not protocol.threat.unbounded:
-        meant = f"; write {threat.epsilon}/255 for grey levels" if threat.epsilon.denominator == 1 else ""
-        raise UsageError(f"--epsilon: expected less than 1, the whole range of a pixel, got {threat.epsilon}{meant}")
-    surrogate = _override(protocol.surrogate, "beta", request.beta)
-    surrogate = _override(surrogate, "precision", request.precision)
-    search = _search_attribution(attack, protocol, request.nodes)
+    parsed = parse(request)
+    model, source = resolve_models(parsed)
+    return specify(parsed, model, source)
+
+
+def resolve_models(parsed: Parsed) -> tuple[Resolved, Resolved | None]:
+    """Return the attacked model, and the one that a transferred attack is crafted on."""
+    model = _resolve(full(parsed.request.model), parsed.protocol)
+    craft = parsed.attack.crafted_on
+    return model, None if craft is None else _resolve(craft.model, parsed.protocol)
+
+
+def specify(parsed: Parsed, model: Resolved, source: Resolved | None) -> Plan:
+    """Pin every value of a run: its spec is its identity."""
+    protocol, attack = parsed.protocol, parsed.attack
+    search = _search_attribution(attack, protocol, parsed.request.nodes)
     as_written = (
-        component in protocol.attacks,
-        threat == protocol.threat,
-        surrogate == protocol.surrogate,
+        parsed.component in protocol.attacks,
+        parsed.threat == protocol.threat,
+        parsed.surrogate == protocol.surrogate,
         search == _search_attribution(attack, protocol, None),
     )
     spec = RunSpec(
@@ -103,23 +73,23 @@ def plan(request: Request) -> Plan:
             reference=protocol.reference,
             track=protocol.track,
         ),
-        model=_model_spec(resolved),
-        attack=_plugin_spec(component.name, attack),
-        threat=threat,
+        model=_model_spec(model),
+        attack=_plugin_spec(parsed.component.name, attack),
+        threat=parsed.threat,
         attribution=_specify("attributions", protocol.attribution),
         search_attribution=search,
-        surrogate=surrogate,
+        surrogate=parsed.surrogate,
         explain=protocol.explain,
         heatmap=protocol.heatmap,
         metrics=tuple(_metric_spec(metric) for metric in protocol.metrics),
         primary_metric=protocol.primary_metric,
-        samples=_samples_spec(request, protocol),
+        samples=_samples_spec(parsed.request, protocol),
         seed=protocol.seed,
         precision=protocol.precision,
         on_protocol=all(as_written),
-        crafted_on=_craft_spec(attack, source, source_attack, protocol),
+        crafted_on=_craft_spec(attack, source, parsed.source_attack, protocol),
     )
-    return Plan(spec, protocol, resolved, attack, source, source_attack)
+    return Plan(spec, protocol, model, attack, source, parsed.source_attack)
 
 
 def _resolve(reference: str, protocol: Protocol) -> Resolved:
@@ -148,16 +118,6 @@ def _remedy(dataset: str, known: Sequence[str]) -> str:
     return f"choose another protocol, such as {fitting[0]}"
 
 
-def _source(attack: Attack, protocol: Protocol) -> tuple[Resolved | None, Attack | None]:
-    """Return the model and the attack that a transferred attack is crafted on."""
-    if (craft := attack.crafted_on) is None:
-        return None, None
-    inner: Attack = registry.instantiate("attacks", craft.attack)
-    if inner.crafted_on is not None:
-        raise UsageError(f"expected an attack that is run on its victim, got {craft.attack.name}; transfer once")
-    return _resolve(craft.model, protocol), inner
-
-
 def _craft_spec(
     attack: Attack, source: Resolved | None, source_attack: Attack | None, protocol: Protocol
 ) -> CraftSpec | None:
@@ -182,52 +142,6 @@ def _searchable(attack: Attack, attribution: Component) -> Component:
     if attack.knowledge != "white-box" or method.differentiable:
         return attribution
     return Component(name=method.substitute)
-
-
-def _check_judge(protocol: Protocol) -> None:
-    """Refuse a protocol that ranks by what proves nothing, or whose attacks would have to ask anew at each step."""
-    if protocol.track != ATTRIBUTION:
-        registry.load("tracks", protocol.track)
-    method: type[AttributionMethod] = registry.load("attributions", protocol.attribution.name)
-    if protocol.rankable and method.unfit_to_rank:
-        raise UsageError(
-            f"expected an attribution that is fit to rank by under {protocol.key}, got {protocol.attribution.name}: "
-            f"{method.unfit_to_rank}; set rankable = false, or choose another"
-        )
-    primary = registry.load("metrics", protocol.primary_metric)
-    if primary.asks_model:
-        raise UsageError(
-            f"expected a primary metric that compares two heatmaps alone under {protocol.key}, got "
-            f"{protocol.primary_metric}, which asks the network anew; choose another: attacks select by it at each step"
-        )
-
-
-def _attack_component(request: Request, protocol: Protocol) -> Component:
-    """Return the attack that NAME or NAME@VERSION asks for; the protocol's own has the protocol's parameters."""
-    name, _, version = request.attack.partition("@")
-    registry.load("attacks", name)  # what is no name at all is an unknown one, too
-    if version and not version.isdecimal():
-        raise UsageError(f"expected an attack as NAME or NAME@VERSION, such as auto@2, got {request.attack!r}")
-    asked = Component(name=name, version=int(version) if version else None)
-    own = next((each for each in protocol.attacks if each.name == name), asked)
-    component = own if asked.version in {None, _version(own)} else asked
-    params = {**component.params, **(request.params or {})}
-    return component.model_copy(update={"params": params})
-
-
-def _version(component: Component) -> int:
-    version: int = registry.instantiate("attacks", component).version
-    return version
-
-
-def _override(part: Part, key: str, value: object) -> Part:
-    """Return a part of a protocol with one value replaced, if there is one to replace it."""
-    if value is None:
-        return part
-    try:
-        return type(part).model_validate(part.model_dump() | {key: value})
-    except ValidationError as error:
-        raise UsageError(f"--{explain(error)}") from None
 
 
 def _samples_spec(request: Request, protocol: Protocol) -> SamplesSpec:

@@ -1,4 +1,16 @@
-"""One run: a model, an attack, an attribution method and a protocol go in; a record and rows come out."""
+"""One run: a model, an attack, an attribution method and a protocol go in; a record and rows come out.
+
+Its eight steps, and what takes each:
+
+1. parse the request: `bench.run.request.parse`
+2. resolve the model's name to verified weights: `bench.run.plan.resolve_models`
+3. specify every value, whose hash is the run's id: `bench.run.plan.specify`
+4. load the samples: `Cache.samples`
+5. build networks, attack and measures: `bench.run.build.set_up`
+6. attack and judge shard by shard: `Session.complete`
+7. check for flags and record: `file`
+8. report: `bench leaderboard build`
+"""
 
 from __future__ import annotations
 
@@ -29,7 +41,7 @@ def run(
 ) -> StoredRun:
     """Complete a run, or return it at once if the store has it.
 
-    `bench.run.plan.plan` took the first three steps: parse, resolve, specify. `bench leaderboard build` takes the last.
+    These are the steps 4 to 7; `bench.run.plan.plan` took the first three.
 
     Args:
         plan: what to run.

@@ -14,7 +14,8 @@ from bench.core.schemas.protocol import Component, Protocol
 from bench.core.storage.store import StoredRun
 from bench.run.cache import Cache
 from bench.run.execution import Execution, Observer
-from bench.run.plan import Plan, Request, plan
+from bench.run.plan import Plan, plan
+from bench.run.request import Request
 from bench.run.steps import run
 
 RADII = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))

@@ -15,7 +15,8 @@ from bench.core.errors import BenchError, IntegrityError, NetworkError
 from bench.core.schemas.units import Report, Unit
 from bench.core.storage.store import StoredRun
 from bench.run.execution import Execution
-from bench.run.plan import Plan, Request, plan
+from bench.run.plan import Plan, plan
+from bench.run.request import Request
 from bench.run.shards import Shards
 from bench.run.steps import file, shard_sizes
 from bench.sweeps.status import Manifest, write_manifest

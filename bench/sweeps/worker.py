@@ -19,7 +19,8 @@ from bench.core.schemas.units import Report, Unit
 from bench.run.build import set_up
 from bench.run.cache import Cache
 from bench.run.execution import Execution
-from bench.run.plan import Plan, Request, plan
+from bench.run.plan import Plan, plan
+from bench.run.request import Request
 from bench.run.session import Session
 
 BEAT = 1.0

@@ -12,7 +12,8 @@ from scipy import stats
 
 import bench
 from bench.core.errors import UnknownNameError
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from leaderboard.boards.profiles import profile
 from leaderboard.build import build
 from leaderboard.records.index import Book, Measure

@@ -16,7 +16,8 @@ from bench import registry
 from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, NetworkError, UnknownNameError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from bench.submission.publish import write_folder
 from model_zoo import hub
 from model_zoo.architectures import wide_resnet

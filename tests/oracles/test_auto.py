@@ -22,7 +22,8 @@ from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component, ThreatModel
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from metrics.cosine import Cosine
 from metrics.kendall import Kendall
 from metrics.topk_intersection import TopkIntersection

@@ -21,7 +21,8 @@ from bench.core.contracts import AttributionMethod
 from bench.core.schemas.protocol import SearchPrecision
 from bench.core.storage.store import Store, StoredRun
 from bench.run.execution import Execution
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from bench.run.steps import run
 from metrics._ranks import kendall_tau_b
 from model_zoo.build import build

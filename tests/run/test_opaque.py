@@ -22,7 +22,8 @@ from bench.core.schemas.protocol import Protocol
 from bench.core.storage.store import Store, StoredRun
 from bench.run.cache import Cache
 from bench.run.execution import Execution
-from bench.run.plan import Plan, Request, plan
+from bench.run.plan import Plan, plan
+from bench.run.request import Request
 from bench.run.shards import Shards
 from bench.run.steps import run
 from tests.run.test_run import Watcher

@@ -22,7 +22,8 @@ from bench.core.storage.files import remove_leftovers, try_to_write, write_atomi
 from bench.core.storage.lease import is_held, lease
 from bench.core.storage.store import Store, StoredRun
 from bench.run.execution import Execution
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from bench.run.shards import Shards
 from bench.run.steps import run
 from tests.run.test_run import Watcher
@@ -232,7 +233,7 @@ def test_two_processes_never_do_the_same_shard(words: dict[str, str], undisturbe
 
 TWICE = """
 from pathlib import Path
-from bench.run import session
+from bench.run.steps import session
 from tests.run.test_reliability import completed
 attack = session.attack_shard
 def logged(bench, samples, *others):

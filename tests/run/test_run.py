@@ -25,8 +25,9 @@ from bench.run.build import set_up
 from bench.run.cache import Cache
 from bench.run.execution import Execution
 from bench.run.judge.measure import look
-from bench.run.plan import Plan, Request, plan
+from bench.run.plan import Plan, plan
 from bench.run.record import soundness
+from bench.run.request import Request
 from bench.run.session import Session
 from bench.run.steps import run
 from model_zoo.derivatives import compiled

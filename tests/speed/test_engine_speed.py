@@ -29,7 +29,8 @@ from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import predict
 from bench.run.build import assemble
 from bench.run.cache import Cache
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from bench.run.samples import Samples
 from bench.run.setup import Setup
 from model_zoo.build import build

@@ -18,7 +18,8 @@ from bench.core.schemas.protocol import Component
 from bench.core.storage.store import Store
 from bench.run.attack.views import predict
 from bench.run.execution import Execution
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from bench.run.samples import checksum
 from bench.sweeps.audit import CONTROL, TRANSFER, Audit, audit
 from leaderboard.boards.audit_curves import Knob, curves, findings

@@ -13,7 +13,7 @@ from bench.core.storage.files import canonical_json, sha256_of
 class Unit(Strict):
     """Shards of one run that are done together, told so that a worker on any machine can do them."""
 
-    request: dict[str, Any] = Field(description="fields of bench.run.plan.Request")
+    request: dict[str, Any] = Field(description="fields of bench.run.request.Request")
     run_id: Sha256 = Field(description="what the request must mean to the worker too")
     shard: int = Field(ge=0)
     shards: int = Field(default=1, ge=1, description="how many, from that one on")

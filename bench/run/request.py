@@ -1,0 +1,153 @@
+"""What a user asks for: names and values, checked before any model is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from bench import registry
+from bench.core.contracts import Attack, AttributionMethod
+from bench.core.errors import UsageError
+from bench.core.schemas.protocol import ATTRIBUTION, Component, Protocol, Strict, Surrogate, ThreatModel
+from bench.core.storage.toml import explain
+
+Part = TypeVar("Part", bound=Strict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    model: str
+    attack: str
+    """NAME, or NAME@VERSION for an earlier version that is still here."""
+    protocol: str
+    limit: int | None = None
+    """Only the first so many samples of the protocol."""
+    params: Mapping[str, object] | None = None
+    """Attack parameters other than the protocol's."""
+    epsilon: str | None = None
+    """Radius other than the protocol's, such as "4/255"."""
+    beta: float | None = None
+    """Sharpness of the surrogate other than the protocol's."""
+    nodes: int | None = None
+    """Nodes of the attribution that attacks search with, other than the protocol's."""
+    precision: str | None = None
+    """How the search multiplies on a GPU, other than the protocol's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """A request whose names are known and whose values are allowed; its models are not looked up yet."""
+
+    request: Request
+    protocol: Protocol
+    component: Component
+    """The attack as it is asked for."""
+    attack: Attack
+    source_attack: Attack | None
+    """The attack that a transferred attack runs on another model."""
+    threat: ThreatModel
+    surrogate: Surrogate
+
+
+def parse(request: Request) -> Parsed:
+    """Look up the names of a request and check its values.
+
+    Raises:
+        UsageError: if a name, a key or a value is unknown or not allowed.
+    """
+    protocol: Protocol = registry.load("protocols", request.protocol)
+    _check_judge(protocol)
+    component = _attack_component(request, protocol)
+    attack: Attack = registry.instantiate("attacks", component)
+    source_attack = _source_attack(attack)
+    _check_attack(component.name, attack, source_attack, protocol)
+    threat = _override(protocol.threat, "epsilon", request.epsilon)
+    if threat.unbounded and not protocol.threat.unbounded:
+        meant = f"; write {threat.epsilon}/255 for grey levels" if threat.epsilon.denominator == 1 else ""
+        raise UsageError(f"--epsilon: expected less than 1, the whole range of a pixel, got {threat.epsilon}{meant}")
+    surrogate = _override(protocol.surrogate, "beta", request.beta)
+    surrogate = _override(surrogate, "precision", request.precision)
+    return Parsed(
+        request=request,
+        protocol=protocol,
+        component=component,
+        attack=attack,
+        source_attack=source_attack,
+        threat=threat,
+        surrogate=surrogate,
+    )
+
+
+def _source_attack(attack: Attack) -> Attack | None:
+    """Return the attack that a transferred attack runs on another model."""
+    if (craft := attack.crafted_on) is None:
+        return None
+    inner: Attack = registry.instantiate("attacks", craft.attack)
+    if inner.crafted_on is not None:
+        raise UsageError(f"expected an attack that is run on its victim, got {craft.attack.name}; transfer once")
+    return inner
+
+
+def _check_attack(name: str, attack: Attack, source_attack: Attack | None, protocol: Protocol) -> None:
+    """Refuse an attack that the protocol's threat model does not allow."""
+    if attack.knowledge == "white-box" and protocol.threat.knowledge != "white-box":
+        raise UsageError(
+            f"expected an attack without white-box knowledge under {protocol.key}, got {name}; choose another"
+        )
+    if (source_attack or attack).aim == "prediction" and protocol.threat.keep_prediction:
+        raise UsageError(
+            f"expected an attack on the explanation under {protocol.key}, which keeps the prediction, got "
+            f"{name}; choose a protocol with keep_prediction = false"
+        )
+
+
+def _check_judge(protocol: Protocol) -> None:
+    """Refuse a protocol that ranks by what proves nothing, or whose attacks would have to ask anew at each step."""
+    if protocol.track != ATTRIBUTION:
+        registry.load("tracks", protocol.track)
+    method: type[AttributionMethod] = registry.load("attributions", protocol.attribution.name)
+    if protocol.rankable and method.unfit_to_rank:
+        raise UsageError(
+            f"expected an attribution that is fit to rank by under {protocol.key}, got {protocol.attribution.name}: "
+            f"{method.unfit_to_rank}; set rankable = false, or choose another"
+        )
+    primary = registry.load("metrics", protocol.primary_metric)
+    if primary.asks_model:
+        raise UsageError(
+            f"expected a primary metric that compares two heatmaps alone under {protocol.key}, got "
+            f"{protocol.primary_metric}, which asks the network anew; choose another: attacks select by it at each step"
+        )
+
+
+def _attack_component(request: Request, protocol: Protocol) -> Component:
+    """Return the attack that NAME or NAME@VERSION asks for; the protocol's own has the protocol's parameters."""
+    name, _, version = request.attack.partition("@")
+    registry.load("attacks", name)  # what is no name at all is an unknown one, too
+    if version and not version.isdecimal():
+        raise UsageError(f"expected an attack as NAME or NAME@VERSION, such as auto@2, got {request.attack!r}")
+    asked = Component(name=name, version=int(version) if version else None)
+    own = next((each for each in protocol.attacks if each.name == name), asked)
+    component = own if asked.version in {None, _version(own)} else asked
+    params = {**component.params, **(request.params or {})}
+    return component.model_copy(update={"params": params})
+
+
+def _version(component: Component) -> int:
+    version: int = registry.instantiate("attacks", component).version
+    return version
+
+
+def _override(part: Part, key: str, value: object) -> Part:
+    """Return a part of a protocol with one value replaced, if there is one to replace it."""
+    if value is None:
+        return part
+    try:
+        return type(part).model_validate(part.model_dump() | {key: value})
+    except ValidationError as error:
+        said = explain(error)
+        raise UsageError(f"--{said}" if said.startswith(f"{key}:") else f"--{key}: {said}") from None
