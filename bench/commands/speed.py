@@ -11,11 +11,12 @@ import click
 from rich.table import Table
 
 from bench.commands._options import COMPILED, DEVICE, JSON
+from bench.core.schemas.duration import in_words
 from bench.core.schemas.protocol import SearchPrecision
 from bench.terminal import console
 
 if TYPE_CHECKING:
-    from bench.checks.speed import Speed
+    from bench.checks.speed import Speed, Stopwatch
 
 PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 """The two kinds of search: one gradient per image, and integrated gradients."""
@@ -26,6 +27,13 @@ PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
     "--model", "models", multiple=True, default=("hub:art-wrn28",), show_default=True, metavar="hub:NAME",
     help="Repeatable; also recipe:NAME, that recipe's network without weights.",
 )  # fmt: skip
+@click.option(
+    "--train",
+    "recipes",
+    multiple=True,
+    metavar="RECIPE",
+    help="Repeatable: time a recipe's training in place of attacks.",
+)
 @click.option("--protocol", "protocols", multiple=True, default=PROTOCOLS, show_default=True, metavar="NAME")
 @click.option("--attack", "attacks", multiple=True, default=("ifia-topk",), show_default=True, metavar="NAME")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images at once.")
@@ -37,6 +45,7 @@ PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 @JSON
 def speed(
     models: tuple[str, ...],
+    recipes: tuple[str, ...],
     protocols: tuple[str, ...],
     attacks: tuple[str, ...],
     batch_size: int,
@@ -47,7 +56,7 @@ def speed(
     device: str,
     as_json: bool,
 ) -> None:
-    """Time attacks and their judging on this machine.
+    """Time attacks and their judging, or trainings, on this machine.
 
     A step is one gradient and one look at the real network. The floor is the time of 6 forward passes per node and
     step, at the speed of the network's convolutions alone, measured on the spot. Judging is all that follows an attack,
@@ -58,6 +67,9 @@ def speed(
     from bench.core.compute.machine import hardware, pick_device
 
     watch = Stopwatch(pick_device(device), repeats, processor_time)
+    if recipes:
+        _speed_of_trainings(recipes, watch, as_json=as_json)
+        return
     found = [
         measure(model, protocol, attack, batch_size=batch_size, watch=watch, precision=precision, compiled=compiled)
         for model in models
@@ -70,6 +82,23 @@ def speed(
         click.echo(json.dumps({"hardware": hardware(), "speeds": rows}))
     else:
         _show(hardware(), found)
+
+
+def _speed_of_trainings(recipes: tuple[str, ...], watch: Stopwatch, *, as_json: bool) -> None:
+    from bench.checks.training_speed import measure_training
+    from bench.core.compute.machine import hardware
+
+    found = [measure_training(recipe, watch) for recipe in recipes]
+    if as_json:
+        rows = [asdict(row) | {"epoch_seconds": row.epoch_seconds} for row in found]
+        click.echo(json.dumps({"hardware": hardware(), "trainings": rows}))
+        return
+    columns = ("recipe", "objective", "batch", "precision", "images/s", "50,000 images", "share of convolutions")
+    table = Table(*columns, title=hardware(), title_justify="left")
+    for row in found:
+        cost = (f"{row.images_per_second:.3g}", in_words(row.epoch_seconds), f"{row.convolution_share:.0%}")
+        table.add_row(row.recipe, row.objective, str(row.batch_size), row.precision, *cost)
+    console.out.print(table)
 
 
 def _show(machine: str, found: list[Speed]) -> None:
