@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from bench import registry
@@ -80,7 +79,7 @@ def _convolution_share(training: Training) -> float:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler:
         float(training.one_step())
-    operators = [event for event in profiler.key_averages() if event.device_type == DeviceType.CPU]
+    operators = [event for event in profiler.key_averages() if event.device_type.name == "CPU"]
 
     def seconds(event: object) -> float:
         return float(getattr(event, "self_device_time_total" if on_gpu else "self_cpu_time_total"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +20,7 @@ from bench.terminal.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from bench.core.schemas.recipe import Recipe
+    from model_zoo.training.train import Terms
 
 
 @click.command()
@@ -26,42 +29,52 @@ if TYPE_CHECKING:
 @click.option("--budget", type=DURATION, help="Time to train, such as 150m: decides the epochs, or where a queue ends.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and weights; default runs/RECIPE.")
 @click.option("--resume", is_flag=True, help="Continue the checkpoint in the folder, where there is one.")
+@click.option("--rehearse", is_flag=True, help="Do all of it with a step on a few images, and keep nothing.")
 @DATA
 @DEVICE
 @click.option("--gpu", "device", flag_value="cuda", help="The same as --device cuda.")
 def train(
-    recipe: str | None, queue: Path | None, budget: float | None, out: Path | None, resume: bool, device: str
+    recipe: str | None,
+    queue: Path | None,
+    budget: float | None,
+    out: Path | None,
+    resume: bool,
+    rehearse: bool,
+    device: str,
 ) -> None:
     """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry.
 
     With --budget the epochs that fit are found by a probe of a few steps, once, and the learning rate is laid over
     them. A queue always resumes: it trains in order until the time is over, and exports what is finished.
     """
+    from model_zoo.training.train import Terms
+
     if (recipe is None) == (queue is None):
         came = "none" if recipe is None else f"{recipe} and --queue"
         raise UsageError(f"expected a RECIPE or --queue FILE, got {came}; `bench list recipes` shows them")
-    if queue is not None:
-        _train_queue(queue, budget, out, device)
-    elif recipe is not None:
-        _train_one(registry.load("recipes", recipe), budget, out, device, resume=resume)
+    terms = Terms(device=device, resume=resume and not rehearse, budget=None if queue else budget, rehearsal=rehearse)
+    with TemporaryDirectory() if rehearse else nullcontext(out) as chosen:
+        folder = Path(chosen) if chosen else None
+        if queue is not None:
+            _train_queue(queue, folder or Path("runs") / queue.stem, budget or math.inf, terms)
+        elif recipe is not None:
+            _train_one(registry.load("recipes", recipe), folder, terms)
 
 
-def _train_one(recipe: Recipe, budget: float | None, out: Path | None, device: str, *, resume: bool) -> None:
-    from model_zoo.training.train import Terms
+def _train_one(recipe: Recipe, out: Path | None, terms: Terms) -> None:
     from model_zoo.training.train import train as complete
 
     folder = out or Path("runs") / recipe.name
     with _progress(recipe, folder) as progress:
-        trained = complete(recipe, folder, Terms(device=device, resume=resume, budget=budget), progress)
+        trained = complete(recipe, folder, terms, progress)
     show_trained(trained.entry, trained.path)
 
 
-def _train_queue(queue: Path, budget: float | None, out: Path | None, device: str) -> None:
+def _train_queue(queue: Path, folder: Path, seconds: float, terms: Terms) -> None:
     from model_zoo.training.queue import read_queue, train_queue
 
-    turns, folder = read_queue(queue), out or Path("runs") / queue.stem
     failed = []
-    for outcome in train_queue(turns, folder, seconds=budget or math.inf, device=device, progress=_progress):
+    for outcome in train_queue(read_queue(queue), folder, seconds=seconds, terms=terms, progress=_progress):
         measured = "" if outcome.entry is None else str(accuracies(outcome.entry))
         words = ", ".join(filter(None, (outcome.state, outcome.text, measured)))
         console.out.print(f"{outcome.recipe.name}: {words}", soft_wrap=True)

@@ -66,7 +66,7 @@ def train_queue(
     folder: Path,
     *,
     seconds: float,
-    device: str,
+    terms: Terms,
     progress: Show,
 ) -> Iterator[Outcome]:
     """Train in order until the time is over; what an earlier call finished stays, what it began goes on.
@@ -75,15 +75,15 @@ def train_queue(
         turns: what `read_queue` returned.
         folder: of one folder per recipe.
         seconds: after which the training at work is cut, at a checkpoint.
-        device: as for `bench train`.
+        terms: of all trainings; each has its own budget.
         progress: from a recipe and its folder to what shows its progress.
     Yields:
         One outcome per recipe. After a training that fails, or whose parent is not finished, comes the next one.
     """
     deadline, entries, own = time.monotonic() + seconds, dict[str, Path](), {recipe.model for recipe, _ in turns}
     for recipe, budget in turns:
-        terms = Terms(device=device, resume=True, budget=budget, deadline=deadline, parents=entries)
-        outcome = _turn(recipe, folder / recipe.name, terms, progress, own)
+        its_own = replace(terms, resume=True, budget=budget, deadline=deadline, parents=entries)
+        outcome = _turn(recipe, folder / recipe.name, its_own, progress, own)
         if outcome.state == "finished":
             entries[recipe.model] = folder / recipe.name / f"{recipe.model}.toml"
         yield outcome

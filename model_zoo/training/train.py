@@ -34,6 +34,9 @@ from model_zoo.training.loop import CHECKPOINT, Progress, Training, as_begun, be
 from model_zoo.training.measure import TEST_STEPS, correct, robust_correct
 from model_zoo.weights_file import write_entry
 
+PER_CLASS = 10
+"""Images of a rehearsal, of training and of testing."""
+
 
 class Trained(NamedTuple):
     """What a finished training left in its folder."""
@@ -53,6 +56,8 @@ class Terms:
     """Seconds from which the epochs follow, in place of the recipe's own."""
     deadline: float = math.inf
     """By `time.monotonic`: where a training is cut, at a checkpoint."""
+    rehearsal: bool = False
+    """Whether a few images do, to see that everything works; of what comes of it nothing is worth keeping."""
     parents: Mapping[str, Path] = field(default_factory=dict)
     """Entries of parents that no registry knows, by name."""
 
@@ -84,12 +89,14 @@ def _train(recipe: Recipe, folder: Path, terms: Terms, progress: Progress) -> Tr
         raise UsageError(f"expected an empty folder {folder}, got one with a checkpoint; continue it with --resume")
     dataset: Dataset = registry.instantiate("datasets", Component(name=recipe.dataset))
     objective: Objective = registry.instantiate("objectives", recipe.objective)
-    data = partition(dataset.load("train"), recipe)
+    splits = [dataset.load(name) for name in ("train", "test")]
+    if terms.rehearsal:
+        recipe, splits = rehearsed(recipe), [few(split) for split in splits]
+    data, test = partition(splits[0], recipe), splits[1]
     network = _network(recipe, len(dataset.classes), terms.parents)
     model = classifier(network, dataset.mean, dataset.std)
     check_logits(model.eval(), to_float(data.train.images[:1]), len(dataset.classes))
     model.train()
-    test = dataset.load("test")
 
     def start(wanted: Recipe) -> Training:
         return begin(wanted, model, data, objective, where, parent=recipe.parent is not None)
@@ -97,7 +104,7 @@ def _train(recipe: Recipe, folder: Path, terms: Terms, progress: Progress) -> Tr
     if checkpoint.exists():
         training = start(as_begun(recipe, checkpoint))
         training.resume(checkpoint)
-    elif terms.budget is not None:
+    elif terms.budget is not None and not terms.rehearsal:
         left = terms.budget - (time.monotonic() - began)
         training = start(fitted(recipe, start(recipe), left, len(test.labels)))
         training.budget = terms.budget
@@ -122,6 +129,19 @@ def _train(recipe: Recipe, folder: Path, terms: Terms, progress: Progress) -> Tr
     measured = measure(entry, folder / weights.file, test, where, progress)
     entry = entry.model_copy(update={"accuracy": measured})
     return Trained(entry, write_entry(entry, folder))
+
+
+def rehearsed(recipe: Recipe) -> Recipe:
+    """Return a recipe of a few steps on a few images, with everything else as it is."""
+    watched = {"images": 2 * PER_CLASS, "pgd_images": min(4, recipe.validation.pgd_images)}
+    validation = recipe.validation.model_copy(update=watched)
+    return recipe.model_copy(update={"epochs": 0.1, "batch_size": 8, "validation": validation})
+
+
+def few(split: Split) -> Split:
+    """Return the first images of each class."""
+    chosen = torch.cat([(split.labels == c).nonzero().flatten()[:PER_CLASS] for c in split.labels.unique()])
+    return Split(split.images[chosen], split.labels[chosen])
 
 
 def _differences(recipe: Recipe, training: Training) -> str:

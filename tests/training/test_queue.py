@@ -15,6 +15,7 @@ from bench.core.errors import ModelOutputError, UsageError
 from bench.core.schemas.recipe import Recipe
 from model_zoo.training import loop
 from model_zoo.training.queue import Outcome, read_queue, train_queue
+from model_zoo.training.train import Terms
 from tests.support.trainings import quiet
 
 Turns = list[tuple[Recipe, float | None]]
@@ -28,9 +29,11 @@ def turns(tiny_recipe: Recipe) -> Turns:
     return [(parent, None), (child, None), (tiny_recipe.model_copy(update={"epochs": 1}), None)]
 
 
-def run(turns: Turns, folder: Path, seconds: float = math.inf) -> list[Outcome]:
+def run(turns: Turns, folder: Path, seconds: float = math.inf, *, rehearsal: bool = False) -> list[Outcome]:
     shown = lambda *_: nullcontext(quiet)  # noqa: E731
-    return list(train_queue(turns, folder, seconds=seconds, device="cpu", progress=shown))
+    return list(
+        train_queue(turns, folder, seconds=seconds, terms=Terms(device="cpu", rehearsal=rehearsal), progress=shown)
+    )
 
 
 def test_a_child_starts_from_the_parent_that_the_queue_made_and_nothing_is_done_twice(
@@ -64,6 +67,26 @@ def counted() -> object:
     """A clock that goes on by a second at each look."""
     seconds: Iterator[int] = iter(range(10**6))
     return lambda: float(next(seconds))
+
+
+def test_a_rehearsal_does_everything_on_a_few_images(turns: Turns, tmp_path: Path) -> None:
+    timed = [(recipe, 1e-3) for recipe, _ in turns]
+    outcomes = run(timed, tmp_path, rehearsal=True)
+    assert [outcome.state for outcome in outcomes] == ["finished"] * 3
+    entries = [outcome.entry for outcome in outcomes if outcome.entry]
+    assert [entry.parent for entry in entries] == [None, "elder", None]
+    assert {entry.accuracy and entry.accuracy.images for entry in entries} == {30}, "ten of each class, of three each"
+    assert {entry.training.epochs for entry in entries} == {0.2}, "one step of five"
+
+
+def test_the_command_keeps_nothing_of_a_rehearsal(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    assert tiny_recipe.name == "tiny"
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["train", str(tmp_path / "tiny.toml"), "--rehearse", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "tiny-cnn: " in done.output
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_failed_training_does_not_keep_the_others_from_theirs(
