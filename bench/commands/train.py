@@ -75,8 +75,8 @@ def _train_queue(queue: Path, folder: Path, seconds: float, terms: Terms) -> Non
 
     failed = []
     for outcome in train_queue(read_queue(queue), folder, seconds=seconds, terms=terms, progress=_progress):
-        measured = "" if outcome.entry is None else str(accuracies(outcome.entry))
-        words = ", ".join(filter(None, (outcome.state, outcome.text, measured)))
+        measured = [] if outcome.entry is None else map(" ".join, accuracies(outcome.entry).items())
+        words = ", ".join(filter(None, (outcome.state, outcome.text, *measured)))
         console.out.print(f"{outcome.recipe.name}: {words}", soft_wrap=True)
         failed += [outcome.recipe.name] if outcome.state == "failed" else []
     if failed:
