@@ -140,7 +140,9 @@ def rehearsed(recipe: Recipe) -> Recipe:
 
 def few(split: Split) -> Split:
     """Return the first images of each class."""
-    chosen = torch.cat([(split.labels == c).nonzero().flatten()[:PER_CLASS] for c in range(int(split.labels.max()) + 1)])
+    chosen = torch.cat(
+        [(split.labels == c).nonzero().flatten()[:PER_CLASS] for c in range(int(split.labels.max()) + 1)]
+    )
     return Split(split.images[chosen], split.labels[chosen])
 
 
