@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import torch
 from pydantic import TypeAdapter
 from torch import nn
 
 from bench import registry
+from bench.core.compute.context import own_context
 from bench.core.compute.machine import pick_device
 from bench.core.contracts import Attack, Dataset
 from bench.core.errors import UsageError
@@ -70,7 +73,7 @@ def benchmark(
     mean: Channels = None,
     std: Channels = None,
     limit: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Result:
     """Attack a network's explanations under a protocol, and measure what is left of them.
 
@@ -97,23 +100,24 @@ def benchmark(
         IntegrityError: if the module, rebuilt from its state dict, answers otherwise.
         EnvironmentFault: if the protocol's images are not here and cannot be had.
     """
+    count, protocol = _whole(limit), str(protocol)
     rules: Protocol = registry.load("protocols", protocol)
-    with TemporaryDirectory() as temporary, RunProgress(command=False) as progress:
+    with own_context(), TemporaryDirectory() as temporary, RunProgress(command=False) as progress:
         folder = Path(temporary)
         with _reference(model, mean, std, rules, folder) as reference, _offered(attack) as (name, params):
-            asked = Request(model=reference, attack=name, protocol=protocol, limit=limit, params=params)
+            asked = Request(model=reference, attack=name, protocol=protocol, limit=count, params=params)
             floor = replace(asked, attack=rules.floor, params=None)
             plans = [plan(each) for each in ([asked] if name == rules.floor else [floor, asked])]
             # Code that is in memory alone has no name by which unfinished work could be found.
             named = isinstance(model, str) and isinstance(attack, str)
             work = cache_folder() / "work" if named else folder / "work"
-            runs = run_all(plans, Execution(Store(folder / "results"), work, device), progress)
-        remark = _remark(model, attack, protocol, limit)
+            runs = run_all(plans, Execution(Store(folder / "results"), work, str(device)), progress)
+        remark = _remark(model, attack, protocol, count)
         results = [Result(each.record, each.rows(), None, remark) for each in runs]
     return replace(results[-1], floor=results[0]) if len(results) > 1 else results[0]
 
 
-def load_model(name: str, device: str = "cpu") -> nn.Module:
+def load_model(name: str, device: str | torch.device = "cpu") -> nn.Module:
     """Return a model with its weights verified.
 
     Args:
@@ -125,8 +129,20 @@ def load_model(name: str, device: str = "cpu") -> nn.Module:
         UsageError: if there is no such model.
         IntegrityError, NetworkError: if its weights cannot be had as promised.
     """
-    entry, _, path = resolve(full(name))
-    return build(entry, registry.load("architectures", entry.architecture.name), path, device=pick_device(device))
+    with own_context():
+        entry, _, path = resolve(full(name))
+        architecture = registry.load("architectures", entry.architecture.name)
+        return build(entry, architecture, path, device=pick_device(str(device)))
+
+
+def _whole(limit: object) -> int | None:
+    """Return a limit as an int: Python's, NumPy's or of a tensor of one number."""
+    if limit is None:
+        return None
+    try:
+        return operator.index(limit)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"expected a whole number as limit, got {limit!r}; give an int") from None
 
 
 def _remark(model: nn.Module | str, attack: Attack | str, protocol: str, limit: int | None) -> str:

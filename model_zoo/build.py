@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from bench.core.errors import BenchError, ModelOutputError, UsageError
+from bench.core.errors import UsageError
 from bench.core.faults import blamed_on
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component
+from model_zoo.answers import failure
 from model_zoo.tensors import read_weights
 
 BuildNetwork = Callable[..., nn.Module]
@@ -39,9 +40,23 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
-def classifier(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Sequential:
+class Classifier(nn.Sequential):
+    """A normalisation and a network, whose errors become one sentence wherever it is asked."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images in [0, 1] to (N, K) logits."""
+        try:
+            logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+        except Exception as error:  # the network may be somebody's own, and fail in any way
+            if (said := failure(error, images)) is error:
+                raise
+            raise said from error
+        return logits
+
+
+def classifier(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Classifier:
     """Put the normalisation in front of a network, so that nobody outside can forget or repeat it."""
-    return nn.Sequential(Normalize(mean, std), network)
+    return Classifier(Normalize(mean, std), network)
 
 
 def freeze(model: nn.Module) -> nn.Module:
@@ -112,33 +127,3 @@ def _few_modules() -> Iterator[None]:
         yield
     finally:
         hook.remove()
-
-
-@torch.no_grad()
-def check_logits(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
-    """Ask the model about (N, C, H, W) images in [0, 1] and return its (N, K) logits.
-
-    Raises:
-        ModelOutputError: if they are no finite (N, K) floating-point tensor, or the model does not take the images.
-    """
-    try:
-        logits = model(images)
-    except BenchError:
-        raise
-    except Exception as error:  # the network may be somebody's own, and fail in any way
-        said = str(error).split("\n")[0]
-        reason = said if isinstance(error, RuntimeError) else f"{type(error).__name__}: {said}"
-        raise ModelOutputError(
-            f"expected a model of {tuple(images.shape)} images, got: {reason}; see the entry"
-        ) from error
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        came = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelOutputError(f"expected floating-point logits, got {came}; the model must return one tensor")
-    expected = (len(images), num_classes)
-    if tuple(logits.shape) != expected:
-        raise ModelOutputError(f"expected logits of shape {expected}, got {tuple(logits.shape)}; see num_classes")
-    if (bad := int((~torch.isfinite(logits)).any(1).sum())) > 0:
-        raise ModelOutputError(
-            f"expected finite logits, got NaN or infinity for {bad} of {len(images)} images; the weights are unusable"
-        )
-    return logits

@@ -6,21 +6,30 @@ import copy
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from bench.core.contracts import Dataset, ZooModel
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
-from model_zoo.build import check_logits, classifier, freeze
+from model_zoo.answers import check_logits
+from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.call_sites import separate_activations
 from model_zoo.derivatives.prepare import is_same
 
 ARCHITECTURE = "in-memory"
 """What the entry of a module calls its architecture, which has no registered name."""
 
-Channels = float | Sequence[float] | None
-"""One number for all channels, or one for each."""
+LARGEST = 10
+"""Of a mean or a divisor in pixel units; in grey levels they are larger."""
+
+Channels = float | Sequence[float] | Tensor | np.ndarray | None
+"""One number for all channels, or one for each; a tensor or array of any shape."""
 
 
 def describe(
@@ -48,6 +57,11 @@ def describe(
     if not len(means) == len(stds) == len(dataset.mean) or min(stds) <= 0:
         count = len(dataset.mean)
         raise UsageError(f"expected mean and std > 0 of {count} channels, got mean={mean}, std={std}; correct them")
+    if max(*means, *stds) > LARGEST:
+        raise UsageError(
+            f"expected mean and std in pixel units, where 1 is the full range, got mean={mean}, std={std}; divide them "
+            "by 255"
+        )
     network, num_classes = _copied(model), len(dataset.classes)
     given = freeze(classifier(network, means, stds))
     check_logits(given, images, num_classes)
@@ -73,18 +87,73 @@ def public_name(model: nn.Module) -> str:
     return "-".join(words)[:80].strip("-") or "network"
 
 
-def _of_each(given: float | Sequence[float], count: int) -> tuple[float, ...]:
-    return (float(given),) * count if isinstance(given, int | float) else tuple(float(value) for value in given)
+def _of_each(given: Channels, count: int) -> tuple[float, ...]:
+    """Return one finite number per channel."""
+    try:
+        numbers = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"expected numbers as mean and std, got {given!r}; give one, or one per channel") from error
+    if not np.isfinite(numbers).all():
+        raise UsageError(f"expected finite numbers as mean and std, got {given!r}; correct them")
+    found = tuple(float(number) for number in numbers)
+    return found * count if len(found) == 1 else found
 
 
 def _copied(model: nn.Module) -> nn.Module:
+    """Return a copy in float32 whose weights are parameters, not computed by hooks or parametrisations."""
+    network = _inner(model)
+    _check_kind(network)
+    # What hooks compute from parameters is part of a graph, which cannot be copied: its values alone are.
+    computed = [t for module in network.modules() for t in vars(module).values() if isinstance(t, Tensor)]
+    memo: dict[int, object] = {id(tensor): tensor.detach().clone() for tensor in computed}
     try:
-        return copy.deepcopy(_inner(model)).to("cpu", torch.float32).eval()
-    except (RuntimeError, TypeError) as error:
+        return _plain(copy.deepcopy(network, memo).to("cpu", torch.float32).eval())
+    except (RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).split("\n")[0]
         raise UsageError(
-            f"expected a module that can be copied, got: {reason}; build a fresh one and load its state dict"
+            f"expected a module that can be copied, got: {reason}; keep locks, files and generators out of it"
         ) from error
+
+
+def _check_kind(network: nn.Module) -> None:
+    """Refuse what no copy of Python layers can be made of."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UsageError(
+            "expected a module of Python layers, got TorchScript, whose layers cannot be exchanged; hand in the module "
+            "that was scripted or traced"
+        )
+    for name, module in network.named_modules():
+        if ".quantized." in f"{type(module).__module__}.":
+            raise UsageError(
+                f"expected layers of floating-point weights, got the quantised {name or type(module).__name__}; hand "
+                "in the network as it was before it was quantised"
+            )
+        if any(isinstance(parameter, UninitializedParameter) for parameter in module._parameters.values()):
+            raise UsageError(
+                f"expected layers that know their sizes, got the lazy {name or type(module).__name__}; call the module "
+                "on a batch of images first"
+            )
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            raise UsageError(
+                f"expected a state dict of tensors alone, got an extra state of {name or type(module).__name__}; take "
+                "get_extra_state out of its class"
+            )
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """Make weights that hooks or parametrisations compute (weight norm, spectral norm, pruning) plain parameters."""
+    for module in list(network.modules()):
+        for hook in list(module._forward_pre_hooks.values()):
+            if isinstance(hook, WeightNorm):
+                remove_weight_norm(module, hook.name)
+            elif isinstance(hook, SpectralNorm):
+                remove_spectral_norm(module, hook.name)
+            elif isinstance(hook, prune.BasePruningMethod):
+                prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return network
 
 
 def _inner(model: nn.Module) -> nn.Module:

@@ -100,7 +100,7 @@ def _check_accuracy(reference: str, entry: ModelEntry, model: torch.nn.Module, d
 
 def measure(entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> tuple[int, int]:
     """Return how many test images a model classifies correctly, and of how many: all of them, if they are here."""
-    from model_zoo.build import check_logits
+    from model_zoo.answers import check_logits
     from model_zoo.training.data import to_float
     from model_zoo.training.measure import correct
 

@@ -13,7 +13,8 @@ from bench.run.judge.measure import Clean, look
 from bench.run.plan import Plan
 from bench.run.samples import Samples, load_samples
 from bench.run.setup import Setup
-from model_zoo.build import build, check_logits
+from model_zoo.answers import check_logits
+from model_zoo.build import build
 from model_zoo.derivatives.compiled import Compiled
 from model_zoo.derivatives.prepare import surrogate
 from model_zoo.weights_file import Resolved

@@ -18,7 +18,8 @@ from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component, Protocol
 from bench.run.samples import load_samples
 from bench.submission.origin import needed
-from model_zoo.build import build, check_logits
+from model_zoo.answers import check_logits
+from model_zoo.build import build
 from model_zoo.derivatives.prepare import surrogate
 from model_zoo.hub import resolve
 from model_zoo.training.data import to_float

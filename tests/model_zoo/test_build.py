@@ -15,8 +15,9 @@ from bench.core.compute.rng import Rng
 from bench.core.errors import IntegrityError, ModelOutputError, PluginFault, UsageError
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.storage.files import sha256_of_file
+from model_zoo.answers import check_logits
 from model_zoo.architectures import wide_resnet
-from model_zoo.build import build, check_logits
+from model_zoo.build import build
 from model_zoo.tensors import export_weights, read_weights
 from model_zoo.weights_file import verify_weights
 from tests.support.tiny import tiny_content, tiny_network
@@ -73,7 +74,7 @@ def test_a_network_that_fails_on_an_image_is_refused() -> None:
         def forward(self, inputs: Tensor) -> Tensor:
             return inputs.nothing
 
-    with pytest.raises(ModelOutputError, match=r"got: AttributeError: .*nothing.*; see the entry"):
+    with pytest.raises(ModelOutputError, match=r"got: AttributeError: .*nothing.*; correct its forward"):
         check_logits(Odd(), images(), 10)
 
 
@@ -183,7 +184,7 @@ class Answers(nn.Module):
         (torch.zeros(3, 9), r"shape \(3, 10\), got \(3, 9\)"),
         (torch.zeros(10), r"got \(10,\)"),
         (torch.zeros(3, 10, dtype=torch.int64), r"got torch\.int64"),
-        ((torch.zeros(3, 10),), "got tuple"),
+        ((torch.zeros(3, 10),), "got tuple of 1; .*network.images..0."),
         (torch.full((3, 10), float("nan")), "for 3 of 3 images"),
         (torch.zeros(3, 10).index_fill(0, torch.tensor([1]), float("inf")), "for 1 of 3 images"),
     ],
@@ -199,5 +200,5 @@ def test_images_that_a_model_does_not_take_are_refused() -> None:
 
 
 def test_logits_pass_unchanged() -> None:
-    logits = torch.arange(30.0).view(3, 10)
-    assert check_logits(Answers(logits), images(), 10) is logits
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).requires_grad_(False)
+    torch.testing.assert_close(check_logits(network, images(), 10), network(images()))

@@ -97,6 +97,16 @@ class ThreatModel(Strict):
     keep_prediction: bool = True
     max_queries: int | None = Field(default=None, ge=1)
 
+    @model_validator(mode="after")
+    def _within_the_range(self) -> Self:
+        if self.norm == "linf" and self.epsilon > 1:
+            whole = self.epsilon.denominator == 1
+            raise ValueError(
+                f"epsilon: expected at most 1, the whole range of a pixel, got {self.epsilon}"
+                + (f"; write {self.epsilon}/255 for grey levels" if whole else "; correct it")
+            )
+        return self
+
     @property
     def unbounded(self) -> bool:
         """Whether the ball holds every image."""
@@ -126,11 +136,15 @@ class SampleSet(Strict):
         return [f"{self.dataset}/{self.split}/{index}" for index in self.indices]
 
 
+SHARPEST = 1e6
+"""Sharpness at which softplus is ReLU within the rounding of float32, so that a larger one says nothing more."""
+
+
 class Surrogate(Strict):
     """The smooth copy through which attacks differentiate attributions."""
 
     activation: Literal["softplus"] = "softplus"
-    beta: float = Field(gt=0)
+    beta: float = Field(gt=0, le=SHARPEST)
     precision: SearchPrecision = Field(
         default="float32",
         description="of a search's arithmetic on a GPU; the judge always computes in the protocol's own",
