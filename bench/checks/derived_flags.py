@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.core.errors import IntegrityError
+from bench.core.schemas.flags import Evidence
 from bench.core.schemas.records import ATTACK_COLUMNS, FIRST_FLAG_COLUMNS, Flag
 from bench.core.storage.files import canonical_json, write_atomic
 from bench.core.storage.store import StoredRun, read_run
@@ -28,7 +29,8 @@ def derived_flags(run: StoredRun) -> tuple[Flag, ...] | None:
         return None
     floor = _floor(run)
     with np.errstate(all="ignore"):  # infinities that somebody filed are another check's to find
-        return soundness.flags(run.record.spec, rows, None if floor is None else floor.rows(), knowledge)
+        beside = None if floor is None else floor.rows()
+        return soundness.flags(Evidence(run.record.spec, rows, beside, knowledge, run.record.entry))
 
 
 def check_flags(run: StoredRun) -> str:

@@ -21,6 +21,7 @@ import pandas as pd
 
 from bench import registry
 from bench.core.errors import IntegrityError
+from bench.core.schemas.flags import Evidence
 from bench.core.schemas.records import Environment, Flag, RunRecord
 from bench.core.storage.files import sha256_of
 from bench.core.storage.store import Store, StoredRun, rows_to_parquet
@@ -95,7 +96,8 @@ def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun |
                 "same command again: it computes the others anew"
             )
         table = pd.concat(tables, ignore_index=True)
-        found = soundness.flags(plan.spec, table, None if floor is None else floor.rows(), plan.attack.knowledge)
+        beside = None if floor is None else floor.rows()
+        found = soundness.flags(Evidence(plan.spec, table, beside, plan.attack.knowledge, plan.model.entry))
         stored = _write(plan, execution.store, table, found, describe(shards.efforts(range(count)), started))
         shards.forget_rows()
     return stored

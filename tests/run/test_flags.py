@@ -28,12 +28,13 @@ from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Attack
-from bench.core.schemas.flags import MATERIAL, AuditFlag, RunFlag
+from bench.core.schemas.flags import MATERIAL, AuditFlag, Evidence, RunFlag
 from bench.core.schemas.protocol import ThreatModel
 from bench.core.schemas.records import CraftSpec, RunRecord, RunSpec
 from bench.core.storage.files import sha256_of
 from bench.core.storage.store import Store, StoredRun, rows_to_parquet
 from bench.flags.constant_map import contrast
+from bench.flags.doubtful_accuracy import DoubtfulAccuracy, doubt
 from bench.flags.not_repeatable import same_maps
 from bench.flags.probabilities import are_probabilities
 from bench.flags.surrogate_differs import correlation
@@ -77,6 +78,8 @@ class Trial:
     of: int = COUNT
     source: nn.Module | None = None
     """The other network, where the attack is a transferred one."""
+    shift: int = 0
+    """By how many classes the labels are off those that the network was trained with."""
 
     @property
     def spec(self) -> RunSpec:
@@ -118,12 +121,16 @@ class Trial:
     def rows(self) -> pd.DataFrame:
         """Attack and judge, as a run does."""
         setup, samples = self.setup, images_of(self.network)
+        samples = samples._replace(labels=(samples.labels + self.shift) % broken.CLASSES)
         return measure_shard(setup, samples, attack_shard(setup, samples, COUNT, lambda _: None), frozenset())
 
     def flags(self) -> set[str]:
         """The flags that the run raises, compared with its floor."""
-        floor = None if self.attack is NOISE else replace(self, attack=NOISE).rows()
-        return {flag.name for flag in soundness.flags(self.spec, self.rows(), floor, self.attack.knowledge)}
+        rows, floor = self.rows(), None if self.attack is NOISE else replace(self, attack=NOISE).rows()
+        for table in (rows, *([] if floor is None else [floor])):
+            table["sample_id"] = "cifar10/" + table["sample_id"]
+        entry = model_entry(accuracy={"images": 10000, "clean": 0.9})
+        return {flag.name for flag in soundness.flags(Evidence(self.spec, rows, floor, self.attack.knowledge, entry))}
 
 
 def images_of(network: nn.Module) -> Samples:
@@ -154,7 +161,8 @@ BROKEN: dict[str, Callable[[], Trial]] = {
     "tied-map": lambda: Trial(broken.with_tied_map(), method=Gradient()),
     "not-repeatable": lambda: Trial(broken.Dropping()),
     "confidence-collapse": lambda: Trial(broken.Watchful("less sure")),
-    "probabilities": lambda: Trial(broken.Softmaxed()),
+    "probabilities": lambda: Trial(broken.Squashed("softmax")),
+    "doubtful-accuracy": lambda: replace(SOUND, shift=1),
     "projection-needed": lambda: replace(SOUND, attack=broken.Careless()),
 }
 
@@ -162,6 +170,65 @@ BROKEN: dict[str, Callable[[], Trial]] = {
 @pytest.mark.parametrize("flag", soundness.run_flags())
 def test_a_broken_run_raises_its_flag(flag: str) -> None:
     assert flag in BROKEN[flag]().flags()
+
+
+SQUASHES = ["sigmoid", "log_softmax", "tanh", "scaled tanh", "hardsigmoid", "clamp", "normalize"]
+
+
+@pytest.mark.parametrize("squash", SQUASHES)
+def test_squashed_answers_are_no_logits(squash: str) -> None:
+    assert "probabilities" in Trial(broken.Squashed(squash)).flags()
+
+
+@pytest.mark.parametrize("size", [1e-4, 1, 1e4])
+@pytest.mark.parametrize("head", ["linear", "after layer norm", "rectified"])
+def test_logits_of_any_size_and_from_bounded_features_are_logits(head: str, size: float) -> None:
+    network = broken.Headed(head, size)
+    images = images_of(network)
+    assert look(Trial(network).setup, images).flags["answers"].tolist() == [0] * COUNT
+
+
+def test_the_far_images_of_a_row_are_its_own() -> None:
+    """What is said of an image's answers hangs neither on the other images nor on how many there are."""
+    images, bench = images_of(SOUND.network), Trial(broken.Squashed("tanh")).setup
+    alone = [int(look(bench, images.part(slice(i, i + 1))).flags["answers"][0]) for i in range(COUNT)]
+    assert look(bench, images).flags["answers"].tolist() == alone
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "claimed", "raised"),
+    [
+        (2, 20, None, True),  # chance
+        (0, 20, None, True),  # labels in another order
+        (12, 20, None, False),
+        (60, 200, None, False),  # weak, but surely better than chance
+        (1, 2, None, False),  # too few to tell
+        (20, 200, 0.1, False),  # an untrained control, and its entry says so
+        (120, 200, 0.89, True),
+        (170, 200, 0.89, False),
+        (2, 20, 0.89, True),
+    ],
+)
+def test_an_accuracy_is_doubted_where_it_is_improbable(
+    correct: int, images: int, claimed: float | None, raised: bool
+) -> None:
+    found = doubt(correct, images, 10, claimed)
+    assert (found is not None) == raised
+    assert found is None or ("normalisation" in found and f"{correct} of {images}" in found)
+
+
+def test_no_accuracy_is_promised_on_other_images() -> None:
+    """A network of MNIST that is asked about USPS may be right as rarely as it likes."""
+    rows = replace(SOUND, shift=1).rows()
+    evidence = Evidence(SOUND.spec, rows, None, "white-box", model_entry(dataset="mnist"))
+    assert DoubtfulAccuracy().find(evidence) is None
+    own = evidence._replace(rows=rows.assign(sample_id="mnist/" + rows["sample_id"]))
+    assert DoubtfulAccuracy().find(own) is not None
+
+
+def test_an_attack_without_a_ball_masks_no_gradient() -> None:
+    at_rest = replace(MASKED, epsilon="0", on_protocol=False)
+    assert "random-beats-attack" not in at_rest.flags()
 
 
 def test_a_sound_run_raises_none() -> None:
@@ -172,8 +239,10 @@ def test_a_sound_run_raises_none() -> None:
 def test_no_random_image_can_win_where_none_is_drawn() -> None:
     floor, rows = replace(MASKED, attack=NOISE).rows(), MASKED.rows()
     ball, no_ball = (replace(MASKED, epsilon=epsilon).spec for epsilon in ("8/255", "1"))
-    assert "random-beats-attack" in {flag.name for flag in soundness.flags(ball, rows, floor, "white-box")}
-    assert "random-beats-attack" not in {flag.name for flag in soundness.flags(no_ball, rows, floor, "white-box")}
+    assert "random-beats-attack" in {flag.name for flag in soundness.flags(Evidence(ball, rows, floor, "white-box"))}
+    assert "random-beats-attack" not in {
+        flag.name for flag in soundness.flags(Evidence(no_ball, rows, floor, "white-box"))
+    }
 
 
 def test_a_tie_at_rest_has_one_flag() -> None:
@@ -207,9 +276,9 @@ def test_every_flag_has_a_broken_model() -> None:
 def test_a_flag_says_nothing_where_rows_lack_its_columns() -> None:
     rows = BROKEN["tied-map"]().rows()
     spec = SOUND.spec
-    assert "tied-map" in {flag.name for flag in soundness.flags(spec, rows, None, "white-box")}
+    assert "tied-map" in {flag.name for flag in soundness.flags(Evidence(spec, rows, None, "white-box"))}
     assert "tied-map" not in {
-        flag.name for flag in soundness.flags(spec, rows.drop(columns="map_tied"), None, "white-box")
+        flag.name for flag in soundness.flags(Evidence(spec, rows.drop(columns="map_tied"), None, "white-box"))
     }
 
 

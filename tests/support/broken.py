@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -65,15 +66,43 @@ def with_constant_map() -> nn.Module:
     return _random(constant_map(CLASSES))
 
 
-class Softmaxed(nn.Module):
-    """Answers with probabilities."""
+SQUASHES: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.softmax(1),
+    "sigmoid": torch.sigmoid,
+    "log_softmax": lambda logits: logits.log_softmax(1),
+    "tanh": torch.tanh,
+    "scaled tanh": lambda logits: 10 * torch.tanh(logits / 10),
+    "hardsigmoid": lambda logits: (logits / 6 + 0.5).clamp(0, 1),
+    "clamp": lambda logits: logits.clamp(-5, 5),
+    "normalize": lambda logits: F.normalize(logits, dim=1),
+}
 
-    def __init__(self) -> None:
+
+class Squashed(nn.Module):
+    """Answers with the logits of the sound network, squashed."""
+
+    def __init__(self, squash: str) -> None:
         super().__init__()
-        self.network = sound()
+        self.network, self.squash = sound(), SQUASHES[squash]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(images).softmax(1)
+        return self.squash(self.network(images))
+
+
+class Headed(nn.Module):
+    """Answers with logits, small or large, of a head that is sound."""
+
+    def __init__(self, head: str, size: float) -> None:
+        super().__init__()
+        network = sound()
+        self.body, self.last, self.head, self.size = network[:-1], network[-1], head, size
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.body(images)
+        if self.head == "after layer norm":
+            features = F.layer_norm(features, features.shape[1:])
+        logits = self.last(features) * self.size
+        return logits.relu() + 0.1 * self.size * features[:, :CLASSES] if self.head == "rectified" else logits
 
 
 class Dropping(nn.Module):

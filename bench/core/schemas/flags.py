@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Knowledge
 from bench.core.schemas.records import Flag, RunSpec
 
@@ -32,6 +33,10 @@ Knob = Literal["epsilon", "steps", "restarts", "beta"]
 
 class Look(Protocol):
     """What the judge sees of N clean images; each part is computed when a flag asks for it first."""
+
+    @property
+    def images(self) -> Tensor:
+        """(N, C, H, W) in [0, 1]."""
 
     @property
     def logits(self) -> Tensor:
@@ -61,6 +66,9 @@ class Look(Protocol):
     def curvature(self) -> Tensor | None:
         """Return (N,) how much of its gradient's change the surrogate foretells; None where no metric reads maps."""
 
+    def ask(self, images: Tensor) -> Tensor:
+        """(N, K) answers to other images, perhaps out of range; they need not be finite."""
+
 
 class Evidence(NamedTuple):
     """What a finished run leaves to be judged by."""
@@ -71,6 +79,8 @@ class Evidence(NamedTuple):
     """Rows of the floor attack on the same samples; None if there are none or this is the floor itself."""
     knowledge: Knowledge
     """Of the attack."""
+    entry: ModelEntry | None = None
+    """The model's."""
 
     @property
     def primary(self) -> npt.NDArray[np.float64]:
@@ -93,6 +103,9 @@ class RunFlag(SoundnessFlag):
 
     columns: ClassVar[tuple[str, ...]] = ()
     """What `measure` adds to the rows. Rows filed before the flag existed lack them: it says nothing there."""
+
+    later_columns: ClassVar[tuple[str, ...]] = ()
+    """What `measure` adds beside them since rows without it were filed; `find` must do without."""
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Return the flag's columns, (N,) each, of N clean images."""

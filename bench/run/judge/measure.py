@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from bench.core.compute import norms
+from bench.core.compute.chunks import forward
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Pair, View
 from bench.core.faults import blamed_on
@@ -48,6 +50,16 @@ class Seen:
     logits_again: Tensor
     explained: Tensor
     rng: SampleRng
+
+    @property
+    def images(self) -> Tensor:
+        """(N, C, H, W), clean."""
+        return self.view.images
+
+    @torch.no_grad()
+    def ask(self, images: Tensor) -> Tensor:
+        """(N, K) answers of the judged network."""
+        return forward(self.bench.model, images)
 
     @property
     def logits(self) -> Tensor:

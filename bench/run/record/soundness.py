@@ -5,12 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from bench import registry
 from bench.core.schemas.flags import Evidence, Look, RunFlag
-from bench.core.schemas.protocol import Knowledge
-from bench.core.schemas.records import Flag, RunSpec
+from bench.core.schemas.records import Flag
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +22,7 @@ def run_flags() -> dict[str, RunFlag]:
 
 def columns() -> tuple[str, ...]:
     """Return the columns that flags add to the rows of a run."""
-    return tuple(column for flag in run_flags().values() for column in flag.columns)
+    return tuple(column for flag in run_flags().values() for column in (*flag.columns, *flag.later_columns))
 
 
 def measure(look: Look) -> dict[str, Tensor]:
@@ -33,16 +30,8 @@ def measure(look: Look) -> dict[str, Tensor]:
     return {name: values for flag in run_flags().values() for name, values in flag.measure(look).items()}
 
 
-def flags(spec: RunSpec, rows: pd.DataFrame, floor: pd.DataFrame | None, knowledge: Knowledge) -> tuple[Flag, ...]:
-    """Return the flags that a finished run raises; a flag whose columns the rows lack says nothing.
-
-    Args:
-        spec: the run.
-        rows: its rows.
-        floor: rows of the floor attack on the same samples; None if there are none or this is the floor itself.
-        knowledge: what the attack may know of the network.
-    """
-    evidence = Evidence(spec, rows, floor, knowledge)
-    asked = {name: flag for name, flag in run_flags().items() if set(flag.columns) <= set(rows.columns)}
-    found = {name: flag.find(evidence) for name, flag in asked.items()}
+def flags(evidence: Evidence) -> tuple[Flag, ...]:
+    """Return the flags that a finished run raises; a flag whose columns the rows lack says nothing."""
+    present = set(evidence.rows.columns)
+    found = {name: flag.find(evidence) for name, flag in run_flags().items() if present.issuperset(flag.columns)}
     return tuple(Flag(name=name, detail=detail) for name, detail in found.items() if detail is not None)

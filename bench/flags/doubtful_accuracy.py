@@ -1,0 +1,49 @@
+"""The network is right far less often than it is said to be, or hardly more often than by chance."""
+
+from __future__ import annotations
+
+from bench.core.schemas.flags import Evidence, RunFlag
+
+IMPROBABLE = 1e-3
+"""Probability of a count as low as this one, or lower, below which it is doubted."""
+
+SOUND = 0.5
+"""Accuracy below which a network of which nothing is claimed is compared with chance."""
+
+CAUSES = (
+    "likely causes: a wrong mean or std, normalisation both inside the network and outside, images expected in 0..255, "
+    "or labels in another order"
+)
+
+
+class DoubtfulAccuracy(RunFlag):
+    """Compares the number of correct clean images with the accuracy that the entry has, or else with chance."""
+
+    raised_if = (
+        f"the clean images are classified correctly as rarely as happens in less than {IMPROBABLE:.1%} of draws from "
+        "the accuracy that the entry has; or, where it has none, as rarely as by chance"
+    )
+    means = "the network that was judged is probably not the one that was trained"
+    remedy = "look for a wrong or doubled normalisation, images in 0..255 and another order of the labels"
+
+    def find(self, run: Evidence) -> str | None:
+        """Say how many images are correct, how many were expected, and why that may be."""
+        entry = run.entry
+        if entry is None or not str(run.rows["sample_id"].iloc[0]).startswith(f"{entry.dataset}/"):
+            return None  # trained on other images than it is asked about, so that no accuracy is promised
+        claimed = None if entry.accuracy is None else entry.accuracy.clean
+        return doubt(int(run.rows["correct"].sum()), len(run.rows), entry.num_classes, claimed)
+
+
+def doubt(correct: int, images: int, num_classes: int, claimed: float | None) -> str | None:
+    """Say what is odd about a number of correct answers, with the likely causes; None where nothing is."""
+    from scipy.stats import binom
+
+    found = f"{correct} of {images} clean images are correct"
+    if claimed is not None:
+        odd = binom.cdf(correct, images, claimed) < IMPROBABLE
+        return f"{found}, {claimed:.1%} are claimed; {CAUSES}" if odd else None
+    by_chance = binom.sf(correct - 1, images, 1 / num_classes) > IMPROBABLE
+    if by_chance and binom.cdf(correct, images, SOUND) < IMPROBABLE:
+        return f"{found}, as by chance among {num_classes} classes; {CAUSES}"
+    return None
