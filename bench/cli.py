@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -46,6 +47,9 @@ for _verb in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with its code; errors are one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without UTF-8 shows a question mark, and no error
+            stream.reconfigure(errors="replace")
     try:
         code = bench.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:

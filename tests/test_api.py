@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -23,7 +24,7 @@ from bench import registry
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.errors import ModelOutputError, UnknownNameError, UsageError
-from bench.core.schemas.protocol import Knowledge, Protocol, ThreatModel
+from bench.core.schemas.protocol import Component, Knowledge, Protocol, ThreatModel
 from bench.core.schemas.records import PluginSpec
 from bench.core.storage.store import read_run
 from model_zoo.build import Normalize
@@ -189,7 +190,7 @@ def locked() -> nn.Module:
         (3, {}, UsageError, r"expected an nn\.Module or the name of a model, got int"),
         (Foreign(), {"attack": "ifia-topp"}, UnknownNameError, r"did you mean 'ifia-topk'"),
         (Foreign(5), {}, ModelOutputError, r"expected logits of shape \(2, 10\), got \(2, 5\)"),
-        (Pair(), {}, ModelOutputError, r"expected floating-point logits, got tuple"),
+        (Pair(), {}, ModelOutputError, r"expected one tensor of logits, got tuple of 2"),
         (Floor(), {}, UsageError, r"expected activations that attacks can follow, got a network whose second"),
         (locked(), {}, UsageError, r"expected a module that can be copied, got: cannot pickle"),
     ],
@@ -250,6 +251,209 @@ def test_a_class_of_ours_with_a_name_of_ours_is_another_attack(short: str) -> No
 def test_what_is_no_attack_is_refused(attack: Any, message: str, short: str) -> None:
     with pytest.raises(UsageError, match=message):
         bench.benchmark("natural-linear", attack, short, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", torch.float16),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: torch.device("meta"),
+    ],
+    ids=["no_grad", "inference_mode", "float16", "bfloat16", "device"],
+)
+def test_the_callers_context_changes_no_number(around: Any, short: str) -> None:
+    options: dict[str, Any] = {"protocol": short, "mean": 0, "std": 1, "device": "cpu", "limit": 2}
+    plain, network = bench.benchmark(Foreign(), **options), Foreign()
+    with around():
+        modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+        found = bench.benchmark(network, **options)
+        assert modes == (
+            torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"),
+        )  # fmt: skip
+    pd.testing.assert_frame_equal(found.rows, plain.rows, check_exact=True)
+
+
+def test_the_callers_defaults_and_generators_are_left_as_they_are(short: str) -> None:
+    import random  # noqa: TID251
+
+    class Drawing(nn.Module):
+        """Draws from all generators, to no effect on its answers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = strided(10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.network(x + 0 * (torch.rand(1) + random.random() + np.random.rand()))  # noqa: NPY002
+
+    network = Drawing()
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = bench.benchmark(network, protocol=short, mean=0, std=1, device="cpu", limit=2, attack="random-noise")
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert len(found.rows) == 2
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"mean": torch.tensor(0.5), "std": torch.tensor(0.25)},
+        {"mean": np.float32(0.5), "std": np.float64(0.25)},
+        {"mean": torch.full((1, 3, 1, 1), 0.5), "std": np.full((3, 1, 1), 0.25)},
+        {"mean": [0.5] * 3, "std": (0.25,) * 3, "device": torch.device("cpu"), "limit": np.int64(2)},
+    ],
+)
+def test_usual_types_of_torch_and_numpy_are_taken(given: dict[str, Any], short: str) -> None:
+    options: dict[str, Any] = {"protocol": short, "attack": "random-noise", "device": "cpu", "limit": 2}
+    network = Foreign()
+    found, plain = (bench.benchmark(network, **options | each) for each in (given, {"mean": 0.5, "std": 0.25}))
+    assert found.rows.equals(plain.rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"std": float("inf")}, "expected finite numbers as mean and std, got inf"),
+        ({"mean": "none"}, "expected numbers as mean and std, got 'none'"),
+        ({"mean": 127.5, "std": 127.5}, "in pixel units, where 1 is the full range, .* divide them by 255"),
+        ({"limit": "2"}, "expected a whole number as limit, got '2'"),
+        ({"limit": 1.5}, "expected a whole number as limit, got 1.5"),
+    ],
+)
+def test_odd_values_are_refused_in_one_sentence(given: dict[str, Any], message: str, short: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        bench.benchmark(Foreign(), protocol=short, **{"mean": 0, "std": 1, "device": "cpu"} | given)
+
+
+class Extra(Foreign):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"note": 1}
+
+    def set_extra_state(self, state: object) -> None:
+        pass
+
+
+def traced() -> nn.Module:
+    return torch.jit.trace(Foreign().eval(), torch.zeros(1, 3, 32, 32))
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+
+
+def quantised() -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    network[1] = torch.ao.nn.quantized.dynamic.Linear(3072, 10)
+    return network
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("make", "message", "remedy"),
+    [
+        (
+            lambda: torch.jit.trace(Foreign().eval(), torch.rand(1, 3, 32, 32)),
+            "got TorchScript, .*; hand in the",
+            Foreign,
+        ),
+        (Extra, "got an extra state of Extra; take get_extra_state out", Foreign),
+        (lazy, "got the lazy 0; call the module on a batch of images first", lambda: called(lazy())),
+        (quantised, "got the quantised 1; hand in the network as it was before", lambda: strided(10)),
+    ],
+)
+def test_what_no_copy_can_be_made_of_is_named_and_the_remedy_helps(
+    make: Any, message: str, remedy: Any, short: str
+) -> None:
+    options: dict[str, Any] = {"protocol": short, "mean": 0, "std": 1, "device": "cpu", "attack": "random-noise"}
+    with pytest.raises(UsageError, match=message):
+        bench.benchmark(make(), **options)
+    assert len(bench.benchmark(remedy(), **options).rows) == 4
+
+
+def called(network: nn.Module) -> nn.Module:
+    network(torch.rand((2, 3, 32, 32), generator=Rng(0).generator()))
+    return network
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+        lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 0.3),
+        nn.utils.parametrizations.weight_norm,
+    ],
+    ids=["weight_norm", "spectral_norm", "prune", "parametrization"],
+)
+def test_computed_weights_are_those_that_the_network_answers_with(change: Any, short: str) -> None:
+    """Old hooks leave a stale weight after `load_state_dict`: what counts is what a pass computes."""
+    torch.manual_seed(0)  # noqa: TID251
+    network = strided(10)
+    change(network[0])  # type: ignore[index]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    network.load_state_dict(network.state_dict())
+    network.eval()
+    kind = type(network[0])  # type: ignore[index]
+    images = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test").images[:2].float() / 255
+    expected = network(images).softmax(1).amax(1).tolist()
+    found = bench.benchmark(network, protocol=short, mean=0, std=1, device="cpu", limit=2, attack="random-noise")
+    assert found.rows["confidence_before"].tolist() == pytest.approx(expected, rel=1e-4)
+    assert type(network[0]) is kind  # type: ignore[index]
+    assert network(images).softmax(1).amax(1).tolist() == expected, "the caller's network is as it was"
+
+
+def test_what_a_forward_keeps_of_a_pass_is_no_trouble(short: str) -> None:
+    inner = strided(10)
+    initialize(inner, Rng(0))
+
+    class Keeping(nn.Module):
+        """Makes a constant at its first pass, and a statistic at every one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = inner
+            self.scale: Tensor | None = None
+            self.register_buffer("last", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = x.detach().mean()
+            if self.scale is None:
+                self.scale = x.new_ones(1)
+            return self.network(x * self.scale)
+
+    options: dict[str, Any] = {"protocol": short, "mean": 0, "std": 1, "device": "cpu", "limit": 2}
+    network = Keeping()
+    found, plain = (bench.benchmark(each, **options) for each in (network, inner))
+    assert found.rows["kendall"].tolist() == plain.rows["kendall"].tolist()
+    assert network.scale is None, "the caller's module was never asked"
+
+
+def test_labels_in_another_order_raise_a_doubt() -> None:
+    class Rolled(nn.Module):
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.network, self.by = bench.load_model("natural-linear"), by
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.network(x).roll(self.by, 1)
+
+    for by in (0, 1):
+        found = bench.benchmark(Rolled(by), "random-noise", mean=0, std=1, device="cpu")
+        doubts = [flag.detail for flag in found.record.flags if flag.name == "doubtful-accuracy"]
+        assert len(doubts) == by
+        assert all("labels in another order" in doubt for doubt in doubts)
 
 
 def test_a_loaded_model_takes_pixels_and_is_frozen() -> None:

@@ -201,7 +201,7 @@ def _check_place(run: StoredRun) -> str:
 
 def _check_protocol(run: StoredRun) -> str:
     recorded = run.record.spec.protocol
-    protocol: Protocol = registry.load("protocols", recorded.key)
+    protocol = _protocol_of(run)
     parts = ("sha256", "rankable", "floor", "reference")
     if any(getattr(protocol, part) != getattr(recorded, part) for part in parts):
         raise IntegrityError(
@@ -211,6 +211,14 @@ def _check_protocol(run: StoredRun) -> str:
     if (ids := list(run.rows()["sample_id"])) != protocol.samples.ids()[: len(ids)]:
         raise IntegrityError(f"expected the first {len(ids)} samples of {recorded.key}, got others; run anew")
     return f"{recorded.key}, sha256 {recorded.sha256[:12]}…"
+
+
+def _protocol_of(run: StoredRun) -> Protocol:
+    """Return the registered protocol of a run, or else the one that was filed beside it."""
+    key = run.record.spec.protocol.key
+    beside = None if key in registry.names("protocols") else run.protocol()
+    found: Protocol = registry.load("protocols", key) if beside is None else beside
+    return found
 
 
 def _check_showcase(run: StoredRun) -> str:

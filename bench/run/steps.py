@@ -135,4 +135,6 @@ def _write(
         showcase=tuple(shown["sample_id"]),
         showcase_sha256=None if showcase is None else sha256_of(showcase),
     )
+    if plan.protocol.key not in registry.names("protocols"):
+        store.keep_protocol(plan.protocol)
     return store.write(record, content, showcase)

@@ -6,7 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
+from bench import registry
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.records import MetricSpec, RunSpec, Summary
 from bench.core.storage.store import StoredRun
@@ -133,9 +135,17 @@ def _remarks(entry: ModelEntry, runs: dict[str, StoredRun], defined: set[str], t
             if not terms.compares(runs[attack]):
                 yield from (f"{attack}: {reason}" for reason in terms.edition.shortfalls(runs[attack].record))
         yield from (f"{attack}: not run" for attack in sorted(terms.required - set(runs)))
+        raised = {flag.name: flag.detail for run in runs.values() for flag in run.record.flags}
+        yield from (f"{name}: {raised[name]}" for name in sorted(raised.keys() & unfit_to_rank()))
     yield from (
         f"{attack}: {terms.spec.primary_metric} undefined" for attack in sorted(set(runs) & terms.required - defined)
     )
+
+
+@cache
+def unfit_to_rank() -> frozenset[str]:
+    """Return the flags with which no run may rank."""
+    return frozenset(name for name in registry.names("flags") if not registry.load("flags", name).ranks)
 
 
 def _ranked(standings: list[Standing], primary: MetricSpec, rankable: bool) -> list[Standing]:

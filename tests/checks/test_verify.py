@@ -17,6 +17,7 @@ from scipy import stats
 from bench import registry
 from bench.checks.derived_flags import derive_anew, derived_flags
 from bench.checks.verify import agrees, verify_model, verify_results
+from bench.cli import main
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Protocol, ThreatModel
@@ -37,7 +38,7 @@ from bench.run.record.summary import summarise
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
 from tests.support.factories import model_entry, run_spec, showcase_of, store_run
-from tests.support.tiny import tiny_content, write_entry
+from tests.support.tiny import tiny_content, write_entry, write_protocol
 
 CPU = torch.device("cpu")
 
@@ -383,3 +384,19 @@ def test_the_floor_that_is_filed_beside_is_compared_with(tmp_path: Path, knowled
     flags = derived_flags(run)
     assert flags is not None
     assert ("random-beats-attack" in {flag.name for flag in flags}) == raised
+
+
+def test_a_protocol_given_as_a_file_is_filed_beside_its_records_and_they_are_whole(tmp_path: Path) -> None:
+    path = write_protocol(tmp_path, "mine", 4, 4)
+    words = ["run", "--model", "hub:natural-linear", "--attack", "random-noise", "--protocol", str(path)]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--device", "cpu", "--results", str(tmp_path / "results")])
+    assert not ended.value.code
+    assert all(check.ok for check in verify_results(tmp_path / "results"))
+    (beside,) = (tmp_path / "results/mine-v1").glob("protocol-*.json")
+    beside.write_text(beside.read_text().replace('"seed":0', '"seed":1'))
+    assert {check.question for check in verify_results(tmp_path / "results") if not check.ok} == {"protocol"}
+    beside.write_text("{}")
+    assert {check.question for check in verify_results(tmp_path / "results") if not check.ok} == {"protocol"}
+    beside.unlink()
+    assert {check.question for check in verify_results(tmp_path / "results") if not check.ok} == {"protocol"}

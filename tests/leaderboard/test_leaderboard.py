@@ -493,6 +493,18 @@ def test_a_model_s_page_says_where_the_model_stands(site: Path) -> None:
     assert "Not ranked: random-noise: not run." in Page(site / "models/pgd-wrn28.html").text
 
 
+def test_a_model_that_answers_no_logits_has_no_rank(tmp_path: Path) -> None:
+    squashed = Flag(name="probabilities", detail="every answer sums to 1")
+    for name, robustness, flags in (("honest", 0.3, ()), ("squashed", 0.9, (squashed,))):
+        for attack in ("ifia-topk", "random-noise"):
+            store_run(tmp_path, model_entry(name), attack, robustness=robustness, flags=flags)
+    (board,) = boards(Store(tmp_path).runs())
+    assert {s.entry.name: (s.rank, s.remarks) for s in board.standings} == {
+        "honest": (1, ()),
+        "squashed": (None, ("probabilities: every answer sums to 1",)),
+    }
+
+
 def test_the_pages_explain_every_flag(site: Path) -> None:
     text = Page(site / "about.html").text
     assert all(name in text and registry.load("flags", name).remedy in text for name in registry.names("flags"))

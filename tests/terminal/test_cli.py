@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from bench import cli, registry
 from tests.support.factories import model_entry, store_run
+from tests.support.tiny import write_protocol
 
 
 def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -179,3 +182,42 @@ def test_old_names_of_verbs_do_what_the_new_ones_do(
     assert said[0] == said[1]
     assert json.loads(said[0][1])
     assert cli.bench.commands[old[0]].hidden
+
+
+@pytest.mark.parametrize("words", [["list", "flags"], ["show", "natural-linear"], ["run", "--model", "hub:nosuch"]])
+def test_a_terminal_without_utf_8_gets_question_marks_and_no_traceback(words: list[str]) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.cli", *words], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == (2 if words[0] == "run" else 0), done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout or done.stderr
+    assert (done.stdout + done.stderr).isascii()
+
+
+@pytest.mark.parametrize("beta", ["inf", "1e300", "nan", "0"])
+def test_a_sharpness_out_of_bounds_is_refused(beta: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = invoke(capsys, "run", "--model", "hub:natural-linear", "--beta", beta)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--beta: expected" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("epsilon = 8", "epsilon: expected at most 1, the whole range of a pixel, got 8; write 8/255 for grey levels"),
+        ("beta = inf", "surrogate.beta: expected at most 1000000.0, got inf"),
+    ],
+)
+def test_a_protocol_file_is_held_to_the_bounds_of_the_options(
+    line: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = write_protocol(tmp_path, "mine", 4, 4).read_text()
+    (tmp_path / "mine-v1.toml").write_text(
+        re.sub(rf"^{line.split(maxsplit=1)[0]} = .*$", line, text, flags=re.MULTILINE)
+    )
+    words = ["run", "--model", "hub:natural-linear", "--protocol", str(tmp_path / "mine-v1.toml")]
+    code, _, err = invoke(capsys, *words)
+    assert code == 2
+    assert said in err

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
+from bench.core.schemas.protocol import Protocol
 from bench.core.schemas.records import ROW_COLUMNS, Confirmation, RunRecord, RunSpec
 from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, try_to_write, write_atomic
 from bench.core.storage.lease import lease
@@ -56,6 +57,21 @@ class StoredRun(NamedTuple):
     def confirmation_path(self) -> Path:
         """The note that a second run agrees, where there is one."""
         return self.path.with_suffix(".confirmed")
+
+    def protocol(self) -> Protocol | None:
+        """Read the protocol that was filed beside the record; None where there is none.
+
+        Raises:
+            IntegrityError: if the file holds no protocol.
+        """
+        path = _protocol_path(self.path.parents[2], self.record.spec.protocol.sha256)
+        if not path.is_file():
+            return None
+        try:
+            return Protocol.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            came = error.errors()[0]["msg"]
+            raise IntegrityError(f"expected a protocol in {path}, got: {came}; restore it, or run anew") from None
 
     def confirmation(self) -> Confirmation | None:
         """Read the note that a second run agrees; None where there is none.
@@ -135,6 +151,11 @@ class StoredRun(NamedTuple):
                 f"expected {path} to have the sha256 {expected[:12]}…, got {actual[:12]}…; it was changed after the run"
             )
         return content
+
+
+def _protocol_path(folder: Path, sha256: str) -> Path:
+    """Return where a protocol lies that is not registered: one file per content, beside the models' folders."""
+    return folder / f"protocol-{sha256[:12]}.json"
 
 
 def _misfit(table: pa.Table) -> str | None:
@@ -239,6 +260,12 @@ class Store:
             for path in loose:
                 path.unlink()
             yield folder
+
+    def keep_protocol(self, protocol: Protocol) -> None:
+        """File a protocol that is not registered beside its records, which are checked against it."""
+        path = _protocol_path(self.root / protocol.key, protocol.sha256)
+        if not path.exists():
+            write_atomic(path, canonical_json(protocol.model_dump(mode="json", exclude_defaults=True)).encode() + b"\n")
 
     def runs(self) -> Iterator[StoredRun]:
         """Yield every finished run, in the order of the paths."""

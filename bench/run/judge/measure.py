@@ -59,7 +59,7 @@ class Seen:
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
         """(N, K) answers of the judged network."""
-        return forward(self.bench.model, images)
+        return forward(self.setup.model, images)
 
     @property
     def logits(self) -> Tensor:
