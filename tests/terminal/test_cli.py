@@ -184,7 +184,7 @@ def test_old_names_of_verbs_do_what_the_new_ones_do(
     assert cli.bench.commands[old[0]].hidden
 
 
-@pytest.mark.parametrize("words", [["list", "flags"], ["show", "natural-linear"], ["run", "--model", "hub:nosuch"]])
+@pytest.mark.parametrize("words", [["list", "flags"], ["show", "tied-map"], ["run", "--model", "hub:nosuch"]])
 def test_a_terminal_without_utf_8_gets_question_marks_and_no_traceback(words: list[str]) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = subprocess.run(
