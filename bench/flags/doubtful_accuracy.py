@@ -31,8 +31,8 @@ class DoubtfulAccuracy(RunFlag):
         entry = run.entry
         if entry is None or not str(run.rows["sample_id"].iloc[0]).startswith(f"{entry.dataset}/"):
             return None  # trained on other images than it is asked about, so that no accuracy is promised
-        claimed = None if entry.accuracy is None else entry.accuracy.clean
-        return doubt(int(run.rows["correct"].sum()), len(run.rows), entry.num_classes, claimed)
+        said = entry.accuracy or entry.claimed
+        return doubt(int(run.rows["correct"].sum()), len(run.rows), entry.num_classes, said.clean if said else None)
 
 
 def doubt(correct: int, images: int, num_classes: int, claimed: float | None) -> str | None:
