@@ -20,7 +20,9 @@ def nan_where_nan(values: Tensor, *inputs: Tensor) -> Tensor:
 def nan_where_constant(values: Tensor, *heatmaps: Tensor) -> Tensor:
     """(N,) float64: the values, and NaN where one of the (N, H, W) heatmaps is constant or holds a NaN.
 
-    A map of nothing has no top and no order: among equals only the index of a pixel would decide.
+    A map of nothing has no top and no order: among equals only the index of a pixel would decide. Top-k metrics once
+    said 1 of such maps; their versions stayed, as of the published records only those of the control
+    `natural-constant-map` hold any.
     """
     flat = [heatmap.flatten(1) for heatmap in heatmaps]
     constant = torch.stack([each.amax(1) == each.amin(1) for each in flat]).any(0)
