@@ -91,6 +91,6 @@ def profile(book: Book, model: str) -> list[Bar]:
             continue
         means = [v.mean for name in peers if (v := book.whole(measure, name)) is not None and v.mean is not None]
         if len(means) > 1:
-            place = None if entry.control else 1 + sum(mean > value.mean for mean in means)
+            place = None if entry.apart else 1 + sum(mean > value.mean for mean in means)
             bars.append(Bar(side, value, min(means), max(means), place, len(means)))
     return bars

@@ -128,7 +128,7 @@ def _standing(found: dict[str, StoredRun], terms: _Terms, read: ReadTable) -> St
 def _remarks(entry: ModelEntry, runs: dict[str, StoredRun], defined: set[str], terms: _Terms) -> Iterator[str]:
     """Yield the reasons why a model cannot be ranked with the others."""
     if is_control(entry):
-        what = "a control" if entry.control else "made to explain falsely"
+        what = {"control": "a control", "manipulated": "made to explain falsely"}[entry.apart]
         yield f"{what}: shown beside the others, never ranked"
     else:
         for attack in sorted(terms.required & set(runs)):

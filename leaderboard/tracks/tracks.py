@@ -38,7 +38,8 @@ class Line:
     """A model's row."""
 
     model: str
-    control: bool
+    apart: str
+    """Why the model stands beside the others; empty if it contends."""
     values: tuple[Summary | None, ...]
 
 
@@ -112,7 +113,7 @@ def _tables(book: Book, key: str, metric: str) -> Iterator[Table]:
         measures = [_measure(key, column, metric) for column in columns]
         values = tuple(_value(book, group, model) for group in measures)
         if any(value is not None for value in values):
-            lines.append(Line(model, not book.entries[model].contends, values))
+            lines.append(Line(model, book.entries[model].apart, values))
     if lines:
         words = "the images that each model classifies correctly" if over == "correct" else "all images"
         if metric == "accuracy-on-correct":
@@ -122,7 +123,7 @@ def _tables(book: Book, key: str, metric: str) -> Iterator[Table]:
 
 def _order(line: Line) -> tuple[object, ...]:
     means = [value.mean for value in line.values if value is not None and value.mean is not None]
-    return line.control, -sum(means) / max(1, len(means)), line.model
+    return bool(line.apart), -sum(means) / max(1, len(means)), line.model
 
 
 def _of_maps(metric: str) -> bool:
@@ -172,7 +173,7 @@ def _charts(book: Book, key: str, metric: str) -> Iterator[Chart]:
         ticks = tuple((56 + 564 * i / (len(levels) - 1), level) for i, level in enumerate(levels))
         (table,) = _tables(book, key, metric)
         places = [i for i, column in enumerate(table.columns) if column.attack == attack]
-        chosen = [line for line in table.lines if not line.control][:LINES]
+        chosen = [line for line in table.lines if not line.apart][:LINES]
         heights = [
             v.mean for line in chosen for i in places if (v := line.values[i]) is not None and v.mean is not None
         ]

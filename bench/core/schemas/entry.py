@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -193,9 +193,14 @@ class ModelEntry(Sparing):
     added: date
 
     @property
+    def apart(self) -> Literal["", "control", "manipulated"]:
+        """Why it is shown beside the others and never ranked, in one word; empty if it contends."""
+        return "control" if self.control else "" if self.manipulation is None else "manipulated"
+
+    @property
     def contends(self) -> bool:
         """Whether it may be ranked."""
-        return not self.control and self.manipulation is None
+        return not self.apart
 
     @model_validator(mode="after")
     def _normalisation(self) -> Self:
