@@ -1,4 +1,4 @@
-"""How many modules one run takes a reader through."""
+"""How many modules one run takes a reader through, from the request to the record; its page is another matter."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from pathlib import Path
 from tests.support.crossing import ROOT
 from tests.support.tiny import tiny_content, write_entry, write_protocol
 
-MOST = {"imported": 73, "crossed": 55}
+MOST = {"imported": 75, "crossed": 56}
 """Lower them when a change makes them fewer; raise one only for a module that a run cannot do without."""
 
 
 def test_a_run_crosses_no_more_modules_than_it_did(tmp_path: Path) -> None:
     entry, protocol = write_entry(tmp_path, tiny_content(tmp_path)), write_protocol(tmp_path, "short", 4, 4)
-    words = ["run", "--model", f"file:{entry}", "--attack", "ifia-topk", "--protocol", str(protocol), "--device", "cpu"]
+    words = [
+        "run",
+        "--json",
+        "--model",
+        f"file:{entry}",
+        "--attack",
+        "ifia-topk",
+        "--protocol",
+        str(protocol),
+        "--device",
+        "cpu",
+    ]
     program = [sys.executable, "-m", "tests.support.crossing", *words, "--results", str(tmp_path / "results")]
     place = {"BENCH_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(program, env=os.environ | place, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -74,7 +74,7 @@ def runs(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dic
 
 def heatmaps(plan: Plan, images: Tensor, classes: Tensor) -> np.ndarray:
     """(N, pixels) of captum's guided backpropagation."""
-    model, _ = Cache().networks(plan, plan.model, CPU, compiled=False)
+    model, _ = Cache().networks(plan, plan.model, images, compiled=False)
     attribution: Tensor = GuidedBackprop(model).attribute(images.clone().requires_grad_(), target=classes)
     return np.asarray(attribution.detach().abs().sum(1).flatten(1))
 
