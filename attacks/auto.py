@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import ClassVar
 
 import torch
@@ -76,6 +77,11 @@ class Auto(Attack):
     """Evaluations of the map per image: 1 for a look at the real network, 2 for a gradient through the surrogate."""
 
     @property
+    def steps(self) -> int:
+        """Steps of all searches together; two looks are for the clean image and the start."""
+        return (self.budget - 2) // MAP_STEP
+
+    @property
     def members(self) -> tuple[str, ...]:
         """Names of the measures for which the worst place is proposed."""
         return tuple(OBJECTIVES)
@@ -89,9 +95,9 @@ class Auto(Attack):
         }
         trail = Trail(victim, images, labels, measures)
         trail.look(torch.arange(len(images), device=images.device), uniform_start(images, threat, rng))
-        steps = (self.budget - 2) // MAP_STEP  # two looks: the clean image and the start
-        for name, objective in OBJECTIVES.items():
-            Ascent(trail, objective, trail.worst[name].images, threat).climb(name, round(SHARES[name] * steps))
+        ends = [0, *(round(self.steps * share) for share in accumulate(SHARES.values()))]
+        for (name, objective), (begin, end) in zip(OBJECTIVES.items(), pairwise(ends), strict=True):
+            Ascent(trail, objective, trail.worst[name].images, threat).climb(name, end - begin)
         return torch.stack([trail.worst[name].images for name in OBJECTIVES])
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -16,7 +16,7 @@ from bench.checks.verify import SMALL_SETS
 from bench.core.compute.chunks import CPU_BATCH, NODES_IN_FLIGHT
 from bench.core.compute.machine import forget_peak_memory, peak_memory, shortened
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Pair
+from bench.core.contracts import Attack, Pair
 from bench.core.errors import UsageError
 from bench.core.schemas.entry import ModelEntry, TrainingFacts
 from bench.core.schemas.protocol import Component, Protocol, SearchPrecision
@@ -39,8 +39,8 @@ UNITS = 6
 """Forward passes per node and step that a search cannot do without: value, gradient, tangent and second backward pass
 of the surrogate, value and gradient of the real network, which selects."""
 
-FEW, MORE = 1, 3
-"""Steps of the two attacks whose difference is the time of a step."""
+LENGTHS: dict[str, tuple[int, int]] = {"steps": (1, 3), "budget": (20, 26)}
+"""By the parameter that says how long an attack is: of two attacks, whose difference is the time of some steps."""
 
 RECIPE = "recipe:"
 """What stands before a recipe's name where its untrained network is meant, whose speed needs no weights."""
@@ -56,7 +56,7 @@ class Speed:
     nodes: int
     """Of the attribution that the attack searches with."""
     searches: int
-    """Of a suite, each with its own steps; one of a plain attack."""
+    """Of a suite, each with its own steps; one of a plain attack, and where one budget is for all."""
     steps: int
     """Of the attack, as the protocol has it."""
     batch_size: int
@@ -135,7 +135,7 @@ def measure(
     Args:
         reference: as for `bench run`, or `recipe:NAME`, that recipe's network untrained.
         protocol_name: fixes attribution, metrics and the attack's parameters.
-        attack: one that has `steps`.
+        attack: one that goes in steps.
         batch_size: N images at once.
         watch: where to compute, and how to take times.
         precision: of the search's arithmetic on a GPU; None, and it is the protocol's.
@@ -145,14 +145,14 @@ def measure(
     """
     protocol: Protocol = registry.load("protocols", protocol_name)
     resolvable = untrained(reference.removeprefix(RECIPE)) if reference.startswith(RECIPE) else reference
-    steps = _steps(attack, protocol)
     request = Request(model=resolvable, attack=attack, protocol=protocol_name, precision=precision)
-    short, long = _benches(request, watch.device, compiled)
     samples = _samples(protocol.samples.dataset, batch_size)
+    steps, (short, long) = _steps(_whole(attack, protocol)), _setups(request, samples.images, watch.device, compiled)
+    least, most = _steps(short.attack), _steps(long.attack)
     forget_peak_memory(watch.device)
     attacked = attack_shard(short, samples, batch_size, _ignore)  # the first call also warms up
     few, more = (watch.seconds(partial(attack_shard, each, samples, batch_size, _ignore)) for each in (short, long))
-    step = max(0.0, more - few) / (MORE - FEW)
+    step = max(0.0, more - few) / (most - least)
     clean = look(short, samples)
     judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
     with shortened(short.precision != "float32"):
@@ -162,13 +162,13 @@ def measure(
         protocol=protocol.key,
         attack=attack,
         nodes=short.search.method.nodes_per_image,
-        searches=len(short.attack.members),
+        searches=1 if _length(short.attack) == "budget" else len(short.attack.members),
         steps=steps,
         batch_size=batch_size,
         precision=short.precision,
         compiled=compiled,
         step_seconds=step / batch_size,
-        attack_seconds=(few + (steps - FEW) * step) / batch_size,
+        attack_seconds=(few + (steps - least) * step) / batch_size,
         clean_seconds=watch.seconds(partial(look, short, samples)) / batch_size,
         judge_seconds=judging / batch_size,
         map_metrics_seconds=watch.seconds(_map_metrics(short, samples, attacked)) / batch_size,
@@ -202,19 +202,31 @@ def untrained(recipe_name: str) -> str:
     return f"file:{write_entry(entry, folder)}"
 
 
-def _steps(attack: str, protocol: Protocol) -> int:
+def _whole(attack: str, protocol: Protocol) -> Attack:
+    """Return the attack as the protocol has it."""
     own = {component.name: component for component in protocol.attacks}
-    steps = getattr(registry.instantiate("attacks", own.get(attack) or Component(name=attack)), "steps", None)
-    if steps is None:
-        raise UsageError(f"expected an attack that goes in steps, got {attack}; choose another --attack")
-    return int(steps)
+    made: Attack = registry.instantiate("attacks", own.get(attack) or Component(name=attack))
+    return made
 
 
-def _benches(request: Request, device: torch.device, compiled: bool) -> tuple[Setup, Setup]:
+def _length(attack: Attack) -> str:
+    """Return the parameter that says how long an attack is."""
+    for name in LENGTHS:
+        if name in {each.name for each in fields(attack)}:  # type: ignore[arg-type]
+            return name
+    raise UsageError(f"expected an attack that goes in steps, got {type(attack).__name__}; choose another --attack")
+
+
+def _steps(attack: Attack) -> int:
+    _length(attack)
+    return int(attack.steps)  # type: ignore[attr-defined]
+
+
+def _setups(request: Request, images: Tensor, device: torch.device, compiled: bool) -> tuple[Setup, Setup]:
     """Return what a short and a longer attack need, of which they share the networks."""
-    cache, none = Cache(), torch.empty(0, 3, 1, 1)
-    plans = (plan(replace(request, params={"steps": steps})) for steps in (FEW, MORE))
-    short, long = (assemble(each, str(device), none, cache, compiled=compiled) for each in plans)
+    cache, name = Cache(), _length(plan(request).attack)
+    plans = (plan(replace(request, params={name: length})) for length in LENGTHS[name])
+    short, long = (assemble(each, str(device), images, cache, compiled=compiled) for each in plans)
     return short, long
 
 

@@ -72,6 +72,12 @@ def test_an_attack_without_steps_has_no_step(capsys: pytest.CaptureFixture[str],
     assert "goes in steps" in err
 
 
+def test_an_attack_with_a_budget_is_timed_by_its_steps(model: str) -> None:
+    row = measure(model, "cifar10-gradient-v2", "auto", batch_size=1, watch=Stopwatch(CPU, repeats=1))
+    assert (row.searches, row.steps) == (1, 66)
+    assert row.attack_seconds > 30 * row.step_seconds > 0
+
+
 def test_a_recipe_is_timed_untrained(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
