@@ -9,11 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attacks._search import BestIterate, Objective, uniform_start
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Victim, View
 from bench.core.schemas.protocol import ThreatModel
+
+from ._search import BestIterate, Objective, uniform_start
 
 MOMENTUM = 0.75
 """Weight of the new step against the previous one's direction."""

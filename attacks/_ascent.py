@@ -10,10 +10,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._search import Search, climb, falling_sizes, momentum_steps, signed_steps
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, HeatmapLoss, Victim, View
 from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
+
+from ._search import Search, climb, falling_sizes, momentum_steps, signed_steps
 
 Goal = tuple[HeatmapLoss, tuple[Tensor, ...]]
 """The loss to increase, and its per-sample targets."""

@@ -9,12 +9,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._adaptive import Goal, adaptive_ascent, by_loss, by_primary
-from attacks._losses import cosine_distance, mass_outside, order, rank_distance
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, HeatmapLoss, Victim, View
 from bench.core.schemas.protocol import Knowledge, ThreatModel
+
+from ._adaptive import Goal, adaptive_ascent, by_loss, by_primary
+from ._losses import cosine_distance, mass_outside, order, rank_distance
 
 TOP_SHARE = 100 / 1024
 """Of a map's pixels, those that count as its top: the 100 of 1024 of the papers, at every size."""

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attacks._search import BestIterate
 from bench.core.compute.norms import l2
 from bench.core.contracts import Victim
 from bench.core.schemas.protocol import ThreatModel
+
+from ._search import BestIterate
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attacks._predictions import margin
-from attacks._search import BestIterate, Objective
 from bench.core.compute.norms import project
 from bench.core.contracts import Victim, View
 from bench.core.schemas.protocol import ThreatModel
+
+from ._predictions import margin
+from ._search import BestIterate, Objective
 
 FIRST_STEP = 1.5
 """Of the radius: the longest step. From there steps fall to 0 by a cosine."""

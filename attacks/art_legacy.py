@@ -10,13 +10,14 @@ from pydantic.dataclasses import dataclass
 from scipy.stats import kendalltau
 from torch import Tensor
 
-from attacks._losses import mass_outside
-from attacks._search import BestIterate, uniform_start
 from bench.core.compute.heatmap import normalize, top_k_mask
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Component, Knowledge, PixelFraction, ThreatModel
+
+from ._losses import mass_outside
+from ._search import BestIterate, uniform_start
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._auto_2 import Auto as Auto2
-from attacks._losses import cosine_distance, mass_inside
-from attacks._search import Objective, uniform_start
-from attacks._soft_ranks import discordance, fallen_from_top, in_order
-from attacks._trust import MAP_STEP, Ascent, Measure, Trail
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim, View
 from bench.core.schemas.protocol import Knowledge, ThreatModel
+
+from ._auto_2 import Auto as Auto2
+from ._losses import cosine_distance, mass_inside
+from ._search import Objective, uniform_start
+from ._soft_ranks import discordance, fallen_from_top, in_order
+from ._trust import MAP_STEP, Ascent, Measure, Trail
 
 TOP_SHARE = 100 / 1024
 """Of a map's pixels, those that count as its top: the 100 of 1024 of the papers, at every size."""

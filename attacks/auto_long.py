@@ -7,8 +7,9 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from attacks.auto import Auto
 from bench.core.contracts import Attack
+
+from .auto import Auto
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._libraries import CountedModel, each_alone
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.errors import EnvironmentFault
 from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
+
+from ._libraries import CountedModel, each_alone
 
 Part = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from attacks._ascent import Goal, MomentumAscent
-from attacks._losses import correlation_distance
 from bench.core.contracts import View
+
+from ._ascent import Goal, MomentumAscent
+from ._losses import correlation_distance
 
 
 @dataclass(frozen=True, kw_only=True)

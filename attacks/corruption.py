@@ -9,9 +9,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._corruptions import CORRUPTIONS
-from attacks._series import ChangeSeries
 from bench.core.compute.rng import SampleRng
+
+from ._corruptions import CORRUPTIONS
+from ._series import ChangeSeries
 
 Kind = Literal[
     "gaussian-noise", "shot-noise", "impulse-noise", "defocus-blur", "glass-blur", "motion-blur", "zoom-blur", "snow",

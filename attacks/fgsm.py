@@ -7,11 +7,12 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._predictions import cross_entropy, steepest
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
+
+from ._predictions import cross_entropy, steepest
 
 
 @dataclass(frozen=True, kw_only=True)

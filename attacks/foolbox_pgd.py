@@ -8,10 +8,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._libraries import CountedModel, each_alone, import_foolbox
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Aim, Knowledge, PixelFraction, ThreatModel
+
+from ._libraries import CountedModel, each_alone, import_foolbox
 
 
 @dataclass(frozen=True, kw_only=True)

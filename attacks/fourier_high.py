@@ -8,9 +8,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._fourier import filtered, radius
-from attacks._series import ChangeSeries
 from bench.core.compute.rng import SampleRng
+
+from ._fourier import filtered, radius
+from ._series import ChangeSeries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._predictions import steepest
 from bench.core.compute.norms import l2
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Aim, Knowledge, PixelFraction, ThreatModel
+
+from ._predictions import steepest
 
 SEED_SIDE = 4
 """Pixels along a side of what a seed is drawn from: colours and their places, no shapes."""

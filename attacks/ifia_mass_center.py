@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from attacks._ascent import Goal, HeatmapAscent
-from attacks._losses import center_distance, center_of
 from bench.core.contracts import View
+
+from ._ascent import Goal, HeatmapAscent
+from ._losses import center_distance, center_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._ascent import Goal, HeatmapAscent
-from attacks._losses import mass_inside
 from bench.core.compute.heatmap import normalize
 from bench.core.contracts import View
+
+from ._ascent import Goal, HeatmapAscent
+from ._losses import mass_inside
 
 
 @dataclass(frozen=True, kw_only=True)

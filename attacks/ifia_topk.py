@@ -7,10 +7,11 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from attacks._ascent import Goal, HeatmapAscent
-from attacks._losses import mass_outside
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.contracts import View
+
+from ._ascent import Goal, HeatmapAscent
+from ._losses import mass_outside
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from attacks._ascent import Goal, HeatmapAscent
-from attacks._losses import mass_outside
-from attacks._search import Search, signed_steps
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.contracts import View
+
+from ._ascent import Goal, HeatmapAscent
+from ._losses import mass_outside
+from ._search import Search, signed_steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._search import BestIterate
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Knowledge, ThreatModel
+
+from ._search import BestIterate
 
 
 @dataclass(frozen=True, kw_only=True)

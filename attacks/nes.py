@@ -9,11 +9,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._search import BestIterate, momentum_steps, uniform_start
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
+
+from ._search import BestIterate, momentum_steps, uniform_start
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._series import ChangeSeries
 from bench.core.compute.rng import SampleRng
 from bench.core.errors import UsageError
+
+from ._series import ChangeSeries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._predictions import LOSSES, steepest, try_on
-from attacks._search import BestIterate, uniform_start
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Aim, Knowledge, PixelFraction, ThreatModel
+
+from ._predictions import LOSSES, steepest, try_on
+from ._search import BestIterate, uniform_start
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._series import ChangeSeries
 from bench.core.compute.rng import SampleRng
+
+from ._series import ChangeSeries
 
 
 @dataclass(frozen=True, kw_only=True)

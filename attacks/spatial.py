@@ -12,12 +12,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._predictions import try_on
-from attacks._search import BestIterate
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
+
+from ._predictions import try_on
+from ._search import BestIterate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._predictions import margin, try_on
-from attacks._search import BestIterate, adam_steps
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Aim, Knowledge, PixelFraction, ThreatModel
+
+from ._predictions import margin, try_on
+from ._search import BestIterate, adam_steps
 
 
 @dataclass(frozen=True, kw_only=True)

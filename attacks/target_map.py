@@ -10,11 +10,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._ascent import Ascent, Goal
-from attacks._search import Search, adam_steps
 from bench.core.compute.heatmap import normalize
 from bench.core.contracts import View
 from bench.core.schemas.protocol import PixelFraction
+
+from ._ascent import Ascent, Goal
+from ._search import Search, adam_steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attacks._search import adam_steps
-from attacks.target_map import closeness
 from bench.core.compute.heatmap import normalize
 from bench.core.compute.norms import project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.schemas.protocol import Knowledge, PixelFraction, ThreatModel
+
+from ._search import adam_steps
+from .target_map import closeness
 
 SHARPNESS = (0.2, 2.0)
 """Factors on the surrogate's sharpness in the first and last step: beta from 10 to 100 where the protocol has 50."""

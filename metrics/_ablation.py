@@ -11,10 +11,11 @@ from torch import Tensor
 
 from bench.core.contracts import Pair
 from bench.core.schemas.protocol import Direction
-from metrics._probe import probe_of
-from metrics._sides import OneSided, Side, view_of
-from metrics._sums import sum_by_halves
-from metrics._undefined import nan_where_constant
+
+from ._probe import probe_of
+from ._sides import OneSided, Side, view_of
+from ._sums import sum_by_halves
+from ._undefined import nan_where_constant
 
 Fill = Literal["image-mean", "black"]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from metrics._sums import sum_by_halves
+from ._sums import sum_by_halves
 
 Origin = Literal["image-mean", "black"]
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair, Probe
 from bench.core.schemas.protocol import Direction, PixelFraction
-from metrics._probe import probe_of
-from metrics._sums import norm
+
+from ._probe import probe_of
+from ._sums import norm
 
 
 class Point(NamedTuple):

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from metrics._undefined import nan_where_nan
+from ._undefined import nan_where_nan
 
 _PAIRS_AT_ONCE = {"cpu": 2**20, "cuda": 2**28}
 """Comparisons held in memory at a time (one byte each): about what stays in a core's cache, or fills a GPU."""

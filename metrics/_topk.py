@@ -6,7 +6,8 @@ from torch import Tensor
 
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.contracts import Pair
-from metrics._undefined import nan_where_constant
+
+from ._undefined import nan_where_constant
 
 
 def shared_top_k(pair: Pair, k: int) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics.kendall import Kendall
+
+from .kendall import Kendall
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from bench.core.contracts import Pair
 from bench.core.schemas.protocol import Direction
-from metrics._probe import explained, probe_of
-from metrics._sides import OneSided, Side, view_of
-from metrics._sums import sum_by_halves
+
+from ._probe import explained, probe_of
+from ._sides import OneSided, Side, view_of
+from ._sums import sum_by_halves
 
 
 @dataclass(frozen=True, kw_only=True)

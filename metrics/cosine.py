@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._sums import cosine
+
+from ._sums import cosine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from metrics._sides import Side
-from metrics.deletion import Deletion
+from ._sides import Side
+from .deletion import Deletion
 
 
 @dataclass(frozen=True, kw_only=True)

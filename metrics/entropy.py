@@ -11,8 +11,9 @@ from torch import Tensor
 
 from bench.core.contracts import Pair
 from bench.core.schemas.protocol import Direction
-from metrics._sides import OneSided, Side, view_of
-from metrics._sums import sum_by_halves, sum_to_one
+
+from ._sides import OneSided, Side, view_of
+from ._sums import sum_by_halves, sum_to_one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._undefined import nan_where_infeasible
-from metrics.kendall import Kendall
+
+from ._undefined import nan_where_infeasible
+from .kendall import Kendall
 
 
 @dataclass(frozen=True, kw_only=True)

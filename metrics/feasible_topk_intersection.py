@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._undefined import nan_where_infeasible
-from metrics.topk_intersection import TopkIntersection
+
+from ._undefined import nan_where_infeasible
+from .topk_intersection import TopkIntersection
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from metrics._sides import Side
-from metrics.infidelity import Infidelity
+from ._sides import Side
+from .infidelity import Infidelity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from bench.core.contracts import Pair
 from bench.core.schemas.protocol import Direction
-from metrics._alignment import Origin, from_origin
-from metrics._probe import probe_of
-from metrics._sides import OneSided, Side, view_of
-from metrics._sums import cosine
+
+from ._alignment import Origin, from_origin
+from ._probe import probe_of
+from ._sides import OneSided, Side, view_of
+from ._sums import cosine
 
 
 @dataclass(frozen=True, kw_only=True)

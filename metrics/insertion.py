@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from metrics._ablation import AblationMetric
+from ._ablation import AblationMetric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from metrics._sides import Side
-from metrics.insertion import Insertion
+from ._sides import Side
+from .insertion import Insertion
 
 
 @dataclass(frozen=True, kw_only=True)

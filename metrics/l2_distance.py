@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._sums import sum_by_halves, sum_to_one
+
+from ._sums import sum_by_halves, sum_to_one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._ranks import kendall_tau_b
-from metrics._smooth import smooth
+
+from ._ranks import kendall_tau_b
+from ._smooth import smooth
 
 
 @dataclass(frozen=True, kw_only=True)

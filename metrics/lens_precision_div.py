@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
-from metrics._near_top import NearTop
+from ._near_top import NearTop
 
 
 @dataclass(frozen=True, kw_only=True)

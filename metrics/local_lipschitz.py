@@ -7,8 +7,8 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from metrics._neighbours import Point, StabilityMetric
-from metrics._sums import norm
+from ._neighbours import Point, StabilityMetric
+from ._sums import norm
 
 
 @dataclass(frozen=True, kw_only=True)

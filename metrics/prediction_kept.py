@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._undefined import nan_where_nan
+
+from ._undefined import nan_where_nan
 
 
 @dataclass(frozen=True, kw_only=True)

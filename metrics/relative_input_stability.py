@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from metrics._neighbours import Point, StabilityMetric, relative_change
+from ._neighbours import Point, StabilityMetric, relative_change
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from metrics._neighbours import Point, StabilityMetric, relative_change
-from metrics._sums import norm
+from ._neighbours import Point, StabilityMetric, relative_change
+from ._sums import norm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._ranks import spearman_rho
+
+from ._ranks import spearman_rho
 
 
 @dataclass(frozen=True, kw_only=True)

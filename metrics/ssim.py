@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._sums import largest_to_one, sum_by_halves
+
+from ._sums import largest_to_one, sum_by_halves
 
 _WINDOW, _C1, _C2 = 7, 0.01**2, 0.03**2
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from bench.core.compute.pictures import picture
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.entry import Origin
-from metrics._sums import centered, cosine
+
+from ._sums import centered, cosine
 
 
 @dataclass(frozen=True, kw_only=True)

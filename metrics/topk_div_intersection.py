@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._diverse import diverse_top_k, share
-from metrics._undefined import nan_where_constant
+
+from ._diverse import diverse_top_k, share
+from ._undefined import nan_where_constant
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bench.core.contracts import Metric, Pair
 from bench.core.schemas.protocol import Direction
-from metrics._topk import shared_top_k
+
+from ._topk import shared_top_k
 
 
 @dataclass(frozen=True, kw_only=True)

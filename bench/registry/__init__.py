@@ -72,9 +72,12 @@ class Toml:
     schema: type[BaseModel]
 
 
+_TOP = "" if (Path(__file__).parents[2] / "attacks").is_dir() else "attribution_bench."
+"""A wheel installs the top-level folders of plug-ins below one package; see pyproject.toml."""
+
 KINDS: dict[Kind, Python | Toml] = {
-    "attacks": Python("attacks", "Attack", parameters=True),
-    "metrics": Python("metrics", "Metric", parameters=True),
+    "attacks": Python(f"{_TOP}attacks", "Attack", parameters=True),
+    "metrics": Python(f"{_TOP}metrics", "Metric", parameters=True),
     "attributions": Python("bench.attributions", "AttributionMethod", parameters=True),
     "datasets": Python("bench.data", "Dataset"),
     "architectures": Python("model_zoo.architectures", None),
