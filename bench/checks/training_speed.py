@@ -1,4 +1,4 @@
-"""How fast this machine trains by a recipe, and how much of that time its convolutions take."""
+"""Time the training steps of a recipe on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from model_zoo.training.loop import Training, begin
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """What a recipe's training steps cost here; the best of some repeats."""
+    """Cost of a recipe's training steps, the shortest of some repeats."""
 
     recipe: str
     objective: str
@@ -39,7 +39,9 @@ class TrainingSpeed:
 
 
 def measure_training(recipe_name: str, watch: Stopwatch) -> TrainingSpeed:
-    """Time steps of a recipe's training, of its network before any training, on a few images again and again.
+    """Time training steps of a recipe.
+
+    The network is untrained, and the steps see the same few images again and again.
 
     Raises:
         UsageError: if a name is unknown.
@@ -74,7 +76,7 @@ def _training(recipe_name: str, device: torch.device) -> Training:
 
 
 def _convolution_share(training: Training) -> float:
-    """Return the share of convolutions in the time of a step's operators, by torch's profiler."""
+    """Return the share of convolutions in the profiled time of a step."""
     on_gpu = training.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler:

@@ -1,4 +1,4 @@
-"""`bench train`: a recipe, or a queue of them, to weights and entries."""
+"""`bench train`: turn recipes into weights and entries."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def train(
     rehearse: bool,
     device: str,
 ) -> None:
-    """Train a model by a recipe (a name, or a TOML file), measure it on the test set, and write its entry.
+    """Train a model by a recipe, measure it on the test set and write its entry.
 
+    RECIPE is a name or a TOML file.
     With --budget the epochs that fit are found by a probe of a few steps, once, and the learning rate is laid over
     them. A queue always resumes: it trains in order until the time is over, and exports what is finished.
     """

@@ -1,4 +1,4 @@
-"""How many epochs fit into a time, by a probe of a few steps."""
+"""Find how many epochs fit into a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from model_zoo.training.loop import Training
 from model_zoo.training.measure import BATCH, TEST_STEPS, WATCH_STEPS, robust_correct
 
 STEPS, SECONDS, SHARE = 3, 5.0, 0.01
-"""A probe, after a first step that warms up, takes so many steps and so many seconds or so much of the budget."""
+"""A probe lasts at least this number of steps, and this number of seconds or this share of the budget."""
 MARGIN = 0.05
 """Share of a budget that is left free."""
 
@@ -35,7 +35,10 @@ class Pace(NamedTuple):
 
 
 def probe(training: Training, seconds: float) -> Pace:
-    """Take a few steps of a training that is thrown away afterwards, and return their costs."""
+    """Return the costs of a training after a few steps of it.
+
+    The steps change the training: throw it away afterwards.
+    """
     patience = min(SECONDS, SHARE * seconds)
     training.one_step()
     done, start = 0, time.monotonic()
@@ -48,7 +51,10 @@ def probe(training: Training, seconds: float) -> Pace:
 
 
 def _image_step(training: Training) -> float:
-    """Time PGD on images whose labels are the network's answers, so that it lasts."""
+    """Return the seconds of one step of PGD on one image.
+
+    Labels are the network's answers and the radius is zero, so that no image leaves the search early.
+    """
     images = to_float(training.data.held_out.images[:BATCH])
     training.model.eval()
     with torch.no_grad():
@@ -62,7 +68,9 @@ def _image_step(training: Training) -> float:
 
 
 def fitted(recipe: Recipe, training: Training, seconds: float, test_images: int) -> Recipe:
-    """Return the recipe with the epochs that fit into `seconds`, validation and final measurement included.
+    """Return the recipe with the epochs that fit into a time.
+
+    Validation and the final measurement are part of that time.
 
     Args:
         recipe: one of less than an epoch may be given any share of it; others get whole epochs.

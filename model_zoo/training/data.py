@@ -61,7 +61,10 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, augmentation: Augmentation, rng: Rng) -> Tensor:
-    """(N, C, H, W) of any type to the same shape: a random crop of the zero-padded image, and a random flip."""
+    """(N, C, H, W): images of the same type, randomly cropped and flipped.
+
+    The crop is one of the zero-padded image.
+    """
     generator, (n, _, h, w) = rng.generator(), images.shape
     pad = augmentation.crop_padding
     if pad:

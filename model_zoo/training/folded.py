@@ -1,4 +1,4 @@
-"""A network in eval mode for the searches of a training: normalisations folded into their neighbours."""
+"""Fold batch normalisations for the searches of a training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model_zoo.derivatives.second_order import Normalization
 
 
 class _AffineRelu(torch.autograd.Function):
-    """x, scale, shift (C,) to relu(scale x + shift); scale and shift are constants."""
+    """relu(scale x + shift) of x, with constant scale and shift (C,)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -49,7 +49,10 @@ class AffineRelu(nn.Module):
 
 
 class FoldedConvolution(nn.Module):
-    """A convolution and eval-mode batch normalisation as one convolution, over the parameters of both."""
+    """A convolution that includes the eval-mode batch normalisation behind it.
+
+    It uses the parameters of both layers.
+    """
 
     def __init__(self, convolution: nn.Conv2d, normalization: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -66,9 +69,9 @@ class FoldedConvolution(nn.Module):
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """Return the function of `model` in eval mode, over the same parameters, for gradients with respect to images.
+    """Return `model` in eval mode with folded normalisations.
 
-    It follows the parameters as they are trained. Other bits than the model's own, within rounding. Layers that stay
+    It serves gradients with respect to images, shares the parameters and follows them as they are trained. Other bits than the model's own, within rounding. Layers that stay
     are shared, so a block of `evaluating` belongs around its use. A network that cannot be traced is returned as it is.
     """
     try:

@@ -37,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class OutOfTime(BenchError):
-    """A training was cut by the clock; the same command continues it."""
+    """The clock cut a training, and the same command continues it."""
 
 
 def learning_rate(schedule: Schedule, done: float) -> float:
@@ -114,7 +114,9 @@ class Training:
         return nullcontext()
 
     def run(self, folder: Path, progress: Progress, deadline: float = math.inf) -> dict[str, Tensor]:
-        """Train to the end, with a checkpoint in `folder` at least every minute, and return the chosen weights.
+        """Train to the end and return the chosen weights.
+
+        A checkpoint is written to `folder` at least every minute.
 
         Raises:
             OutOfTime: if the clock (`time.monotonic`) passed `deadline` before the end; the checkpoint is written.
@@ -175,7 +177,7 @@ class Training:
         return torch.randperm(len(self.labels), generator=generator).to(self.device)
 
     def end_epoch(self, loss: float) -> None:
-        """Measure accuracies on the held-out images, and keep the weights if they are the best so far."""
+        """Measure held-out accuracies and keep the weights if they are best."""
         wanted, held_out = self.recipe.validation, self.data.held_out
         images, labels = to_float(held_out.images), held_out.labels
         self.model.eval()
@@ -300,7 +302,7 @@ def begin(
 
 
 def as_begun(recipe: Recipe, path: Path) -> Recipe:
-    """Return the recipe of a checkpoint: with the epochs that a budget fixed, where there was one."""
+    """Return the recipe with the epochs of a checkpoint, if a budget fixed them."""
     state = read_checkpoint(path).state
     return recipe if state.get("budget") is None else recipe.model_copy(update={"epochs": state["epochs"]})
 

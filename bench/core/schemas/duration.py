@@ -23,7 +23,7 @@ def read_duration(text: object) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration to two digits, in the largest unit of which there is one."""
+    """Return a duration as text, such as 9m, rounded to two digits."""
     unit = next((u for u in "hm" if seconds >= _UNITS[u]), "s")
     return (
         f"{seconds / _UNITS[unit]:.2g}{unit}" if seconds < 100 * _UNITS[unit] else f"{seconds / _UNITS[unit]:.0f}{unit}"
