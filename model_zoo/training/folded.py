@@ -71,8 +71,9 @@ class FoldedConvolution(nn.Module):
 def folded(model: nn.Module) -> nn.Module:
     """Return `model` in eval mode with folded normalisations.
 
-    It serves gradients with respect to images, shares the parameters and follows them as they are trained. Other bits than the model's own, within rounding. Layers that stay
-    are shared, so a block of `evaluating` belongs around its use. A network that cannot be traced is returned as it is.
+    It serves gradients with respect to images, shares the parameters and follows them as they are trained. Its bits
+    differ from the model's within rounding. It shares unfolded layers too, so use it in a block of `evaluating`. A
+    network that cannot be traced is returned as it is.
     """
     try:
         graph = Layers().trace(model)

@@ -1,4 +1,4 @@
-"""Trainings one after the other, in order of worth, until a time is over."""
+"""Run trainings in order of worth until a time is over."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def train_queue(
     terms: Terms,
     progress: Show,
 ) -> Iterator[Outcome]:
-    """Train in order until the time is over; what an earlier call finished stays, what it began goes on.
+    """Train in order until the time is over.
+
+    Trainings that an earlier call finished are kept, and those that it began are continued.
 
     Args:
         turns: what `read_queue` returned.

@@ -1,4 +1,4 @@
-"""From a recipe to a registered model: train, export, measure on the test set, write the entry."""
+"""Turn a recipe into weights, measured accuracies and an entry."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Terms:
 
 
 def train(recipe: Recipe, folder: Path, terms: Terms, progress: Progress) -> Trained:
-    """Run a recipe to its end in `folder`, or continue its checkpoint; with `resume` the same command does both.
+    """Run a recipe to its end in `folder`, or continue its checkpoint.
 
     A budget decides the epochs once, at the first step: a checkpoint keeps them.
 
@@ -133,14 +133,14 @@ def _train(recipe: Recipe, folder: Path, terms: Terms, progress: Progress) -> Tr
 
 
 def rehearsed(recipe: Recipe) -> Recipe:
-    """Return a recipe of a few steps on a few images, with everything else as it is."""
+    """Return the recipe with one step on a few images."""
     watched = {"images": 2 * PER_CLASS, "pgd_images": min(4, recipe.validation.pgd_images)}
     validation = recipe.validation.model_copy(update=watched)
     return recipe.model_copy(update={"epochs": 0.1, "batch_size": 8, "validation": validation})
 
 
 def few(split: Split) -> Split:
-    """Return the first images of each class."""
+    """Return the first images per class."""
     chosen = torch.cat(
         [(split.labels == c).nonzero().flatten()[:PER_CLASS] for c in range(int(split.labels.max()) + 1)]
     )
