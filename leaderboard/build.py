@@ -1,4 +1,4 @@
-"""From a folder of records to a folder of pages: same records, same bytes."""
+"""Building the site: the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.core.errors import UsageError
 from bench.core.storage.files import canonical_json
 from bench.core.storage.store import StoredRun
+from leaderboard.boards.attack_results import Definition, attack_results
 from leaderboard.boards.board import Board
-from leaderboard.boards.campaigns import Definition, campaigns
 from leaderboard.boards.certainty import with_certainty
 from leaderboard.boards.standings import boards
 from leaderboard.comparisons.duel import samples_script
@@ -37,7 +37,7 @@ from leaderboard.records.rows import RowReader, read_rows, read_runs, summary_ta
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build made."""
+    """Counts of what a build wrote."""
 
     out: Path
     protocols: int
@@ -48,7 +48,10 @@ class BuildReport:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Look for no cycles meanwhile: what a build reads lives to its end, and searching it takes a fifth of the time."""
+    """Switch off garbage collection for the duration of a build.
+
+    What a build reads lives until the build ends, and searching it for cycles would take a fifth of the time.
+    """
     was = gc.isenabled()
     gc.disable()
     try:
@@ -66,18 +69,19 @@ def build(
     definitions: Mapping[str, Definition] | None = None,
     processes: int | None = None,
 ) -> BuildReport:
-    """Write the leaderboard of the records in `results` to `out`, as pages, CSV and JSON.
+    """Write the leaderboard of some records as pages, CSV and JSON.
 
-    Everything is made before anything in `out` changes; files of an earlier build that are no longer part of it go.
+    Nothing in `out` changes before every file is made. Files of an earlier build that the new one lacks are deleted.
 
     Args:
         results: the folder of records, or several.
         out: the folder of pages.
         home: address under which the pages will be published, for the feed's links.
-        definitions: what attacks say of themselves, by name, for their pages.
-        processes: how many share rows and models' pages; by default as many as there are processors, for many models.
+        definitions: the descriptions of attacks, by name, for their pages.
+        processes: number of processes that share the work on rows and models' pages. The default grows with the number
+        of models, up to the number of processors.
     Raises:
-        UsageError: if there is no record, or `out` holds something else than an earlier build.
+        UsageError: if no record exists, or `out` holds files that are not an earlier build.
         IntegrityError: if a record, its rows or its showcase is damaged.
         EnvironmentFault: if `out` cannot be written.
     """
@@ -98,7 +102,7 @@ def build(
             site.add(
                 f"attacks/{attack}.html",
                 render.attack_page(
-                    attack, campaigns(attack, made, tallies, rivalries), (definitions or {}).get(attack)
+                    attack, attack_results(attack, made, tallies, rivalries), (definitions or {}).get(attack)
                 ),
             )
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
@@ -112,10 +116,10 @@ def build(
 
 
 def exported(results: Path, name: str) -> bytes:
-    """Return a file of the site that is below data/, without building the pages.
+    """Return one file of the site's data folder, without building pages.
 
     Raises:
-        UsageError: if there is no record, or no such file.
+        UsageError: if no record or no such file exists.
         IntegrityError: if a record or its rows are damaged.
     """
     runs = read_runs(results)
@@ -128,7 +132,7 @@ def exported(results: Path, name: str) -> bytes:
 
 
 def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], bytes | str]]:
-    """Return, by the name of a file, how it is made."""
+    """Return the functions that make the data files, by file name."""
     common = {
         run.record.run_id: standing.common[attack]
         for board in made
@@ -147,7 +151,7 @@ def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], b
 
 
 def _add_data(made: list[Board], runs: list[StoredRun], read: ReadRows, site: Staging, home: str | None) -> None:
-    """Add the files that machines read."""
+    """Add the files of the data folder."""
     for name, content in _files(made, runs).items():
         site.add(f"data/{name}", content())
     documents = {"schema": schema(), "datapackage": data_package(runs), "feed": feed(runs, home)}
@@ -161,7 +165,10 @@ def _add_data(made: list[Board], runs: list[StoredRun], read: ReadRows, site: St
 
 
 def _extra_pages(board: Board, read: ReadRows, site: Staging) -> list[str]:
-    """Add a board's plots, its images and its pairs; return the names of the latter two's pages."""
+    """Add the pages of a board's plots, images and pairs of models.
+
+    Returns the names of the pages of images and pairs, which not every board has.
+    """
     key = board.protocol.key
     site.add(f"plots/{key}.html", render.plots_page(board, distribution(board, read)))
     names = []

@@ -26,7 +26,7 @@ def build(places: tuple[str, ...], url: str | None) -> None:
     RESULTS is a folder, or hf://datasets/ORG/REPO[@COMMIT][/FOLDER]; default: results. OUT is the last of several
     words; default: site.
     """
-    from leaderboard.boards.campaigns import Definition
+    from leaderboard.boards.attack_results import Definition
     from leaderboard.build import build as make
 
     sources, out = (places[:-1], places[-1]) if len(places) > 1 else (places or ("results",), "site")

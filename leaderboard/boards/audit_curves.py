@@ -1,4 +1,7 @@
-"""What runs that differ in one value say together: curves of robustness, and the flags that no single run can raise."""
+"""Curves and flags from runs that differ in one value.
+
+These flags need several runs: a single run cannot raise them.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,14 @@ class Point:
     """One run of a curve."""
 
     value: float
-    """Of the knob; a radius is in grey levels, 1/255."""
+    """Value of the knob. A radius is in grey levels, 1/255."""
     run: StoredRun
     read: ReadTable = field(default=read_values, compare=False, repr=False)
-    """Returns a run's rows."""
+    """Function that returns a run's rows."""
 
     @property
     def spec(self) -> RunSpec:
-        """What was run."""
+        """The run's specification."""
         return self.run.record.spec
 
     @property
@@ -47,12 +50,15 @@ class Point:
         return self.run.record.knowledge
 
     def gain(self, stronger: Point) -> Gain:
-        """Return by how much another point's run leaves the map less robust, image by image."""
+        """Return how much less robust another point's run leaves the maps.
+
+        The two runs are compared image by image.
+        """
         return gain(self.run, stronger.run, self.read)
 
     @property
     def summary(self) -> Summary:
-        """Mean and interval of the primary metric over the correctly classified images."""
+        """Summary of the primary metric over the correctly classified images."""
         return self.run.record.summaries["correct"][self.run.record.spec.primary_metric]
 
     @property
@@ -63,30 +69,36 @@ class Point:
 
     @property
     def robustness(self) -> float:
-        """The mean, with the sign that makes more robust larger."""
+        """The mean, with the sign under which larger is more robust."""
         return -self.mean if self.run.record.spec.primary.higher_is == "less-robust" else self.mean
 
     @property
     def on_protocol(self) -> bool:
-        """Whether the knob stands where the protocol has it."""
+        """Whether the knob has the protocol's value."""
         return self.run.record.spec.on_protocol
 
     @property
     def counts(self) -> bool:
-        """Whether few samples are infeasible: those count as not moved, so that the mean says nothing of the attack."""
+        """Whether few enough samples are infeasible.
+
+        An infeasible sample counts as not moved; with many of them the mean says nothing about the attack.
+        """
         return self.run.record.infeasible <= INFEASIBLE_SHARE * self.run.record.samples
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Robustness of a model under an attack against the value of one knob, all else being as the protocol has it."""
+    """Robustness under an attack against the value of one knob.
+
+    Everything else is as in the protocol.
+    """
 
     knob: Knob
     attack: str
     metric: str
     samples: int
     points: tuple[Point, ...]
-    """By rising value; one of them is the protocol's own run."""
+    """In the order of rising values; one point is the protocol's own run."""
 
     @property
     def own(self) -> Point:
@@ -95,21 +107,22 @@ class Curve:
 
     @property
     def counting(self) -> tuple[Point, ...]:
-        """The points that say something of the attack."""
+        """The points whose means say something about the attack."""
         return tuple(point for point in self.points if point.counts)
 
     @property
     def undecided(self) -> str | None:
-        """Why the curve decides nothing; None where it does."""
+        """Reason why the curve decides nothing, or None."""
         if len(self.counting) > 1:
             return None
         return f"{len(self.counting)} of {len(self.points)} runs with at most {INFEASIBLE_SHARE:.0%} infeasible images"
 
 
 def curves(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[Curve, ...]:
-    """Return the sweeps among the runs of one model under one protocol: per attack and knob that over the most samples.
+    """Return the sweeps among one model's runs under one protocol.
 
-    A sweep is a set of runs whose specifications differ in one knob only, the protocol's own run among them.
+    A sweep is a set of runs whose specifications differ in one knob only, the protocol's own run among them. Of several
+    sweeps with the same attack and knob, the one over the most samples is returned.
     """
     known = _measured(runs)
     if all(run.record.spec.on_protocol for run in known):
@@ -132,13 +145,14 @@ def curves(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[Cu
 
 
 def findings(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[Finding, ...]:
-    """Return the flags that comparisons between the runs of one model under one protocol raise.
+    """Return the flags that comparisons of one model's runs raise.
 
-    Runs are compared image by image, so that what makes images differ from one another does not hide what attacks do.
+    All runs are under one protocol. They are compared image by image, so that differences between images do not hide
+    the effect of the attacks.
 
     Args:
         runs: the runs.
-        read: returns a run's rows; it is asked for those that are compared alone.
+        read: returns a run's rows; it is called only for runs that are compared.
     """
     known = _measured(runs)
     groups: dict[str, list[Point]] = defaultdict(list)
@@ -177,7 +191,7 @@ def _value(spec: RunSpec, knob: Knob) -> float | None:
 
 
 def _all_but(spec: RunSpec, knob: Knob) -> str:
-    """Return what the runs of a sweep have in common."""
+    """Return the values that all runs of a sweep share, as text."""
     content = spec.model_dump(mode="json", exclude={"on_protocol"})
     part = {"epsilon": content["threat"], "beta": content["surrogate"]}.get(knob, content["attack"]["params"])
     del part[knob]

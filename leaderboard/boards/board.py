@@ -1,4 +1,4 @@
-"""Which runs a board shows, and in which order."""
+"""Boards, and the lines of models on them."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from leaderboard.records.selection import Edition
 from leaderboard.records.statistics import Pairs
 
 HEADLINE = "auto"
-"""The attack that scores where a board has it: per image, the worst of a frozen suite."""
+"""The attack that scores on boards that have it: per image, the worst of a frozen suite."""
 
 SHORTFALL_FLAGS = ("partial", "off-protocol")
-"""Flags that remarks tell already, so that the board does not repeat them."""
+"""Flags that the board leaves out, because its remarks already say the same."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One model on one board: its run per attack, and what they amount to."""
+    """One model on one board, with its runs and its score."""
 
     entry: ModelEntry
     weights_sha256: str
@@ -44,36 +44,39 @@ class Standing:
     headline: str | None
     """The attack that scores: `auto` where the model has it, else the strongest one."""
     strongest: str | None
-    """The attack of the lowest mean robustness, `auto` aside."""
+    """The attack with the lowest mean robustness, `auto` not counted."""
     score: Summary | None
     remarks: tuple[str, ...]
     rank: int | None = None
     rank_interval: tuple[int, int] | None = None
     group: int | None = None
     common: Mapping[str, Mapping[str, Summary]] = field(default_factory=dict)
-    """Per attack and metric, the means over the reference set's images; empty where the board has no such set."""
+    """Means over the reference set's images, per attack and metric; empty on a board without a reference set."""
     sweeps: tuple[Curve, ...] = ()
     audit: tuple[Finding, ...] = ()
-    """Flags that comparisons of the model's runs raise, those of its sweeps included."""
+    """Flags that comparisons of the model's runs raise, its sweeps included."""
 
     def summary(self, attack: str | None, metric: str, sample_set: SampleSetName | None = None) -> Summary | None:
-        """Return a metric's mean under an attack, if that was run; by default over the images that rank."""
+        """Return a metric's mean under an attack, or None without a run.
+
+        The default sample set is the images that rank.
+        """
         run = self.runs.get(attack) if attack is not None else None
         return None if run is None else summary_of(run, metric, sample_set or self.sample_set, self.common)
 
     @property
     def sample_set(self) -> SampleSetName:
-        """The images that rank."""
+        """Name of the sample set that ranks."""
         return "common" if self.common else "correct"
 
     @property
     def headline_run(self) -> StoredRun | None:
-        """The run that scores."""
+        """The run of the attack that scores."""
         return None if self.headline is None else self.runs[self.headline]
 
     @property
     def outdone_by(self) -> str | None:
-        """The attack that hurts the model more than the one that scores, if there is one."""
+        """An attack that hurts more than the one that scores, or None."""
         metric = None if self.headline_run is None else self.headline_run.record.spec.primary
         if metric is None or self.headline == self.strongest:
             return None
@@ -84,7 +87,10 @@ class Standing:
 
     @property
     def origin(self) -> Literal["ours", "published", "submitted"]:
-        """Whether the weights come with this repository, others published them, or somebody brought them."""
+        """Where the weights come from.
+
+        ours: they come with this repository; published: others published them; submitted: somebody submitted them.
+        """
         reference = next(iter(self.runs.values())).record.spec.model.reference
         registered = reference.startswith("hub:") and "/" not in reference
         if registered and self.entry.weights.origin is not None:
@@ -93,21 +99,21 @@ class Standing:
 
     @cached_property
     def confirmation(self) -> Confirmation | None:
-        """The note that a second run agrees with the one that scores, if there is one."""
+        """Note that a second run agrees with the scoring run, or None."""
         return None if self.headline_run is None else self.headline_run.confirmation()
 
     @property
     def is_control(self) -> bool:
-        """Whether the model is only there to be compared with."""
+        """Whether the model has no rank, as a control or manipulated network."""
         return is_control(self.entry)
 
     def floor(self, metric: str) -> Summary | None:
-        """Return a metric's mean under the protocol's floor, if that was run."""
+        """Return a metric's mean under the floor attack, or None."""
         return self.summary(next(iter(self.runs.values())).record.spec.protocol.floor, metric)
 
     @property
     def flags(self) -> dict[str, list[str]]:
-        """The caveats of the runs and of the audit, each with the attacks that raised it."""
+        """Flags of the runs and of the audit, each with its attacks."""
         found: dict[str, list[str]] = defaultdict(list)
         for attack, run in sorted(self.runs.items()):
             for flag in run.record.flags:
@@ -120,11 +126,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """One protocol's table.
+    """Table of the models under one protocol.
 
-    Where not one run is fit to be ranked, `excused` says what the best of them lack: they are ordered, but not ranked.
-    `common` counts the images on which `pairs` compares the models: the reference set's where there is one, else those
-    that all compared models classify correctly.
+    If no run meets the conditions for a rank, `excused` says what the best runs lack. The models are then ordered, but
+    not ranked. `common` counts the images on which `pairs` compares the models: the images of the reference set or,
+    without one, the images that all compared models classify correctly.
     """
 
     spec: RunSpec
@@ -133,7 +139,7 @@ class Board:
     metrics: tuple[str, ...]
     standings: tuple[Standing, ...]
     aside: tuple[Standing, ...] = ()
-    """Models that have only explored so far: none of their runs can be compared with the board's."""
+    """Models with exploratory runs only: none of these runs can be compared with the board's runs."""
     excused: tuple[str, ...] = ()
     common: int | None = None
     pairs: Pairs | None = None
@@ -141,27 +147,30 @@ class Board:
 
     @property
     def protocol(self) -> ProtocolSpec:
-        """The protocol that the board is about."""
+        """The board's protocol."""
         return self.spec.protocol
 
     @property
     def floor(self) -> str:
-        """The attack without knowledge: what every other attack must beat."""
+        """Name of the floor attack, which every other attack must beat."""
         return self.protocol.floor
 
     @property
     def ranking_ids(self) -> frozenset[str] | None:
-        """The reference set's images, where they rank; None where those do that each model classifies correctly."""
+        """Images of a complete reference set, or None.
+
+        None means that each model ranks on the images that it classifies correctly.
+        """
         return self.reference.ids if self.reference is not None and self.reference.complete else None
 
     @property
     def sample_set(self) -> SampleSetName:
-        """The images that rank."""
+        """Name of the sample set that ranks."""
         return "correct" if self.ranking_ids is None else "common"
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """What the reference set lacks to be complete, in words."""
+        """Reasons in words why the reference set is incomplete."""
         return () if self.reference is None else self.reference.absent
 
     @property
@@ -171,11 +180,11 @@ class Board:
 
     @cached_property
     def by_name(self) -> dict[str, Standing]:
-        """The models by their names, those aside included."""
+        """The models by name, including the models aside."""
         return {standing.entry.name: standing for standing in (*self.standings, *self.aside)}
 
     def shows(self, standing: Standing) -> bool:
-        """Whether a model has a line on the board, or stands aside."""
+        """Say whether a model has a line on the board."""
         return all(standing is not other for other in self.aside)
 
     @property
@@ -195,20 +204,23 @@ def summary_of(
     sample_set: SampleSetName = "correct",
     common: Mapping[str, Mapping[str, Summary]] | None = None,
 ) -> Summary | None:
-    """Return a run's mean over a sample set; `common` holds, by attack, what records do not."""
+    """Return a run's mean over a sample set, or None.
+
+    Records do not hold the means of the sample set `common`; the argument `common` gives them by attack and metric.
+    """
     if sample_set == "common":
         return (common or {}).get(run.record.spec.attack.name, {}).get(metric)
     return run.record.summaries.get(sample_set, {}).get(metric)
 
 
 def ranking_rows(board: Board, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return those of a model's rows that the board's means are over."""
+    """Return the rows of a model that count in the board's means."""
     ids = board.ranking_ids
     return rows[rows["correct"].astype(bool) if ids is None else rows["sample_id"].isin(ids)]
 
 
 def ranking(board: Board, rows: pa.Table) -> npt.NDArray[np.bool_]:
-    """Say of each of a model's rows whether the board's means are over it."""
+    """Return (N,) booleans, True for rows that count in the board's means."""
     if board.ranking_ids is not None:
         return among(rows, board.ranking_ids)
     correct: npt.NDArray[np.bool_] = rows["correct"].to_numpy().astype(bool)
@@ -216,5 +228,5 @@ def ranking(board: Board, rows: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def robustness(metric: MetricSpec, value: float) -> float:
-    """Return a metric's value with the sign that makes more robust larger."""
+    """Return a value with the sign under which larger is more robust."""
     return -value if metric.higher_is == "less-robust" else value

@@ -1,4 +1,4 @@
-"""How certain a board's order is: its models compared on the images that rank."""
+"""How certain a board's order is, from the images that rank."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from leaderboard.boards.board import Board, Standing, ranking_rows, robustness
 from leaderboard.records.statistics import Pairs, differences, rank_intervals, tie_groups
 
 FEWEST = 20
-"""Images in common below which nothing is said about certainty."""
+"""With fewer images in common, the board says nothing about certainty."""
 
 
 def with_certainty(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> Board:
-    """Return a board that says how certain its order is: intervals of ranks, groups of ties, and all pairs.
+    """Return a board with rank intervals, tie groups and differences of pairs.
 
-    Every model counts with its values under the attack that scores, on the reference set's images; where the protocol
-    names no such set, on those that all compared models classify correctly. Incomparable models stay out.
+    Every model counts with its values under the attack that scores. The images are the reference set's or, without a
+    reference set, the ones that all compared models classify correctly. Models that cannot be compared are left out.
     """
     compared = board.compared
     if len(compared) < 2:
@@ -37,7 +37,7 @@ def with_certainty(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame])
 
 
 def _values(board: Board, standing: Standing, read_rows: Callable[[StoredRun], pd.DataFrame]) -> pd.Series[float]:
-    """Return the robustness of a model's images that rank, by sample id."""
+    """Return a model's robustness on the images that rank, by sample id."""
     rows = read_rows(standing.runs[str(standing.headline)])
     ranking = ranking_rows(board, rows).set_index("sample_id")
     return ranking[board.spec.primary_metric] * robustness(board.spec.primary, 1.0)

@@ -1,4 +1,7 @@
-"""A model from all sides: one bar per question, between the worst and the best model of its data set."""
+"""Profiles of models: one bar per question.
+
+A bar runs from the worst to the best model of the data set.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ class Side:
 
     title: str
     measures: tuple[Measure, ...]
-    """The first that a model has counts: each data set has its own protocols."""
+    """Each data set has its own protocols; the first measure that the model has counts."""
     page: str
-    """Of the site, where the number comes from."""
+    """The page of the site that shows where the number comes from."""
 
 
 def _of(protocol: str, attack: str, metric: str, samples: str = "all") -> Measure:
@@ -70,19 +73,25 @@ SIDES = (
 
 @dataclass(frozen=True)
 class Bar:
-    """A model's value of one side, and those of the worst and the best model that ranks."""
+    """Value of a model on one side of its profile.
+
+    `low` and `high` are the values of the worst and the best model that can have a rank.
+    """
 
     side: Side
     value: Summary
     low: float
     high: float
     place: int | None
-    """None for a control, which stands beside the others."""
+    """None for a control, which has no place."""
     of: int
 
 
 def profile(book: Book, model: str) -> list[Bar]:
-    """Return a model's bars, of whole runs alone, where at least two models of its data set can be compared."""
+    """Return a model's bars, from complete runs only.
+
+    A side has a bar only if at least two models of the data set can be compared on it.
+    """
     entry, bars = book.entries[model], []
     peers = [name for name, other in book.entries.items() if other.dataset == entry.dataset and other.contends]
     for side in SIDES:

@@ -1,4 +1,4 @@
-"""From runs to boards: which runs stand in a model's line, what they amount to, and in which order."""
+"""From runs to boards: choosing runs, scoring models and ordering them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from leaderboard.records.rows import read_values
 from leaderboard.records.selection import Edition, of_weights, select
 
 COMPANIONS = ("topk-intersection", "kendall")
-"""Shown beside the primary metric: the first of these that is not the primary metric itself."""
+"""Metrics to show beside the primary metric: the board takes the first that is not the primary metric."""
 
 
 def boards(runs: Iterable[StoredRun], read: ReadTable = read_values) -> list[Board]:
-    """Return one board per protocol; rows are read where a protocol names a reference set.
+    """Return one board per protocol.
 
-    Those that rank come first, and of these those of most models.
+    Boards that rank come first; then boards with more models. Rows are read only if a protocol names a reference set.
     """
     by_protocol: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
@@ -69,33 +69,42 @@ def _board(runs: list[StoredRun], read: ReadTable) -> Board:
 
 @dataclass(frozen=True)
 class _Terms:
-    """What a model's runs must be to be compared."""
+    """Conditions under which a model's runs can be compared."""
 
     spec: RunSpec
     edition: Edition
     excused: list[str]
     attacks: tuple[str, ...]
-    """Those of the board."""
+    """The attacks of the board."""
     reference: Reference | None
 
     @property
     def required(self) -> set[str]:
-        """The attacks that a model needs to rank: `auto` and the floor; all, where the strongest scores."""
+        """Attacks that a model needs for a rank.
+
+        These are `auto` and the floor; on a board without `auto`, all attacks, as the strongest one scores.
+        """
         scoring = {HEADLINE, self.spec.protocol.floor} if HEADLINE in self.attacks else set(self.attacks)
         return scoring & set(self.attacks)
 
     def compares(self, run: StoredRun) -> bool:
-        """Whether a run is as complete as the board's best."""
+        """Say whether a run is as complete as the board's best run."""
         return self.edition.shortfalls(run.record) == self.excused
 
     def shows(self, run: StoredRun) -> bool:
-        """Whether a run stands in the model's line: where it is required, also one that falls short."""
+        """Say whether a run stands in the model's line.
+
+        A run of a required attack stands there even if it is less complete than the board's best.
+        """
         attack = run.record.spec.attack.name
         return attack in self.required or (attack in self.attacks and self.compares(run))
 
 
 def _audited(standing: Standing, runs: list[StoredRun], read: ReadTable) -> Standing:
-    """Add what all runs of the standing's model, also those that are not on the board, say together."""
+    """Return a standing with its model's sweeps and audit flags.
+
+    They come from all runs of the model, also from runs that are not on the board.
+    """
     of_model = of_weights(runs, standing.weights_sha256)
     return replace(standing, sweeps=curves(of_model), audit=findings(of_model, read))
 
@@ -144,12 +153,15 @@ def _remarks(entry: ModelEntry, runs: dict[str, StoredRun], defined: set[str], t
 
 @cache
 def unfit_to_rank() -> frozenset[str]:
-    """Return the flags with which no run may rank."""
+    """Return the names of the flags that exclude a run from ranking."""
     return frozenset(name for name in registry.names("flags") if not registry.load("flags", name).ranks)
 
 
 def _ranked(standings: list[Standing], primary: MetricSpec, rankable: bool) -> list[Standing]:
-    """Order by the mean under the strongest attack, most robust first; what cannot be compared follows, unranked."""
+    """Return the standings in order of their scores, most robust first.
+
+    Models that cannot be compared come last, without a rank.
+    """
 
     def score(standing: Standing) -> float:
         if standing.score is None or standing.score.mean is None:

@@ -1,4 +1,7 @@
-"""Two attacks, image by image: which of them leaves less of the same explanations, and for how many gradients."""
+"""Comparing two attacks on the same models, image by image.
+
+A comparison says which attack leaves less of the explanations, and how many gradients each one takes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from leaderboard.records.statistics import shared_bootstrap_interval
 
 @dataclass(frozen=True)
 class Variant:
-    """An attack with the protocol's parameters, or with its own; its search's beta, nodes and precision are such."""
+    """An attack with the protocol's parameters or with others.
+
+    The beta, the nodes and the precision of its search count as parameters too.
+    """
 
     name: str
     params: tuple[tuple[str, str], ...] = ()
@@ -39,7 +45,10 @@ class Variant:
         return self.name + "".join(f" {key}={value}" for key, value in self.params)
 
     def is_of(self, run: StoredRun) -> bool:
-        """Whether a run is by this attack: with these parameters, or, where none are named, all as in the protocol."""
+        """Say whether a run used this attack with these parameters.
+
+        A variant that names no parameters means the protocol's own run.
+        """
         spec = run.record.spec
         if spec.attack.name != self.name:
             return False
@@ -51,7 +60,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Round:
-    """Both attacks on one model under one metric, over the images that it classifies correctly and that both had."""
+    """Both attacks on one model under one metric.
+
+    Over the images that the model classifies correctly and that both runs contain.
+    """
 
     model: str
     metric: str
@@ -65,7 +77,7 @@ class Round:
 
     @property
     def verdict(self) -> str:
-        """Whether the first attack is the stronger one, as far as the interval says."""
+        """Whether the interval shows the first attack as stronger or weaker."""
         if self.interval[0] > 0:
             return "stronger"
         return "weaker" if self.interval[1] < 0 else "tied"
@@ -74,7 +86,9 @@ class Round:
 def contest(
     runs: Sequence[StoredRun], protocol: str, first: Variant, second: Variant, metrics: Sequence[str]
 ) -> list[Round]:
-    """Return a round for each metric and each model that both attacks were run on, in the models' order.
+    """Return a round per metric and model that both attacks ran on.
+
+    The rounds are in the order of the models' names.
 
     Raises:
         UsageError: if no model has runs of both, or a metric was not measured.

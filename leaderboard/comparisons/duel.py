@@ -1,6 +1,7 @@
-"""What the page that compares any two to four models loads: per model, its values image by image, and its pictures.
+"""Data for the page on which readers compare two to four models.
 
-Scripts rather than JSON, as a browser lets a page that was opened from disk load nothing else from beside it.
+Each model has a file with its values image by image, and its pictures. The files are scripts rather than JSON, as a
+page that is opened from disk can load scripts but not JSON.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.statistics import student_quantiles
 
 DIGITS = 5
-"""Decimals of the values and of the quantiles: what the page shows has three."""
+"""Decimals of the values and of the quantiles. The page shows three."""
 
 
 def samples_script(board: Board, read_rows: ReadRows) -> str:
-    """Return the script that names a board's images, as the widest run of a compared model lists them.
+    """Return the script that lists a board's images and their classes.
 
-    It also holds what no browser has: Student's quantiles, one for each number of images that models may share.
+    The compared run with the most samples gives the images. The script also holds Student's quantiles, which browsers
+    cannot compute, one for each number of images that models can share.
     """
     runs = [s.headline_run for s in board.compared if s.headline_run is not None]
     widest = max(runs, key=lambda run: (run.record.spec.samples.count, run.record.run_id))
@@ -35,7 +37,10 @@ def samples_script(board: Board, read_rows: ReadRows) -> str:
 
 
 def model_script(board: Board, run: StoredRun, rows: pd.DataFrame, drawn: list[Strip]) -> str:
-    """Return the script that holds a model's values on the images that rank, and its showcase under the same attack."""
+    """Return the script with a model's values and its showcase.
+
+    The values are on the images that rank; values and showcase are under the attack that scores.
+    """
     ranking = ranking_rows(board, rows)
     values = zip(ranking["sample_id"], ranking[board.spec.primary_metric].tolist(), strict=True)
     shown = [
@@ -57,6 +62,9 @@ def model_script(board: Board, run: StoredRun, rows: pd.DataFrame, drawn: list[S
 
 
 def _call(what: str, board: Board, content: dict[str, Any]) -> str:
-    """Return a script that hands data over; line ends that JSON allows and scripts once did not are escaped."""
+    """Return a script that passes data to the page's function.
+
+    It escapes the two line ends that JSON allows but older scripts do not.
+    """
     text = canonical_json(content).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f'benchCompare("{what}","{board.protocol.key}",{text});\n'

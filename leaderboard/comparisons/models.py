@@ -1,4 +1,4 @@
-"""Two models, image by image: how far and how surely they differ, and where."""
+"""Comparing two models image by image, with intervals."""
 
 from __future__ import annotations
 
@@ -20,36 +20,42 @@ from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.statistics import paired_interval
 
 MODELS = 8
-"""Models of a board, from its top, whose pairs have a page each."""
+"""Number of models, from the top of a board, whose pairs have a page each."""
 
 EXTREMES = 5
-"""Images in each list of largest differences."""
+"""Number of images in each list of largest differences."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image under the attack that scores either model: values of the primary metric, and how they differ."""
+    """Values of both models on one image.
+
+    They are values of the primary metric, each under the attack that scores the model.
+    """
 
     sample_id: str
     label: str
     first: float
     second: float
     gain: float
-    """By how much the first model is more robust on it."""
+    """How much more robust the first model is on this image."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the images that rank, or that both classify correctly; the higher one on the board first."""
+    """Comparison of two models, the higher one on the board first.
+
+    It covers the images that rank or, without a reference set, the images that both classify correctly.
+    """
 
     first: Standing
     second: Standing
     images: tuple[Image, ...]
-    """From the image on which the first model leads most to the one on which the second does."""
+    """Ordered from the image on which the first model leads most to the image on which the second one does."""
     interval: tuple[float, float]
-    """Of the mean gain."""
+    """95 % interval of the mean gain."""
     strips: tuple[tuple[Image, Strip, Strip], ...]
-    """The showcase images of both, the largest difference first."""
+    """The showcase images that both models have, the largest difference first."""
 
     @property
     def mean(self) -> float:
@@ -58,18 +64,18 @@ class Comparison:
 
     @property
     def wins(self) -> tuple[int, int]:
-        """On how many images each model is the more robust one."""
+        """Numbers of images on which each model is more robust."""
         return sum(i.gain > 0 for i in self.images), sum(i.gain < 0 for i in self.images)
 
     @property
     def extremes(self) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
-        """The images on which either model leads most."""
+        """Images on which the first, and then the second model leads most."""
         ahead, behind = self.images[:EXTREMES], self.images[: -EXTREMES - 1 : -1]
         return tuple(i for i in ahead if i.gain > 0), tuple(i for i in behind if i.gain < 0)
 
     @property
     def data(self) -> dict[str, Any]:
-        """The comparison as numbers alone."""
+        """The comparison as plain data, without pictures."""
         sides = {"model": self.first, "other": self.second}
         return {
             **{role: side.entry.name for role, side in sides.items()},
@@ -83,7 +89,7 @@ class Comparison:
 
     @property
     def axes(self) -> tuple[Axis, Axis]:
-        """Axes of one scale for the values under either model."""
+        """Two axes with the same scale, one for each model's values."""
         values = [value for image in self.images for value in (image.first, image.second)]
         low, high = min(values), max(values)
         air = 0.04 * (high - low) or 0.5
@@ -102,7 +108,10 @@ def page_name(first: str, second: str) -> str:
 
 
 def comparisons(board: Board, read_rows: ReadRows) -> list[Comparison]:
-    """Return the pairs of the first models of a board that have an image in common."""
+    """Return the comparisons of a board's first models with each other.
+
+    A pair without an image in common is left out.
+    """
     shown = [(s, s.runs[str(s.headline)]) for s in board.compared[:MODELS]]
     rows = {s.entry.name: read_rows(run) for s, run in shown}
     drawn = {s.entry.name: {strip.sample_id: strip for strip in strips(run, read_rows)} for s, run in shown}
@@ -137,10 +146,10 @@ def compare(board: Board, first: str, second: str, read_rows: ReadRows) -> Compa
 
 
 def find_board(made: list[Board], models: Iterable[str], protocol: str | None) -> Board:
-    """Return the first board, or that of a protocol, that has all of the models.
+    """Return the first board that has all of the models.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if no board has them all, or the named protocol's board does not.
     """
     wanted = list(models)
     for board in made:

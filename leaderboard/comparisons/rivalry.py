@@ -1,4 +1,7 @@
-"""The attacks of a board against each other, image by image and metric by metric: which leaves less of a map."""
+"""Comparing a board's attacks with each other, image by image.
+
+For each metric, a comparison counts the images on which one attack leaves less of a map than another.
+"""
 
 from __future__ import annotations
 
@@ -17,38 +20,41 @@ Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 TIE = 1e-6
-"""Values that differ by less are equal: float32 resolves no more."""
+"""Values that differ by less count as equal, as float32 is no more exact."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """How one attack fares against another."""
+    """How often one attack beats another."""
 
     attack: str
     images: int
-    """Of all models that both were run on."""
+    """Number of images, summed over the models that both attacks ran on."""
     shares: tuple[float | None, ...]
-    """Per metric, the share of the images that define it on which the first attack leaves less."""
+    """Per metric, the share of images on which the first attack leaves less. Undefined values do not count."""
 
 
 @dataclass(frozen=True)
 class Rivalry:
-    """All attacks of a board on the images that rank, over all models but the controls."""
+    """Counts for all pairs of a board's attacks.
+
+    The counts are over the images that rank, of all models except controls.
+    """
 
     attacks: tuple[str, ...]
     metrics: tuple[MetricSpec, ...]
-    """Those that say how robust an explanation is."""
+    """The metrics that say how robust an explanation is."""
     images: Counts
-    """(A, A). Images of the models that both attacks were run on."""
+    """(A, A). Number of images, summed over the models that both attacks ran on."""
     less: Counts
-    """(A, A, M). On how many of them the row's attack leaves less than the column's."""
+    """(A, A, M). Number of these images on which the row's attack leaves less than the column's."""
     defined: Counts
-    """(A, A, M). On how many of them the metric is defined under both."""
+    """(A, A, M). Number of these images on which the metric is defined under both attacks."""
     first: Counts
-    """(A, M). On how many images no other attack that was run on the model leaves less."""
+    """(A, M). Number of images on which no other attack on the same model leaves less."""
 
     def rivals(self, attack: str) -> tuple[Rival, ...]:
-        """Return an attack against each other one that shares a model with it."""
+        """Return an attack's comparisons with the attacks on the same models."""
         row = self.attacks.index(attack)
         return tuple(
             Rival(other, int(self.images[row, column]), _shares(self.less[row, column], self.defined[row, column]))
@@ -57,13 +63,16 @@ class Rivalry:
         )
 
     def minimum(self, attack: str) -> Rival:
-        """Return an attack against all others together: the share of images on which none of them leaves less."""
+        """Return an attack's comparison with all other attacks together.
+
+        The share counts the images on which none of them leaves less.
+        """
         row = self.attacks.index(attack)
         return Rival(attack, int(self.images[row, row]), _shares(self.first[row], self.defined[row, row]))
 
 
 def rivalry(board: Board, read: ReadTable) -> Rivalry:
-    """Return how the attacks of a board fare against each other."""
+    """Return the comparisons of a board's attacks with each other."""
     attacks = board.attacks
     metrics = tuple(metric for metric in board.spec.metrics if metric.higher_is != "neutral")
     count, width = len(attacks), len(metrics)
@@ -83,7 +92,13 @@ def rivalry(board: Board, read: ReadTable) -> Rivalry:
 
 
 def _add(found: Rivalry, here: list[int], values: Floats) -> None:
-    """Count one model: `values` is (A, N, M), what the attacks `here` leave, more robust is larger."""
+    """Add the counts of one model.
+
+    Args:
+        found: the counts so far.
+        here: the positions of the attacks that the model has.
+        values: (A, N, M). Robustness under these attacks, larger is more robust.
+    """
     known = ~np.isnan(values)
     both = known[:, None] & known[None]
     cells = np.ix_(here, here)
@@ -95,7 +110,10 @@ def _add(found: Rivalry, here: list[int], values: Floats) -> None:
 
 
 def _values(board: Board, standing: Standing, metrics: tuple[MetricSpec, ...], read: ReadTable) -> Floats:
-    """Return (A, N, M): robustness under the attacks of the board that the model has, on the images of them all."""
+    """Return (A, N, M) robustness of a model under its attacks.
+
+    The attacks are in the board's order; the images are in the rows of every one of them.
+    """
     names = [metric.name for metric in metrics]
     rows = [read(standing.runs[attack]) for attack in board.attacks if attack in standing.runs]
     chosen = [ranking(board, table) for table in rows]

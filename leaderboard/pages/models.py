@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.core.storage.store import StoredRun
+from leaderboard.boards.attack_results import Tally, tally
 from leaderboard.boards.board import Board
-from leaderboard.boards.campaigns import Tally, tally
 from leaderboard.boards.profiles import profile
 from leaderboard.comparisons.duel import model_script
 from leaderboard.drawing.strips import showcase_tiles, sprite_name, strips

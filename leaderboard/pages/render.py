@@ -19,9 +19,9 @@ from bench.core.schemas.records import MetricSpec, PluginSpec, RunRecord, Summar
 from bench.core.schemas.track import Track
 from bench.core.storage.files import canonical_json
 from bench.core.storage.store import StoredRun
+from leaderboard.boards.attack_results import AttackResults, Definition
 from leaderboard.boards.audit_curves import KNOBS, Curve
 from leaderboard.boards.board import Board, Standing
-from leaderboard.boards.campaigns import Campaign, Definition
 from leaderboard.boards.profiles import Bar
 from leaderboard.comparisons.models import Comparison, page_name
 from leaderboard.data.croissant import FIELDS
@@ -126,9 +126,9 @@ def sweep_drawing(curves: Sequence[Curve]) -> str:
     return render("sweeps.svg", panels=[panel(curve) for curve in curves])
 
 
-def attack_page(attack: str, campaigns: list[Campaign], definition: Definition | None) -> str:
+def attack_page(attack: str, boards: list[AttackResults], definition: Definition | None) -> str:
     """Return the page of an attack; `definition` is what it says of itself."""
-    return render("attack.html", root="../", attack=attack, campaigns=campaigns, definition=definition)
+    return render("attack.html", root="../", attack=attack, boards=boards, definition=definition)
 
 
 def about_page(boards: list[Board]) -> str:

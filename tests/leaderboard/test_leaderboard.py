@@ -20,7 +20,7 @@ from bench import registry
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.records import TOP_K_CODES, Flag
 from bench.core.storage.store import Store, StoredRun
-from leaderboard.boards.campaigns import Definition
+from leaderboard.boards.attack_results import Definition
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
 from leaderboard.drawing import tiles

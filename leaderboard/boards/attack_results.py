@@ -1,4 +1,4 @@
-"""One attack: how it was set, what it costs, and what it found on each model."""
+"""An attack's settings, costs and results on the models of a board."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from leaderboard.boards.board import Board, Standing, robustness
 from leaderboard.comparisons.rivalry import Rivalry
 
 WINNER = "winner"
-"""Column of the rows of a suite of attacks: the member that found the worst image."""
+"""Row column of a suite of attacks: the member that found the worst image."""
 
 
 class Definition(NamedTuple):
-    """What an attack says of itself; empty for those of other packages."""
+    """Description of an attack, empty for attacks of other packages."""
 
     text: str
     parameters: Mapping[str, str]
-    """What each means, by name."""
+    """Meanings of the parameters, by name."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Means per image."""
+    """Mean cost of a run per image."""
 
     gradients: float
     forwards: float
@@ -38,27 +38,27 @@ class Cost:
 
 @dataclass(frozen=True)
 class Tally:
-    """What the rows of a run say beside its metrics."""
+    """Costs of a run and winners of its suite, from the rows."""
 
     cost: Cost
     winners: Mapping[str, int]
-    """For a suite of attacks: on how many images each member found the worst; empty for single attacks."""
+    """For a suite of attacks: on how many images each member found the worst. Empty for single attacks."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What an attack did to one model."""
+class ModelResult:
+    """Result of an attack on one model."""
 
     standing: Standing
     run: StoredRun
     tally: Tally
     summary: Summary | None
     beyond_floor: float | None
-    """How much less robust than the floor leaves it, in the primary metric: positive if the attack found something."""
+    """How much less robust the model is than under the floor attack, in the primary metric. Positive: more damage."""
 
     @property
     def cost(self) -> Cost:
-        """What the run spent on an image."""
+        """Mean cost of the run per image."""
         return self.tally.cost
 
     @property
@@ -68,69 +68,75 @@ class Finding:
 
     @property
     def strongest(self) -> bool:
-        """Whether no other attack hurts the model more; `auto`, which holds others, stays aside."""
+        """Whether no other attack hurts the model more.
+
+        `auto` consists of other attacks, so it does not count as another attack here.
+        """
         name, standing = self.record.spec.attack.name, self.standing
         return name == standing.strongest or (name == standing.headline and standing.outdone_by is None)
 
 
 @dataclass(frozen=True)
-class Campaign:
-    """An attack on the models of one board."""
+class AttackResults:
+    """Results of an attack on the models of one board."""
 
     board: Board
     settings: tuple[PluginSpec, ...]
-    """Its parameters: one setting on the protocol, and any others off it."""
-    findings: tuple[Finding, ...]
+    """The attack's parameters: the protocol's own setting, and settings that differ from the protocol."""
+    models: tuple[ModelResult, ...]
     rivalry: Rivalry
 
     @property
     def strongest_of(self) -> int:
-        """Models that no other attack hurts more."""
-        return sum(finding.strongest for finding in self.findings)
+        """Number of models that no other attack hurts more."""
+        return sum(result.strongest for result in self.models)
 
     @property
     def members(self) -> tuple[tuple[str, int], ...]:
-        """For a suite: its members, and on how many images of all models each found the worst; most often first."""
+        """Members of a suite with their counts of worst images, highest first.
+
+        The counts are over the images of all models. Empty for single attacks.
+        """
         counts = Counter[str]()
-        for finding in self.findings:
-            counts.update(finding.tally.winners)
+        for result in self.models:
+            counts.update(result.tally.winners)
         return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def tally(record: RunRecord, rows: pa.Table) -> Tally:
-    """Return what a run spent on an image on average, and which member of a suite found the worst how often."""
+    """Return a run's mean costs per image and its suite's winner counts."""
     gradients, forwards = (float(rows[f"{what}_evaluations"].to_numpy().mean()) for what in ("gradient", "forward"))
     cost = Cost(gradients, forwards, record.environment.seconds / record.samples)
     winners = Counter(rows[WINNER].drop_null().to_pylist()) if WINNER in rows.column_names else Counter[str]()
     return Tally(cost, dict(sorted(winners.items())))
 
 
-def campaigns(
+def attack_results(
     attack: str, made: list[Board], tallies: dict[str, Tally], rivalries: dict[str, Rivalry]
-) -> list[Campaign]:
-    """Return an attack's runs that are on a board, the model first whose explanations it leaves the most of."""
+) -> list[AttackResults]:
+    """Return an attack's results, board by board, most robust model first."""
     found = []
     for board in made:
         standings = [(s, run) for s in board.standings if (run := s.runs.get(attack)) is not None]
-        findings = sorted((_finding(board, *found, tallies) for found in standings), key=_left)
+        results = sorted((_model_result(board, *found, tallies) for found in standings), key=_left)
         settings = {run.record.spec.attack.model_dump_json(): run.record.spec.attack for _, run in standings}
-        if findings:
+        if results:
             chosen = tuple(settings[key] for key in sorted(settings))
-            found.append(Campaign(board, chosen, tuple(findings), rivalries[board.protocol.key]))
+            found.append(AttackResults(board, chosen, tuple(results), rivalries[board.protocol.key]))
     return found
 
 
-def _left(finding: Finding) -> tuple[float, str]:
-    """Return what sorts the most robust model first, and a mean of no image last."""
-    mean = None if finding.summary is None else finding.summary.mean
-    left = -math.inf if mean is None else robustness(finding.record.spec.primary, mean)
-    return -left, finding.record.entry.name
+def _left(result: ModelResult) -> tuple[float, str]:
+    """Return the sort key that puts robust models first, undefined means last."""
+    mean = None if result.summary is None else result.summary.mean
+    left = -math.inf if mean is None else robustness(result.record.spec.primary, mean)
+    return -left, result.record.entry.name
 
 
-def _finding(board: Board, standing: Standing, run: StoredRun, tallies: dict[str, Tally]) -> Finding:
+def _model_result(board: Board, standing: Standing, run: StoredRun, tallies: dict[str, Tally]) -> ModelResult:
     primary = board.spec.primary_metric
     summary, floor = standing.summary(run.record.spec.attack.name, primary), standing.floor(primary)
     beyond = None
     if summary is not None and summary.mean is not None and floor is not None and floor.mean is not None:
         beyond = robustness(board.spec.primary, floor.mean - summary.mean)
-    return Finding(standing, run, tallies[run.record.run_id], summary, beyond)
+    return ModelResult(standing, run, tallies[run.record.run_id], summary, beyond)
