@@ -1,4 +1,7 @@
-"""The sample set of a protocol as a table, and its description in Croissant, the format of dataset search engines."""
+"""A protocol's sample set as a table with a Croissant description.
+
+Croissant is the metadata format that dataset search engines read.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from leaderboard.records.image_sets import ReadRows
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 LICENSE = "https://spdx.org/licenses/MIT"
-"""Of the list; the images have the licence of their data set, and are no part of it."""
+"""Licence of the list of images. The images themselves are not part of it and keep the licence of their data set."""
 
 CONTEXT = {
     "@language": "en",
@@ -67,11 +70,14 @@ FIELDS = {
     "class": ("sc:Text", "name of the true class"),
     "common": ("sc:Boolean", "whether every model of the reference set classifies it correctly; false without a set"),
 }
-"""Columns of data/<protocol>-samples.csv: type and meaning."""
+"""Columns of data/<protocol>-samples.csv, with type and meaning."""
 
 
 def sample_table(board: Board, runs: list[StoredRun], read_rows: ReadRows) -> pd.DataFrame:
-    """Return the images of a protocol as its widest run lists them, with the columns of FIELDS."""
+    """Return a protocol's images as a table with the columns of FIELDS.
+
+    The run with the most samples gives the images.
+    """
     of_board = [run for run in runs if run.record.spec.protocol == board.protocol]
     widest = max(of_board, key=lambda run: (run.record.spec.samples.count, run.record.run_id))
     rows = read_rows(widest)
@@ -94,10 +100,10 @@ def description(board: Board, table: pd.DataFrame, content: bytes, runs: list[St
     """Return the Croissant description (JSON-LD) of a sample table.
 
     Args:
-        board: the protocol's.
-        table: what `sample_table` returned.
-        content: the same as the CSV file.
-        runs: every run; the first one under the protocol dates the set.
+        board: the protocol's board.
+        table: the table from `sample_table`.
+        content: the same table as the bytes of its CSV file.
+        runs: every run; the earliest one under the protocol gives the date of the set.
     """
     key, samples = board.protocol.key, board.spec.samples
     started = min(r.record.environment.started for r in runs if r.record.spec.protocol == board.protocol)

@@ -1,4 +1,4 @@
-"""The whole board as data: tables, and one file that holds everything, with its schema."""
+"""The boards as data: tables, and one JSON file with its schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from leaderboard.records.image_sets import MEANINGS, SampleSetName
 from leaderboard.records.rows import RUN_COLUMNS, SAMPLE_COLUMNS
 
 SCHEMA: Final = 2
-"""Version of the data files: a column or key that goes or changes its meaning raises it, one that is added does not."""
+"""Version of the data files. It rises if a column or key is removed or changes its meaning, not if one is added."""
 
 STANDING_COLUMNS = {
     "protocol": "the protocol's name and version",
@@ -71,10 +71,10 @@ TABLES = {
     "leaderboard.csv": RUN_COLUMNS,
     "rows/<run>.csv": SAMPLE_COLUMNS,
 }
-"""The tables below data/, with their columns."""
+"""The tables in the folder data/, with their columns."""
 
 DIGITS = 9
-"""Decimals of the pairs' numbers: less than machines differ in when they sum."""
+"""Decimals of the pairs' numbers, few enough that sums on different machines agree."""
 
 
 class StandingData(Strict):
@@ -109,7 +109,7 @@ class BoardData(Strict):
 
 
 class LeaderboardData(Strict):
-    """The content of data/leaderboard.json: the standings of each board, and every record in full."""
+    """Content of data/leaderboard.json, with all standings and full records."""
 
     schema_version: Literal[2]
     boards: tuple[BoardData, ...]
@@ -117,7 +117,7 @@ class LeaderboardData(Strict):
 
 
 def standings_table(made: list[Board]) -> pd.DataFrame:
-    """Return one line per protocol and model, with the columns of STANDING_COLUMNS."""
+    """Return one line per protocol and model, with STANDING_COLUMNS."""
     lines = [_standing_line(board, standing) for board in made for standing in board.by_name.values()]
     table = pd.DataFrame(lines, columns=list(STANDING_COLUMNS))
     return table.astype(dict.fromkeys(("rank", "rank_low", "rank_high", "tie_group", "common_images"), "Int64"))
@@ -171,7 +171,7 @@ def _scores(board: Board, standing: Standing) -> dict[SampleSetName, Summary]:
 
 
 def pairs_table(made: list[Board]) -> pd.DataFrame:
-    """Return one line per pair of compared models, with the columns of PAIR_COLUMNS."""
+    """Return one line per pair of compared models, with PAIR_COLUMNS."""
     return pd.concat([pd.DataFrame(columns=list(PAIR_COLUMNS)), *map(_pairs, made)], ignore_index=True)
 
 
@@ -189,7 +189,7 @@ def _pairs(board: Board) -> pd.DataFrame:
 
 
 def board_data(made: list[Board], runs: list[StoredRun]) -> LeaderboardData:
-    """Return everything, as one document."""
+    """Return the standings of all boards and all records as one document."""
     return LeaderboardData(
         schema_version=SCHEMA, boards=tuple(map(_board_data, made)), runs=tuple(run.record for run in runs)
     )
@@ -233,7 +233,10 @@ def schema() -> dict[str, Any]:
 
 
 def data_package(runs: list[StoredRun]) -> dict[str, Any]:
-    """Return the description of the tables, as a Frictionless Data Package; rows have a column per metric beside."""
+    """Return the description of the tables as a Frictionless Data Package.
+
+    The tables of rows have one more column per metric, which the description leaves out.
+    """
     paths: dict[str, Any] = {path: path for path in TABLES} | {
         "rows/<run>.csv": sorted(f"rows/{run.record.run_id[:12]}.csv" for run in runs)
     }

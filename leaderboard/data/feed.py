@@ -1,4 +1,4 @@
-"""What changed and when, as a JSON Feed; the records' own dates, no clock."""
+"""Changes as a JSON Feed, with dates from the records."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from bench.core.storage.files import sha256_of
 from bench.core.storage.store import StoredRun
 
 MOST = 200
-"""Items in a feed, the newest first."""
+"""Number of items in a feed at most. The feed keeps the newest."""
 
 
 def feed(runs: list[StoredRun], home: str | None) -> dict[str, Any]:
-    """Return a JSON Feed 1.1 with an item per day, protocol and model that was evaluated, and per second run.
+    """Return a JSON Feed 1.1 of evaluations and confirmations.
+
+    It has one item per day, protocol and model that was evaluated, and one per second run that confirms a first one.
 
     Args:
         runs: every run.
-        home: address under which the site is published; links are left out without it, as a feed's must be absolute.
+        home: address under which the site is published. Without it the feed has no links, as they must be absolute.
     """
     items = [*_evaluations(runs), *_confirmations(runs)]
     items.sort(key=lambda item: (item["date_published"], item["id"]), reverse=True)

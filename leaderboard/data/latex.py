@@ -1,4 +1,4 @@
-"""A board for papers: a LaTeX table, and the BibTeX of its models."""
+"""LaTeX tables of boards, and the BibTeX of their models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SPECIAL = {
 
 
 def table(board: Board) -> str:
-    """Return a board as a `tabular` that needs the package booktabs."""
+    """Return a board as a LaTeX `tabular`, which needs the package booktabs."""
     attacks = board.attacks
     heads = ["rank", "model", "training", "clean", "worst case", *attacks]
     lines = [" & ".join(map(escaped, heads)) + r" \\", r"\midrule"]
@@ -35,18 +35,18 @@ def table(board: Board) -> str:
 
 
 def bibliography(boards: list[Board]) -> str:
-    """Return the citations of all models on the boards, each once, in the order of the models' names."""
+    """Return the citations of all models on the boards as BibTeX."""
     return citations(standing.entry for board in boards for standing in board.by_name.values())
 
 
 def citations(entries: Iterable[ModelEntry]) -> str:
-    """Return the citations of models, each once, in the order of the models' names."""
+    """Return the citations of models, without repetition, sorted by model name."""
     by_name = {entry.name: entry.citation.strip() for entry in entries}
     return "\n\n".join(dict.fromkeys(text for _, text in sorted(by_name.items()) if text)) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Return text as LaTeX prints it, on one line."""
+    """Return text on one line, with LaTeX's special characters escaped."""
     return "".join(_SPECIAL.get(character, character) for character in " ".join(text.split()))
 
 

@@ -1,4 +1,4 @@
-"""A board as a Markdown table, for a README or a paper's repository."""
+"""Boards and comparisons of attacks as Markdown tables."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ def tables(
     attacks: Sequence[str] = (),
     brief: bool = False,
 ) -> str:
-    """Return one Markdown table per protocol of a results folder, or that of one; the most robust model first.
+    """Return the boards of a results folder as Markdown tables.
 
-    The flags are the HTML board's: of all runs of a model and of their comparison, whichever attacks are shown.
+    The most robust model comes first. The flags are the same as on the HTML board: they come from all runs of a model
+    and from their comparisons, not only from the attacks that are shown.
 
     Args:
         results: the folder of records.
-        protocol: only this one's.
-        metrics: which metrics to show; by default those of the board.
-        attacks: which attacks to show, in this order; by default all.
+        protocol: the only protocol to show; by default all.
+        metrics: the metrics to show; by default the metrics of the board.
+        attacks: the attacks to show, in this order; by default all.
         brief: one column per attack, with the means of all metrics and no intervals.
     Raises:
-        UsageError: if there is no record, none of the protocol, or none with such a metric or attack.
+        UsageError: if the folder has no record, no record of the protocol, or no such metric or attack.
         IntegrityError: if a record is damaged.
     """
     found = {board.protocol.key: board for board in boards(read_runs(results))}
@@ -47,7 +48,10 @@ def tables(
 
 
 def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> str:
-    """Return a contest of two attacks as a Markdown table; the gain is by how much less the first one leaves."""
+    """Return a comparison of two attacks as a Markdown table.
+
+    The column gain says how much less of the explanation the first attack leaves.
+    """
     first, second = sides
     heads = ["model", "metric", str(first), str(second), "gain", "n", "gradients", "the first is"]
     lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 3) + ["---"]]
@@ -82,9 +86,11 @@ def _table(board: Board, brief: bool) -> str:
     samples = {(run.record.samples, run.record.spec.samples.of) for s in board.standings for run in s.runs.values()}
     counts = ", ".join(f"{count} of {total}" for count, total in sorted(samples))
     body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    over = "those that the reference set classifies correctly" if board.sample_set == "common" else "the correct ones"
+    whose = "the reference set" if board.sample_set == "common" else "each model"
     what = f"means of {' / '.join(board.metrics)}" if brief else "mean [95 % bootstrap interval]"
-    return f"`{board.protocol.key}`, {counts} samples; {what} over {over}\n\n{body}"
+    return (
+        f"`{board.protocol.key}`, {counts} samples; {what} over the images that {whose} classifies correctly\n\n{body}"
+    )
 
 
 def _row(board: Board, standing: Standing, brief: bool) -> list[str]:
@@ -116,5 +122,5 @@ def _interval(summary: Summary | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep a submitter's text from closing its cell or starting markup."""
+    """Return text without characters that could end the cell or start markup."""
     return "".join(c if c.isalnum() or c in " .,-+" else " " for c in text)

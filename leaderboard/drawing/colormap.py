@@ -1,4 +1,7 @@
-"""Inferno: a perceptually uniform map that colour-blind readers can read (Smith and van der Walt, matplotlib, CC0)."""
+"""Inferno, a perceptually uniform colour map.
+
+Colour-blind readers can read it too. By Smith and van der Walt, from matplotlib, CC0.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +25,4 @@ _HEX = (
     "f8fb9af9fc9dfafda1fcffa4"
 )
 INFERNO = np.frombuffer(bytes.fromhex(_HEX), dtype=np.uint8).reshape(256, 3)
-"""(256, 3) uint8: the colour of every grey value."""
+"""(256, 3) uint8. The colour of every grey value."""

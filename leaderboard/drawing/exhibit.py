@@ -1,4 +1,4 @@
-"""The showcase images under the attack that scores each of a board's first models."""
+"""Showcase images of a board's first models, side by side."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from leaderboard.drawing.strips import Strip, strips
 from leaderboard.records.image_sets import ReadRows
 
 MODELS = 6
-"""Models of a board, from its top, that the picture shows at most."""
+"""Number of models, from the top of a board, that the picture shows at most."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One model's strip of the exhibit."""
+    """Strip of one model in the exhibit."""
 
     model: str
     attack: str
@@ -25,7 +25,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One image, and what became of it under the first models, in the order of the board."""
+    """One image with its strips under a board's first models."""
 
     protocol: str
     sample_id: str
@@ -35,9 +35,10 @@ class Exhibit:
 
 
 def find_exhibit(boards: list[Board], read_rows: ReadRows) -> Exhibit | None:
-    """Return the first showcase image that the first models all classify correctly and no attack had to spare.
+    """Return the first showcase image that needs no remark, or None.
 
-    It comes from the first board that has one; the rule, not a person, picks it.
+    All of the board's first models classify it correctly, and every attack found a feasible change of it. It comes from
+    the first board that has such an image, so no person picks it.
     """
     for board in boards:
         for exhibit in _exhibits(board, read_rows):
@@ -47,7 +48,7 @@ def find_exhibit(boards: list[Board], read_rows: ReadRows) -> Exhibit | None:
 
 
 def gallery(board: Board, read_rows: ReadRows) -> list[Exhibit]:
-    """Return every showcase image of a board's first models, the most damaged on average first."""
+    """Return a board's showcase images, the most damaged on average first."""
     return sorted(_exhibits(board, read_rows), key=lambda exhibit: _left(board, exhibit))
 
 
@@ -73,7 +74,7 @@ def _shown(board: Board) -> dict[str, StoredRun]:
 
 
 def _left(board: Board, exhibit: Exhibit) -> float:
-    """Return how much of the heatmaps the attacks left on average; where that is undefined, the image comes last."""
+    """Return the mean robustness on an image, infinity if undefined."""
     values = [piece.strip.numbers[exhibit.primary_metric] for piece in exhibit.pieces]
     known = [robustness(board.spec.primary, value) for value in values if value is not None]
     return sum(known) / len(known) if known else math.inf

@@ -1,4 +1,4 @@
-"""What a board looks like: the geometry of its plots, which templates draw as SVG."""
+"""Geometry of a board's plots, which templates draw as SVG."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from leaderboard.boards.board import Board, Standing, ranking_rows, robustness
 Floats = npt.NDArray[np.float64]
 
 LINES = 8
-"""Models in one plot of curves: as many as colours and dashes tell apart."""
+"""Number of models in one plot of curves at most, as colours and dashes tell no more apart."""
 
 ROWS = 40
-"""Models in one plot with a row each."""
+"""Number of models at most in a plot with one row per model."""
 
 NAMED = 12
-"""Points of a scatter up to which all are named; beyond, only those of the front."""
+"""With more points than this, a scatter plot names only the points on the Pareto front."""
 
 NAME_WIDTH = 120
-"""Pixels that a name takes."""
+"""Width of a name in pixels."""
 
 QUANTILES = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From numbers to pixels of the drawing."""
+    """A linear map from numbers to pixels of the drawing."""
 
     low: float
     high: float
@@ -45,7 +45,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers within the axis, some five of them."""
+        """About five round numbers within the axis."""
         rough = (self.high - self.low) / 5
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999)
@@ -60,7 +60,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Point:
-    """A model in the scatter."""
+    """A model in the scatter plot."""
 
     model: str
     x: float
@@ -69,14 +69,14 @@ class Point:
     high: float
     on_front: bool
     label: float | None
-    """Pixel row of the name, where there is one."""
+    """Pixel row of the name, or None for a point without a name."""
     leftward: bool
-    """Whether the name stands left of the dot, as another dot is in its way on the right."""
+    """Whether the name stands left of the dot, because another dot is in the way on the right."""
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Clean accuracy against robustness."""
+    """Plot of clean accuracy against robustness."""
 
     x: Axis
     y: Axis
@@ -86,7 +86,7 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Interval:
-    """A model's row in a plot of dots and intervals."""
+    """A model's row in a plot of values with intervals."""
 
     model: str
     low: float
@@ -97,43 +97,43 @@ class Interval:
 
 @dataclass(frozen=True)
 class Curves:
-    """The share of images up to a value, a line per model."""
+    """Cumulative distributions over the images, one line per model."""
 
     x: Axis
     y: Axis
     lines: tuple[tuple[str, str], ...]
-    """Model, and the `d` of its path."""
+    """Model name, and the `d` of its path."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A curve of a sweep; its points stand at equal distances, in the order of their values."""
+    """Plot of one sweep, with its points at equal distances."""
 
     curve: Curve
     y: Axis
     points: tuple[tuple[float, SweepPoint], ...]
-    """Pixel column, and the run."""
+    """Pixel column, and the run, by rising value of the knob."""
 
     @property
     def path(self) -> str:
-        """The `d` of the line through the means."""
+        """The `d` of the path through the means."""
         return "M" + "L".join(f"{x:g} {self.y.at(point.mean):g}" for x, point in self.points)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Robustness against the value of one knob, a line per model."""
+    """Plot of robustness against one knob, one line per model."""
 
     knob: Knob
     attack: str
     x: Axis
     y: Axis
     lines: tuple[tuple[str, Curve, str], ...]
-    """Model, its curve, and the `d` of the curve's path."""
+    """Model name, its curve, and the `d` of the curve's path."""
 
 
 def axis(values: Iterable[float], start: float, end: float) -> Axis:
-    """Return an axis that holds the values with some air around them."""
+    """Return an axis that holds the values with a margin."""
     known = list(values)
     low, high = min(known), max(known)
     air = 0.06 * (high - low) or 0.5
@@ -141,7 +141,10 @@ def axis(values: Iterable[float], start: float, end: float) -> Axis:
 
 
 def scatter(board: Board) -> Scatter | None:
-    """Return clean accuracy against the score, with the front of models that no other one beats in both."""
+    """Return the plot of clean accuracy against score, or None.
+
+    The front holds the models that no other model beats in both. None means fewer than two models with a score.
+    """
     found = [(s, _clean(s), *ends) for s in board.compared if (ends := _ends(s)) is not None]
     if len(found) < 2:
         return None
@@ -174,13 +177,13 @@ def scatter(board: Board) -> Scatter | None:
 
 
 def scores(board: Board) -> list[Interval]:
-    """Return the compared models' scores with their intervals, the first ones of the board."""
+    """Return the scores of a board's first models, with intervals."""
     found = [(s, ends) for s in board.compared if (ends := _ends(s)) is not None]
     return [Interval(s.entry.name, *ends, s.group) for s, ends in found][:ROWS]
 
 
 def ranks(board: Board) -> list[Interval]:
-    """Return every ranked model's rank with its interval, the first ones of the board."""
+    """Return the ranks of a board's first models, with intervals."""
     found = [(s, s.rank, s.rank_interval) for s in board.standings]
     return [
         Interval(s.entry.name, ends[0], rank, ends[1], s.group)
@@ -190,7 +193,10 @@ def ranks(board: Board) -> list[Interval]:
 
 
 def distribution(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -> Curves | None:
-    """Return, per model, the distribution over images of the primary metric under the attack that scores."""
+    """Return the distributions of the primary metric over the images.
+
+    One line per model, under the attack that scores it. None for a board without compared models.
+    """
     curves: dict[str, Floats] = {}
     for standing in board.compared[:LINES]:
         rows = ranking_rows(board, read_rows(standing.runs[str(standing.headline)]))
@@ -204,14 +210,17 @@ def distribution(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame]) -
 
 
 def panel(curve: Curve) -> Panel:
-    """Return how a sweep is drawn: 360 pixels wide, 200 high."""
+    """Return the plot of a sweep, 360 pixels wide and 200 high."""
     ends = [end for p in curve.points for end in (p.summary.low, p.mean, p.summary.high) if end is not None]
     columns = np.linspace(80, 330, len(curve.points)).round(1).tolist()
     return Panel(curve, axis(ends, 160, 12), tuple(zip(columns, curve.points, strict=True)))
 
 
 def sweeps(board: Board) -> list[Sweep]:
-    """Return the audited models' curves, one plot per attack and knob, the first models of the board in each."""
+    """Return one plot of curves per attack and knob of the audits.
+
+    Each plot shows the first audited models of the board.
+    """
     groups: dict[tuple[str, Knob], list[tuple[str, Curve]]] = defaultdict(list)
     for standing in board.standings:
         for curve in standing.sweeps:
@@ -233,7 +242,10 @@ def _line(x: Axis, y: Axis, curve: Curve) -> str:
 
 
 def heat(board: Board) -> list[tuple[Standing, list[tuple[str, float | None, int | None]]]]:
-    """Return, per model, attack by attack: the name, the mean, and its step from 0, the least robust, to 9."""
+    """Return the cells of the table of models and attacks.
+
+    A cell holds the attack's name, the mean, and the step of its colour from 0, the least robust, to 9.
+    """
     primary = board.spec.primary_metric
     means = [{attack: _mean(s, attack, primary) for attack in board.attacks} for s in board.standings[:ROWS]]
     known = [robustness(board.spec.primary, mean) for row in means for mean in row.values() if mean is not None]

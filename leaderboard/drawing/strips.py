@@ -1,4 +1,4 @@
-"""Image strips: what an attack did to one image and its explanation, in pictures, words and numbers."""
+"""Image strips: an attack's effect in pictures, words and numbers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from leaderboard.drawing import tiles as draw
 from leaderboard.records.image_sets import ReadRows
 
 SAID_IN_WORDS = {"accuracy", "prediction-kept"}
-"""Metrics that a strip's captions tell already."""
+"""Metrics that a strip leaves out of its numbers, as its captions already say them."""
 
 ORDER = ("original", "heatmap-before", "perturbed", "perturbation", "heatmap-after", "marks")
-"""How a strip is read; a page shows the perturbation in the perturbed image's place, when asked to."""
+"""Order of the pictures in a strip. Readers can switch the perturbed image to the perturbation."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a strip: a box of the run's sprite."""
+    """One picture of a strip, a box in the run's sprite."""
 
     picture: str
     title: str
@@ -42,22 +42,22 @@ class Strip:
     label: str
     remarks: tuple[str, ...]
     numbers: dict[str, float | None]
-    """Each metric's value at the images shown."""
+    """The metrics' values on the images that are shown."""
     elsewhere: dict[str, float | None]
-    """Of a suite, each other metric's worst value: the image of another search may be behind it."""
+    """For a suite, the worst values of the other metrics. They can come from other images than the one shown."""
     tiles: tuple[Tile, ...]
 
 
 def sprite_name(run: StoredRun) -> str:
-    """Return the name of the file that holds all pictures of a run."""
+    """Return the name of the file with all pictures of a run."""
     return f"{run.record.run_id[:12]}.png"
 
 
 def showcase_tiles(run: StoredRun) -> dict[str, Pixels] | None:
-    """Return the tiles of a run's showcase, as `leaderboard.drawing.tiles` cuts them; None where it kept none.
+    """Return the tiles of a run's showcase, or None without one.
 
     Raises:
-        IntegrityError: if the showcase is damaged, or is not what the record says.
+        IntegrityError: if the showcase is damaged, or does not match the record.
     """
     content = run.showcase()
     return None if content is None else draw.cut(content, run)
@@ -67,11 +67,11 @@ def strips(run: StoredRun, read_rows: ReadRows, tiles: dict[str, Pixels] | None 
     """Return a run's strips, the most damaged explanation first.
 
     Args:
-        run: what was run.
+        run: the run.
         read_rows: returns a run's rows.
-        tiles: the tiles of its showcase, where they are cut already.
+        tiles: the tiles of the run's showcase, if they are cut already.
     Raises:
-        IntegrityError: if the showcase is damaged, or is not what the record says.
+        IntegrityError: if the showcase is damaged, or does not match the record.
     """
     record, tiles = run.record, tiles or showcase_tiles(run)
     if tiles is None:
@@ -86,12 +86,12 @@ def strips(run: StoredRun, read_rows: ReadRows, tiles: dict[str, Pixels] | None 
 
 
 def class_name(record: RunRecord, label: int) -> str:
-    """Return the name of a class, or its number where the record names none."""
+    """Return a class's name, or its number without a name."""
     return record.classes[label] if 0 <= label < len(record.classes) else f"class {label}"
 
 
 def _left(primary: MetricSpec, strip: Strip) -> float:
-    """Return how much of an explanation the attack left; an undefined number sorts last."""
+    """Return the robustness on a strip's image, infinity if undefined."""
     value = strip.numbers[primary.name]
     return math.inf if value is None else robustness(primary, value)
 
@@ -111,10 +111,10 @@ class _Numbers(NamedTuple):
 
 
 def _numbers(record: RunRecord, row: dict[str, Any]) -> _Numbers:
-    """Sort a row's values into those of the image shown and those of other images.
+    """Split a row's values into the shown image's and other images' values.
 
-    The image of a suite is the worst by the primary metric; each other metric has a worst of its own. The image of a
-    series is that of its last level; its columns without a level are means over all levels.
+    A suite shows the worst image by the primary metric; another metric can have another worst image. A series of levels
+    shows the image of its last level; its columns without a level are means over all levels.
     """
     here: dict[str, float | None] = {}
     elsewhere: dict[str, float | None] = {}
@@ -128,7 +128,7 @@ def _numbers(record: RunRecord, row: dict[str, Any]) -> _Numbers:
 
 
 Words = dict[str, tuple[str, str, str]]
-"""Title, caption and text alternative by picture."""
+"""Title, caption and text alternative, by picture."""
 
 
 def _image_words(record: RunRecord, label: str, row: dict[str, Any]) -> Words:

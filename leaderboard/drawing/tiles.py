@@ -1,4 +1,7 @@
-"""Pixels of strips: cutting a showcase PNG into tiles, and drawing all that a run's page shows into one PNG."""
+"""Pixels of image strips.
+
+Cuts a showcase PNG into tiles, and draws all pictures of a run's page into one PNG.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,24 @@ from leaderboard.drawing.colormap import INFERNO
 
 MAGNIFICATION = 10
 MARK_COLORS = {"kept": (255, 255, 255), "lost": (255, 150, 50), "gained": (70, 175, 255)}
-"""Apart in hue and in lightness; each mark has its own shape too."""
+"""The colours differ in hue and in lightness. The marks differ in shape too."""
 
 PICTURES = ("original", "perturbed", "perturbation", "heatmap-before", "heatmap-after")
-"""Pictures of a strip in the image's own size: the first columns of a sprite. The larger marks are its last column."""
+"""Pictures in the image's own size, which are the first columns of a sprite. The last column holds the larger marks."""
 
 _GREYS = 24
 _SHADES = np.linspace(14, 108, _GREYS).round().astype(np.uint8)
-"""Shades of the dimmed image under the marks; the marks' colours follow them in the palette."""
+"""Shades of the dimmed image under the marks. In the palette, the marks' colours come after them."""
 
 _MARGIN = 1
-"""Pixels around each picture that repeat its edge, so that scaling never draws from a neighbour."""
+"""Width of the border that repeats a picture's edge, so that scaling does not mix in a neighbouring picture."""
 
 
 class Layout(NamedTuple):
-    """Where a sprite's pictures lie: one row per sample, in the order of the record."""
+    """Positions of a sprite's pictures.
+
+    A sprite has one row per sample, in the order of the record.
+    """
 
     samples: int
     height: int
@@ -39,7 +45,7 @@ class Layout(NamedTuple):
 
     @property
     def cell(self) -> int:
-        """Side of a mark."""
+        """Side of a mark's cell in pixels."""
         return max(6, 256 // max(self.height, self.width))
 
     @property
@@ -59,10 +65,12 @@ class Layout(NamedTuple):
 
 
 def cut(sheet: Pixels, run: StoredRun) -> dict[str, Pixels]:
-    """Return the tiles of a showcase by name, (N, H, W, 3) each, N samples in the order of the record.
+    """Return the tiles of a showcase by name.
+
+    A tile is (N, H, W, 3), with N samples in the order of the record.
 
     Raises:
-        IntegrityError: if the pictures are not tiled as records are.
+        IntegrityError: if the sheet does not consist of the tiles that the record implies.
     """
     path, count, columns = run.showcase_path, len(run.record.showcase), len(SHOWCASE_TILES)
     height, width, _ = sheet.shape
@@ -105,11 +113,14 @@ def sprite(tiles: dict[str, Pixels]) -> bytes:
 
 STRIP_SCALE, STRIP_GAP = 4, 8
 STRIP = ("before", "heatmap-before", "after", "heatmap-after")
-"""Tiles of a strip that is an image of its own, from left to right."""
+"""Tiles of a strip that is one image, from left to right."""
 
 
 def strip_image(tiles: dict[str, Pixels], index: int) -> bytes:
-    """Return a PNG of one showcase image: image and heatmap before the attack, then both after it."""
+    """Return a PNG of one showcase image before and after the attack.
+
+    From left to right: image and heatmap before the attack, image and heatmap after it.
+    """
     shown = [tiles[name][index] for name in STRIP]
     pictures = [
         INFERNO[pixels[..., 0]] if name.startswith("heatmap") else pixels
@@ -127,18 +138,31 @@ def strip_image(tiles: dict[str, Pixels], index: int) -> bytes:
 
 
 def magnified_perturbation(before: Pixels, after: Pixels) -> Pixels:
-    """Return `after - before`, magnified about grey: what 8-bit pixels show of the perturbation."""
+    """Return `after - before`, magnified about grey, from 8-bit pixels."""
     change = after.astype(np.int32) - before.astype(np.int32)
     return np.clip(128 + MAGNIFICATION * change, 0, 255).astype(np.uint8)
 
 
 def counts(top_k: Pixels) -> dict[str, int]:
-    """Return how many of the most important pixels were kept, lost and gained, from an (H, W, 3) coded tile."""
+    """Return the numbers of top pixels kept, lost and gained.
+
+    Args:
+        top_k: (H, W, 3) uint8. A tile of codes.
+    """
     return {mark: int((top_k[..., 0] == TOP_K_CODES[mark]).sum()) for mark in MARK_COLORS}
 
 
 def marks(top_k: Pixels, before: Pixels) -> Pixels:
-    """Draw (N, H, W, 3) coded tiles as marks over the dimmed images: kept filled, lost hollow, gained crossed."""
+    """Return dimmed images with marks for kept, lost and gained pixels.
+
+    A kept pixel has a filled mark, a lost one a hollow mark, a gained one a cross.
+
+    Args:
+        top_k: (N, H, W, 3) uint8. Tiles of codes.
+        before: (N, H, W, 3) uint8. The original images.
+    Returns:
+        (N, H * cell, W * cell, 3) uint8.
+    """
     codes, cell = top_k[..., 0], Layout(*top_k.shape[:3]).cell
     lightness = before.astype(np.float64) @ (0.299, 0.587, 0.114)
     canvas = _enlarged((lightness / 256 * _GREYS).astype(np.uint8), cell)
@@ -151,7 +175,10 @@ def marks(top_k: Pixels, before: Pixels) -> Pixels:
 
 
 def _shapes(cell: int) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return the (cell, cell) stamp of each mark, short of the cell's right and lower edge by one pixel."""
+    """Return the (cell, cell) shapes of the marks.
+
+    A shape leaves one pixel free at the right and at the lower edge.
+    """
     row, column = np.indices((cell, cell))
     last, stroke = cell - 2, max(2, cell // 4)
     inside = (row <= last) & (column <= last)

@@ -1,4 +1,7 @@
-"""The models' pages, and the files that they lead to: rows, pictures, and what the page of comparisons loads."""
+"""The models' pages, and the files that they link to.
+
+These are rows, pictures, and the data for the page on which readers compare models.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,17 @@ def add_models(
     *,
     processes: int,
 ) -> dict[str, Tally]:
-    """Add every model's page and files; return, by the id of a run, what its rows say beside the metrics.
+    """Add every model's page and files to the site.
 
     Args:
-        book: all runs.
-        runs: the same by model.
+        book: all runs that count.
+        runs: all runs, by model.
         made: the boards.
         read: reads rows.
-        site: takes the files.
-        processes: how many share the models.
+        site: receives the files.
+        processes: number of processes that share the models.
+        Returns:
+            Costs and winners by run id.
     """
     names = sorted(runs)
 
@@ -50,14 +55,17 @@ def add_models(
     tallies: dict[str, Tally] = {}
     for of_shard, checksums in in_shards(processes, some):
         tallies |= of_shard
-        site.checksums |= checksums  # a fork writes its files, and keeps their names to itself
+        site.checksums |= checksums  # a fork writes files, but only its own process knows their names
     return tallies
 
 
 def _views(
     runs: list[StoredRun], made: list[Board], read: RowReader, site: Staging, tallies: dict[str, Tally]
 ) -> list[tuple[Board, list[render.RunView]]]:
-    """Return a model's runs by board, as its page shows them; files go to the site, tallies to `tallies`."""
+    """Return a model's runs by board, as its page shows them.
+
+    Adds the runs' files to `site`, and their costs and winners to `tallies`.
+    """
     groups = []
     for board in made:
         of_board = [run for run in runs if run.record.spec.protocol == board.protocol]

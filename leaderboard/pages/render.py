@@ -1,4 +1,7 @@
-"""Pages from boards and runs: Jinja2 with autoescape, as everything that a submitter wrote is untrusted."""
+"""Rendering boards and runs as HTML pages.
+
+Jinja2 escapes all values, as text from submitters is untrusted.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 )
 CONTROLS = ("infidelity", "insertion", "deletion", "gini", "entropy")
-"""Metrics of faithfulness and of sparsity: those of them that a protocol has are columns of its board."""
+"""Metrics of faithfulness and of sparsity. A board has a column for each one that its protocol measures."""
 
 DASH = "\N{EN DASH}"
 FOLDER = Path(__file__).parent
@@ -44,13 +47,13 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as its model's page shows it."""
+    """A run as the page of its model shows it."""
 
     run: StoredRun
     shortfalls: tuple[str, ...]
     on_board: bool
     common: Mapping[str, Summary]
-    """Per metric, the mean over the reference set's images, where the board has such a set."""
+    """Per metric, the mean over the reference set's images; empty on a board without a reference set."""
     floor: StoredRun | None
     strips: list[Strip]
 
@@ -66,7 +69,7 @@ class RunView:
 
     @property
     def summaries(self) -> dict[SampleSetName, Mapping[str, Summary]]:
-        """The means per sample set that there is, the one that ranks first."""
+        """Means per sample set of the run, the set that ranks first."""
         own = self.record.summaries
         found = {"common": self.common, "correct": own.get("correct", {}), "all": own.get("all", {})}
         return {name: found[name] for name in SETS if found[name]}
@@ -78,14 +81,21 @@ class RunView:
 
 
 def index_page(boards: list[Board], exhibit: Exhibit | None, made: set[str], tracks: Mapping[str, Track]) -> str:
-    """Return the page of all boards; `made` names the pages of pairs and images that there are."""
+    """Return the page of all boards.
+
+    Args:
+        boards: the boards, in order.
+        exhibit: the image to show under several models.
+        made: the existing pages of pairs and of images.
+        tracks: the tracks that have runs, by name.
+    """
     return render("index.html", root="", boards=boards, exhibit=exhibit, made=made, tracks=tracks)
 
 
 def model_page(
     entry: ModelEntry, groups: list[tuple[Board, list[RunView]]], models: set[str], profile: Sequence[Bar] = ()
 ) -> str:
-    """Return a model's page: its entry, its profile, and its runs by protocol."""
+    """Return a model's page with entry, profile and runs by protocol."""
     return render("model.html", root="../", entry=entry, groups=groups, models=models, profile=profile)
 
 
@@ -103,7 +113,10 @@ def plots_page(board: Board, curves: Curves | None) -> str:
 
 
 def choice_page(boards: list[Board], made: set[str]) -> str:
-    """Return the page on which readers choose models to compare; `made` names the pages of pairs that there are."""
+    """Return the page on which readers choose models to compare.
+
+    `made` names the existing pages of pairs.
+    """
     pairs = {
         board.protocol.key: sorted(n for n in made if n.startswith(f"compare/{board.protocol.key}/"))
         for board in boards
@@ -122,24 +135,24 @@ def gallery_page(board: Board, gallery: list[Exhibit]) -> str:
 
 
 def sweep_drawing(curves: Sequence[Curve]) -> str:
-    """Return the curves of a model's audit as one SVG that needs no style sheet."""
+    """Return the curves of a model's audit as one self-contained SVG."""
     return render("sweeps.svg", panels=[panel(curve) for curve in curves])
 
 
 def attack_page(attack: str, boards: list[AttackResults], definition: Definition | None) -> str:
-    """Return the page of an attack; `definition` is what it says of itself."""
+    """Return the page of an attack, with its description if one is given."""
     return render("attack.html", root="../", attack=attack, boards=boards, definition=definition)
 
 
 def about_page(boards: list[Board]) -> str:
-    """Return the page that says how a number is made."""
+    """Return the page that explains how the numbers are made."""
     tables = {f"data/{name}": columns for name, columns in TABLES.items()}
     tables["data/<protocol>-samples.csv"] = {name: meaning for name, (_, meaning) in FIELDS.items()}
     return render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
 
 
 def command(record: RunRecord) -> str:
-    """Return the command that makes a run's numbers again."""
+    """Return the command that repeats a run."""
     spec = record.spec
     words = [
         "bench",
@@ -165,12 +178,12 @@ def command(record: RunRecord) -> str:
 
 
 def _controls(board: Board) -> list[MetricSpec]:
-    """Return the metrics that keep robustness from being read alone: is the map faithful, is it sparse."""
+    """Return the metrics to read beside robustness, faithfulness and sparsity."""
     return [metric for name in CONTROLS for metric in board.spec.metrics if metric.name == name]
 
 
 def _measured(board: Board, accuracy: str) -> bool:
-    """Say whether any model of a board has a measured accuracy of a kind."""
+    """Say whether any model of a board has the named accuracy measured."""
     entries = [standing.entry for standing in board.standings]
     return any(e.accuracy is not None and getattr(e.accuracy, accuracy) is not None for e in entries)
 
@@ -183,14 +196,17 @@ def _axis(board: Board) -> tuple[float, float]:
 
 
 def _axis_of(summaries: list[Summary]) -> tuple[float, float]:
-    """Return the ends of an axis: [0, 1], widened to what is there."""
+    """Return the ends of an axis, [0, 1] or wider to hold all intervals."""
     lows = [s.low for s in summaries if s.low is not None]
     highs = [s.high for s in summaries if s.high is not None]
     return min([0.0, *lows]), max([1.0, *highs])
 
 
 def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, float]) -> dict[str, str | None] | None:
-    """Return the x coordinates, in percent, of an interval, its mean and the floor's mean on an axis."""
+    """Return the x coordinates of an interval, its mean and the floor's mean.
+
+    They are in percent of the width of the axis.
+    """
     if summary is None or summary.mean is None or summary.low is None or summary.high is None:
         return None
 
@@ -204,7 +220,10 @@ def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, floa
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    """Write a fixed number of decimals with a true minus sign, and a dash for what is undefined."""
+    """Return a number with fixed decimals, or a dash if undefined.
+
+    A negative number has a minus sign rather than a hyphen.
+    """
     if value is None or math.isnan(value):
         return DASH
     text = f"{value:.{digits}f}"
@@ -217,12 +236,12 @@ def _axis_around(rows: list[Interval]) -> Axis:
 
 
 def _spread(quantiles: Sequence[float]) -> list[str]:
-    """Return the x coordinates, in percent, of values on an axis from -1 to 1."""
+    """Return the x coordinates of values, in percent, from -1 to 1."""
     return [f"{2 + 48 * (1 + max(-1.0, min(1.0, value))):.4g}" for value in quantiles]
 
 
 def _rank(standing: Standing) -> str:
-    """Write a rank as the interval that it may be, such as 1–2."""
+    """Return the interval of a rank as text, such as 1–2."""
     low, high = standing.rank_interval or (standing.rank, standing.rank)
     if low is None:
         return DASH
@@ -234,7 +253,7 @@ def _p_value(value: float) -> str:
 
 
 def _direction(metric: MetricSpec) -> str:
-    """Return the order of sorting that puts the most robust first."""
+    """Return the sort order that puts the most robust model first."""
     return "ascending" if metric.higher_is == "less-robust" else "descending"
 
 
@@ -252,7 +271,10 @@ def _capitalize_first(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """Join the lines of a docstring's paragraphs, which its page breaks where it is narrow; sections keep their own."""
+    """Return a docstring with one line per paragraph.
+
+    The browser then breaks the lines to fit the page. Sections such as `Args:` and lists keep their lines.
+    """
     lines: list[str] = []
     for line in text.split("\n"):
         before, words = lines[-1] if lines else "", line.lstrip()

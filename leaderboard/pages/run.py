@@ -1,4 +1,7 @@
-"""One page for the runs of one command: pictures, numbers and flags in a single file, and a strip as an image."""
+"""The page of one command's runs.
+
+Pictures, numbers and flags are in a single HTML file. A second file is a strip as an image.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from leaderboard.pages.render import FOLDER, render
 from leaderboard.records.rows import read_rows
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-"""The page is one file that can be mailed: it loads nothing and runs nothing."""
+"""Content policy of a page that is one file: it loads nothing and runs no script."""
 
 
 class Pictured(NamedTuple):
@@ -26,7 +29,10 @@ class Pictured(NamedTuple):
 
 
 class RunPage(NamedTuple):
-    """Where a page was written, and the strip of its most damaged image; None where no picture was kept."""
+    """Paths of a page and of its strip image.
+
+    The strip shows the most damaged image. It is None if the run kept no pictures.
+    """
 
     page: Path
     strip: Path | None
@@ -36,8 +42,8 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path) -> RunPage:
     """Write the page of finished runs of one model under one protocol.
 
     Args:
-        runs: the floor first, as `bench run` finishes them.
-        folder: for `<protocol>-<model>-<run>.html` and `.png`; the run is the last one.
+        runs: the runs in the order in which `bench run` finishes them, the floor first.
+        folder: the folder for `<protocol>-<model>-<run>.html` and `.png`, named after the last run.
     Raises:
         IntegrityError: if rows or pictures are damaged.
     """

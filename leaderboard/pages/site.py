@@ -1,4 +1,7 @@
-"""Writing a folder of pages: staged beside it, then moved in file by file, leaving what is not ours alone."""
+"""Writing a folder of pages.
+
+The files are written to a folder beside it first, then moved one by one. Other files in the folder stay untouched.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,21 @@ from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.storage.files import canonical_json, sha256_of
 
 MANIFEST = "manifest.json"
-"""Names every file of the site with its checksum; a rebuild removes the files that only the old one names."""
+"""File with the checksum of every file of the site. A rebuild deletes the files that only the old manifest names."""
 
 
 class Staging:
-    """A site in the making."""
+    """A folder for the files of a site that is not complete yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checksums: dict[str, str] = {}
 
     def add(self, name: str, content: bytes | str) -> None:
-        """Add a file; equal names must have equal content."""
+        """Add a file.
+
+        A name that was added before is skipped, so equal names must have equal content.
+        """
         data = content.encode() if isinstance(content, str) else content
         if name in self.checksums:
             return
@@ -37,10 +43,12 @@ class Staging:
 
 @contextmanager
 def staged(out: Path) -> Iterator[Staging]:
-    """Yield a staging area; on leaving it without an error, its files become the site in `out`.
+    """Yield a staging folder whose files become the site in `out`.
+
+    They do so at the end of the block, unless it raises an error.
 
     Raises:
-        UsageError: if `out` holds files and none of them says that they are an earlier site.
+        UsageError: if `out` holds files, but no manifest of an earlier site.
         EnvironmentFault: if the folder cannot be written.
     """
     old = _earlier_files(out)

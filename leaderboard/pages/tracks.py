@@ -1,4 +1,4 @@
-"""The pages of the questions beyond a board: a page per track, their index, and the papers' tables beside ours."""
+"""The pages of the tracks, their index, and the papers' tables."""
 
 from __future__ import annotations
 
@@ -29,23 +29,26 @@ from leaderboard.tracks.tracks import (
 
 @dataclass(frozen=True)
 class Gallery:
-    """The same showcase images, a column per network."""
+    """A table of showcase images, with a column per network."""
 
     title: str
     key: str
     words: str
     models: tuple[str, ...]
     rows: tuple[tuple[Tile | None, ...], ...]
-    """The original first."""
+    """One row per image, the original image first."""
 
 
 def ranked(runs: Iterable[StoredRun]) -> list[StoredRun]:
-    """Return the runs that boards are made of: those of the attribution track."""
+    """Return the runs of the attribution track, which has the boards."""
     return [run for run in runs if run.record.spec.protocol.track == ATTRIBUTION]
 
 
 def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site: Staging, attacks: set[str]) -> None:
-    """Add the pages of every track that ran, their index, the papers' tables, and the files that they show."""
+    """Add the pages of the tracks that have runs, and their files.
+
+    Also adds the index of tracks and the page of the papers' tables.
+    """
     for run in runs:
         if run.record.spec.protocol.track != ATTRIBUTION:
             site.add(f"data/rows/{run.record.run_id[:12]}.csv", to_csv(read.table(run)))
@@ -95,7 +98,11 @@ def _page(book: Book, name: str, read: RowReader, attacks: set[str]) -> str:
 
 
 def _agreements(book: Book, track: Track, parts: list[Section], read: RowReader) -> list[tuple[str, str, object]]:
-    """Return, for each way to make images, on how many an independent network sees the class that the maker sees."""
+    """Return a title, a caption and agreements per way to make images.
+
+    An agreement is the share of images in which an independent network sees the same class as the network on which they
+    were made.
+    """
     words = (
         "The share of images in which the judge predicts the class that the network predicts on which they were made."
     )
@@ -109,7 +116,10 @@ def _agreements(book: Book, track: Track, parts: list[Section], read: RowReader)
 
 
 def _gallery(book: Book, key: str, show: Show, read: RowReader) -> Gallery | None:
-    """Return the showcase images of a protocol under one attack; None where none were kept, or nothing was made."""
+    """Return the showcase images of a protocol under one attack, or None.
+
+    None means that no run kept images, or that the protocol has other attacks and the images are for one attack alone.
+    """
     if show.alone and book.attacks(key) != [show.attack]:
         return None
     runs = {model: run for model in book.models(key) if (run := book.run(key, model, show.attack)) is not None}
