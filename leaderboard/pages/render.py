@@ -140,7 +140,7 @@ def sweep_drawing(curves: Sequence[Curve]) -> str:
 
 
 def attack_page(attack: str, boards: list[AttackResults], definition: Definition | None) -> str:
-    """Return the page of an attack, with its description if one is given."""
+    """Return the page of an attack, with its description if any."""
     return render("attack.html", root="../", attack=attack, boards=boards, definition=definition)
 
 
@@ -196,14 +196,14 @@ def _axis(board: Board) -> tuple[float, float]:
 
 
 def _axis_of(summaries: list[Summary]) -> tuple[float, float]:
-    """Return the ends of an axis, [0, 1] or wider to hold all intervals."""
+    """Return the ends of an axis for [0, 1] and all intervals."""
     lows = [s.low for s in summaries if s.low is not None]
     highs = [s.high for s in summaries if s.high is not None]
     return min([0.0, *lows]), max([1.0, *highs])
 
 
 def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, float]) -> dict[str, str | None] | None:
-    """Return the x coordinates of an interval, its mean and the floor's mean.
+    """Return the x coordinates of an interval, its mean and the floor.
 
     They are in percent of the width of the axis.
     """

@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 
 
 class Staging:
-    """A folder for the files of a site that is not complete yet."""
+    """A temporary folder for the files of a site."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

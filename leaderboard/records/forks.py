@@ -1,4 +1,7 @@
-"""Work in as many processes as there are processors: forks, which see everything that was read before they start."""
+"""Sharing work among forked processes.
+
+A fork sees everything that was read before it starts, so nothing has to be copied to it.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,33 @@ from bench.core.errors import EnvironmentFault
 T = TypeVar("T")
 
 WORTH = 20
-"""Pieces of work that are worth a process."""
+"""Pieces of work per process, at least: with fewer a process does not pay off."""
 
 MOST = 8
-"""Processes at most, as each one copies what it touches."""
+"""Number of processes at most, as each one copies the memory that it uses."""
 
 
 def processes_for(pieces: int) -> int:
-    """Return how many processes share some pieces of work; one where the system cannot fork safely."""
+    """Return the number of processes for some pieces of work.
+
+    It is 1 on systems that cannot fork safely.
+    """
     if sys.platform != "linux":
         return 1
     return max(1, min(len(os.sched_getaffinity(0)), pieces // WORTH, MOST))
 
 
 def in_shards(count: int, work: Callable[[int], T]) -> list[T]:
-    """Return `work(0)`, …, `work(count - 1)`, the first made by this process and each other one by a fork of it.
+    """Return `work(0)`, …, `work(count - 1)`, computed in parallel.
+
+    This process computes the first, and one fork each computes the others.
 
     Args:
-        count: how many shards there are.
-        work: makes one; its result is pickled.
+        count: the number of shards.
+        work: computes one shard; its result is pickled.
     Raises:
-        EnvironmentFault: if a process ends before it is done, as when memory runs out.
-        Exception: whatever the work raises; of several, that of the first shard.
+        EnvironmentFault: if a process ends before it is done, for example when memory runs out.
+        Exception: the exception that the work raises. If several shards raise, the first shard's exception.
     """
     context = multiprocessing.get_context("fork") if count > 1 else None
     children = []

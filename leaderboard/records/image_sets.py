@@ -1,4 +1,8 @@
-"""Which images a mean is over: all, those that a model gets right, or those that a whole reference set gets right."""
+"""The three sets of images over which means are taken.
+
+The sets are all images, the images that one model classifies correctly, and the images that a whole reference set
+classifies correctly.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ MEANINGS: dict[SampleSetName, str] = {
 }
 
 DIGITS = 9
-"""Decimals of means that are computed here: less than machines differ in when they sum."""
+"""Decimals of the means that are computed here, few enough that sums on different machines agree."""
 
 ReadRows = Callable[[StoredRun], pd.DataFrame]
 ReadTable = Callable[[StoredRun], pa.Table]
@@ -36,32 +40,36 @@ ReadTable = Callable[[StoredRun], pa.Table]
 
 @dataclass(frozen=True)
 class Reference:
-    """The frozen set of models whose common correct images rank."""
+    """Set of models whose common correct images are ranked on."""
 
     models: tuple[str, ...]
     absent: tuple[str, ...]
-    """What keeps the set from being complete, in words."""
+    """Reasons in words why the set is incomplete."""
     ids: frozenset[str]
-    """The images; none where the set is not complete."""
+    """Ids of the common correct images, empty if the set is incomplete."""
 
     @property
     def complete(self) -> bool:
-        """Whether every model of the set has its rows."""
+        """Whether every model of the set has a complete run."""
         return not self.absent
 
 
 def is_control(entry: ModelEntry) -> bool:
-    """Say whether a model is a control, such as an untrained or a linear network, or one that was manipulated."""
+    """Say whether a model is a control or a manipulated network.
+
+    Controls are, for example, untrained or linear networks.
+    """
     return not entry.contends
 
 
 def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read: ReadTable) -> Reference | None:
-    """Return a protocol's reference set with the images that all its models classify correctly; None if it names none.
+    """Return a protocol's reference set, or None if it names none.
 
-    Whether an image is classified correctly does not depend on the attack, so each model's widest run tells it.
+    Whether an image is classified correctly does not depend on the attack, so each model's run with the most samples is
+    enough.
 
     Args:
-        protocol: names the models.
+        protocol: the protocol, which names the models.
         runs: the runs under the protocol, one set of weights per model.
         read: returns a run's rows.
     """
@@ -82,9 +90,10 @@ def reference_of(protocol: ProtocolSpec, runs: Iterable[StoredRun], read: ReadTa
 def common_summaries(
     runs: Mapping[str, StoredRun], read: ReadTable, reference: Reference
 ) -> dict[str, dict[str, Summary]]:
-    """Return the mean of every metric of runs over the reference set's images, misclassified ones among them.
+    """Return the means over the reference set's images by run and metric.
 
-    Runs over as many images as each other are resampled together, which is many times faster and changes no number.
+    Images count even if the run's own model misclassifies them. Runs with the same number of images are resampled
+    together, which is many times faster and changes no number.
     """
     values = {name: _common_values(run, read(run), reference) for name, run in runs.items()}
     found = {}
@@ -98,12 +107,12 @@ def common_summaries(
 
 
 def _common_values(run: StoredRun, rows: pa.Table, reference: Reference) -> npt.NDArray[np.float64]:
-    """Return (N, M): the metrics of a run on the reference set's images."""
+    """Return a run's (N, M) metrics on the reference set's images."""
     return matrix(rows, [metric.name for metric in run.record.spec.metrics])[among(rows, reference.ids)]
 
 
 def among(rows: pa.Table, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Say of each row whether its image is one of some."""
+    """Return (N,) booleans, True for rows of images with the ids."""
     found: npt.NDArray[np.bool_] = pc.is_in(rows["sample_id"], pa.array(ids, pa.string())).to_numpy()
     return found
 

@@ -1,4 +1,7 @@
-"""The runs of a results folder, found by what they measured: what pages beyond a board's ranking are made of."""
+"""Looking up runs and their means by protocol, model and attack.
+
+Tracks, profiles and the papers' tables use it.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ from leaderboard.records.selection import Edition, newest_entry, select, source_
 
 
 class Measure(Strict):
-    """What is asked of a model: a mean of its runs, or an accuracy that its entry states."""
+    """A number to look up for a model.
+
+    It is a mean of one of its runs, or an accuracy that its entry states.
+    """
 
     protocol: str = ""
     attack: str = ""
     metric: str = ""
-    """With `@<level>` for one level of a series."""
+    """Name of the metric, followed by `@<level>` for one level of a series."""
     samples: Literal["correct", "all"] = "all"
     entry: Literal["", "clean", "pgd40", "autoattack"] = ""
 
@@ -37,11 +43,11 @@ class _Place(NamedTuple):
     model: str
     attack: str
     source: str | None
-    """The network on which a transferred attack was crafted."""
+    """The network on which a transferred attack was crafted, or None for other attacks."""
 
 
 class Book:
-    """Every model's run per protocol and attack: the one that counts."""
+    """The run that counts per protocol, model and attack."""
 
     def __init__(self, runs: Iterable[StoredRun]) -> None:
         by_model: dict[str, list[StoredRun]] = defaultdict(list)
@@ -50,7 +56,7 @@ class Book:
             by_model[run.record.entry.name].append(run)
             by_protocol[run.record.spec.protocol.key].append(run)
         self.entries = {name: newest_entry(members) for name, members in sorted(by_model.items())}
-        """The models, by name."""
+        """The models' entries, by name."""
         self.protocols = {key: members[0].record.spec.protocol for key, members in by_protocol.items()}
         """The protocols, by key."""
         self._editions: dict[str, Edition] = {}
@@ -65,32 +71,38 @@ class Book:
                         self._runs[_Place(key, name, run.record.spec.attack.name, source)] = run
 
     def models(self, protocol: str) -> list[str]:
-        """Return the names of the models that ran under a protocol, controls last."""
+        """Return the names of a protocol's models, controls last."""
         found = {place.model for place in self._runs if place.protocol == protocol}
         return sorted(found, key=lambda name: (not self.entries[name].contends, name))
 
     def attacks(self, protocol: str) -> list[str]:
-        """Return the attacks of a protocol that ran, transferred ones aside; its floor first."""
+        """Return the attacks that ran under a protocol, the floor first.
+
+        Transferred attacks are left out.
+        """
         found = {place.attack for place in self._runs if place.protocol == protocol and place.source is None}
         return sorted(found, key=lambda name: (name != self.protocols[protocol].floor, name))
 
     def sources(self, protocol: str) -> list[str]:
-        """Return the networks that transferred attacks were crafted on."""
+        """Return the networks on which transferred attacks were crafted."""
         return sorted({p.source for p in self._runs if p.protocol == protocol and p.source is not None})
 
     def run(self, protocol: str, model: str, attack: str, source: str | None = None) -> StoredRun | None:
-        """Return a model's run, if there is one."""
+        """Return a model's run, or None."""
         return self._runs.get(_Place(protocol, model, attack, source))
 
     def levels(self, protocol: str, attack: str, metric: str) -> list[str]:
-        """Return the levels of a series at which a metric was measured, in their order; none for other attacks."""
+        """Return the levels of a series at which a metric was measured.
+
+        The levels are in the order of the attack's parameters. Attacks that are no series have none.
+        """
         run = next((run for p, run in self._runs.items() if (p.protocol, p.attack) == (protocol, attack)), None)
         summaries = {} if run is None else run.record.summaries.get("all", {})
         start = metric + LEVEL_MARK
         return [name.removeprefix(start) for name in _in_order(run, summaries) if name.startswith(start)]
 
     def value(self, measure: Measure, model: str) -> Summary | None:
-        """Return what a model's runs or its entry say; None where nothing was measured."""
+        """Return the number for a model, or None if not measured."""
         if measure.entry:
             return self._stated(measure.entry, model)
         run = self.run(measure.protocol, model, measure.attack)
@@ -98,7 +110,10 @@ class Book:
         return found if found is not None and found.mean is not None else None
 
     def whole(self, measure: Measure, model: str) -> Summary | None:
-        """Return the same where it can be compared: of a whole run of the model's newest weights, or of its entry."""
+        """Return the number for a model only if it can be compared.
+
+        It must come from a complete run of the model's newest weights, or from its entry. Else the result is None.
+        """
         if not measure.entry:
             run = self.run(measure.protocol, model, measure.attack)
             if run is None or self._editions[measure.protocol].shortfalls(run.record):
@@ -115,7 +130,10 @@ class Book:
 
 
 def _in_order(run: StoredRun | None, summaries: dict[str, Summary]) -> list[str]:
-    """Return the names of a record's means in the order of its attack's levels; a record sorts them by name."""
+    """Return the names of means in the order of the attack's levels.
+
+    A record sorts them by name, which is another order.
+    """
     if run is None:
         return []
     lists = [value for value in run.record.spec.attack.params.values() if isinstance(value, list)]

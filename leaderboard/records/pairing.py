@@ -1,4 +1,7 @@
-"""Two runs of one model, image by image: by how much one leaves the maps less robust, and whether that counts."""
+"""Comparing two runs of one model, image by image.
+
+The comparison says how much less robust one run leaves the maps, and whether that is significant.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Gain(NamedTuple):
-    """The mean paired difference in the primary metric, with its 95 % interval."""
+    """Mean paired difference in the primary metric, with its 95 % interval."""
 
     mean: float
     low: float
@@ -28,7 +31,7 @@ class Gain(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the gain is significant and material."""
+        """Whether the gain is significant and large enough to matter."""
         return self.low > 0 and self.mean > MATERIAL
 
     def __str__(self) -> str:
@@ -36,14 +39,15 @@ class Gain(NamedTuple):
 
 
 def gain(weaker: StoredRun, stronger: StoredRun, read: ReadTable = read_values) -> Gain:
-    """Return by how much the second run leaves the maps of the images that the model gets right less robust.
+    """Return how much less robust the second run leaves the maps.
 
-    The interval is Student's: an audit has few images, for which the percentile bootstrap is too narrow. A single image
-    has no interval, and neither have none: those gains hold nowhere.
+    Only images that the model classifies correctly count. The interval is Student's: an audit has few images, for which
+    the percentile bootstrap is too narrow. With fewer than two images the interval is infinite, so the gain does not
+    hold.
 
     Args:
-        weaker: a run.
-        stronger: another of the same model, with the same primary metric.
+        weaker: the first run.
+        stronger: the second run, of the same model and with the same primary metric.
         read: returns a run's rows.
     """
     less = _paired(read(weaker), read(stronger), weaker.record.spec.primary_metric)
@@ -52,7 +56,10 @@ def gain(weaker: StoredRun, stronger: StoredRun, read: ReadTable = read_values) 
 
 
 def _paired(first: pa.Table, second: pa.Table, metric: str) -> Floats:
-    """(N,) differences over the correctly classified images that both tables hold and on which both are defined."""
+    """Return the (N,) differences of a metric, first table minus second.
+
+    They are over the correctly classified images that both tables contain and on which both values are defined.
+    """
     one, other = (_values(table, metric) for table in (first, second))
     found = np.array([one[name] - other[name] for name in one if name in other], dtype=np.float64)
     return found[~np.isnan(found)]

@@ -1,4 +1,4 @@
-"""Records and rows as tables: the one place where the board reads the results folder."""
+"""Reading records and rows from results folders, and writing tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RUN_COLUMNS = {
     "attack": "name of the attack",
     "metric": "name of the metric",
     "sample_set": "common: the images that every model of the protocol's reference set classifies correctly; correct: "
-    "those that this model classifies correctly before the attack; all: every image",
+    "the images that this model classifies correctly before the attack; all: every image",
     "mean": "mean of the metric over the sample set, empty where no image defines it",
     "low": "lower end of the 95 % percentile-bootstrap interval of the mean",
     "high": "upper end of that interval",
@@ -74,12 +74,12 @@ SAMPLE_COLUMNS = {
 
 
 def read_runs(*folders: Path) -> list[StoredRun]:
-    """Return every run of some results folders, in the order of their paths below the folders.
+    """Return every run of some results folders, sorted by relative path.
 
     A run that two folders hold is returned once.
 
     Raises:
-        UsageError: if a folder does not exist, or has no run in it.
+        UsageError: if a folder does not exist, or contains no run.
         IntegrityError: if a record is damaged, one run has two results, or one protocol two contents.
     """
     found: dict[Path, StoredRun] = {}
@@ -118,15 +118,16 @@ def read_rows(run: StoredRun) -> pd.DataFrame:
     """Return the rows of a run, checked against its record.
 
     Raises:
-        IntegrityError: if the rows are damaged, or are not what the record sums up.
+        IntegrityError: if the rows are damaged, or their means differ from the record.
     """
     return as_frame(checked(run, run.table()))
 
 
 class RowReader:
-    """Reads rows as `read_rows` does, each file once, as a build asks for them many times; shared: nobody changes them.
+    """Reader of rows that reads and checks each file only once.
 
-    A table is read many times faster than a frame is made of it.
+    A build asks for the same rows many times. All callers share the result, so they must not change it. Reading a table
+    is many times faster than making a frame of it, so callers should use `table` if they can.
     """
 
     def __init__(self) -> None:
@@ -140,13 +141,13 @@ class RowReader:
         return self._frames[run.path]
 
     def read_all(self, runs: Sequence[StoredRun], processes: int) -> None:
-        """Read the rows of runs at once, shared among processes."""
+        """Read the rows of several runs at once, in several processes."""
         shards = in_shards(processes, lambda shard: [self.table(run) for run in runs[shard::processes]])
         for shard, tables in enumerate(shards):
             self._tables |= {run.path: table for run, table in zip(runs[shard::processes], tables, strict=True)}
 
     def table(self, run: StoredRun) -> pa.Table:
-        """Return the same as a table."""
+        """Return the checked rows of a run as a table."""
         if run.path not in self._tables:
             self._tables[run.path] = checked(run, run.table())
         return self._tables[run.path]
@@ -159,7 +160,9 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def read_values(run: StoredRun) -> pa.Table:
-    """Return the ids, the correctness and the metrics of a run's rows: quick, as they are not checked against it.
+    """Return a run's sample ids, correctness and metrics.
+
+    This is quick, as the rows are not checked against the record.
 
     Raises:
         IntegrityError: if the rows are damaged.
@@ -172,10 +175,10 @@ def read_values(run: StoredRun) -> pa.Table:
 
 
 def checked(run: StoredRun, table: pa.Table) -> pa.Table:
-    """Return the rows of a run, if they are what its record sums up.
+    """Return the rows of a run after checking them against its record.
 
     Raises:
-        IntegrityError: if they are not what the record sums up.
+        IntegrityError: if a column is missing, or or counts or means differ from the record.
     """
     record = run.record
     missing = {*ROW_COLUMNS, *(metric.name for metric in record.spec.metrics)} - set(table.column_names)
@@ -194,7 +197,7 @@ def checked(run: StoredRun, table: pa.Table) -> pa.Table:
 
 
 def matrix(rows: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return columns of rows as (N, M) numbers."""
+    """Return M columns of N rows as an (N, M) array."""
     columns = [np.asarray(rows[name].to_numpy(), np.float64) for name in names]
     return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
 
@@ -221,11 +224,11 @@ def _check_means(
 
 
 def summary_table(runs: list[StoredRun], common: Mapping[str, Mapping[str, Summary]]) -> pd.DataFrame:
-    """Return one line per run, sample set and metric, with the columns of RUN_COLUMNS.
+    """Return one line per run, sample set and metric, with RUN_COLUMNS.
 
     Args:
-        runs: what was run.
-        common: per run id and metric, the means over the reference set's images, which records do not hold.
+        runs: the runs.
+        common: the means over the reference set's images, by run id and metric. Records do not hold them.
     """
     lines = []
     for run in runs:
@@ -258,7 +261,10 @@ def _line(run: StoredRun, sample_set: str, metric: str, summary: Summary) -> dic
 
 
 def to_csv(table: pa.Table | pd.DataFrame) -> bytes:
-    """Return the one CSV text of a table: UTF-8, line feeds, text in quotes, every float in its shortest exact form."""
+    """Return a table as CSV that is the same on every machine.
+
+    UTF-8, line feeds, text in quotes, every float in its shortest exact form.
+    """
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, preserve_index=False, nthreads=1)
     sink = pa.BufferOutputStream()

@@ -1,4 +1,7 @@
-"""The one rule which of a model's runs counts, on boards, tracks, profiles and in the showcase."""
+"""The rule that chooses which of a model's runs counts.
+
+Boards, tracks, profiles and the showcase all use it.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from bench.core.storage.store import StoredRun
 
 @dataclass(frozen=True)
 class Edition:
-    """What made the numbers that a board compares."""
+    """Versions of the engine and of the attacks that a board compares."""
 
     engine: int
     versions: Mapping[str, int]
-    """Per attack, its newest version."""
+    """Newest version by attack, among versions that ran on the protocol."""
 
     def shortfalls(self, record: RunRecord) -> list[str]:
-        """Return the reasons why a run cannot be compared with the board's others, in words."""
+        """Return the reasons why a run cannot be compared on the board."""
         spec, reasons = record.spec, []
         if spec.samples.count < spec.samples.of:
             reasons.append(f"{spec.samples.count} of {spec.samples.of} images")
@@ -31,12 +34,15 @@ class Edition:
         return reasons
 
     def outdated(self, record: RunRecord) -> str | None:
-        """Say that a newer version of the attack has run on the board, which may find more; None where none has."""
+        """Return a note that a newer attack version ran, or None.
+
+        A newer version may find more.
+        """
         attack, newest = record.spec.attack, self.versions[record.spec.attack.name]
         return f"{attack.name} {attack.version}, newest {newest}" if attack.version < newest else None
 
     def fitness(self, run: StoredRun) -> tuple[object, ...]:
-        """Return what is larger for the run that counts."""
+        """Return the sort key that is largest for the run that counts."""
         record, spec = run.record, run.record.spec
         comparable = spec.on_protocol, -len(self.shortfalls(record))
         age = spec.engine, spec.attack.version
@@ -49,17 +55,20 @@ class Selection:
 
     edition: Edition
     runs: Mapping[str, tuple[StoredRun, ...]]
-    """Per model, one run of its newest weights per attack and source of transferred images, the fittest last."""
+    """Runs by model, the fittest last: one of its newest weights per attack and source of transferred images."""
 
     def on_board(self, model: str) -> dict[str, StoredRun]:
-        """Return a model's run per attack; runs off the protocol stand in only where it has no others."""
+        """Return a model's run per attack.
+
+        Runs that differ from the protocol count only if the model has no other runs.
+        """
         found = self.runs[model]
         on_protocol = [run for run in found if run.record.spec.on_protocol]
         return {run.record.spec.attack.name: run for run in on_protocol or found}
 
 
 def select(runs: Iterable[StoredRun]) -> Selection:
-    """Choose among the runs of one protocol those that count."""
+    """Return the runs that count, among the runs of one protocol."""
     by_model: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_model[run.record.entry.name].append(run)
@@ -68,7 +77,7 @@ def select(runs: Iterable[StoredRun]) -> Selection:
 
 
 def source_of(run: StoredRun) -> str | None:
-    """Return the network on which a transferred attack's images were crafted, or None."""
+    """Return the network on which a transferred attack was crafted, or None."""
     crafted_on = run.record.spec.crafted_on
     return None if crafted_on is None else crafted_on.model.name
 
@@ -80,7 +89,10 @@ def _fittest(edition: Edition, runs: list[StoredRun]) -> tuple[StoredRun, ...]:
 
 
 def _edition(runs: Iterable[StoredRun]) -> Edition:
-    """Return the newest engine, and of each attack the newest version that ran on the protocol."""
+    """Return the newest engine and the newest versions of the attacks.
+
+    Versions that ran on the protocol go before other versions.
+    """
     known = [run.record.spec for run in runs]
     versions = {spec.attack.name: spec.attack.version for spec in sorted(known, key=_age)}
     return Edition(max(spec.engine for spec in known), versions)
@@ -91,17 +103,20 @@ def _age(spec: RunSpec) -> tuple[bool, int]:
 
 
 def newest_weights(runs: Iterable[StoredRun]) -> str:
-    """Return the checksum of a model's newest weights: the entry's date decides, then the run's."""
+    """Return the checksum of a model's newest weights.
+
+    The latest date of the entry decides, then the latest date of a run.
+    """
     newest = max(runs, key=lambda run: (run.record.entry.added, run.record.environment.started, run.record.run_id))
     return newest.record.spec.model.weights_sha256
 
 
 def of_weights(runs: Iterable[StoredRun], weights: str) -> list[StoredRun]:
-    """Return the runs of one network."""
+    """Return the runs with one network's weights."""
     return [run for run in runs if run.record.spec.model.weights_sha256 == weights]
 
 
 def newest_entry(runs: list[StoredRun]) -> ModelEntry:
-    """Return a model's entry as its latest run of its newest weights holds it."""
+    """Return a model's entry from the latest run of its newest weights."""
     current = of_weights(runs, newest_weights(runs))
     return max(current, key=lambda run: (run.record.environment.started, run.record.run_id)).record.entry

@@ -1,8 +1,8 @@
-"""How certain an order is: paired bootstrap of ranks, paired differences, Holm's correction, tie groups.
+"""Paired bootstrap, paired differences, Holm's correction and tie groups.
 
-A mean, a rank and a contest of attacks have percentiles of resamples as their interval. The difference of two models
-has Student's interval wherever it is stated, as that has a closed form: the page on which readers choose the models
-computes it in the browser, and says what `bench compare` says.
+The interval of a mean, of a rank or of a comparison of attacks consists of percentiles over resamples. The interval of
+the difference of two models is always Student's, as it has a closed form: the page on which readers choose models
+computes it in the browser and gets the same result as `bench compare`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Differences(NamedTuple):
-    """Every model against every other one, (M, M) each: row minus column."""
+    """Differences of all pairs of models, (M, M) each, row minus column."""
 
     mean: Floats
     error: Floats
@@ -40,12 +40,14 @@ class Pairs(NamedTuple):
 
 
 def rank_intervals(values: Floats) -> Integers:
-    """Return, per model, the 2.5 and 97.5 percentiles of its rank over resamples of the images.
+    """Return the 95 % intervals of the models' ranks.
+
+    They are the 2.5 and 97.5 percentiles over resamples of the images.
 
     Args:
         values: (N, M). Robustness of M models, larger is better, on the same N images.
     Returns:
-        (M, 2). Ranks from 1, the best; models of equal means share the better rank.
+        (M, 2). Ranks from 1, the best; models with equal means share the better rank.
     Source:
         Goldstein and Spiegelhalter 1996, bootstrap intervals of ranks.
         Differs: nothing; every resample draws the same images for all models, which is what makes it paired.
@@ -61,7 +63,9 @@ def rank_intervals(values: Floats) -> Integers:
 
 
 def paired_interval(gains: Floats) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of the mean of paired differences, (N,); infinite for fewer than two.
+    """Return the 95 % interval of the mean of (N,) paired differences.
+
+    It is infinite for fewer than two differences.
 
     Source:
         Student 1908, the paired comparison.
@@ -75,15 +79,19 @@ def paired_interval(gains: Floats) -> tuple[float, float]:
 
 
 def student_quantiles(n: int) -> Floats:
-    """Return (n - 1,) factors of the standard error that give the 95 % intervals of means of 2 .. n values."""
+    """Return (n - 1,) factors for the 95 % intervals of means.
+
+    Half an interval is the factor times the standard error, for means of 2, 3, …, n values.
+    """
     quantiles: Floats = np.asarray(stdtrit(np.arange(1, n), 1 - LEVEL / 2), np.float64)
     return quantiles
 
 
 def shares_interval(first: tuple[float, int], second: tuple[float, int]) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of the first share minus the second, each given with its count of trials.
+    """Return the 95 % interval of the first share minus the second.
 
-    For shares whose images are not known one by one; pairs would be narrower where the same images count twice.
+    Each share comes with its number of trials. This is for shares whose images are not known one by one. If both shares
+    are over the same images, a paired interval would be narrower.
 
     Source:
         Newcombe 1998, method 10: Wilson's intervals of both shares.
@@ -97,23 +105,23 @@ def shares_interval(first: tuple[float, int], second: tuple[float, int]) -> tupl
 
 
 def _wilson(share: float, n: int) -> tuple[float, float, float]:
-    """Return a share of n with the ends of its interval."""
+    """Return a share of n trials with its 95 % interval."""
     z = float(ndtri(1 - LEVEL / 2))
     middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return share, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
 def shared_bootstrap_interval(values: Floats) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of the mean of (N,) values over resamples of them."""
+    """Return the 95 % bootstrap interval of the mean of (N,) values."""
     low, high = np.quantile(_resampled_means(values), [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
 
 def shared_bootstrap_intervals(values: Floats) -> Floats:
-    """Return the same for each column.
+    """Return the 95 % bootstrap interval of the mean of every column.
 
     Args:
-        values: (N, M), NaN where undefined: such values are left out of each resample's mean.
+        values: (N, M). NaN means undefined; a resample's mean leaves such values out.
     Returns:
         (M, 2). NaN for a column without a defined value.
     """
@@ -126,7 +134,7 @@ def shared_bootstrap_intervals(values: Floats) -> Floats:
     ends = np.full((values.shape[1], 2), np.nan)
     some = known.any(axis=0)
     drawn = means[:, some]
-    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # the former is many times slower
+    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # nanquantile is many times slower
     ends[some] = quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0).T
     return ends
 
@@ -138,16 +146,19 @@ def _resampled_means(values: Floats) -> Floats:
 
 @lru_cache(maxsize=2)
 def _resamples(n: int) -> Floats:
-    """Return (RESAMPLES, n) counts of how often each image is drawn; floats, as those are multiplied fast."""
+    """Return (RESAMPLES, n) counts of how often each image is drawn.
+
+    The counts are floats, as products of float matrices are fast.
+    """
     drawn = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     return drawn.astype(np.float64)
 
 
 def differences(values: Floats) -> Differences:
-    """Return the mean paired differences of M models with their standard errors and two-sided p-values.
+    """Return the mean paired differences of M models, with p-values.
 
-    The p-value is Student's, so that it is below 0.05 where `paired_interval` leaves out zero; a count of resamples
-    could not resolve the small values that Holm needs for many pairs.
+    The two-sided p-value is Student's, so it is below 0.05 exactly if `paired_interval` does not contain zero. Counting
+    resamples could not resolve the small p-values that Holm's correction needs for many pairs.
 
     Args:
         values: (N, M). Robustness of M models on the same N images.
@@ -169,7 +180,9 @@ def differences(values: Floats) -> Differences:
 
 
 def holm(p: Floats) -> Floats:
-    """Return the p-values (M,) adjusted so that rejecting those below a level errs at all with that probability.
+    """Return (M,) p-values after Holm's correction.
+
+    Rejecting all hypotheses with adjusted values below a level makes one error or more with at most that probability.
 
     Source:
         Holm 1979, the step-down method.
@@ -183,12 +196,12 @@ def holm(p: Floats) -> Floats:
 
 
 def tie_groups(p: Floats) -> list[int]:
-    """Return the number of each model's group, from 1.
+    """Return the numbers of the models' groups, from 1.
 
-    A group is its first model and those after it that do not differ significantly from it.
+    A group consists of its first model and the next models that do not differ significantly from that one.
 
     Args:
-        p: (M, M). Adjusted p-values of models in their order, most robust first.
+        p: (M, M). Adjusted p-values of the models, most robust first.
     """
     groups: list[int] = []
     leader = 0

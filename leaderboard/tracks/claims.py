@@ -1,4 +1,7 @@
-"""Whether the orderings that papers state hold here: our own models compared image by image, from records."""
+"""Checking whether the orderings that papers state hold for our models.
+
+Records give the values; models are compared image by image.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ OUTCOMES = {
     "contradicted": "the whole interval is on the other side, or outside of the tolerance",
     "undecided": "neither: more images might tell",
 }
-"""What a comparison of two models comes to."""
+"""Outcomes of a comparison of two models, with their meanings."""
 
 WORDS = {
     ("held",): "confirmed",
@@ -41,42 +44,45 @@ WORDS = {
     ("contradicted", "held", "undecided"): "mixed",
     (): "not measured",
 }
-"""What a claim comes to, by the outcomes that its comparisons have, however many have each."""
+"""Result of a claim, by the outcomes that occur among its comparisons."""
 
 RULE = (
     "A claim is confirmed if all of its comparisons held, and contradicted if all were contradicted; in part, if the "
     "others are undecided. It is mixed if some held and some were contradicted, and undecided if nothing was decided."
 )
-"""The same in words."""
+"""The rule of WORDS, for readers."""
 
 Outcome = Literal["held", "contradicted", "undecided"]
 
 
 class Levels(Strict):
-    """The levels of a series; the columns of its table are named after them."""
+    """Levels of a series. The columns of its table have their names."""
 
     protocol: str
     attack: str
     metric: str
 
     def at(self, level: str) -> Measure:
-        """Return what is measured at one level."""
+        """Return the measure at one level."""
         return Measure(protocol=self.protocol, attack=self.attack, metric=f"{self.metric}{LEVEL_MARK}{level}")
 
 
 class Kinds(Levels):
-    """The kinds of a corruption, each the mean over its severities."""
+    """Kinds of corruption, each a mean over its severities."""
 
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
     def of(self, kind: str) -> tuple[Measure, ...]:
-        """Return what is measured at each severity of a kind."""
+        """Return the measures of one kind at all severities."""
         return tuple(self.at(f"{kind}-{severity}") for severity in SEVERITIES)
 
 
 class Claim(Strict):
-    """An ordering that a paper states: the first model is what the others are held against."""
+    """Ordering of models that a paper states.
+
+    The first model is the one with which the others are compared, except for a rising order.
+    """
 
     paper: str
     text: str
@@ -85,17 +91,20 @@ class Claim(Strict):
     measures: tuple[Measure, ...] = ()
     kinds: Kinds | None = None
     what: str = ""
-    """What its one measure is, in words; else the metric's name is."""
+    """The measure in words. By default pages show the metric's name."""
     tolerance: float = 0.0
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The models that are compared: each with the one before it, or each with the first."""
+        """Pairs of models to compare.
+
+        For a rising order each model is paired with the one before it, else with the first.
+        """
         rising = self.relation == "rising"
         return list(pairwise(self.models)) if rising else [(self.models[0], other) for other in self.models[1:]]
 
     def outcome(self, low: float, high: float) -> Outcome:
-        """Return what the interval of a difference, the second model minus the first, says."""
+        """Return the outcome for the interval of second model minus first."""
         if self.relation == "within":
             inside = -self.tolerance <= low and high <= self.tolerance
             outside = low > self.tolerance or high < -self.tolerance
@@ -107,25 +116,25 @@ class Claim(Strict):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models by one measure."""
+    """Comparison of two models by one measure."""
 
     what: str
     first: str
     second: str
     values: tuple[float, float]
-    """Each model's mean over its own images."""
+    """The mean of the first and of the second model, each over its own images."""
     interval: tuple[float, float]
-    """Of the second minus the first."""
+    """95 % interval of the mean difference, second minus first."""
     images: int | None
-    """Those that both are measured on; None where only the accuracies are known, not the images."""
+    """Number of images on which both are measured. None if only the accuracies are known, not the images."""
     mean: float
-    """Of the second minus the first, over those images."""
+    """Mean difference over these images, second minus first."""
     outcome: Outcome
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim."""
+    """Result of a claim, with its comparisons."""
 
     claim: Claim
     comparisons: tuple[Comparison, ...]
@@ -133,27 +142,27 @@ class Verdict:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Comparisons of each outcome that there is."""
+        """Number of comparisons per outcome that occurs."""
         found = Counter[str](comparison.outcome for comparison in self.comparisons)
         return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
 
     @property
     def word(self) -> str:
-        """What the claim comes to."""
+        """Result of the claim in words."""
         return WORDS[tuple(sorted(self.counts))]
 
 
 class _Side(NamedTuple):
-    """One model by one measure."""
+    """Values of one model by one measure."""
 
     mean: float
     n: int
     values: pd.Series[float] | None
-    """By sample id, NaN where undefined; None where only the mean is known."""
+    """Values by sample id, NaN if undefined. None if only the mean is known."""
 
 
 def verdicts(book: Book, claims: tuple[Claim, ...], read: ReadRows) -> list[Verdict]:
-    """Return what the records say to each claim."""
+    """Return the results of all claims from the records."""
     return [_verdict(book, claim, read) for claim in claims]
 
 
@@ -172,7 +181,7 @@ def _verdict(book: Book, claim: Claim, read: ReadRows) -> Verdict:
 
 
 def _measured(book: Book, claim: Claim) -> Iterator[tuple[str, tuple[Measure, ...]]]:
-    """Yield what a claim is about, in words, and the measures whose mean it is."""
+    """Yield what to compare, in words, with the measures to average."""
     for measure in claim.measures:
         yield claim.what or measure.metric or STATED[measure.entry], (measure,)
     if claim.kinds is None:
@@ -184,7 +193,10 @@ def _measured(book: Book, claim: Claim) -> Iterator[tuple[str, tuple[Measure, ..
 
 
 def _side(book: Book, measures: tuple[Measure, ...], model: str, read: ReadRows) -> _Side | None:
-    """Return a model's mean of measures of one run, and its values image by image; None where one is missing."""
+    """Return a model's mean over measures and its values per image.
+
+    All measures are of one run. None if one of them is missing.
+    """
     summaries = [book.value(measure, model) for measure in measures]
     means = [summary.mean for summary in summaries if summary is not None and summary.mean is not None]
     if len(means) < len(measures) or summaries[0] is None:
@@ -199,7 +211,10 @@ def _side(book: Book, measures: tuple[Measure, ...], model: str, read: ReadRows)
 
 
 def _difference(first: _Side, second: _Side) -> tuple[float, tuple[float, float], int | None]:
-    """Return the mean of the second minus the first, its interval, and the images that both are measured on."""
+    """Return mean, interval and number of images of second minus first.
+
+    The images are those on which both are measured. Their number is None if only the means are known.
+    """
     if first.values is None or second.values is None:
         shares = (second.mean, second.n), (first.mean, first.n)
         return second.mean - first.mean, shares_interval(*shares), None

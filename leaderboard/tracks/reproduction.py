@@ -1,4 +1,4 @@
-"""The papers' tables beside ours, which are read from records."""
+"""The papers' tables, with our numbers from records beside them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ PUBLISHED = Path(__file__).parent / "published.toml"
 
 
 class Transferred(Strict):
-    """Images crafted on the networks that the columns are named after."""
+    """Numbers for images that were crafted on the columns' networks."""
 
     protocol: str
     metric: str
 
 
 class Column(Strict):
-    """A column of a published table, and where our number of it is found, if anywhere."""
+    """Column of a published table, with our measure, if any."""
 
     name: str
     measure: Measure | None = None
 
 
 class Row(Strict):
-    """A row of a published table, in percent, and our model of that kind, if there is one."""
+    """Row of a published table, in percent, with our model, if any."""
 
     name: str
     values: tuple[float, ...]
@@ -41,7 +41,7 @@ class Row(Strict):
 
 
 class PublishedTable(Strict):
-    """A table as printed."""
+    """Table as printed in a paper, with the source of our numbers."""
 
     paper: str
     title: str
@@ -61,7 +61,7 @@ class PublishedTable(Strict):
 
 
 class Published(Strict):
-    """All that the papers print."""
+    """Tables and claims of all papers."""
 
     papers: dict[str, str]
     tables: tuple[PublishedTable, ...]
@@ -70,7 +70,7 @@ class Published(Strict):
 
 @dataclass(frozen=True)
 class Cell:
-    """The published number, in percent, and ours."""
+    """Published number, in percent, and our mean."""
 
     published: float
     ours: Summary | None
@@ -85,7 +85,7 @@ class Reproduced:
 
     @property
     def compared(self) -> int:
-        """Cells with a number of ours."""
+        """Number of cells that have a number of ours."""
         return sum(cell.ours is not None for _, cells in self.rows for cell in cells)
 
 
@@ -95,12 +95,12 @@ def published() -> Published:
 
 
 def reproduced(book: Book, tables: tuple[PublishedTable, ...]) -> list[Reproduced]:
-    """Return each table with our numbers."""
+    """Return the published tables with our numbers."""
     return [Reproduced(table, tuple((row, tuple(_cells(book, table, row))) for row in table.rows)) for table in tables]
 
 
 def of_kind(book: Book, kinds: Kinds, kind: str, model: str) -> Summary | None:
-    """Return a metric's mean over the severities of one kind of corruption."""
+    """Return a metric's mean over the severities of one corruption."""
     found = [book.value(measure, model) for measure in kinds.of(kind)]
     means = [summary.mean for summary in found if summary is not None and summary.mean is not None]
     if len(means) < len(found) or found[0] is None:

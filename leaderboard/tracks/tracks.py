@@ -1,4 +1,7 @@
-"""A page per question that a protocol asks of a model beyond its attribution robustness: tables and curves."""
+"""Tables and charts of the tracks.
+
+A track is a question about models other than the robustness of their attributions.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,17 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @cache
 def questions() -> dict[str, Track]:
-    """Return what each track asks, in the order of the pages; the attribution track has the boards."""
+    """Return the tracks by name, in the order of their pages.
+
+    The attribution track is not among them, as the boards show it.
+    """
     found = {name: registry.load("tracks", name) for name in registry.names("tracks")}
     return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: one attack, or one level of it."""
+    """Column of a table, for one attack or one of its levels."""
 
     attack: str
     level: str
@@ -35,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """A model's row."""
+    """Row of a model."""
 
     model: str
     apart: str
@@ -45,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Models against attacks and their levels."""
+    """Table with models as rows and attacks or levels as columns."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -53,7 +59,7 @@ class Table:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """The attacks, each with how many columns it has."""
+        """The attacks with their numbers of columns."""
         found: list[tuple[str, int]] = []
         for column in self.columns:
             if found and found[-1][0] == column.attack:
@@ -65,19 +71,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A metric against the levels of a series, at equal distances, a line per model."""
+    """Plot of a metric against the levels of a series.
+
+    It has one line per model; the levels stand at equal distances.
+    """
 
     attack: str
     metric: str
     ticks: tuple[tuple[float, str], ...]
     y: Axis
     lines: tuple[tuple[str, str], ...]
-    """Model, and the `d` of its path."""
+    """Model name, and the `d` of its path."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One protocol of a track."""
+    """Tables and charts of one protocol of a track."""
 
     key: str
     spec: RunSpec
@@ -87,7 +96,7 @@ class Section:
 
 
 def sections(book: Book, track: str) -> list[Section]:
-    """Return what the runs say to a track's question, a section per protocol."""
+    """Return the tables and charts of a track, per protocol."""
     keys = sorted(key for key, protocol in book.protocols.items() if protocol.track == track)
     return [_section(book, key, questions()[track].metrics) for key in keys]
 
@@ -131,7 +140,10 @@ def _of_maps(metric: str) -> bool:
 
 
 def _columns(book: Book, key: str, metric: str) -> Iterator[Column]:
-    """Yield each attack, or each of its levels; of corruptions, the kinds."""
+    """Yield a column per attack, level or kind of corruption.
+
+    An attack without levels has one column. Corruptions have a column per kind, and one for the mean over all.
+    """
     for attack in book.attacks(key):
         levels = book.levels(key, attack, metric)
         if attack == "corruption":
@@ -165,7 +177,7 @@ def _value(book: Book, measures: list[Measure], model: str) -> Summary | None:
 
 
 def _charts(book: Book, key: str, metric: str) -> Iterator[Chart]:
-    """Yield a chart for each series with levels on one scale."""
+    """Yield a chart for each series whose levels have one scale."""
     for attack in book.attacks(key):
         levels = book.levels(key, attack, metric)
         if len(levels) < 2 or attack == "corruption":
@@ -195,7 +207,7 @@ def _path(values: list[Summary | None], ticks: tuple[tuple[float, str], ...], y:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Robust accuracy of every model under images that were crafted on every other one."""
+    """Robust accuracies of models on images crafted on the sources."""
 
     key: str
     attack: str
@@ -204,7 +216,7 @@ class Matrix:
 
 
 def transfer_matrix(book: Book, key: str) -> Matrix | None:
-    """Return who is fooled by whose images; None where nothing was transferred."""
+    """Return the accuracies on transferred images, or None without any."""
     sources = book.sources(key)
     runs = {(m, s): run for m in book.models(key) for s in sources if (run := book.run(key, m, "transfer", s))}
     if not runs:
@@ -221,7 +233,10 @@ def transfer_matrix(book: Book, key: str) -> Matrix | None:
 
 
 def corruption_errors(book: Book, key: str, baseline: str) -> list[tuple[str, float]]:
-    """Return each model's mean over the kinds of its error relative to the baseline's (mCE), best first."""
+    """Return each model's mean corruption error (mCE), best first.
+
+    It is the mean over the kinds of the model's error divided by the baseline's error.
+    """
     found = []
     for model in book.models(key):
         ratios = []
@@ -240,7 +255,7 @@ def corruption_errors(book: Book, key: str, baseline: str) -> list[tuple[str, fl
 
 @dataclass(frozen=True)
 class Spread:
-    """How a metric is distributed over the images: its quantiles."""
+    """Quantiles of a metric over the images."""
 
     model: str
     metric: str
@@ -248,7 +263,7 @@ class Spread:
 
 
 def spreads(book: Book, key: str, metrics: Sequence[str], read: ReadRows) -> list[Spread]:
-    """Return the distributions of metrics over the unchanged images, for each of a protocol's models."""
+    """Return the quantiles of metrics over the unchanged images, per model."""
     found = []
     for metric in metrics:
         for model in book.models(key):
@@ -263,7 +278,10 @@ def spreads(book: Book, key: str, metrics: Sequence[str], read: ReadRows) -> lis
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether an independent network sees in a network's images the class that the latter sees."""
+    """How often two networks predict the same class on one network's images.
+
+    The images were made on `model`; `judge` is the other, independent network.
+    """
 
     model: str
     judge: str
@@ -272,7 +290,7 @@ class Agreement:
 
 
 def agreements(book: Book, key: str, attack: str, read: ReadRows) -> list[Agreement]:
-    """Return, for each network whose images another one judged, on how many both predict the same class."""
+    """Return the agreements of networks with their judges, highest first."""
     found = []
     for judge in book.models(key):
         for source in book.sources(key):
