@@ -178,7 +178,7 @@ def checked(run: StoredRun, table: pa.Table) -> pa.Table:
     """Return the rows of a run after checking them against its record.
 
     Raises:
-        IntegrityError: if a column is missing, or or counts or means differ from the record.
+        IntegrityError: if a column is missing, or counts or means differ from the record.
     """
     record = run.record
     missing = {*ROW_COLUMNS, *(metric.name for metric in record.spec.metrics)} - set(table.column_names)
