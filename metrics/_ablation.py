@@ -1,4 +1,7 @@
-"""Probability of the explained class while pixels go or come in the order of a heatmap: what both curves share."""
+"""The curve that deletion and insertion share.
+
+It shows the probability of the explained class while pixels go or come in the order of a heatmap.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ Fill = Literal["image-mean", "black"]
 
 @dataclass(frozen=True, kw_only=True)
 class AblationMetric(OneSided):
-    """Area under the curve of p_y over the share of pixels that went or came; a subclass says which."""
+    """Area under the curve of p_y over the share of changed pixels.
+
+    A subclass says whether pixels go or come.
+    """
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Direction] = "neutral"
@@ -32,14 +38,17 @@ class AblationMetric(OneSided):
     of: Side = "before"
     """Whose heatmap gives the order."""
     image: Literal["own", "before"] = "own"
-    """Whose pixels: the heatmap's own image, or the clean one whichever heatmap gives the order."""
+    """Which image's pixels are shown. "own": the image that the heatmap explains; "before": the clean image."""
     fill: Fill = "image-mean"
-    """What stands where no pixel is shown: the mean of the image's channel, or black."""
+    """What fills the places where no pixel is shown. The mean of the image's channel, or black."""
     steps: int = Field(default=20, ge=1)
-    """Equal parts of the curve; the network is asked at each of their ends."""
+    """Number of equal parts of the curve. The network is asked at each end of a part."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1]; NaN where the heatmap is constant or holds a NaN: it orders nothing."""
+        """Return (N,) float64 areas in [0, 1].
+
+        NaN where the heatmap is constant or holds a NaN, as such a map has no order.
+        """
         probe, heatmap = probe_of(self, pair), view_of(pair, self.of).heatmap
         images = view_of(pair, self.of if self.image == "own" else "before").images
         ranks, pixels = _ranks(heatmap), heatmap.shape[1:].numel()
@@ -57,13 +66,16 @@ class AblationMetric(OneSided):
 
 
 def _ranks(heatmap: Tensor) -> Tensor:
-    """(N, H, W) int64: 0 for the largest pixel; among equals the lower pixel index comes first."""
+    """Return (N, H, W) int64 ranks, 0 for the largest pixel.
+
+    Among equal pixels the lower index comes first.
+    """
     order = torch.sort(heatmap.flatten(1), dim=1, descending=True, stable=True).indices
     position = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, position).view(heatmap.shape)
 
 
 def _channel_means(images: Tensor) -> Tensor:
-    """(N, C, H, W): each channel filled with its own mean."""
+    """(N, C, H, W): each channel filled with its mean."""
     means = sum_by_halves(images.double().flatten(0, 1).flatten(1)) / images.shape[2:].numel()
     return means.to(images.dtype).view(*images.shape[:2], 1, 1).expand_as(images)

@@ -1,4 +1,4 @@
-"""Where the images lie whose direction is compared with a gradient's."""
+"""The zero point of images that are compared with a gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Origin = Literal["image-mean", "black"]
 
 
 def from_origin(images: Tensor, origin: Origin) -> Tensor:
-    """(N, C, H, W) float64: the images less the mean of each of their channels, or as they are."""
+    """Return (N, C, H, W) float64 images, measured from their origin.
+
+    The images less the mean of every channel, or as they are.
+    """
     values = images.double()
     if origin == "black":
         return values

@@ -1,4 +1,4 @@
-"""Diverse tops of heatmaps: large pixels of which no two are near each other."""
+"""Diverse tops of heatmaps: large pixels that are not near each other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from torch import Tensor
 
 
 def diverse_top_k(heatmap: Tensor, k: int, window: int) -> Tensor:
-    """(N, H, W) bool: the largest pixel, then the largest outside of its window, and so on, k times.
+    """Return (N, H, W) bool masks of the diverse top.
 
-    A pixel's window are those at most w = `window` rows and columns away, cut at the border; among equals the lower
-    pixel index wins. Where no pixel is left the picks are fewer; k <= ceil(H / (2w + 1)) ceil(W / (2w + 1)) find room.
+    The largest pixel is picked, then the largest outside of its window, and so on, k times. A pixel's window holds the
+    pixels at most w = `window` rows and columns away. It ends at the border. Among equals the lower pixel index wins.
+    Where no pixel is left there are fewer picks; k <= ceil(H / (2w + 1)) ceil(W / (2w + 1)) find room.
     """
     count, height, width = heatmap.shape
     order = torch.sort(heatmap.flatten(1), dim=1, descending=True, stable=True).indices
@@ -31,5 +32,8 @@ def diverse_top_k(heatmap: Tensor, k: int, window: int) -> Tensor:
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
-    """(N,) float64: how many pixels of the mask `part` there are for each of `whole`; both (N, H, W) bool."""
+    """Return (N,) float64 ratios of the sizes of two masks.
+
+    How many pixels of the mask `part` there are for each pixel of `whole`; both are (N, H, W) bool.
+    """
     return part.flatten(1).sum(1).double() / whole.flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""The largest change of an attribution among images near the clean one: what the stability metrics share."""
+"""Changes of an attribution near the clean image, for the stability metrics."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from ._sums import norm
 
 
 class Point(NamedTuple):
-    """N images, and what the network says and shows there."""
+    """N images with the network's logits and attributions."""
 
     images: Tensor
     """(N, C, H, W), or (N, n) where rows are compared."""
     attribution: Tensor
-    """Of the same shape."""
+    """The attributions, of the same shape."""
     logits: Tensor
     """(N, K)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StabilityMetric(Metric):
-    """max over x' near x of `ratio(x, x')`; a subclass says what is divided by what.
+    """The largest `ratio(x, x')` over images x' near x.
 
-    Attributions come divided by the largest size in A(x), so that networks whose logits have another scale compare.
+    A subclass says what is divided by what. Attributions come divided by the largest size in A(x), so that networks
+    with other scales of logits compare.
     """
 
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
@@ -44,7 +45,8 @@ class StabilityMetric(Metric):
     """Whether neighbours of another predicted class are left out."""
 
     neighbours: Literal["drawn", "attacked"] = "drawn"
-    """Random images around the clean one, which makes the value one of the clean image; or the attack's image alone."""
+    """Which images near the clean one are looked at. "drawn": random images around it, so that the value describes the
+    clean image; "attacked": the attack's image alone."""
     draws: int = Field(default=10, ge=1)
     """Random images that are drawn around the clean one."""
     radius: PixelFraction = Field(default="1/50", validate_default=True, gt=0)
@@ -52,17 +54,21 @@ class StabilityMetric(Metric):
 
     @property
     def looks_at_clean_alone(self) -> bool:
-        """Whether its neighbours are drawn."""
+        """Return whether the neighbours are drawn."""
         return self.neighbours == "drawn"
 
     @abstractmethod
     def ratio(self, here: Point, there: Point) -> Tensor:
-        """(N,) from (N, n) float64 images and attributions, and (N, K) logits."""
+        """Return (N,) ratios of a change here and there.
+
+        Images and attributions are (N, n) float64, logits (N, K).
+        """
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64; NaN where the clean attribution is zero everywhere or an attribution is not finite somewhere.
+        """Return (N,) float64 values.
 
-        For metrics of one class, also where no neighbour keeps it.
+        NaN where the clean attribution is zero everywhere or an attribution has a value that is not finite. For metrics
+        of one class, also where no neighbour keeps it.
         """
         probe, before, after = probe_of(self, pair), pair.before, pair.after
         if self.neighbours == "drawn":
@@ -85,9 +91,10 @@ class StabilityMetric(Metric):
 
 @lru_cache(maxsize=1)
 def drawn(probe: Probe, images: Tensor, radius: float, draws: int) -> tuple[Point, ...]:
-    """Return random images of the cube around each image, cut to [0, 1], and what the network shows there.
+    """Return random images around each image, and the network's answers.
 
-    The last answer is remembered: these are by far the costliest looks, and all stability metrics take the same ones.
+    They lie in a cube, cut to [0, 1]. The last answer is remembered: these are by far the costliest looks, and all
+    stability metrics take the same ones.
     """
     found = []
     for draw in range(draws):
@@ -98,7 +105,10 @@ def drawn(probe: Probe, images: Tensor, radius: float, draws: int) -> tuple[Poin
 
 
 def relative_change(before: Tensor, after: Tensor, smallest: float) -> Tensor:
-    """(N, n) twice to (N,): |(b - a) / b|, entry by entry, `smallest` in the place of a divisor of 0."""
+    """Return (N,) norms of the relative changes between (N, n) rows.
+
+    They are |(b - a) / b|, entry by entry; `smallest` stands in for a divisor of 0.
+    """
     return norm((before - after) / before.masked_fill(before == 0, smallest))
 
 

@@ -1,4 +1,4 @@
-"""The network that some metrics ask."""
+"""Access to the network, for metrics that ask it."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def probe_of(metric: Metric, pair: Pair) -> Probe:
 
 
 def explained(logits: Tensor, probe: Probe) -> Tensor:
-    """(N, K) logits to the (N,) float64 logits that are explained."""
+    """Return the (N,) float64 explained logits of (N, K) logits."""
     return logits.double().gather(1, probe.labels.unsqueeze(1)).squeeze(1)

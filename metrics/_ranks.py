@@ -1,6 +1,7 @@
-"""Rank correlations of many rows at once, exact under ties: whole numbers up to the one division at the end.
+"""Rank correlations of many rows at once, exact under ties.
 
-As no rounding happens before that division, a row's value cannot depend on the batch, the device or the order of sums.
+The computation uses whole numbers up to the one division at the end. As no rounding happens before that division, a
+row's value cannot depend on the batch, the device or the order of sums.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from torch import Tensor
 from ._undefined import nan_where_nan
 
 _PAIRS_AT_ONCE = {"cpu": 2**20, "cuda": 2**28}
-"""Comparisons held in memory at a time (one byte each): about what stays in a core's cache, or fills a GPU."""
+"""Comparisons held in memory at a time, one byte each. They about fit a core's cache, or fill a GPU."""
 
 
 def kendall_tau_b(first: Tensor, second: Tensor) -> Tensor:
-    """(N,) float64: Kendall's tau-b of each row; NaN where a row is constant or holds a NaN.
+    """Return (N,) float64 values, Kendall's tau-b of every row.
 
-    Knight's algorithm: in the order of `second` (ties by `first`), the discordant pairs are the inversions of the
-    places that the elements take in the order of `first` (ties by `second`). Each order comes from stable sorts.
+    NaN where a row is constant or holds a NaN. Knight's algorithm: in the order of `second` (ties by `first`), the
+    discordant pairs are the inversions of the places that the elements take in the order of `first` (ties by `second`).
+    Each order comes from stable sorts.
 
     Args:
         first: (N, n) real numbers.
@@ -41,7 +43,9 @@ def kendall_tau_b(first: Tensor, second: Tensor) -> Tensor:
 
 
 def spearman_rho(first: Tensor, second: Tensor) -> Tensor:
-    """(N,) float64: Pearson correlation of each row's mid-ranks; NaN where a row is constant or holds a NaN.
+    """Return (N,) float64 values, Spearman's rho of every row.
+
+    It is the Pearson correlation of the row's mid-ranks; NaN where a row is constant or holds a NaN.
 
     Args:
         first: (N, n) real numbers.
@@ -52,7 +56,10 @@ def spearman_rho(first: Tensor, second: Tensor) -> Tensor:
 
 
 def centered_mid_ranks(values: Tensor) -> Tensor:
-    """(N, n) int64: twice each element's mid-rank (ties share their mean rank), less twice the row's mean rank."""
+    """Return (N, n) int64 mid-ranks, doubled and centered.
+
+    Twice each element's mid-rank (ties share their mean rank), less twice the row's mean rank.
+    """
     in_order, order = values.sort(1)
     begins = _begins_run(in_order)
     ends = torch.cat([begins[:, 1:], begins[:, :1]], 1)
@@ -61,12 +68,12 @@ def centered_mid_ranks(values: Tensor) -> Tensor:
 
 
 def inversions(places: Tensor) -> Tensor:
-    """(N,) int64: the number of pairs that stand in the wrong order in each row.
+    """Return the (N,) int64 numbers of wrongly ordered pairs per row.
 
     Positions and values are cut into blocks of about sqrt(n). A pair is then in one block of positions (compared
     directly), or else in one block of values (compared directly, from the values' side), or in different blocks of
-    both (counted from the table of how many elements each pair of blocks has). That is O(n^1.5) comparisons without
-    branches, which at image sizes outruns merging's n log n.
+    both (counted in a table of the number of elements per pair of blocks). That is O(n^1.5) comparisons without
+    branches, which at image sizes is faster than the n log n of a merge sort.
 
     Args:
         places: (N, n) int64. Each row is a permutation of 0 .. n-1.

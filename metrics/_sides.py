@@ -1,4 +1,4 @@
-"""Which side of the attack a metric of one map looks at."""
+"""The side of the attack that a metric of one map measures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def view_of(pair: Pair, side: Side) -> View:
 
 
 class OneSided(Metric):
-    """A metric of one map, whose field `of` says which side's."""
+    """A metric of one map, before or after the attack."""
 
     of: Side
-    """Whose map is measured: the one before the attack, or the one after it."""
+    """Which map is measured: the map before the attack, or the map after it."""
 
     @property
     def looks_at_clean_alone(self) -> bool:
-        """Whether its side is the one before."""
+        """Return whether the map before the attack is measured."""
         return self.of == "before"

@@ -1,4 +1,4 @@
-"""Heatmaps that forgive small shifts."""
+"""Smoothed heatmaps, on which small shifts matter little."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 def smooth(heatmap: Tensor, window: int) -> Tensor:
-    """(N, H W) float64: at each pixel the mean of those at most `window` rows and columns away, cut at the border.
+    """(N, H * W) float64 means over a window around each pixel.
 
-    Sums of so few float32 numbers are exact in float64, so that equal windows stay equal.
+    The window holds the pixels at most `window` rows and columns away. It ends at the border. Sums of few float32
+    numbers are exact in float64, so that equal windows stay equal.
     """
     mean = F.avg_pool2d(heatmap.double().unsqueeze(1), 2 * window + 1, 1, window, count_include_pad=False)
     return mean.flatten(1)

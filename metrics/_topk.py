@@ -11,7 +11,10 @@ from ._undefined import nan_where_constant
 
 
 def shared_top_k(pair: Pair, k: int) -> Tensor:
-    """(N,) float64: how many pixels are among the k largest of both heatmaps; NaN as `nan_where_constant` says."""
+    """Return (N,) float64 counts of pixels in the top of both heatmaps.
+
+    The top holds the k largest pixels. NaN as `nan_where_constant` says.
+    """
     before, after = pair.before.heatmap, pair.after.heatmap
     shared = top_k_mask(before, k) & top_k_mask(after, k)
     return nan_where_constant(shared.flatten(1).sum(1), before, after)

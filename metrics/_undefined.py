@@ -1,4 +1,4 @@
-"""What a sample's value is where its inputs are no numbers."""
+"""The values of samples for which a metric is not defined."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from bench.core.contracts import Pair
 
 
 def nan_where_nan(values: Tensor, *inputs: Tensor) -> Tensor:
-    """(N,) float64: the values, and NaN for each sample of which one of the (N, ...) inputs holds a NaN.
+    """Return (N,) float64 values, NaN where an input holds a NaN.
 
-    Comparisons and sorts give NaN some rank of their own instead of passing it on; this passes it on.
+    An input is (N, ...). Comparisons and sorts give NaN a rank instead of passing it on.
     """
     broken = torch.stack([each.flatten(1).isnan().any(1) for each in inputs]).any(0)
     return values.double().masked_fill(broken, torch.nan)
 
 
 def nan_where_constant(values: Tensor, *heatmaps: Tensor) -> Tensor:
-    """(N,) float64: the values, and NaN where one of the (N, H, W) heatmaps is constant or holds a NaN.
+    """Return (N,) float64 values, NaN where a heatmap is constant.
 
-    A map of nothing has no top and no order: among equals only the index of a pixel would decide. Top-k metrics once
-    said 1 of such maps; their versions stayed, as of the published records only those of the control
-    `natural-constant-map` hold any.
+    Also where one of the (N, H, W) heatmaps holds a NaN. A constant map has no top and no order: among equals only
+    the index of a pixel would decide. Top-k metrics once gave such maps the value 1. Their versions did not change:
+    only published records of the control `natural-constant-map` hold such maps.
     """
     flat = [heatmap.flatten(1) for heatmap in heatmaps]
     constant = torch.stack([each.amax(1) == each.amin(1) for each in flat]).any(0)
@@ -30,5 +30,8 @@ def nan_where_constant(values: Tensor, *heatmaps: Tensor) -> Tensor:
 
 
 def nan_where_infeasible(values: Tensor, pair: Pair) -> Tensor:
-    """(N,) the values, NaN where the attack broke a rule and the judge put the clean image back."""
+    """Return (N,) values, NaN where the attack broke a rule.
+
+    The judge puts the clean image back there.
+    """
     return values if pair.feasible is None else torch.where(pair.feasible, values, torch.nan)

@@ -15,9 +15,10 @@ from ._undefined import nan_where_nan
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy(Metric):
-    """1 if the class predicted before any change is the label, else 0; its mean is the clean accuracy.
+    """Correctness of the class predicted before any change, 1 or 0.
 
-    Neutral: it says how good the classifier is, not how robust.
+    1 if that class is the label, else 0; the mean is the clean accuracy. Neutral: it says how good the classifier is,
+    not how robust.
 
     Source:
         The usual accuracy; RobustBench (Croce et al. 2021) reports it beside the robust one.
@@ -30,5 +31,8 @@ class Accuracy(Metric):
     reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64, 0 or 1; NaN where a logit is NaN."""
+        """Return (N,) float64 values, 0 or 1.
+
+        NaN where a logit is NaN.
+        """
         return nan_where_nan(pair.before.logits.argmax(1) == pair.labels, pair.before.logits)

@@ -1,4 +1,4 @@
-"""Of the images that are classified correctly, whether the changed one is, too."""
+"""Whether a changed image, correctly classified before, is classified correctly."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from ._undefined import nan_where_nan
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyOnCorrect(Metric):
-    """1 or 0 as the changed image is classified correctly or not; undefined where the unchanged one is not.
+    """Correctness after the change, among images that were correct before.
 
-    Its mean is the pooled ratio of images right before and after to images right before. The denominator is the
-    model's own.
+    1 where the changed image is classified correctly, else 0; undefined where the unchanged image is misclassified. Its
+    mean is the pooled ratio of images right before and after to images right before. The denominator is the model's
+    own.
 
     Source:
         Zhang, Zhu 2019, section 4.2. Reference code: PKUAI26/AT-CNN.
@@ -33,7 +34,10 @@ class AccuracyOnCorrect(Metric):
     reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64, 0 or 1; NaN where the unchanged image is misclassified, or a logit is NaN."""
+        """Return (N,) float64 values, 0 or 1.
+
+        NaN where the unchanged image is misclassified, or a logit is NaN.
+        """
         right = [view.logits.argmax(1) == pair.labels for view in (pair.before, pair.after)]
         values = nan_where_nan(right[1], pair.before.logits, pair.after.logits)
         return torch.where(right[0], values, torch.nan)

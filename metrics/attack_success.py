@@ -1,4 +1,7 @@
-"""Whether the attack moved the map far enough to succeed; the mean is the attack's success rate."""
+"""Whether the attack moved the map far enough to succeed.
+
+The mean is the attack's success rate.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ from .kendall import Kendall
 
 @dataclass(frozen=True, kw_only=True)
 class AttackSuccess(Metric):
-    """1 if tau-b of the heatmaps is below theta, else 0: its mean is ASR_theta.
+    """Success of the attack, 1 or 0.
 
-    An image that the judge put back, as its class had changed, has tau 1 and is no success.
+    1 if tau-b of the heatmaps is below theta, else 0; the mean is ASR_theta. An image that the judge put back, as its
+    class had changed, has tau 1 and is no success.
 
     Source:
         The success rate of attacks on predictions, with `kendall` in the place of the class; this benchmark's.
@@ -34,6 +38,9 @@ class AttackSuccess(Metric):
     """Kendall's tau-b below which an attack succeeded."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64, 0 or 1; NaN where `kendall` is."""
+        """Return (N,) float64 values, 0 or 1.
+
+        NaN where `kendall` is NaN.
+        """
         tau = Kendall()(pair)
         return torch.where(tau.isnan(), tau, (tau < self.theta).double())

@@ -1,4 +1,4 @@
-"""How far the attribution is from adding up to what the image has over black, in logits."""
+"""Error of the attribution's sum as the logit's change from black."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CompletenessGap(OneSided):
     """|sum of A - (z_y(x) - z_y(black))|, z_y the explained logit.
 
     Small where quadrature is fine enough, for methods that promise completeness from black (integrated gradients,
-    DeepLIFT); for others (gradient, Grad-CAM) a number without a promise. Neutral: it says whether A explains the whole
+    DeepLIFT); other methods (gradient, Grad-CAM) do not promise it. Neutral: it says whether A explains the whole
     logit, not how far it moved.
 
     Source:
@@ -37,7 +37,10 @@ class CompletenessGap(OneSided):
     of: Side = "before"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64, in logits; NaN where the attribution is not finite somewhere."""
+        """Return (N,) float64 gaps, in logits.
+
+        NaN where the attribution has a value that is not finite.
+        """
         probe, view = probe_of(self, pair), view_of(pair, self.of)
         black = probe.logits(view.images.new_zeros(view.images.shape))
         rise = explained(view.logits, probe) - explained(black, probe)

@@ -15,9 +15,10 @@ from ._sums import cosine
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Metric):
-    """<A, A'> / (|A| |A'|) of the raw attributions (N, C, H, W), signs and channels kept: chance is 0.
+    """Cosine of the raw attributions (N, C, H, W).
 
-    On heatmaps of absolute values it would be another metric, with a chance value near 2/pi.
+    <A, A'> / (|A| |A'|). Signs and channels are kept, so that chance is 0. On heatmaps of absolute values it would be
+    another metric, with a chance value near 2/pi.
 
     Source:
         Wang and Kong 2022 (IGR), who relate Kendall's tau to it.
@@ -29,5 +30,8 @@ class Cosine(Metric):
     higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where an attribution is zero everywhere or not finite somewhere."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where an attribution is zero everywhere or has a value that is not finite.
+        """
         return cosine(pair.before.attribution, pair.after.attribution)

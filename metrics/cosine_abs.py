@@ -15,9 +15,10 @@ from ._sums import cosine
 
 @dataclass(frozen=True, kw_only=True)
 class CosineAbs(Metric):
-    """<I, I'> / (|I| |I'|) of the heatmaps' absolute values (N, H, W).
+    """<I, I'> / (|I| |I'|) of the absolute heatmaps (N, H, W).
 
-    Unrelated maps are not at 0: for half-normal values chance is near 2/pi. `cosine` keeps signs and channels.
+    Unrelated maps do not have the value 0: for half-normal values chance is near 2/pi. `cosine` keeps signs and
+    channels.
 
     Source:
         Ivankay et al. 2021 (FAR); of the two variants in use, the one on maps of absolute values.
@@ -29,5 +30,8 @@ class CosineAbs(Metric):
     higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1]; NaN where a heatmap is zero everywhere or not finite somewhere."""
+        """Return (N,) float64 values in [0, 1].
+
+        NaN where a heatmap is zero everywhere or has a value that is not finite.
+        """
         return cosine(pair.before.heatmap.abs(), pair.after.heatmap.abs())

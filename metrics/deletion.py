@@ -1,4 +1,4 @@
-"""Mean probability of the explained class while pixels go, the most important first."""
+"""Mean probability of the explained class while important pixels go first."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from ._ablation import AblationMetric
 
 @dataclass(frozen=True, kw_only=True)
 class Deletion(AblationMetric):
-    """Area under p_y(share of pixels deleted), 0 to 1, pixels in the heatmap's falling order: low for a faithful map.
+    """Area under p_y(share of pixels deleted), from 0 to 1.
 
-    With `of = "after", image = "before"` it is adversarial deletion: the attacked map's order, on the clean image.
-    Neutral: it says how good a map is, not how far it moved.
+    Pixels go in the heatmap's falling order, so a faithful map has a low value. With `of = "after", image = "before"`
+    it is adversarial deletion: the attacked map's order, on the clean image. Neutral: it says how good a map is, not
+    how far it moved.
 
     Source:
         Petsiuk, Das, Saenko 2018 (RISE); Samek et al. 2017 (AOPC is p_y(x) less this area, for pixels as regions).

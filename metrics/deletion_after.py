@@ -12,11 +12,13 @@ from .deletion import Deletion
 
 @dataclass(frozen=True, kw_only=True)
 class DeletionAfter(Deletion):
-    """`deletion` with `of = "after"`, for protocols that put both sides of an attack beside each other.
+    """`deletion` with `of = "after"`.
+
+    For protocols that show both sides of an attack beside each other.
 
     Source:
         As of `deletion`.
-        Differs: nothing but the side.
+        Differs: the side alone.
     """
 
     version: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Entropy of the heatmap before or after the attack, as a share of the largest possible one."""
+"""Entropy of one heatmap, as a share of the largest possible entropy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ._sums import sum_by_halves, sum_to_one
 
 @dataclass(frozen=True, kw_only=True)
 class Entropy(OneSided):
-    """-sum p log p / log(number of pixels), p the heatmap's absolute values as shares of their sum.
+    """-sum p log p / log(number of pixels).
 
-    1 for a constant map, 0 for a single pixel. Neutral: it says how spread a map is, not how far it moved.
+    p are the heatmap's absolute values as shares of their sum. 1 for a constant map, 0 for a single pixel. Neutral: it
+    says how spread a map is, not how far it moved.
 
     Source:
         Bhatt, Weller, Moura 2020 (complexity).
@@ -34,6 +35,9 @@ class Entropy(OneSided):
     of: Side = "before"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1]; NaN where the heatmap is zero everywhere or not finite somewhere."""
+        """Return (N,) float64 values in [0, 1].
+
+        NaN where the heatmap is zero everywhere or has a value that is not finite.
+        """
         shares = sum_to_one(view_of(pair, self.of).heatmap)
         return (-sum_by_halves(torch.special.xlogy(shares, shares)) / math.log(shares.shape[1])).clamp(0, 1)

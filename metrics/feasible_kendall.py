@@ -1,4 +1,4 @@
-"""Kendall's tau-b over the samples alone whose attack succeeded in keeping the class."""
+"""Kendall's tau-b of the samples whose attack kept the class."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .kendall import Kendall
 
 @dataclass(frozen=True, kw_only=True)
 class FeasibleKendall(Metric):
-    """`kendall` of the attacks that kept the class; where none did, the sample is left out.
+    """`kendall` of the attacks that kept the class.
 
-    `kendall` counts such a sample as not moved (1), since the clean image is always allowed. Leaving it out makes the
-    set of images depend on the model.
+    A sample whose attack did not keep it is left out. `kendall` counts such a sample as not moved (1), since the clean
+    image is always allowed. Leaving it out makes the set of images depend on the model.
 
     Source:
         Singh et al. 2020, ART. Reference code: nupurkmr9/Attributional-Robustness, cifar/eval_model.py.
@@ -31,5 +31,8 @@ class FeasibleKendall(Metric):
     higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where infeasible, or where `kendall` is."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where the attack is infeasible, or `kendall` is NaN.
+        """
         return nan_where_infeasible(Kendall()(pair), pair)

@@ -1,4 +1,4 @@
-"""Top-k intersection over the samples alone whose attack succeeded in keeping the class."""
+"""Top-k intersection of the samples whose attack kept the class."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .topk_intersection import TopkIntersection
 
 @dataclass(frozen=True, kw_only=True)
 class FeasibleTopkIntersection(Metric):
-    """`topk-intersection` of the attacks that kept the class; where none did, the sample is left out.
+    """`topk-intersection` of the attacks that kept the class.
 
-    `topk-intersection` counts such a sample as not moved (1), since the clean image is always allowed. Leaving it out
-    makes the set of images depend on the model.
+    A sample whose attack did not keep it is left out. `topk-intersection` counts such a sample as not moved (1), since
+    the clean image is always allowed. Leaving it out makes the set of images depend on the model.
 
     Source:
         Singh et al. 2020, ART. Reference code: nupurkmr9/Attributional-Robustness, cifar/eval_model.py.
@@ -35,5 +35,8 @@ class FeasibleTopkIntersection(Metric):
     """How many of a heatmap's largest pixels are its top."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1]; NaN where infeasible, or where `topk-intersection` is."""
+        """Return (N,) float64 values in [0, 1].
+
+        NaN where the attack is infeasible, or `topk-intersection` is NaN.
+        """
         return nan_where_infeasible(TopkIntersection(k=self.k)(pair), pair)

@@ -1,4 +1,7 @@
-"""Gini index of the heatmap before or after the attack: 0 for a constant map, near 1 for a single pixel."""
+"""Gini index of one heatmap, 0 for a constant map.
+
+It is near 1 for a single pixel.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ from ._sums import sum_by_halves, sum_to_one
 
 @dataclass(frozen=True, kw_only=True)
 class Gini(OneSided):
-    """1 - 2 sum_i p_(i) (n - i + 1/2) / n, p_(1) <= .. <= p_(n) the pixels' shares of the summed absolute values.
+    """Gini index of the pixels' absolute values.
 
-    Neutral: it says how sparse a map is, not how far it moved. Adversarial training makes maps sparser.
+    1 - 2 sum_i p_(i) (n - i + 1/2) / n, where p_(1) <= .. <= p_(n) are the pixels' shares of the summed absolute
+    values. Neutral: it says how sparse a map is, not how far it moved. Adversarial training makes maps sparser.
 
     Source:
         Hurley, Rickard 2009; for attributions Chalasani et al. 2020.
@@ -33,7 +37,10 @@ class Gini(OneSided):
     of: Side = "before"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1); NaN where the heatmap is zero everywhere or not finite somewhere."""
+        """Return (N,) float64 values in [0, 1).
+
+        NaN where the heatmap is zero everywhere or has a value that is not finite.
+        """
         shares = sum_to_one(view_of(pair, self.of).heatmap).sort(1).values
         pixels = shares.shape[1]
         from_top = pixels - torch.arange(pixels, dtype=shares.dtype, device=shares.device) - 0.5

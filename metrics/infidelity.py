@@ -1,4 +1,7 @@
-"""Mean squared error of the attribution as a prediction of what perturbing the image does to the logit."""
+"""Mean squared error of the attribution as predictor of the logit.
+
+It predicts how the logit changes when the image is perturbed.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,17 @@ class _Perturbed(NamedTuple):
     images: Tensor
     """(N, C, H, W)."""
     weights: Tensor
-    """(N, C, H, W) float64: what the attribution is multiplied by to predict the fall of the logit."""
+    """(N, C, H, W) float64: the factors of the attribution. The products sum to the predicted fall of the logit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Infidelity(OneSided):
-    """E over I of (beta <I, A> - (z_y(x) - z_y(x - I)))^2, in squared logits; beta is the best factor if `rescale`.
+    """Mean squared error of predicted falls of the logit, in squared logits.
 
-    "gaussian" subtracts noise and reads A as slopes: 0 for the gradient of a linear model. "square" blackens a random
-    square and reads A as contributions, <I, A> being A's sum over it: 0 for integrated gradients of a linear model.
-    Take the one that fits the method. Neutral: it says how faithful a map is, not how far it moved.
+    E over I of (beta <I, A> - (z_y(x) - z_y(x - I)))^2; beta is the best factor if `rescale`. "gaussian" subtracts
+    noise and reads A as slopes: 0 for the gradient of a linear model. "square" blackens a random square and reads A as
+    contributions, <I, A> being A's sum over it: 0 for integrated gradients of a linear model. Take the one that fits
+    the method. Neutral: it says how faithful a map is, not how far it moved.
 
     Source:
         Yeh et al. 2019, definition 2.1. Reference codes: chihkuanyeh/saliency_evaluation (which always
@@ -48,21 +52,22 @@ class Infidelity(OneSided):
 
     of: Side = "before"
     perturbation: Literal["gaussian", "square"] = "gaussian"
-    """How the image is changed: Gaussian noise for maps of slopes, black squares for maps of contributions."""
+    """How the image is changed. Gaussian noise for maps of slopes, black squares for maps of contributions."""
     sigma: float = Field(default=0.2, gt=0)
     """Standard deviation of the Gaussian noise, in pixel units."""
     draws: int = Field(default=50, ge=1)
-    """Changed images that the mean is over."""
+    """Number of changed images over which the mean is taken."""
     rescale: bool = True
-    """Whether A is first multiplied by the factor that fits best: methods have different units."""
+    """Whether A is first multiplied by the factor that fits best. Methods have different units."""
     relative: bool = False
-    """Whether the error is divided by the mean squared change of the logit: networks have different scales. Then 1 is
-    what predicting no change would score."""
+    """Whether the error is divided by the logit's mean squared change. Networks have different scales. Then predicting
+    no change gives 1."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64; NaN where the attribution is not finite somewhere.
+        """Return (N,) float64 errors.
 
-        Also where A is rescaled and never predicts a change, and where the error is relative and nothing changes.
+        NaN where the attribution has a value that is not finite. Also where A is rescaled and never predicts a change,
+        and where the error is relative and nothing changes.
         """
         probe, view = probe_of(self, pair), view_of(pair, self.of)
         attribution, logit = view.attribution.double(), explained(view.logits, probe)

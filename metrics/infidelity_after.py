@@ -12,11 +12,13 @@ from .infidelity import Infidelity
 
 @dataclass(frozen=True, kw_only=True)
 class InfidelityAfter(Infidelity):
-    """`infidelity` with `of = "after"`, for protocols that put both sides of an attack beside each other.
+    """`infidelity` with `of = "after"`.
+
+    For protocols that show both sides of an attack beside each other.
 
     Source:
         As of `infidelity`.
-        Differs: nothing but the side.
+        Differs: the side alone.
     """
 
     version: ClassVar[int] = 1

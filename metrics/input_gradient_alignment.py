@@ -1,4 +1,4 @@
-"""Cosine of the angle between an image and the gradient of its explained logit, signs kept."""
+"""Cosine between an image and the gradient of its explained logit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ._sums import cosine
 
 @dataclass(frozen=True, kw_only=True)
 class InputGradientAlignment(OneSided):
-    """<x, g> / (|x| |g|), g = dz_y/dx, over all pixels and channels, x less the mean of each of its channels.
+    """Cosine <x, g> / (|x| |g|) over all pixels and channels.
 
-    Neutral: gradients of robust networks look like the image, but looking alike is not what robustness is.
+    g = dz_y/dx is the gradient of the explained logit. x is the image less the means of its channels. Neutral:
+    gradients of robust networks look like the image, but this likeness alone is not robustness.
 
     Source:
         Etmann et al. 2019 (alignment); Singh et al. 2020 compare by cosine.
@@ -36,9 +37,12 @@ class InputGradientAlignment(OneSided):
 
     of: Side = "before"
     origin: Origin = "image-mean"
-    """What counts as zero of the image: each channel's mean, or black."""
+    """What counts as zero of the image. Each channel's mean, or black."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where the gradient is zero everywhere, or the image is plain."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where the gradient, or the image less its origin, is zero everywhere.
+        """
         probe, images = probe_of(self, pair), view_of(pair, self.of).images
         return cosine(from_origin(images, self.origin), probe.gradient(images))

@@ -1,4 +1,4 @@
-"""Cosine of the angle between the maps of an image's and of its gradient's sizes."""
+"""Cosine between the absolute maps of an image and its gradient."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ._sums import cosine
 
 @dataclass(frozen=True, kw_only=True)
 class InputGradientAlignmentAbs(OneSided):
-    """<X, G> / (|X| |G|), X = mean_c |x|, G = mean_c |g|, g = dz_y/dx, x less the mean of each of its channels.
+    """Cosine <X, G> / (|X| |G|) of two absolute maps.
 
-    Unrelated maps are not at 0: for half-normal values chance is near 2/pi. Neutral, as the signed alignment is.
+    X = mean_c |x|, G = mean_c |g|, g = dz_y/dx. x is the image less the means of its channels. Unrelated maps do not
+    have the value 0: for half-normal values chance is near 2/pi. Neutral, as the signed alignment is.
 
     Source:
         Singh et al. 2020. Reference code: nupurkmr9/Attributional-Robustness, which builds both maps and does not
@@ -37,9 +38,12 @@ class InputGradientAlignmentAbs(OneSided):
 
     of: Side = "before"
     origin: Origin = "image-mean"
-    """What counts as zero of the image: each channel's mean, or black."""
+    """What counts as zero of the image. Each channel's mean, or black."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1]; NaN where the gradient is zero everywhere, or the image is plain."""
+        """Return (N,) float64 values in [0, 1].
+
+        NaN where the gradient, or the image less its origin, is zero everywhere.
+        """
         probe, images = probe_of(self, pair), view_of(pair, self.of).images
         return cosine(from_origin(images, self.origin).abs().sum(1), probe.gradient(images).abs().sum(1))

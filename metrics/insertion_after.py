@@ -12,11 +12,13 @@ from .insertion import Insertion
 
 @dataclass(frozen=True, kw_only=True)
 class InsertionAfter(Insertion):
-    """`insertion` with `of = "after"`, for protocols that put both sides of an attack beside each other.
+    """`insertion` with `of = "after"`.
+
+    For protocols that show both sides of an attack beside each other.
 
     Source:
         As of `insertion`.
-        Differs: nothing but the side.
+        Differs: the side alone.
     """
 
     version: ClassVar[int] = 1

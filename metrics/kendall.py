@@ -15,9 +15,10 @@ from ._ranks import kendall_tau_b
 
 @dataclass(frozen=True, kw_only=True)
 class Kendall(Metric):
-    """tau_b = (concordant - discordant pairs) / sqrt(pairs untied before * pairs untied after), over all pixels.
+    """Kendall's tau-b over all pixels.
 
-    Pixels tied in one heatmap alone (such as exact zeros of integrated gradients) lower it.
+    tau_b = (concordant - discordant pairs) / sqrt(pairs untied before * pairs untied after). Pixels tied in one heatmap
+    alone (such as exact zeros of integrated gradients) lower it.
 
     Source:
         Kendall 1945; used by Chen et al. 2019 (robust attribution regularization) and Singh et al. 2020 (ART), who call
@@ -30,5 +31,8 @@ class Kendall(Metric):
     higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or holds a NaN."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where a heatmap is constant or holds a NaN.
+        """
         return kendall_tau_b(pair.before.heatmap.flatten(1), pair.after.heatmap.flatten(1))

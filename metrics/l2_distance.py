@@ -16,9 +16,10 @@ from ._sums import sum_by_halves, sum_to_one
 
 @dataclass(frozen=True, kw_only=True)
 class L2Distance(Metric):
-    """sqrt(mean over pixels of (I - I')^2), each heatmap divided by the mean of its absolute values.
+    """sqrt(mean over pixels of (I - I')^2), on scaled heatmaps.
 
-    A root-mean-square in units of the mean pixel, so that image sizes compare; unrelated half-normal maps are near 1.
+    Each heatmap is divided by the mean of its absolute values. A root-mean-square in units of the mean pixel, so that
+    image sizes compare; for unrelated half-normal maps it is near 1.
 
     Source:
         Dombrowski et al. 2019 (MSE of maps of sum 1).
@@ -30,7 +31,10 @@ class L2Distance(Metric):
     higher_is: ClassVar[Direction] = "less-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64; NaN where a heatmap is zero everywhere or not finite somewhere."""
+        """Return (N,) float64 distances.
+
+        NaN where a heatmap is zero everywhere or has a value that is not finite.
+        """
         before, after = sum_to_one(pair.before.heatmap), sum_to_one(pair.after.heatmap)
         pixels = before.shape[1]
         return (sum_by_halves((after - before).square()) * pixels).sqrt()

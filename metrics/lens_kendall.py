@@ -17,10 +17,11 @@ from ._smooth import smooth
 
 @dataclass(frozen=True, kw_only=True)
 class LensKendall(Metric):
-    """tau-b of the maps whose pixels are the means of their windows: those at most w rows and columns away.
+    """tau-b of the smoothed heatmaps.
 
-    A map that moves by a pixel changes `kendall` much and this little; with w = 0 it is `kendall`. Smoothing makes
-    unrelated maps of the same outline look related, so compare it with a floor.
+    A smoothed pixel is the mean of its window: the pixels at most w rows and columns away. A map that moves by a pixel
+    changes `kendall` much, but this metric little; with w = 0 it is `kendall`. Smoothing makes unrelated maps of the
+    same outline look related, so compare it with a floor.
 
     Source:
         Kamath et al. 2024 (LENS-Kendall), from memory of the paper: its code has none.
@@ -35,5 +36,8 @@ class LensKendall(Metric):
     """How many rows and columns a pixel's window reaches to each side; 0 is the pixel alone."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where a smoothed heatmap is constant or holds a NaN."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where a smoothed heatmap is constant or holds a NaN.
+        """
         return kendall_tau_b(smooth(pair.before.heatmap, self.window), smooth(pair.after.heatmap, self.window))

@@ -1,4 +1,4 @@
-"""Locality-sensitive top-k: how much of the clean top lies in windows around the attacked top."""
+"""Locality-sensitive top-k: the share of the clean top near the attacked top."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ._near_top import NearTop
 
 @dataclass(frozen=True, kw_only=True)
 class LensPrecision(NearTop):
-    """|S and N_w(S')| / k: the share of the clean top that lies near the pixels on top after the attack.
+    """Share of the clean top that lies near the attacked top.
 
-    S and S' are the k largest pixels, N_w the pixels at most w rows and columns away. With w = 0 it is top-k
-    intersection; unrelated maps reach more than k/N.
+    |S and N_w(S')| / k. S and S' are the k largest pixels before and after the attack, N_w the pixels at most w rows
+    and columns away. With w = 0 it is top-k intersection; unrelated maps reach more than k/N.
 
     Source:
         Kamath et al. 2024 (LENS). Reference code: ksandeshk/LENS.

@@ -1,4 +1,4 @@
-"""Locality-sensitive top-k: how much of the attacked top lies in windows around the clean top."""
+"""Locality-sensitive top-k: the share of the attacked top near the clean top."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ._near_top import NearTop
 
 @dataclass(frozen=True, kw_only=True)
 class LensRecall(NearTop):
-    """|N_w(S) and S'| / k: the share of the pixels on top after the attack that lie near the clean top.
+    """Share of the attacked top that lies near the clean top.
 
-    S and S' are the k largest pixels, N_w the pixels at most w rows and columns away. With w = 0 it is top-k
-    intersection; unrelated maps reach more than k/N.
+    |N_w(S) and S'| / k. S and S' are the k largest pixels before and after the attack, N_w the pixels at most w rows
+    and columns away. With w = 0 it is top-k intersection; unrelated maps reach more than k/N.
 
     Source:
         Kamath et al. 2024 (LENS). Reference code: ksandeshk/LENS.

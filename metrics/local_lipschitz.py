@@ -1,4 +1,4 @@
-"""Largest change of the attribution per distance in the image, among random images nearby."""
+"""Largest change of the attribution per distance among random neighbours."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ._sums import norm
 
 @dataclass(frozen=True, kw_only=True)
 class LocalLipschitz(StabilityMetric):
-    """max over x' of |A(x') - A(x)| / (|A(x)| |x' - x|), in relative change per pixel unit, Euclidean.
+    """max over x' of |A(x') - A(x)| / (|A(x)| |x' - x|).
 
-    An estimate of the Lipschitz constant, from below. With `neighbours = "attacked"`, x' is the attack's image alone,
-    which for a strong attack is the better estimate.
+    Lengths are Euclidean; the unit is relative change per pixel unit. It estimates the Lipschitz constant from below.
+    With `neighbours = "attacked"`, x' is the attack's image alone, which for a strong attack is the better estimate.
 
     Source:
         Alvarez-Melis, Jaakkola 2018.
@@ -28,6 +28,6 @@ class LocalLipschitz(StabilityMetric):
     version: ClassVar[int] = 1
 
     def ratio(self, here: Point, there: Point) -> Tensor:
-        """(N,) relative changes over the distances of the images."""
+        """Return (N,) relative changes over the distances of the images."""
         change = norm(there.attribution - here.attribution) / norm(here.attribution)
         return change / norm(there.images - here.images)

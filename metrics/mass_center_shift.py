@@ -15,7 +15,9 @@ from bench.core.schemas.protocol import Direction
 
 @dataclass(frozen=True, kw_only=True)
 class MassCenterShift(Metric):
-    """|C - C'|, Euclidean, of the centers of mass C (row, column) of the heatmaps, as real numbers.
+    """|C - C'|, the Euclidean distance of the centers of mass.
+
+    C is the center (row, column) of a heatmap, as real numbers.
 
     Source:
         Ghorbani, Abid, Zou 2019. Reference code: amiratag/InterpretationFragility.
@@ -28,6 +30,9 @@ class MassCenterShift(Metric):
     higher_is: ClassVar[Direction] = "less-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in pixels; NaN where a heatmap sums to 0 or is not finite somewhere."""
+        """Return (N,) float64 distances in pixels.
+
+        NaN where a heatmap sums to 0 or has a value that is not finite.
+        """
         shift = mass_center(pair.after.heatmap.double()) - mass_center(pair.before.heatmap.double())
         return shift.square().sum(1).sqrt()

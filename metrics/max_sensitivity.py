@@ -1,4 +1,4 @@
-"""Largest change of the attribution among random images nearby, as a share of its length."""
+"""Largest relative change of the attribution among random images nearby."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ._sums import norm
 
 @dataclass(frozen=True, kw_only=True)
 class MaxSensitivity(StabilityMetric):
-    """max over x' of |A(x') - A(x)| / |A(x)|, x' drawn uniformly with |x' - x|_inf <= radius.
+    """max over x' of |A(x') - A(x)| / |A(x)|.
 
-    What chance finds, beside what an adversary finds. With `neighbours = "attacked"`, x' is the attack's image alone.
+    x' is drawn uniformly with |x' - x|_inf <= radius. It shows what chance finds, beside what an adversary finds. With
+    `neighbours = "attacked"`, x' is the attack's image alone.
 
     Source:
         Yeh et al. 2019 (SENS_MAX), radius 0.2 and 50 draws; captum.metrics.sensitivity_max, radius 0.02 and 10 draws.
@@ -27,5 +28,5 @@ class MaxSensitivity(StabilityMetric):
     version: ClassVar[int] = 1
 
     def ratio(self, here: Point, there: Point) -> Tensor:
-        """(N,) lengths of the changes over the length before."""
+        """Return (N,) lengths of the changes over the length before."""
         return norm(there.attribution - here.attribution) / norm(here.attribution)

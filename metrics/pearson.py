@@ -27,5 +27,8 @@ class Pearson(Metric):
     higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or not finite somewhere."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where a heatmap is constant or has a value that is not finite.
+        """
         return cosine(centered(pair.before.heatmap), centered(pair.after.heatmap))

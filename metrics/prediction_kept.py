@@ -15,10 +15,11 @@ from ._undefined import nan_where_nan
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionKept(Metric):
-    """1 if the attack's image is predicted as the clean one is, else 0, whatever the label.
+    """Equality of the predicted classes before and after, 1 or 0.
 
-    Where the protocol keeps predictions, 0 marks an image that the judge put back because its class had changed;
-    elsewhere, an attribution that was compared across a change of class.
+    1 if the attack's image has the predicted class of the clean image, whatever the label. Where the protocol keeps
+    predictions, 0 marks an image that the judge put back because its class had changed; elsewhere, an attribution that
+    was compared across a change of class.
 
     Source:
         The constraint of Ghorbani, Abid, Zou 2019, reported as a number.
@@ -31,7 +32,10 @@ class PredictionKept(Metric):
     reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64, 0 or 1; NaN where a logit is NaN."""
+        """Return (N,) float64 values, 0 or 1.
+
+        NaN where a logit is NaN.
+        """
         before, after = pair.before.logits, pair.after.logits
         kept = before.argmax(1) == after.argmax(1)
         return nan_where_nan(kept if pair.feasible is None else kept & pair.feasible, before, after)

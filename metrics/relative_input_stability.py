@@ -1,4 +1,7 @@
-"""Largest relative change of the attribution per relative change of the image, among images of its class nearby."""
+"""Largest relative change of the attribution per relative change of the image.
+
+Only images nearby with the same predicted class count.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ from ._neighbours import Point, StabilityMetric, relative_change
 
 @dataclass(frozen=True, kw_only=True)
 class RelativeInputStability(StabilityMetric):
-    """max over x' of |(A(x) - A(x')) / A(x)| / max(|(x - x') / x|, epsilon_min), divisions pixel by pixel.
+    """Largest relative change of A per relative change of the image x.
 
-    Small entries of A(x) and dark pixels weigh most, so the values are heavy-tailed: compare them by rank. With
-    `neighbours = "attacked"`, x' is the attack's image alone.
+    max over x' of |(A(x) - A(x')) / A(x)| / max(|(x - x') / x|, epsilon_min). Divisions go pixel by pixel. Small
+    entries of A(x) and dark pixels weigh most, so the values are heavy-tailed: compare them by rank. With `neighbours =
+    "attacked"`, x' is the attack's image alone.
 
     Source:
         Agarwal et al. 2022 (RIS), Euclidean. Neighbours of another predicted class are left out, as there.
-        Differs: NaN where all of them are; x' is drawn uniformly from a cube cut to [0, 1]; where the paper divides by
-        zero, epsilon_min (of the largest |A(x)|, or of the pixel range) stands in.
+        Differs: NaN where all of them are left out; x' is drawn uniformly from a cube cut to [0, 1]; where the paper
+        divides by zero, epsilon_min (of the largest |A(x)|, or of the pixel range) stands in.
     """
 
     version: ClassVar[int] = 1
@@ -31,6 +35,6 @@ class RelativeInputStability(StabilityMetric):
     """The smallest divisor."""
 
     def ratio(self, here: Point, there: Point) -> Tensor:
-        """(N,) relative changes of the attribution over those of the image."""
+        """Return (N,) relative changes of the attribution over changes of the image."""
         moved = relative_change(here.images, there.images, self.epsilon_min)
         return relative_change(here.attribution, there.attribution, self.epsilon_min) / moved.clamp(self.epsilon_min)

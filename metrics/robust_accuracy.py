@@ -15,7 +15,9 @@ from ._undefined import nan_where_nan
 
 @dataclass(frozen=True, kw_only=True)
 class RobustAccuracy(Metric):
-    """1 if the class predicted after the change is the label, else 0; its mean over all images is the robust accuracy.
+    """Correctness of the class predicted after the change, 1 or 0.
+
+    1 if that class is the label, else 0; the mean over all images is the robust accuracy.
 
     Source:
         Madry et al. 2018; under a corruption, the corruption accuracy of Hendrycks and Dietterich 2019.
@@ -28,5 +30,8 @@ class RobustAccuracy(Metric):
     reads_maps: ClassVar[bool] = False
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64, 0 or 1; NaN where a logit is NaN."""
+        """Return (N,) float64 values, 0 or 1.
+
+        NaN where a logit is NaN.
+        """
         return nan_where_nan(pair.after.logits.argmax(1) == pair.labels, pair.after.logits)

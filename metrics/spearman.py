@@ -27,5 +27,8 @@ class Spearman(Metric):
     higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or holds a NaN."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where a heatmap is constant or holds a NaN.
+        """
         return spearman_rho(pair.before.heatmap.flatten(1), pair.after.heatmap.flatten(1))

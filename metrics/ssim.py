@@ -19,9 +19,10 @@ _WINDOW, _C1, _C2 = 7, 0.01**2, 0.03**2
 
 @dataclass(frozen=True, kw_only=True)
 class Ssim(Metric):
-    """Mean over 7x7 windows of (2 m m' + C1)(2 cov + C2) / ((m^2 + m'^2 + C1)(v + v' + C2)), C1 = 1e-4, C2 = 9e-4.
+    """Mean structural similarity over 7x7 windows.
 
-    Each heatmap is first divided by its largest absolute value: on maps of sum 1 the constants would swamp the values.
+    In each window (2 m m' + C1)(2 cov + C2) / ((m^2 + m'^2 + C1)(v + v' + C2)), C1 = 1e-4, C2 = 9e-4. Each heatmap is
+    first divided by its largest absolute value: on maps of sum 1 the constants would swamp the values.
 
     Source:
         Wang et al. 2004; used by Dombrowski et al. 2019. scikit-image's defaults: uniform windows, sample covariance.
@@ -33,7 +34,10 @@ class Ssim(Metric):
     higher_is: ClassVar[Direction] = "more-robust"
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where a heatmap is zero everywhere or not finite somewhere."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where a heatmap is zero everywhere or has a value that is not finite.
+        """
         before, after = (largest_to_one(v.heatmap).view(v.heatmap.shape) for v in (pair.before, pair.after))
         if min(before.shape[1:]) < _WINDOW:
             return before.new_full((len(before),), torch.nan)
@@ -48,5 +52,5 @@ class Ssim(Metric):
 
 
 def _window_means(maps: Tensor) -> Tensor:
-    """(N, H, W) to (N, windows)."""
+    """Return the (N, windows) means of (N, H, W) maps."""
     return F.avg_pool2d(maps.unsqueeze(1), _WINDOW, stride=1).flatten(1)

@@ -1,4 +1,4 @@
-"""How far the heatmap goes to the map that an attacker wants to be seen."""
+"""Likeness of the heatmap to the map that the attacker wants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ._sums import centered, cosine
 
 @dataclass(frozen=True, kw_only=True)
 class TargetCorrelation(Metric):
-    """Pearson correlation, over all pixels, of the heatmap after the attack and a published picture's grey levels.
+    """Pearson correlation of the attacked heatmap with a published picture.
+
+    It is taken over all pixels, with the picture's grey levels.
 
     Source:
         Noppel, Peter, Wressnegger 2023. Reference code: intellisec/xai-backdoors.
@@ -28,14 +30,16 @@ class TargetCorrelation(Metric):
     higher_is: ClassVar[Literal["more-robust", "less-robust", "neutral"]] = "less-robust"
 
     target: Origin
-    """The published picture, of the images' size; white is high relevance."""
+    """The published picture, of the images' size. White is high relevance."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where the heatmap is constant or not finite somewhere.
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where the heatmap is constant or has a value that is not finite.
 
         Raises:
             UsageError: if the picture has another size than the images.
-            NetworkError, IntegrityError: if it cannot be had as promised.
+            NetworkError, IntegrityError: if the picture cannot be downloaded, or is not the pinned file.
         """
         heatmap = pair.after.heatmap
         target = picture(self.target, heatmap.shape[1:])[:3].mean(0).to(heatmap)

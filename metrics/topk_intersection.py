@@ -1,4 +1,4 @@
-"""Share of the k most important pixels that stay among the k most important."""
+"""Share of the k most important pixels that stay the most important."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ._topk import shared_top_k
 
 @dataclass(frozen=True, kw_only=True)
 class TopkIntersection(Metric):
-    """IN = |S_k(I) ∩ S_k(I')| / k on heatmaps of N pixels; unrelated heatmaps reach k/N by chance.
+    """IN = |S_k(I) ∩ S_k(I')| / k on heatmaps of N pixels.
+
+    S_k are the k largest pixels. Unrelated heatmaps reach k/N by chance.
 
     Source:
         Ghorbani, Abid, Zou 2019. Reference codes: amiratag/InterpretationFragility,
@@ -33,5 +35,8 @@ class TopkIntersection(Metric):
     """How many of a heatmap's largest pixels are its top."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [0, 1]; NaN where a heatmap is constant or holds a NaN."""
+        """Return (N,) float64 values in [0, 1].
+
+        NaN where a heatmap is constant or holds a NaN.
+        """
         return shared_top_k(pair, self.k) / self.k

@@ -1,4 +1,7 @@
-"""Top-k intersection less what chance alone gives: 1 for the same pixels, 0 for unrelated heatmaps."""
+"""Top-k intersection, corrected for chance.
+
+The same pixels give 1, unrelated heatmaps 0.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from ._topk import shared_top_k
 
 @dataclass(frozen=True, kw_only=True)
 class TopkIntersectionCorrected(Metric):
-    """(IN - k/N) / (1 - k/N), so that data sets with other image sizes or another k can be compared.
+    """(IN - k/N) / (1 - k/N), with IN from `topk-intersection`.
+
+    The correction makes data sets with other image sizes or another k comparable.
 
     Source:
         Ghorbani, Abid, Zou 2019 (IN); the correction for chance is that of Cohen 1960 (kappa).
@@ -31,7 +36,10 @@ class TopkIntersectionCorrected(Metric):
     """How many of a heatmap's largest pixels are its top."""
 
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) float64 in [-1, 1]; NaN where a heatmap is constant or holds a NaN."""
+        """Return (N,) float64 values in [-1, 1].
+
+        NaN where a heatmap is constant or holds a NaN.
+        """
         pixels = pair.before.heatmap.shape[1:].numel()
         # (m/k - k/N) / (1 - k/N) over one denominator: whole numbers until the division, so equal heatmaps give 1.
         return (shared_top_k(pair, self.k) * pixels - self.k**2) / (self.k * (pixels - self.k))
