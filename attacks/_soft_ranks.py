@@ -72,18 +72,20 @@ class _Discordance(torch.autograd.Function):
         pairs = logs.new_zeros(len(logs))
         ties = bool((before[:, 1:] == before[:, :-1]).any())
         for offsets in torch.split(_offsets(length, logs), TOGETHER):
-            partner = places + offsets.unsqueeze(1)  # on a ring: beyond its end the pair is the other way round
-            sign = torch.where(partner < length, 1.0, -1.0).to(logs) / temperature
-            weight = torch.where(2 * offsets == length, 0.5, 1.0).to(logs).view(1, -1, 1)  # there each pair comes twice
-            partner = partner % length
+            # On a ring: beyond its end the pair is the other way round.
+            sign = torch.where(places + offsets.unsqueeze(1) < length, 1.0, -1.0).to(logs) / temperature
+            weight = torch.where(2 * offsets == length, 0.5, 1.0).to(logs)  # there each pair comes twice
+            chance = (logs.unsqueeze(1) - _turned(logs, offsets)).mul_(sign).sigmoid_()
+            slope = (1 - chance).mul_(chance).mul_(sign * weight.unsqueeze(1))
             if ties:
-                weight = weight * (before.unsqueeze(1) != before[:, partner])
-            chance = ((logs.unsqueeze(1) - logs[:, partner]) * sign).sigmoid_()
-            share += (chance * weight).sum(2).sum(1)
-            pairs += weight.expand_as(chance).sum(2).sum(1)
-            slope = chance * (1 - chance) * sign * weight
-            back = (places - offsets.unsqueeze(1)) % length
-            gradient += slope.sum(1) - slope.gather(2, back.expand_as(slope)).sum(1)
+                ordered = before.unsqueeze(1) != _turned(before, offsets)
+                chance, slope, counted = chance * ordered, slope * ordered, ordered.sum(2)
+            else:
+                counted = offsets.new_full((1, len(offsets)), length)
+            share += (chance.sum(2) * weight).sum(1)
+            pairs += (counted * weight).sum(1)
+            back = torch.cat([slope, slope], 2).unfold(2, length, 1)[:, _range(len(offsets), logs), length - offsets]
+            gradient += slope.sum(1) - back.sum(1)
         pairs = pairs.clamp(min=1)
         ctx.save_for_backward(gradient / pairs.unsqueeze(1))
         return share / pairs
@@ -92,6 +94,11 @@ class _Discordance(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * upstream[0].unsqueeze(1), None, None
+
+
+def _turned(values: Tensor, offsets: Tensor) -> Tensor:
+    """(N, m, n): the rows of (N, n) values turned by (m,) offsets, so that place r holds what stood at r + offset."""
+    return torch.cat([values, values], 1).unfold(1, values.shape[1], 1)[:, offsets]
 
 
 def _offsets(length: int, like: Tensor) -> Tensor:
