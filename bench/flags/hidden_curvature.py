@@ -12,20 +12,20 @@ from bench.core.schemas.flags import Evidence, Look, RunFlag
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORETOLD = 0.5
-"""Least share on average: networks that hide nothing have 0.7 to 1.2, one that hides all its kinks has 0."""
+FORETOLD = 0.4
+"""Least median share: of honest networks none was seen below 0.6; one that hides all its kinks is at 0."""
 
 
 class HiddenCurvature(RunFlag):
-    """Averages how much of the change of the network's gradient the surrogate's Hessian foretells.
+    """Takes the median of how much of the gradient's change the surrogate's Hessian foretells.
 
-    It asks no operator by name: along directions as long as the ball allows, one random and one against the explained
+    It asks no operator by name: along directions as long as the ball allows, random ones and ones against the explained
     logit, it compares two gradients of the network with Hessian-vector products of the surrogate.
     """
 
     raised_if = (
         f"across the ball, the surrogate's second derivative foretells less than {FORETOLD:.0%} of the change of the "
-        "network's gradient"
+        "network's gradient, for half of the images"
     )
     means = "the network bends where attacks cannot see it: its score says nothing about robustness"
     remedy = "use activations that attacks can follow, and audit the model with the black-box control (`bench audit`)"
@@ -40,6 +40,6 @@ class HiddenCurvature(RunFlag):
         """Say how much is foretold; not where the attack asked for no gradient and never met the surrogate."""
         shares = run.rows["curvature_foretold"].to_numpy(np.float64)
         known = shares[np.isfinite(shares)]
-        if run.rows["gradient_vanished"].isna().all() or not len(known) or known.mean() >= FORETOLD:
+        if run.rows["gradient_vanished"].isna().all() or not len(known) or np.median(known) >= FORETOLD:
             return None
-        return f"{known.mean():.0%} of the change of the gradient"
+        return f"{np.median(known):.0%} of the change of the gradient, in the median"
