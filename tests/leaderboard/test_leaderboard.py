@@ -248,7 +248,7 @@ def test_the_newest_weights_of_a_name_are_on_the_board(tmp_path: Path) -> None:
 def test_a_protocol_that_does_not_rank_is_called_that_and_no_more(site: Path) -> None:
     text = " ".join(Page(site / "index.html").text.split())
     assert "cifar10-smoke-v1 reported, not ranked" in text
-    assert "No ranks. This protocol reports, and is not made to rank; bench show cifar10-smoke-v1 says" in text
+    assert "No ranks. This protocol reports numbers, but does not rank models; bench show cifar10-smoke-v1 says" in text
 
 
 def test_tables_equal_the_pages_and_the_records(results: Path, site: Path) -> None:
@@ -341,7 +341,7 @@ def test_a_strip_of_a_suite_keeps_the_numbers_of_other_images_apart(tmp_path: Pa
     assert "topk" not in "".join(tile.alt for tile in strip.tiles)
     build(tmp_path / "results", tmp_path / "site")
     page = (tmp_path / "site/models/art-wrn28.html").read_text()
-    assert page.count("it may belong to another image than the one shown") == len(IMAGES)
+    assert page.count("It may come from another image than the one shown") == len(IMAGES)
 
 
 def test_a_strip_of_a_series_has_the_numbers_of_its_last_level(tmp_path: Path) -> None:
@@ -534,7 +534,7 @@ def test_an_attack_s_page_tells_what_it_cost_and_found(results: Path, site: Path
     seconds = run.record.environment.seconds / run.record.samples
     assert f"{seconds:.2f}" in page.text
     assert "Strongest attack of3 of 3 models" in page.text
-    shown = [float(mean) for mean in re.findall(r"(0\.\d{3}) \[", page.text.split("What it found")[1])]
+    shown = [float(mean) for mean in re.findall(r"(0\.\d{3}) \[", page.text.split("Results of the attack")[1])]
     assert len(shown) == 3
     assert shown == sorted(shown, reverse=True), "in the order of what is shown, which need not be the board's"
     assert "Beyond the floor" not in Page(site / "attacks/random-noise.html").text

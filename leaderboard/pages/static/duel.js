@@ -100,8 +100,8 @@
           "[" + number(found.low) + ", " + number(found.high) + "]", found.wins + " of " + ids.length]);
       });
     });
-    return table("Lead: mean of the paired differences in " + board.metric + (board.sign < 0 ? ", sign turned," : "") +
-      " with its 95 % interval (Student's, paired), the one of bench compare; above 0, the first model is the more robust one. Not corrected for the number of pairs.",
+    return table("Lead: mean of the paired differences in " + board.metric + (board.sign < 0 ? ", with the sign reversed," : "") +
+      " with its 95 % interval (Student's, paired), as in bench compare. Above 0, the first model is more robust. Not corrected for the number of pairs.",
       ["Pair", "Lead", "95 % interval", "First more robust on"], rows);
   }
 
@@ -157,7 +157,7 @@
 
   function show() {
     var board = state.board, names = Array.from(new Set(state.models.filter(Boolean)));
-    if (names.length < 2) return output.replaceChildren(make("p", { className: "note", textContent: "Choose two models at least." }));
+    if (names.length < 2) return output.replaceChildren(make("p", { className: "note", textContent: "Choose at least two models." }));
     var wanted = names.map(function (name) { return load(board, "model " + name, name + ".js"); });
     return Promise.all([load(board, "samples", "samples.js")].concat(wanted)).then(function (found) {
       var samples = found[0], models = found.slice(1), ids = shared(models), classes = {};
@@ -168,7 +168,7 @@
       output.replaceChildren(told, pairs(board, samples.quantiles, models, ids), extremes(board, models, ids, classes));
       strips(board, models, ids, classes);
     }, function (error) {
-      output.replaceChildren(make("p", { className: "callout", textContent: "The data of a model is missing beside this page: " + error.message }));
+      output.replaceChildren(make("p", { className: "callout", textContent: "A file with a model's data is missing beside this page: " + error.message }));
     });
   }
 
