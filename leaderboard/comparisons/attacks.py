@@ -103,7 +103,7 @@ def contest(
             rounds += _rounds(model, pair, metrics)
     if not rounds:
         raise UsageError(
-            f"expected a model with runs of {first} and of {second} under {protocol}, alike in all else, got none; "
+            f"expected a model with runs of {first} and of {second} under {protocol}, with all else equal, got none; "
             "make them with `bench run --set`"
         )
     return rounds
@@ -127,7 +127,7 @@ def _setting(run: StoredRun) -> tuple[Any, ...]:
 def _rounds(model: str, pair: tuple[StoredRun, StoredRun], metrics: Sequence[str]) -> list[Round]:
     known = {metric.name: metric for metric in pair[0].record.spec.metrics}
     if missing := [name for name in metrics if name not in known]:
-        raise UsageError(f"expected a metric of the protocol, got {missing[0]!r}; there are {', '.join(known)}")
+        raise UsageError(f"expected a metric of the protocol, got {missing[0]!r}; choose from {', '.join(known)}")
     rows = [read_rows(run) for run in pair]
     correct = rows[0][rows[0]["correct"]]
     both = correct.merge(rows[1], on="sample_id", suffixes=("_1", "_2"))

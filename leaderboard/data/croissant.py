@@ -124,7 +124,7 @@ def description(board: Board, table: pd.DataFrame, content: bytes, runs: list[St
         "@type": "sc:Dataset",
         "name": f"{key}-samples",
         "description": f"The images on which {key} measures attribution robustness: the first {len(table)} of "
-        f"{samples.of}. The list alone: the pixels are the data set's, and hash to {samples.sha256}.",
+        f"{samples.of}. This is only the list: the pixels belong to the data set, and their hash is {samples.sha256}.",
         "conformsTo": CONFORMS_TO,
         "license": LICENSE,
         "url": file,

@@ -36,20 +36,20 @@ STANDING_COLUMNS = {
     "n": "images in the score",
     "score_correct": "the same mean over the images that this model classifies correctly",
     "score_all": "the same mean over every image",
-    "infeasible": "share of the images on which the attack that scores found nothing that keeps the prediction",
-    "clean_accuracy": "on the test set, as measured for the entry; empty where it was not",
-    "pgd40_accuracy": "under PGD of 40 steps, likewise",
-    "autoattack_accuracy": "under AutoAttack, likewise",
+    "infeasible": "share of the images on which the attack that scores found no change that keeps the prediction",
+    "clean_accuracy": "clean accuracy on the test set, as measured for the entry; empty if not measured",
+    "pgd40_accuracy": "accuracy under PGD of 40 steps, as measured for the entry; empty if not measured",
+    "autoattack_accuracy": "accuracy under AutoAttack, as measured for the entry; empty if not measured",
     "training": "method of training",
     "architecture": "name of the architecture",
-    "control": "whether the model is only there to be compared with",
+    "control": "whether the model is a control or a manipulated network, which has no rank",
     "origin": "ours: the weights come with the repository; published: others published them; submitted: somebody "
-    "brought them",
+    "submitted them",
     "confirmed": "whether a second run agrees with the one that scores",
-    "flags": "caveats that the evaluation raised",
+    "flags": "reasons to doubt a number, each with the attacks that raised it",
     "added": "date of the entry",
     "weights_sha256": "checksum of the network's weights",
-    "remarks": "why the model cannot be ranked with the others",
+    "remarks": "reasons why the model cannot be ranked with the others",
 }
 """Columns of data/standings.csv, and what they mean."""
 

@@ -69,7 +69,7 @@ def _narrowed(board: Board, metrics: Sequence[str], attacks: Sequence[str]) -> B
         for name in wanted:
             if name not in known[what]:
                 raise UsageError(
-                    f"expected a {what} of {board.protocol.key}, got {name!r}; there are {', '.join(known[what])}"
+                    f"expected a {what} of {board.protocol.key}, got {name!r}; choose from {', '.join(known[what])}"
                 )
     return replace(board, metrics=tuple(metrics) or board.metrics, attacks=tuple(attacks) or board.attacks)
 

@@ -104,7 +104,7 @@ def _agreements(book: Book, track: Track, parts: list[Section], read: RowReader)
     were made.
     """
     words = (
-        "The share of images in which the judge predicts the class that the network predicts on which they were made."
+        "The share of images for which the judge predicts the same class as the network on which the images were made."
     )
     titles = {opinion.attack: opinion.title for opinion in track.second_opinions}
     return [

@@ -53,7 +53,7 @@ def in_shards(count: int, work: Callable[[int], T]) -> list[T]:
         receiver, sender = context.Pipe(duplex=False)
         child = context.Process(target=_answer, args=(sender, work, shard), daemon=True)
         with warnings.catch_warnings():
-            # Python 3.12 warns where there are threads; there are only those of BLAS, which sees to forks itself.
+            # Python 3.12 warns if other threads exist. The only ones are threads of BLAS, which handles forks itself.
             warnings.simplefilter("ignore", DeprecationWarning)
             child.start()
         sender.close()

@@ -29,7 +29,7 @@ RUN_COLUMNS = {
     "metric": "name of the metric",
     "sample_set": "common: the images that every model of the protocol's reference set classifies correctly; correct: "
     "the images that this model classifies correctly before the attack; all: every image",
-    "mean": "mean of the metric over the sample set, empty where no image defines it",
+    "mean": "mean of the metric over the sample set; empty if the metric is undefined on all images",
     "low": "lower end of the 95 % percentile-bootstrap interval of the mean",
     "high": "upper end of that interval",
     "n": "images in the mean",
@@ -37,10 +37,10 @@ RUN_COLUMNS = {
     "samples": "images of the run",
     "samples_of": "images of the protocol; a run over fewer is not ranked",
     "correct": "images of the run that the model classifies correctly before the attack",
-    "infeasible": "images on which the attack found nothing that keeps the prediction",
+    "infeasible": "images on which the attack found no change that keeps the prediction",
     "on_protocol": "whether attack, threat, surrogate and search are the protocol's own; other runs are not ranked",
     "engine": "version of the evaluation; numbers of different engines are not compared",
-    "run_id": "checksum of all that may change a number of the run",
+    "run_id": "checksum of everything that can change a number of the run",
 }
 """Columns of data/leaderboard.csv, and what they mean."""
 
@@ -57,11 +57,11 @@ SAMPLE_COLUMNS = {
     "l2": "Euclidean length of the change",
     "gradient_evaluations": "gradients that the attack asked for",
     "forward_evaluations": "forward passes that the attack asked for",
-    "seed": "seed of the image's own random stream",
+    "seed": "seed of the random numbers for this image",
     "completeness_gap_before": "how far the clean image's attribution is from summing to the logit's change",
     "completeness_gap_after": "the same for the perturbed image",
     "projected": "whether the attack's image had to be moved into the ball or the pixel range",
-    "gradient_vanished": "share of the attack's gradients that could not guide it, empty where it asked for none",
+    "gradient_vanished": "share of the attack's gradients that could not guide it; empty if it asked for none",
     "surrogate_agrees": "whether the smooth surrogate predicts the clean image's class as the network does",
     "surrogate_correlation": "Pearson correlation of the surrogate's and the network's heatmaps of the clean image",
     "map_contrast": "standard deviation of the clean image's heatmap over its mean absolute value",
@@ -105,7 +105,9 @@ def read_runs(*folders: Path) -> list[StoredRun]:
 
 def _runs_of(folder: Path) -> list[StoredRun]:
     if not folder.is_dir():
-        raise UsageError(f"expected a folder of run records, got {folder}, which is none; name the one of `bench run`")
+        raise UsageError(
+            f"expected a folder of run records, got {folder}, which is no folder; name what `bench run` wrote"
+        )
     runs = list(Store(folder).runs())
     if not runs:
         raise UsageError(

@@ -30,7 +30,7 @@ OUTCOMES = {
     "held": "the whole interval of the difference is on the side of zero that the paper states, or within the "
     "tolerance that the claim allows",
     "contradicted": "the whole interval is on the other side, or outside of the tolerance",
-    "undecided": "neither: more images might tell",
+    "undecided": "neither, and more images might decide it",
 }
 """Outcomes of a comparison of two models, with their meanings."""
 
@@ -47,8 +47,9 @@ WORDS = {
 """Result of a claim, by the outcomes that occur among its comparisons."""
 
 RULE = (
-    "A claim is confirmed if all of its comparisons held, and contradicted if all were contradicted; in part, if the "
-    "others are undecided. It is mixed if some held and some were contradicted, and undecided if nothing was decided."
+    "A claim is confirmed if all of its comparisons held, and contradicted if all were contradicted. It is confirmed "
+    "or contradicted in part if the other comparisons are undecided. It is mixed if some comparisons held and others "
+    "were contradicted, and undecided if all are undecided."
 )
 """The rule of WORDS, for readers."""
 
