@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bench.core.storage.files import write_atomic
 from bench.core.storage.store import StoredRun
 from leaderboard.drawing.strips import Strip, showcase_tiles, sprite_name, strips
-from leaderboard.drawing.tiles import sprite, strip_image
+from leaderboard.drawing.tiles import layout, sprite, strip_image
 from leaderboard.pages.render import FOLDER, render
 from leaderboard.records.rows import read_rows
 
@@ -26,6 +26,14 @@ class Pictured(NamedTuple):
 
     run: StoredRun
     strips: list[Strip]
+
+
+class Embedded(NamedTuple):
+    """All pictures of a run, as part of the page."""
+
+    file: str
+    source: str
+    size: tuple[int, int]
 
 
 class RunPage(NamedTuple):
@@ -47,13 +55,16 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path) -> RunPage:
     Raises:
         IntegrityError: if rows or pictures are damaged.
     """
-    shown, sources, image = [], {}, None
+    shown: list[Pictured] = []
+    pictures: list[Embedded] = []
+    image = None
     for run in runs:
         tiles = showcase_tiles(run)
         drawn = strips(run, read_rows, tiles)
         shown.append(Pictured(run, drawn))
         if tiles is not None:
-            sources[sprite_name(run)] = f"data:image/png;base64,{base64.b64encode(sprite(tiles)).decode()}"
+            source = f"data:image/png;base64,{base64.b64encode(sprite(tiles)).decode()}"
+            pictures.append(Embedded(sprite_name(run), source, layout(tiles).size))
             image = strip_image(tiles, run.record.showcase.index(drawn[0].sample_id))
     record = runs[-1].record
     stem = folder / f"{record.spec.protocol.key}-{record.spec.model.name}-{record.run_id[:12]}"
@@ -67,7 +78,7 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path) -> RunPage:
         record=record,
         shown=shown,
         floor=floor,
-        sources=sources,
+        pictures=pictures,
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path := stem.with_name(f"{stem.name}.html"), page.encode())

@@ -29,7 +29,10 @@ def test_a_page_shows_both_runs_and_loads_nothing(tmp_path: Path) -> None:
     assert "vanishing-gradient" in page
     assert "What to do:" in page
     assert "<script" not in page
-    assert all(link.startswith("data:image/png;base64,") for link in re.findall(r'(?:href|src)="([^"]+)"', page))
+    links = re.findall(r'(?:href|src)="([^"]+)"', page)
+    embedded = [link for link in links if link.startswith("data:image/png;base64,")]
+    assert len(embedded) == 2, "each run's pictures are in the page once"
+    assert all(f'id="{link[1:]}"' in page for link in links if link not in embedded)
     assert page.count('class="strip"') == 2 * len(IMAGES)
     assert written.strip is not None
     picture = np.asarray(Image.open(io.BytesIO(written.strip.read_bytes())))
