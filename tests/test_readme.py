@@ -18,7 +18,9 @@ ATTACKS = ["auto", "ifia-topk", "random-noise"]
 
 
 def test_its_table_is_the_one_of_the_records() -> None:
-    assert tables(ROOT / "results", "cifar10-gradient-v1", metrics=["kendall"], attacks=ATTACKS) in README
+    first = tables(ROOT / "results", "cifar10-gradient-v1", metrics=["kendall"], attacks=ATTACKS, first=5)
+    assert first.count("\n") == 2 + 2 + 5
+    assert first in README
 
 
 @pytest.mark.parametrize("document", ["results", "search"])

@@ -46,11 +46,19 @@ def build(places: tuple[str, ...], url: str | None) -> None:
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; default: the board's.")
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all.")
 @click.option("--brief", is_flag=True, help="One column per attack: the means of the metrics, without intervals.")
-def table(results: Path, protocol: str | None, metrics: tuple[str, ...], attacks: tuple[str, ...], brief: bool) -> None:
+@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N models; default: all.")
+def table(
+    results: Path,
+    protocol: str | None,
+    metrics: tuple[str, ...],
+    attacks: tuple[str, ...],
+    brief: bool,
+    first: int | None,
+) -> None:
     """Print the boards of RESULTS as Markdown tables."""
     from leaderboard.data.markdown import tables
 
-    click.echo(tables(results, protocol, metrics=metrics, attacks=attacks, brief=brief), nl=False)
+    click.echo(tables(results, protocol, metrics=metrics, attacks=attacks, brief=brief, first=first), nl=False)
 
 
 @leaderboard.command()

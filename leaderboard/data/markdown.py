@@ -22,6 +22,7 @@ def tables(
     metrics: Sequence[str] = (),
     attacks: Sequence[str] = (),
     brief: bool = False,
+    first: int | None = None,
 ) -> str:
     """Return the boards of a results folder as Markdown tables.
 
@@ -34,6 +35,7 @@ def tables(
         metrics: the metrics to show; by default the metrics of the board.
         attacks: the attacks to show, in this order; by default all.
         brief: one column per attack, with the means of all metrics and no intervals.
+        first: how many models to show, from the top; by default all.
     Raises:
         UsageError: if the folder has no record, no record of the protocol, or no such metric or attack.
         IntegrityError: if a record is damaged.
@@ -44,7 +46,7 @@ def tables(
             f"expected records of {protocol} in {results}, got {', '.join(found)}; make one with `bench run`"
         )
     chosen = found.values() if protocol is None else [found[protocol]]
-    return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief) for board in chosen) + "\n"
+    return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief, first) for board in chosen) + "\n"
 
 
 def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> str:
@@ -74,7 +76,7 @@ def _narrowed(board: Board, metrics: Sequence[str], attacks: Sequence[str]) -> B
     return replace(board, metrics=tuple(metrics) or board.metrics, attacks=tuple(attacks) or board.attacks)
 
 
-def _table(board: Board, brief: bool) -> str:
+def _table(board: Board, brief: bool, first: int | None) -> str:
     heads = ["model", "training", "clean", "PGD-40"]
     if brief:
         heads += board.attacks
@@ -82,7 +84,7 @@ def _table(board: Board, brief: bool) -> str:
         heads += [f"{metric} under {attack}" for attack in board.attacks for metric in board.metrics]
     heads += ["n", "infeasible", "flags"]
     lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 3) + ["---"]]
-    lines += [_row(board, standing, brief) for standing in board.standings]
+    lines += [_row(board, standing, brief) for standing in board.standings[:first]]
     samples = {(run.record.samples, run.record.spec.samples.of) for s in board.standings for run in s.runs.values()}
     counts = ", ".join(f"{count} of {total}" for count, total in sorted(samples))
     body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

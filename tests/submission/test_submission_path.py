@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def commands() -> list[list[str]]:
     """The words of the commands below "## Submit a model"."""
-    section = (ROOT / "README.md").read_text().partition("\n## Submit a model\n")[2].partition("\n## ")[0]
+    section = (ROOT / "docs/submit.md").read_text()
     (block,) = re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)
     return [shlex.split(line) for line in block.strip().splitlines()]
 
