@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +18,7 @@ from leaderboard.data.markdown import tables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ATTACKS = ["auto", "ifia-topk", "random-noise"]
 
 
@@ -35,16 +40,48 @@ def test_the_tables_are_what_the_commands_above_them_print(document: str, monkey
         assert f"bench {command}\n```\n\n{printed.output.strip()}\n" in text, f"expected what `bench {command}` prints"
 
 
-def test_every_command_it_shows_exists() -> None:
-    shown = set(re.findall(r"^(?:\.venv/bin/)?bench ([a-z]+)", README, flags=re.MULTILINE))
-    assert shown
-    assert shown <= set(cli.bench.commands)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_command_it_shows_exists(document: Path) -> None:
+    for block in re.findall(r"^```bash\n(.+?)^```$", document.read_text(), flags=re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            for command in re.findall(r"(?:^|\s|/)(bench [a-z].*?)(?:&&|$)", line):
+                _check(shlex.split(command, comments=True)[1:], document)
 
 
-def test_every_plugin_file_it_names_exists() -> None:
-    named = set(re.findall(r"\]\(([\w./-]+)\)", README))
-    assert named
-    assert all((ROOT / path).exists() for path in named)
+def _check(words: list[str], document: Path) -> None:
+    """Find the verb of a command line, and each of its options."""
+    verb: click.Command = cli.bench
+    while isinstance(verb, click.Group) and words and not words[0].startswith("-"):
+        known = verb.commands.get(words[0])
+        assert known is not None, f"{document.name}: bench {words[0]}"
+        assert not known.hidden, f"{document.name}: bench {words[0]} is an old name"
+        verb, words = known, words[1:]
+    if verb.context_settings.get("ignore_unknown_options"):
+        return  # `bench submit run` hands its options on to `bench run`
+    options = {name for parameter in verb.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - options
+    assert not unknown, f"{document.name}: {verb.name} {unknown}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_file_it_names_exists(document: Path) -> None:
+    named = set(re.findall(r"\]\(([\w./-]+)\)", document.read_text()))
+    assert not {path for path in named if not (document.parent / path).exists()}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 110
+
+
+def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*.html")}
+    assert {Path(f"{path.stem}.html") for path in (ROOT / "docs").glob("*.md")} <= pages
+    plugins = (tmp_path / "site" / "api" / "plugins.html").read_text()
+    assert "AttributionMethod" in plugins, "pages of the reference come from docstrings"
 
 
 def test_the_models_of_the_main_job_are_registered() -> None:

@@ -64,7 +64,8 @@ def table(
 @leaderboard.command()
 @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("results"))
 @click.option("--ranked", is_flag=True, help="Keep only pictures of whole runs of the newest protocols that rank.")
-def pack(results: Path, ranked: bool) -> None:
+@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Keep only pictures of it; repeatable.")
+def pack(results: Path, ranked: bool, attacks: tuple[str, ...]) -> None:
     """Store the pictures in RESULTS as one lossless sheet for each model under a protocol.
 
     Records and rows stay as they are. Pages show the same pictures.
@@ -76,6 +77,8 @@ def pack(results: Path, ranked: bool) -> None:
 
     def kept(record: RunRecord) -> bool:
         protocol = record.spec.protocol
+        if attacks and record.spec.attack.name not in attacks:
+            return False
         whole = record.spec.on_protocol and record.samples == record.spec.samples.of
         return not ranked or (protocol.rankable and whole and protocol.version == newest[protocol.name])
 
