@@ -26,7 +26,6 @@ from model_zoo.training.loop import begin, initialize, partition
 KINDS = {"untrained", "linear", "constant-map"}
 RESULTS = Path(__file__).parent.parent.parent / "results"
 WITHOUT_CONTROLS = {
-    "cifar10-linf8-v1": "records of engine 1, which version 2 supersedes: a run of today compares with none",
     "cifar10-trigger-grad-cam-v1": "a layer of ResNet-20, which no control has; the clean twin stands beside",
     "fashion-mnist-linf0.1-v2": "no training images of Fashion-MNIST are to be had, so there is none",
 }
