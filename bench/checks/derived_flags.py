@@ -1,4 +1,4 @@
-"""The flags of filed records: whether they are what the rows give, and how they are derived anew."""
+"""Derives the flags of stored records again and compares them."""
 
 from __future__ import annotations
 
@@ -17,42 +17,46 @@ from bench.run.record import soundness
 
 
 def derived_flags(run: StoredRun) -> tuple[Flag, ...] | None:
-    """Return the flags that the rows of a filed run raise, beside those of its floor where that is filed too.
+    """Return the flags that the rows of a stored run raise.
+
+    The rows of its floor run are used too, where that run is stored.
 
     Returns:
-        None for a run of engine 1, which does not say what its attack may know, or lacks what the checks look at.
+        None for a run of engine 1, which does not record what its attack may know, or lacks columns that flags read.
     Raises:
-        IntegrityError: if its rows or those of its floor cannot be read.
+        IntegrityError: if the rows of the run or of its floor run cannot be read.
     """
     rows, knowledge = run.rows(), run.record.knowledge
     if knowledge is None or not {*ATTACK_COLUMNS, *FIRST_FLAG_COLUMNS} <= set(rows):
         return None
     floor = _floor(run)
-    with np.errstate(all="ignore"):  # infinities that somebody filed are another check's to find
+    with np.errstate(all="ignore"):  # another check reports infinite values in the rows
         beside = None if floor is None else floor.rows()
         return soundness.flags(Evidence(run.record.spec, rows, beside, knowledge, run.record.entry))
 
 
 def check_flags(run: StoredRun) -> str:
-    """Say how many flags a record has.
+    """Return how many flags a record has, once they fit its rows.
 
-    Only their names are compared: what they say in detail may round otherwise elsewhere.
+    Only the names of the flags are compared: the numbers in their details may round differently on another machine.
 
     Raises:
-        IntegrityError: if it has others than its rows give.
+        IntegrityError: if the record's flags differ from the flags that its rows raise.
     """
     if (expected := derived_flags(run)) is None:
         return "of engine 1, not derived again"
     if (names := _names(expected)) != (came := _names(run.record.flags)):
         raise IntegrityError(
             f"expected the flags {sorted(names)} as the rows give them, got {sorted(came)} in {run.path}; "
-            "derive them anew with `bench verify FOLDER --flags`"
+            "derive them again with `bench verify FOLDER --flags`"
         )
     return f"{len(names)} flags, derived from the rows"
 
 
 def derive_anew(root: Path) -> Iterator[StoredRun]:
-    """Replace the flags of every record that has others than its rows give, and yield these; nothing else changes.
+    """Correct the flags of every record, and yield the changed records.
+
+    A record changes only if its rows raise other flags; all other fields stay.
 
     Raises:
         IntegrityError: if a record or its rows cannot be read.
@@ -66,12 +70,12 @@ def derive_anew(root: Path) -> Iterator[StoredRun]:
 
 
 def with_flags(record: bytes, flags: object) -> bytes:
-    """Return the file of a record with other flags."""
+    """Return the bytes of a record with its flags replaced."""
     return canonical_json(json.loads(record) | {"flags": flags}).encode() + b"\n"
 
 
 def only_flags_differ(before: bytes, after: bytes) -> bool:
-    """Say whether two files of one record are the same but for its flags."""
+    """Return whether two versions of a record differ in their flags only."""
     try:
         return with_flags(before, json.loads(after)["flags"]) == after
     except (ValueError, KeyError, TypeError):
@@ -83,7 +87,10 @@ def _names(flags: tuple[Flag, ...]) -> set[str]:
 
 
 def _floor(run: StoredRun) -> StoredRun | None:
-    """Return the floor attack's run on the same samples, the protocol's own before others."""
+    """Return the floor run on the same samples, if there is one.
+
+    The run with the protocol's own settings comes before others.
+    """
     spec = run.record.spec
     if spec.attack.name == spec.protocol.floor:
         return None

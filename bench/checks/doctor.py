@@ -1,4 +1,4 @@
-"""What this machine has and lacks for the benchmark."""
+"""Lists what the benchmark needs and whether this machine has it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.core.storage.folders import cache_folder, data_folder
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at, and what to do where it is missing."""
+    """The state of one requirement, with a remedy if it is missing."""
 
     subject: str
     ok: bool
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at versions, device, data, cache and weights."""
+    """Return the state of versions, device, data, cache and weights."""
     from bench.run.record.environment import packages
 
     versions = ", ".join(f"{name} {version}" for name, version in packages().items())

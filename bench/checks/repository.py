@@ -1,4 +1,7 @@
-"""Whether entries and records are what the repository takes: the checks of a pull request. Answers, no printing."""
+"""Checks the entries and records of a pull request.
+
+Functions return answers; none of them prints.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ from bench.core.storage.published import named
 from bench.core.storage.store import StoredRun, read_run
 
 ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
-"""Folders in which a pull request adds files, and neither changes nor removes any.
+"""Folders in which a pull request may add files, but must not change or remove any.
 
-Of a record, the flags alone may be derived anew."""
+Exception: the flags of a record may be derived again."""
 
 NOTES = (".confirmed", ".png", "/showcase.webp", "/showcase.json")
-"""Endings of files that may be replaced: notes of second runs, and pictures, which can be packed."""
+"""Endings of files that may be replaced: notes on second runs, and pictures, which can be packed."""
 
 WEIGHTS = Path(registry.__file__).parents[2] / "model_zoo" / "weights"
 
@@ -33,9 +36,9 @@ def validate(results: Path, base: str | None = None) -> list[Check]:
 
     Args:
         results: the folder of records.
-        base: a commit of the repository that holds `results`; what changed since is checked too.
+        base: a commit of the repository that holds `results`; if given, the changes since then are checked too.
     Raises:
-        UsageError: if there is no record, or no such commit.
+        UsageError: if there are no records, or the commit does not exist.
     """
     entries, checks = _entries()
     checks += verify_results(results)
@@ -61,7 +64,7 @@ def _entries() -> tuple[dict[str, ModelEntry], list[Check]]:
 
 
 def _measured(name: str, entry: ModelEntry) -> Check:
-    """Check that the clean accuracy of a model with records was measured, not claimed alone."""
+    """Check that the clean accuracy of a model with records was measured."""
     if entry.accuracy is not None:
         return Check(f"hub:{name}", "measured accuracy", True, f"on {entry.accuracy.images} test images")
     came = "a claimed one" if entry.claimed else "none"
@@ -93,7 +96,10 @@ def _check_weights(entry: ModelEntry) -> str:
 
 
 def _readable(results: Path) -> Iterator[StoredRun]:
-    """Yield the records that can be read; the others are found by `verify_results`."""
+    """Yield the records that can be read.
+
+    `verify_results` reports the others.
+    """
     for path in sorted(results.glob("*/*/*/*.json")):
         try:
             yield read_run(path)
@@ -126,7 +132,10 @@ def _distinct(subject: str, question: str, found: dict[str, list[str]]) -> Check
 
 
 def _registered(results: Path, run: StoredRun, entries: dict[str, ModelEntry]) -> Check:
-    """Check that a record's model is registered; earlier weights of a registered name are history, and stay."""
+    """Check that a record's model is registered.
+
+    Records of earlier weights under a registered name are valid: they are history.
+    """
     subject, spec = str(run.path.relative_to(results)), run.record.spec
     entry = entries.get(spec.model.name)
     if entry is None:
@@ -141,10 +150,13 @@ def _registered(results: Path, run: StoredRun, entries: dict[str, ModelEntry]) -
 
 
 def changes(results: Path, base: str) -> list[tuple[str, str]]:
-    """Return what changed since a commit in the repository that holds a folder: a letter as git has it, and a path.
+    """Return the files that changed since a commit, as (status, path).
+
+    The status is git's letter: A for added, M for modified, D for deleted. The repository is the one that holds
+    `results`.
 
     Raises:
-        UsageError: if it is no repository, or there is no such commit.
+        UsageError: if the folder is not in a repository, or the commit does not exist.
     """
     if not re.fullmatch(r"\w[\w./~^-]*", base):
         raise UsageError(f"expected a commit, got {base!r}")
@@ -167,7 +179,10 @@ def _add_only(results: Path, base: str) -> Check:
 
 
 def _reflagged(results: Path, base: str, kind: str, path: str) -> bool:
-    """Say whether a change left all of a record as it was but its flags, which `verify_results` derives again."""
+    """Return whether a change touched only the flags of a record.
+
+    `verify_results` checks the flags against the rows.
+    """
     if kind != "M" or not path.endswith(".json"):
         return False
     since = _git(results, "merge-base", base, "HEAD").decode().strip()

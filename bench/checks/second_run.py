@@ -1,4 +1,7 @@
-"""Whether second runs of the same specs agree with the first ones; who agrees gets a note beside the record."""
+"""Compares second runs with the first runs of the same specs.
+
+Where both agree, a note is written beside the first record.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ from bench.core.storage.files import canonical_json, write_atomic
 from bench.core.storage.store import Store, StoredRun
 
 MEAN_TOLERANCE = 0.01
-"""In the primary metric: 1000 images leave the mean uncertain by as much. A search follows the last bits of its
-gradients, so that other processors end at other images of about the same mean."""
+"""Allowed difference of two means of the primary metric: with 1000 images, the mean is uncertain by about this much.
+
+A search follows the last bits of its gradients, so that other processors end at other images of about the same mean."""
 
 
 def confirm(results: Path, again: Path) -> list[Check]:
-    """Compare every run of `results` that `again` holds too, and note in `results` where they agree.
+    """Compare the runs that both folders hold, and note where they agree.
+
+    The notes are written in `results`, the folder of the first runs.
 
     Raises:
         UsageError: if the folders have no run in common.
@@ -49,13 +55,13 @@ def confirmation(first: StoredRun, second: StoredRun) -> Confirmation:
     """Return the note on how a second run differs from the first.
 
     Raises:
-        IntegrityError: if the rows are damaged, or of other images.
+        IntegrityError: if the rows are damaged, or belong to other images.
     """
     metric = first.record.spec.primary_metric
     columns = [run.rows().set_index("sample_id")[metric] for run in (first, second)]
     if not columns[0].index.equals(columns[1].index):
         raise IntegrityError(
-            f"expected the same images in {first.rows_path} and {second.rows_path}, got others; run anew"
+            f"expected the same images in {first.rows_path} and {second.rows_path}, got others; run again"
         )
     change = (columns[1] - columns[0]).dropna().to_numpy(np.float64)
     return Confirmation(

@@ -1,4 +1,7 @@
-"""How fast this machine attacks and judges, beside the least time that the network's convolutions alone would take."""
+"""Measures how fast this machine attacks and judges.
+
+The times are compared with the time that the network's convolutions alone take.
+"""
 
 from __future__ import annotations
 
@@ -36,73 +39,77 @@ from model_zoo.training.loop import initialize
 from model_zoo.weights_file import write_entry
 
 UNITS = 6
-"""Forward passes per node and step that a search cannot do without: value, gradient, tangent and second backward pass
-of the surrogate, value and gradient of the real network, which selects."""
+"""Least number of passes per node and step of a search: value, gradient, tangent and second backward pass of the
+surrogate, value and gradient of the real network, which selects the best iterate."""
 
 LENGTHS: dict[str, tuple[int, int]] = {"steps": (1, 3), "budget": (20, 26)}
-"""By the parameter that says how long an attack is: of two attacks, whose difference is the time of some steps."""
+"""Values of a short and a long attack, by the parameter that sets its length; the difference of their times gives the
+time of a step."""
 
 RECIPE = "recipe:"
-"""What stands before a recipe's name where its untrained network is meant, whose speed needs no weights."""
+"""Prefix of a recipe's name that asks for its untrained network: speed does not depend on the weights."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one attack on one model costs here; times are seconds per image, the best of some repeats."""
+    """The time of one attack on one model on this machine.
+
+    Times are in seconds per image; the shortest of several repeats counts.
+    """
 
     model: str
     protocol: str
     attack: str
     nodes: int
-    """Of the attribution that the attack searches with."""
+    """Nodes of the attribution that the attack searches with."""
     searches: int
-    """Of a suite, each with its own steps; one of a plain attack, and where one budget is for all."""
+    """Number of searches of a suite, each with its own steps; 1 for a plain attack, or if all share one budget."""
     steps: int
-    """Of the attack, as the protocol has it."""
+    """Steps of the attack under the protocol."""
     batch_size: int
     precision: str
-    """Of the search's arithmetic on a GPU."""
+    """Precision of the search on a GPU."""
     compiled: bool
     step_seconds: float
     attack_seconds: float
     clean_seconds: float
-    """Of judging the clean image, once for all attacks on a model."""
+    """Time to judge the clean image; done once for all attacks on a model."""
     judge_seconds: float
-    """Of everything after the attack: predictions, attributions, metrics."""
+    """Time of everything after the attack: predictions, attributions, metrics."""
     map_metrics_seconds: float
-    """Of the metrics that compare heatmaps and do not ask the network."""
+    """Time of the metrics that compare heatmaps and do not ask the network."""
     forward_flop: int
-    """Of one image's forward pass: two for each multiplication with its addition."""
+    """Operations of one image's forward pass; a multiplication with its addition counts as two."""
     convolution_flop_per_second: float
-    """Of the network's convolutions and matrix products alone, forward, in the batches that searches use."""
+    """Speed of the network's convolutions and matrix products alone, forward, in batches of the size searches use."""
     peak_bytes: int
-    """Of torch's tensors on a GPU; on a CPU of the process, since it began."""
+    """Peak memory of torch's tensors on a GPU; on a CPU, of the process since its start."""
 
     @property
     def images_per_second(self) -> float:
-        """Whole attacks."""
+        """Return how many images are attacked completely per second."""
         return 1 / self.attack_seconds
 
     @property
     def floor_seconds(self) -> float:
-        """The least time of a step, if convolutions were all there is."""
+        """Return the time of a step if it consisted of convolutions only."""
         return UNITS * self.nodes * self.searches * self.forward_flop / self.convolution_flop_per_second
 
     @property
     def floor_share(self) -> float:
-        """How near a step comes to that."""
+        """Return the share of `floor_seconds` in the time of a step."""
         return self.floor_seconds / self.step_seconds
 
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """How times are taken."""
+    """A clock for pieces of work on one device."""
 
     device: torch.device
     repeats: int
-    """Of which the shortest counts."""
+    """Number of measurements; the shortest counts."""
     processor_time: bool = False
-    """Whether this process's own time counts, all threads together, in place of the wall's."""
+    """Whether to measure processor time, summed over all threads of this process, and not wall time."""
 
     def seconds(self, work: Callable[[], object]) -> float:
         """Return the time of a piece of work."""
@@ -133,13 +140,13 @@ def measure(
     """Time an attack on a model under a protocol.
 
     Args:
-        reference: as for `bench run`, or `recipe:NAME`, that recipe's network untrained.
-        protocol_name: fixes attribution, metrics and the attack's parameters.
-        attack: one that goes in steps.
+        reference: a model as for `bench run`, or `recipe:NAME` for that recipe's untrained network.
+        protocol_name: the protocol that fixes attribution, metrics and the attack's parameters.
+        attack: an attack that goes in steps.
         batch_size: N images at once.
         watch: where to compute, and how to take times.
-        precision: of the search's arithmetic on a GPU; None, and it is the protocol's.
-        compiled: whether the search's derivatives are, before the clock runs.
+        precision: precision of the search on a GPU; None means the protocol's.
+        compiled: whether the search's derivatives are compiled; compilation is not timed.
     Raises:
         UsageError: if the attack has no steps, or a name is unknown.
     """
@@ -179,7 +186,10 @@ def measure(
 
 
 def untrained(recipe_name: str) -> str:
-    """Write the untrained network of a recipe to the cache folder and return its reference."""
+    """Return the reference of a recipe's untrained network.
+
+    Its entry and weights are written to the cache folder.
+    """
     recipe: Recipe = registry.load("recipes", recipe_name)
     dataset = registry.load("datasets", recipe.dataset)
     build_network = registry.load("architectures", recipe.architecture.name)
@@ -210,7 +220,7 @@ def _whole(attack: str, protocol: Protocol) -> Attack:
 
 
 def _length(attack: Attack) -> str:
-    """Return the parameter that says how long an attack is."""
+    """Return the name of the parameter that sets an attack's length."""
     for name in LENGTHS:
         if name in {each.name for each in fields(attack)}:  # type: ignore[arg-type]
             return name
@@ -223,7 +233,10 @@ def _steps(attack: Attack) -> int:
 
 
 def _setups(request: Request, images: Tensor, device: torch.device, compiled: bool) -> tuple[Setup, Setup]:
-    """Return what a short and a longer attack need, of which they share the networks."""
+    """Return the setups of a short and a long attack.
+
+    Both share their networks.
+    """
     cache, name = Cache(), _length(plan(request).attack)
     plans = (plan(replace(request, params={name: length})) for length in LENGTHS[name])
     short, long = (assemble(each, str(device), images, cache, compiled=compiled) for each in plans)
@@ -231,7 +244,7 @@ def _setups(request: Request, images: Tensor, device: torch.device, compiled: bo
 
 
 def _samples(dataset: str, count: int) -> Samples:
-    """Return some images of a data set, one after the other, again and again."""
+    """Return `count` images of a data set, repeated where it has fewer."""
     split = registry.instantiate("datasets", Component(name=SMALL_SETS.get(dataset, dataset))).load("test")
     chosen = torch.arange(count) % len(split.labels)
     ids = tuple(f"{dataset}/speed/{index}" for index in range(count))
@@ -239,7 +252,10 @@ def _samples(dataset: str, count: int) -> Samples:
 
 
 def _map_metrics(setup: Setup, samples: Samples, attacked: Attacked) -> Callable[[], None]:
-    """Return what judges the heatmaps of every member, whose attributions are made before the clock runs."""
+    """Return a function that computes the heatmap metrics of every member.
+
+    The attributions are made here, so that they are not timed.
+    """
     labels = samples.labels.to(setup.device)
     rng = SampleRng(setup.rng, samples.ids)
     sides = (samples.images, *attacked.images.unbind(1))
@@ -256,7 +272,10 @@ def _map_metrics(setup: Setup, samples: Samples, attacked: Attacked) -> Callable
 
 @torch.no_grad()
 def _convolutions(setup: Setup, images: Tensor, watch: Stopwatch) -> tuple[int, float]:
-    """Return the FLOP of one image's forward pass in convolutions and linear layers, and their FLOP/s alone."""
+    """Return FLOP per image and FLOP/s of convolutions and linear layers.
+
+    Only their forward pass counts.
+    """
     nodes = setup.search.method.nodes_per_image
     size = CPU_BATCH if setup.device.type == "cpu" else min(NODES_IN_FLIGHT, nodes * len(images))
     calls: list[tuple[nn.Module, Tensor, int]] = []
@@ -282,4 +301,4 @@ def _convolutions(setup: Setup, images: Tensor, watch: Stopwatch) -> tuple[int, 
 
 
 def _ignore(images: int) -> None:
-    """Tell nobody of finished images."""
+    """Ignore the number of finished images."""

@@ -1,4 +1,7 @@
-"""Is a model still what its entry says, and are records still what their rows say? Answers, no printing."""
+"""Checks models against their entries, and records against their rows.
+
+Functions return answers; none of them prints.
+"""
 
 from __future__ import annotations
 
@@ -32,23 +35,26 @@ if TYPE_CHECKING:
     from bench.core.contracts import Split
 
 FULL_TOLERANCE = 0.001
-"""0.1 points: other kernels round otherwise, which flips the few images that lie on the border of two classes."""
+"""0.1 points: other kernels round differently, which flips the few images that lie on the border of two classes."""
 
 CONFIDENCE = 0.999
-"""Of the binomial interval that a count on a few images must meet: one honest model in a thousand falls outside."""
+"""Level of the binomial interval for a count on a few images: one honest model in a thousand falls outside."""
 
 USUAL_IMAGES = 10_000
-"""On which a claim counts as measured where its authors do not say: most test sets have as many."""
+"""Assumed number of images of a claimed accuracy whose authors name none: most test sets have this size."""
 
 SUMMARY_TOLERANCE = 1e-9
-"""Other processors add in another order; nothing else may differ."""
+"""Allowed relative and absolute difference of a summary: other processors add in another order."""
 
 SMALL_SETS = {"cifar10": "foolbox-cifar10", "mnist": "foolbox-mnist", "fashion-mnist": "foolbox-fashion-mnist"}
 """Images that need no data folder, per dataset."""
 
 
 class Check(NamedTuple):
-    """One question, and its answer: `exit_code` is 0 if ok, else the code of the error it would be."""
+    """One question and its answer.
+
+    `exit_code` is 0 if ok, else the exit code of the error.
+    """
 
     subject: str
     question: str
@@ -56,18 +62,20 @@ class Check(NamedTuple):
     detail: str
     exit_code: int = 0
     skipped: bool = False
-    """Whether it could not be asked on this machine; `ok` then only says that nothing failed."""
+    """Whether this machine could not answer the question; `ok` then only says that nothing failed."""
 
 
 def verify_model(reference: str, *, device: torch.device, skip: bool = False) -> list[Check]:
-    """Fetch and verify a model's weights, build it, and measure its clean accuracy again.
+    """Check a model's weights, its network and its clean accuracy.
+
+    The weights are fetched where needed, and the accuracy is measured again.
 
     Args:
-        reference: as for `bench run`.
+        reference: a model as for `bench run`.
         device: where to compute.
-        skip: whether weights that no server offers, and missing images, are no failures but skipped.
+        skip: whether to skip missing images, and weights that cannot be downloaded, instead of failing.
     Raises:
-        UsageError: if there is no such model, or its entry is not valid.
+        UsageError: if the model does not exist, or its entry is not valid.
         EnvironmentFault: if the images are missing or damaged.
     """
     from model_zoo.build import build
@@ -99,7 +107,10 @@ def _check_accuracy(reference: str, entry: ModelEntry, model: torch.nn.Module, d
 
 
 def measure(entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> tuple[int, int]:
-    """Return how many test images a model classifies correctly, and of how many: all of them, if they are here."""
+    """Return how many test images are classified correctly, and of how many.
+
+    Uses the full test set where this machine has it, else a small one.
+    """
     from model_zoo.answers import check_logits
     from model_zoo.training.data import to_float
     from model_zoo.training.measure import correct
@@ -111,7 +122,10 @@ def measure(entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> 
 
 
 def _images(dataset: str) -> Split:
-    """Return the full test set, or the few images that need no data folder where it is not here."""
+    """Return the full test set, or else a small one.
+
+    The small one needs no data folder.
+    """
     full = registry.instantiate("datasets", Component(name=dataset))
     small = SMALL_SETS.get(dataset)
     chosen = full if small is None or full.is_stored() else registry.instantiate("datasets", Component(name=small))
@@ -120,10 +134,12 @@ def _images(dataset: str) -> Split:
 
 
 def agrees(count: int, images: int, entry: ModelEntry) -> tuple[bool, str]:
-    """Say whether `count` of `images` correct answers agree with what an entry says was measured, and claimed.
+    """Return whether a count agrees with an entry's accuracies, and the details.
 
-    On as many images as the entry was measured on, which are the same, up to 0.1 points. Else the count must lie inside
-    the central 99.9 % of what the other count lets expect (beta-binomial, Jeffreys' prior): both are samples.
+    `count` of `images` answers are correct; the entry may have a measured and a claimed accuracy. If it was measured on
+    the same number of images, these are the same images, and the accuracies may differ by 0.1 points. Otherwise both
+    counts are samples, and `count` must lie inside the central 99.9 % of the beta-binomial distribution that the
+    entry's count predicts (Jeffreys' prior).
     """
     oks, details = [True], [f"{count} of {images} test images correct"]
     if (recorded := entry.accuracy) is None:
@@ -143,7 +159,10 @@ def agrees(count: int, images: int, entry: ModelEntry) -> tuple[bool, str]:
 
 
 def expected(images: int, share: float, of: int) -> tuple[int, int]:
-    """Return the range of correct answers on `images` images after a share of correct answers on `of` others."""
+    """Return the expected range of correct answers on `images` images.
+
+    It follows from the share of correct answers on `of` other images.
+    """
     from scipy.stats import betabinom
 
     low, high = betabinom.interval(CONFIDENCE, images, share * of + 0.5, (1 - share) * of + 0.5)
@@ -151,10 +170,12 @@ def expected(images: int, share: float, of: int) -> tuple[int, int]:
 
 
 def verify_results(root: Path) -> list[Check]:
-    """Check every record below a results folder against its name, its rows, its images and its protocol.
+    """Check every record below a results folder.
+
+    Its name, rows, images, flags and protocol must fit the record.
 
     Raises:
-        UsageError: if `root` is no folder, or holds no record.
+        UsageError: if `root` is not a folder, or holds no records.
     """
     paths = sorted(root.glob("*/*/*/*.json"))
     if not paths:
@@ -206,15 +227,15 @@ def _check_protocol(run: StoredRun) -> str:
     if any(getattr(protocol, part) != getattr(recorded, part) for part in parts):
         raise IntegrityError(
             f"expected {recorded.key} with the sha256 {protocol.sha256[:12]}…, got a record of "
-            f"{recorded.sha256[:12]}…; a protocol never changes: restore its file, or run anew"
+            f"{recorded.sha256[:12]}…; a protocol never changes: restore its file, or run again"
         )
     if (ids := list(run.rows()["sample_id"])) != protocol.samples.ids()[: len(ids)]:
-        raise IntegrityError(f"expected the first {len(ids)} samples of {recorded.key}, got others; run anew")
+        raise IntegrityError(f"expected the first {len(ids)} samples of {recorded.key}, got others; run again")
     return f"{recorded.key}, sha256 {recorded.sha256[:12]}…"
 
 
 def _protocol_of(run: StoredRun) -> Protocol:
-    """Return the registered protocol of a run, or else the one that was filed beside it."""
+    """Return the registered protocol of a run, or else the stored copy."""
     key = run.record.spec.protocol.key
     beside = None if key in registry.names("protocols") else run.protocol()
     found: Protocol = registry.load("protocols", key) if beside is None else beside
@@ -243,18 +264,20 @@ def _check_rows(run: StoredRun) -> str:
     }
     for what, (count, recorded) in counted.items():
         if count != recorded:
-            raise IntegrityError(f"expected {recorded} {what} as recorded, got {count} in {run.rows_path}; run anew")
+            raise IntegrityError(f"expected {recorded} {what} as recorded, got {count} in {run.rows_path}; run again")
     return f"{len(rows)} rows, sha256 {record.rows_sha256[:12]}…"
 
 
 def _check_threat(run: StoredRun) -> str:
     threat, rows = run.record.spec.threat, run.rows()
-    outside = rows[~(rows[threat.norm] <= float(threat.epsilon) + OUTSIDE)]  # what is no number is outside, too
+    outside = rows[
+        ~(rows[threat.norm] <= float(threat.epsilon) + OUTSIDE)
+    ]  # written with `not`, so that NaN counts as outside
     if len(outside):
         sample, length = outside.iloc[0]["sample_id"], outside.iloc[0][threat.norm]
         raise IntegrityError(
             f"expected {threat.norm} of at most {threat.epsilon} as the run's threat model has it, got {length:g} at "
-            f"{sample} ({len(outside)} rows) in {run.rows_path}; run anew"
+            f"{sample} ({len(outside)} rows) in {run.rows_path}; run again"
         )
     return f"{threat.norm} of at most {threat.epsilon}"
 
@@ -264,11 +287,11 @@ def _check_summaries(run: StoredRun) -> str:
     computed = summarise(run.rows(), [metric.name for metric in run.record.spec.metrics])
     for which, summaries in computed.items():
         if (names := recorded.get(which, {}).keys()) != summaries.keys():
-            raise IntegrityError(f"expected summaries ({which}) of {sorted(summaries)}, got {sorted(names)}; run anew")
+            raise IntegrityError(f"expected summaries ({which}) of {sorted(summaries)}, got {sorted(names)}; run again")
         for name, summary in summaries.items():
             if not _equal(summary, recorded[which][name]):
                 raise IntegrityError(
-                    f"expected {name} ({which}) as the rows give it, {summary}, got {recorded[which][name]}; run anew"
+                    f"expected {name} ({which}) as the rows give it, {summary}, got {recorded[which][name]}; run again"
                 )
     return f"{len(computed['all'])} metrics, recomputed from the rows"
 
