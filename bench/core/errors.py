@@ -1,4 +1,4 @@
-"""Errors that reach a person: one sentence, and the exit code that a script can act on."""
+"""Errors for users: one sentence, and an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -8,29 +8,38 @@ from typing import ClassVar
 
 
 class BenchError(Exception):
-    """What was expected, what came, what to do; `exit_code` is the process's answer (1: something failed)."""
+    """An error whose sentence says expected, got and what to do.
+
+    `exit_code` is the exit status of the process; 1 means that something failed.
+    """
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(BenchError):
-    """The words of a command or the content of a file we were given are off."""
+    """A wrong word in a command, or wrong content in a file."""
 
     exit_code = 2
 
 
 FEW = 12
-"""Names that a sentence can hold."""
+"""Largest number of names that a message lists."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return a question for the known name that is closest to a mistaken one; nothing where none is close."""
+    """Return "did you mean …?" with the closest known name.
+
+    Empty where no known name is close.
+    """
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else ""
 
 
 class UnknownNameError(UsageError):
-    """A name that no plug-in, entry or protocol carries; `listing` is the command that shows those that there are."""
+    """A name that does not belong to any plug-in, entry or protocol.
+
+    `listing` is the command that shows all names.
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], listing: str = "") -> None:
         names = sorted(known)
@@ -43,44 +52,44 @@ class UnknownNameError(UsageError):
 
 
 class PluginFault(BenchError):
-    """The code of a plug-in, perhaps the user's own, fails or breaks its contract."""
+    """A plug-in whose code fails or breaks its contract."""
 
 
 class IntegrityError(BenchError):
-    """Bytes that are not the bytes that were promised (hash, size, checksum, format)."""
+    """Bytes whose hash, size, checksum or format is not the promised one."""
 
     exit_code = 3
 
 
 class NetworkError(BenchError):
-    """Something must be fetched and cannot be."""
+    """A needed download that failed."""
 
     exit_code = 4
 
 
 class UnreachableError(NetworkError):
-    """No server answers: this machine may have no network."""
+    """A download that no server answers, as without a network."""
 
 
 class EnvironmentFault(BenchError):
-    """Something that this machine lacks: data, a device, memory, a writable folder."""
+    """A lack of data, device, memory or a writable folder."""
 
     exit_code = 5
 
 
 class Interrupted(BenchError):
-    """Somebody ended the work from the keyboard; says what became of it."""
+    """An interruption from the keyboard, with the state of the work."""
 
     exit_code = 130
 
 
 class Busy(BenchError):
-    """Another process is making the same thing."""
+    """A conflict with another process that makes the same thing."""
 
 
 class ShapeError(BenchError):
-    """A tensor of another shape than its contract."""
+    """A tensor whose shape is not the contract's."""
 
 
 class ModelOutputError(BenchError):
-    """A model answered with something that is no finite (N, K) logits."""
+    """A model's answer that is not finite (N, K) logits."""

@@ -1,4 +1,7 @@
-"""Errors of a plug-in's own code, as one sentence that names the plug-in, its file and the line."""
+"""Turns errors in a plug-in's code into one sentence.
+
+The sentence names the plug-in, its file and the line.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from bench.core.errors import BenchError, PluginFault
 
 CONTRACTS = "bench.core.contracts."
 BROKEN_DEVICE = ("CUDA error", "cuDNN error", "device-side assert")
-"""What an error says after which this process can use its GPU no more."""
+"""Words of errors after which this process can no longer use its GPU."""
 
 
 @contextmanager
 def blamed_on(plugin: object) -> Iterator[None]:
-    """Run a plug-in's code in this block; what it raises becomes a `PluginFault`.
+    """Run a block that turns the errors of a plug-in into `PluginFault`.
 
-    Errors that are sentences already, memory that runs out and a GPU that is gone pass through.
+    Errors of the benchmark, errors about missing memory and errors of a broken GPU pass through.
     """
     try:
         yield
@@ -34,7 +37,10 @@ def blamed_on(plugin: object) -> Iterator[None]:
 
 
 def described(plugin: object) -> str:
-    """Return kind and name of a plug-in: an object or class of a contract, or an architecture's `build`."""
+    """Return kind and name of a plug-in.
+
+    `plugin` is an object or a class of a contract, or an architecture's `build`.
+    """
     code = _code(plugin)
     bases = inspect.getmro(code) if inspect.isclass(code) else ()
     contracts = [base.__name__ for base in bases if base.__module__.startswith(CONTRACTS)]
@@ -43,7 +49,7 @@ def described(plugin: object) -> str:
 
 
 def fault(what: str, file: str, error: Exception) -> PluginFault:
-    """Return what an error raised in, or below, a plug-in's file says to whoever wrote it."""
+    """Return an error in a plug-in as a message to its author."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == file]
     if isinstance(error, SyntaxError):
@@ -57,17 +63,23 @@ def fault(what: str, file: str, error: Exception) -> PluginFault:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, here or on a GPU; told without torch."""
+    """Return whether memory ran out, on the CPU or a GPU.
+
+    Works without importing torch.
+    """
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or "DefaultCPUAllocator" in str(error)
 
 
 def is_broken_device(error: BaseException) -> bool:
-    """Whether this process can compute no more on its GPU."""
+    """Return whether this process can no longer use its GPU."""
     return any(words in str(error) for words in BROKEN_DEVICE)
 
 
 def _code(plugin: object) -> type:
-    """Return the class of an object, or what is a class or a function itself."""
+    """Return the class of an object.
+
+    A class or function is returned as it is.
+    """
     code: type = plugin if inspect.isclass(plugin) or inspect.isfunction(plugin) else type(plugin)  # type: ignore[assignment]
     return code

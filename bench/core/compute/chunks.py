@@ -1,11 +1,12 @@
 """How many images pass through the network at once.
 
-On a CPU convolutions of another batch size round differently, so that an image's numbers would depend on how many are
-looked at together. There a network sees batches of one size only, the last one filled up: in a batch of a given size an
-image's numbers do not depend on its place or its neighbours. Methods that hook into the network see images one by one.
+On a CPU, convolutions round differently for different batch sizes, so that an image's numbers would depend on how many
+images are computed together. Therefore a network on a CPU sees batches of one size only, and the last batch is padded:
+in a batch of a given size, an image's numbers do not depend on its place or its neighbours. Methods that hook into the
+network see images one by one.
 
-How many nodes are in flight, their graphs alive at the same time, is bounded by a budget of memory, which changes no
-number.
+A node is in flight while its graph is in memory. A memory budget limits how many nodes are in flight; this limit
+changes no number.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from torch import Tensor, nn
 from bench.core.compute.machine import is_shortened
 
 NODES_IN_FLIGHT = 512
-"""On a GPU, whose cache holds about as many activations of a small network."""
+"""Limit on a GPU, whose cache holds about as many activations of a small network."""
 
 SHORT_NODES_IN_FLIGHT = 2048
-"""There, in TF32: its kernels take a quarter of the time, which must not be less than it takes to begin the next."""
+"""Limit on a GPU in TF32: kernels are four times faster, and must run for longer than it takes to launch the next."""
 
 CPU_BATCH = 8
 CPU_NODES_IN_FLIGHT = 40
-"""Whole graphs for second derivatives live as long as a slice: more would not fit into a processor's caches."""
+"""Limit on a CPU: graphs for second derivatives are kept for a whole slice, and more would not fit into its caches."""
 
 _bound: ContextVar[int | None] = ContextVar("nodes in flight", default=None)
 
@@ -43,7 +44,7 @@ def nodes_in_flight(device: torch.device) -> int:
 
 @contextmanager
 def at_most(nodes: int) -> Iterator[None]:
-    """Run a block with at most so many nodes in flight."""
+    """Run a block with at most `nodes` nodes in flight."""
     token = _bound.set(nodes)
     try:
         yield
@@ -52,35 +53,50 @@ def at_most(nodes: int) -> Iterator[None]:
 
 
 def image_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
-    """Yield slices that cover `count` images, each small enough that its nodes fit in one pass; on a CPU one by one."""
+    """Yield slices of `count` images whose nodes fit in one pass.
+
+    On a CPU each slice has one image.
+    """
     return _slices(count, 1 if device.type == "cpu" else nodes_in_flight(device) // nodes)
 
 
 def node_slices(count: int, nodes: int, device: torch.device) -> Iterator[slice]:
-    """Yield slices that cover `count` images, for networks that are only asked through `forward`."""
+    """Yield slices of `count` images for networks called through `forward` only."""
     return _slices(count, nodes_in_flight(device) // nodes)
 
 
 def pieces(points: Tensor) -> list[slice]:
-    """Return slices of the second axis of (N, T, C, H, W) nodes, each few enough to be in flight for all N images."""
+    """Return slices of the axis T of (N, T, C, H, W).
+
+    The nodes of one slice may be in flight for all N images.
+    """
     return list(_slices(points.shape[1], nodes_in_flight(points.device) // len(points)))
 
 
 @runtime_checkable
 class KnowsGradients(Protocol):
-    """A network with a way of its own to the gradients of its logits."""
+    """A network that computes the gradients of its logits itself."""
 
     def logit_gradients(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(M, C, H, W) images and (M,) labels to (M, C, H, W); it can be differentiated once more."""
+        """(M, C, H, W): the gradients at M images for (M,) labels.
+
+        The result can be differentiated once more.
+        """
 
 
 def forward(model: nn.Module, images: Tensor) -> Tensor:
-    """(M, K) logits of (M, C, H, W) images; differentiable, and on a CPU the same to the bit for every M."""
+    """(M, K): the differentiable logits of (M, C, H, W) images.
+
+    On a CPU an image's logits are the same to the last bit for every M.
+    """
     return _in_batches(model, images)
 
 
 def logit_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
-    """(M, C, H, W) gradients of the logits `labels`, (M,), at images that require one; with a graph if asked."""
+    """(M, C, H, W): the gradients of the logits `labels`, (M,).
+
+    The images must require gradients. The result has a graph if `create_graph`.
+    """
     if isinstance(model, KnowsGradients):
         found = _in_batches(model.logit_gradients, images, labels)
         return found if create_graph else found.detach()
@@ -90,7 +106,10 @@ def logit_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_
 
 
 def _in_batches(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Apply a function of M rows to parts of them; on a CPU to batches of one size."""
+    """Apply a function to the M rows of its inputs in batches.
+
+    On a CPU all batches have one size.
+    """
     device, count = inputs[0].device, len(inputs[0])
     if device.type != "cpu":
         size = nodes_in_flight(device)

@@ -1,4 +1,4 @@
-"""The state of torch, NumPy and Python under which everything is computed, whatever the caller's is."""
+"""Keeps the caller's settings of torch, NumPy and Python out of computations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ SEED = 0
 
 @contextmanager
 def own_context() -> Iterator[None]:
-    """Run a block with gradients, float32 on the CPU as default, no autocast, and random generators of its own.
+    """Run a block with default settings and its own random generators.
 
-    Afterwards gradient mode, inference mode, autocast, defaults and generators are what they were. Our own code draws
-    from `bench.core.compute.rng` alone; a foreign network may draw from the generators.
+    Inside, gradients are on, float32 and the CPU are the defaults, and autocast is off. Afterwards gradient mode,
+    inference mode, autocast, defaults and generators are restored. Our own code draws random numbers from
+    `bench.core.compute.rng` only; a foreign network may draw from the global generators.
     """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the caller's
     gpus = list(range(torch.cuda.device_count()))

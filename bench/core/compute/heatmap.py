@@ -1,4 +1,4 @@
-"""From a signed attribution to the map that people look at, and what attacks and metrics need of it."""
+"""Reduces signed attributions to heatmaps, and computes properties of heatmaps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.core.schemas.protocol import HeatmapRule
 
 
 def reduce(attribution: Tensor, rule: HeatmapRule) -> Tensor:
-    """(N, C, H, W) attribution to the (N, H, W) heatmap of a protocol's rule."""
+    """(N, H, W): the heatmap of an (N, C, H, W) attribution."""
     if rule == "sum-of-abs":
         return attribution.abs().sum(1)
     if rule == "max-of-abs":
@@ -21,14 +21,19 @@ def reduce(attribution: Tensor, rule: HeatmapRule) -> Tensor:
 
 
 def normalize(heatmap: Tensor) -> Tensor:
-    """(N, H, W) to the same shape with mean 1; a map of sum 0 stays as it is."""
-    # Axis by axis, so that the order of additions, hence the last bit, is the same for one map as for many.
+    """(N, H, W): the maps scaled to mean 1.
+
+    A map whose sum is 0 does not change.
+    """
+    # Axis by axis, so that the order of additions, and with it the last bit, does not depend on N.
     mean = heatmap.mean(2, keepdim=True).mean(1, keepdim=True)
     return heatmap / torch.where(mean == 0, torch.ones_like(mean), mean)
 
 
 def top_k_mask(heatmap: Tensor, k: int) -> Tensor:
-    """(N, H, W) bool: the k largest pixels of each map; among equals the lower pixel index wins.
+    """(N, H, W) bool: the k largest pixels per map.
+
+    Among equal pixels the lower index wins.
 
     Raises:
         UsageError: if k is not between 1 and the number of pixels.
@@ -42,18 +47,21 @@ def top_k_mask(heatmap: Tensor, k: int) -> Tensor:
 
 
 def dilate(mask: Tensor, window: int) -> Tensor:
-    """(N, H, W) bool: the pixels at most `window` rows and columns away from one of the mask; nothing wraps around."""
+    """(N, H, W) bool: the mask grown by `window` rows and columns.
+
+    It does not wrap around at the edges.
+    """
     grown: Tensor = F.max_pool2d(mask.float().unsqueeze(1), 2 * window + 1, stride=1, padding=window)
     return grown.squeeze(1) > 0
 
 
 def mass_center(heatmap: Tensor) -> Tensor:
-    """(N, 2) float: row and column, in pixels, of each non-negative map's center of mass.
+    """(N, 2) float: row and column of the centers of mass.
 
-    NaN where the map's sum is 0.
+    They are in pixels. The maps must not be negative. The center is NaN where the map's sum is 0.
     """
     _, height, width = heatmap.shape
-    # Sums axis by axis, no matrix product: the last bit must be the same for one map as for many.
+    # Sums axis by axis, no matrix product: the last bit must not depend on N.
     by_row, by_column = heatmap.sum(2), heatmap.sum(1)
     total = by_row.sum(1)
     total = total.masked_fill(total == 0, torch.nan)

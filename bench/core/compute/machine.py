@@ -1,4 +1,4 @@
-"""What this machine is, and the settings under which it computes well."""
+"""Describes this machine and sets it up for fast, repeatable computation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from bench.core.text import counted
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory: on CPUs, mapping it anew costs up to half of a training step's time."""
+    """Tell glibc to keep freed memory.
+
+    On CPUs, mapping the memory again takes up to half of a training step's time.
+    """
     if not sys.platform.startswith("linux"):
         return
     trim_threshold, top_pad, mmap_max = -1, -2, -4
@@ -35,10 +38,10 @@ _FLUSH = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: torch.set_flush_denor
 
 
 def _flush_subnormals() -> None:
-    """Let subnormal numbers be zero in this thread and, by GNU's OpenMP, in those that torch has started for it.
+    """Round subnormal numbers to zero in this thread and torch's worker threads.
 
-    The setting belongs to a thread, and later ones inherit it: without this, an image's last bit would depend on which
-    thread it fell to in a process that computed anything before.
+    Each thread has its own setting, and new threads inherit it. GNU's OpenMP reaches the threads that torch has already
+    started: otherwise, in a process that has computed before, an image's last bit would depend on its thread.
     """
     torch.set_flush_denormal(True)
     try:
@@ -49,14 +52,15 @@ def _flush_subnormals() -> None:
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
-    """Return the device to compute on, the named one or a GPU where there is one, and set this process up for it.
+    """Return the device to compute on, with this process set up.
 
-    On CPUs the tails of softplus underflow: subnormal numbers, which processors handle slowly, become zeros. On GPUs
-    float32 is float32, which torch's convolutions otherwise shorten, and equal batches give equal bits.
+    `auto` is a GPU where there is one, else the CPU. On CPUs the tails of softplus underflow: subnormal numbers, which
+    processors handle slowly, become zeros. On GPUs float32 keeps its full precision, which torch's convolutions reduce
+    by default, and equal batches give equal bits.
 
     Raises:
-        UsageError: if there is no such kind of device.
-        EnvironmentFault: if this machine lacks it.
+        UsageError: if `wanted` does not name a device.
+        EnvironmentFault: if this machine lacks the device.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -75,7 +79,10 @@ def pick_device(wanted: str = "auto") -> torch.device:
 
 @contextmanager
 def shortened(wanted: bool) -> Iterator[None]:
-    """Run a block in which a GPU may multiply float32 with ten bits of mantissa (TF32), if wanted; a CPU never does."""
+    """Run a block in which GPUs may multiply in TF32, if wanted.
+
+    TF32 is float32 with ten bits of mantissa. A CPU never uses it.
+    """
     if wanted:
         _shorten(True)
     try:
@@ -86,24 +93,30 @@ def shortened(wanted: bool) -> Iterator[None]:
 
 
 def is_shortened() -> bool:
-    """Whether GPUs multiply in TF32 now."""
+    """Return whether GPUs multiply in TF32 now."""
     return bool(torch.backends.cudnn.allow_tf32)
 
 
 def _shorten(allowed: bool) -> None:
-    # By the older of torch's two ways: after the newer one, whoever reads the older, as libraries do, gets an error.
+    # torch has two interfaces for this. Once the newer is used, reading the older raises, and libraries read the older.
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Begin to look for a GPU's peak anew; a process keeps its own."""
+    """Reset the peak memory of a GPU.
+
+    The peak memory of a process cannot be reset.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the bytes of memory that were held at the most: by torch's tensors on a GPU, else by this process."""
+    """Return the peak memory in bytes.
+
+    On a GPU it is the memory of torch's tensors, else that of this process.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -111,7 +124,10 @@ def peak_memory(device: torch.device) -> int:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 by instructions of its own; a CPU without them is ten times slower so."""
+    """Return whether a device has instructions for bfloat16.
+
+    A CPU without them is ten times slower in bfloat16.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()

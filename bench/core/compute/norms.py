@@ -1,4 +1,4 @@
-"""Perturbations: how large they are, and the nearest one that is allowed."""
+"""Measures perturbations, and moves them into the threat model's ball."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def l2(before: Tensor, after: Tensor) -> Tensor:
 
 
 def project(before: Tensor, after: Tensor, threat: ThreatModel) -> Tensor:
-    """(N, C, H, W): `after`, moved into the threat model's ball around `before` and into [0, 1].
+    """(N, C, H, W): `after` moved into the ball and [0, 1].
 
-    For L-infinity this is the nearest allowed image. For L2, projection on the ball and clipping (in this order) end in
-    the intersection, as clipping moves a pixel towards its clean value, though not always at its nearest point.
+    The ball is the threat model's around `before`. For L-infinity the result is the nearest allowed image. For L2,
+    projection on the ball and then clipping end in the intersection, because clipping moves a pixel towards its clean
+    value; the result is not always the nearest point of the intersection.
     """
     epsilon = float(threat.epsilon)
     if threat.norm == "linf":

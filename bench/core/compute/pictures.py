@@ -1,4 +1,7 @@
-"""Published pictures, such as a trigger or a target map, read once their bytes are checked."""
+"""Reads published pictures, such as triggers and target maps.
+
+Their bytes are checked first.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,13 @@ def picture(origin: Origin, size: tuple[int, ...]) -> Tensor:
 
     Args:
         origin: where it was published, and its SHA-256.
-        size: (H, W) that it must have.
+        size: the (H, W) that it must have.
     Returns:
         (4, H, W) float32 in [0, 1]: red, green, blue, and opacity, which is 1 where the file has none.
     Raises:
         UsageError: if it has another size.
-        NetworkError, IntegrityError: if it cannot be had as promised.
+        NetworkError: if it cannot be downloaded.
+        IntegrityError: if its bytes are not the promised ones, or not a PNG.
     """
     pixels = _pixels(origin)
     if tuple(pixels.shape[1:]) != tuple(size):

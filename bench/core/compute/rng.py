@@ -1,8 +1,8 @@
-"""Randomness is a value that is passed on, never ambient state.
+"""Streams of random numbers that are passed as values.
 
-A stream is named by a seed and a path of purposes; a number drawn from it depends on that name alone. Streams of
-samples hang on the sample's id, so the batch a sample travels in, the shard order and the device cannot change what it
-draws.
+There is no global state. A seed and a path of purposes name a stream, and a number drawn from it depends on that name
+only. The name of a sample's stream contains the sample's id, so that its batch, the order of shards and the device
+cannot change its random numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Rng:
 
     @property
     def key(self) -> int:
-        """The 63-bit number that seeds the generator."""
+        """Return the 63-bit seed of the generator."""
         name = "\x1f".join(map(str, (self.seed, *self.path)))
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
@@ -39,9 +39,9 @@ class Rng:
 
     @contextmanager
     def ambient(self) -> Iterator[None]:
-        """For libraries that draw from torch's global generators: inside, those follow this stream.
+        """Run a block in which torch's global generators follow this stream.
 
-        Afterwards they stand where they stood before.
+        For libraries that draw from the global generators. Afterwards the generators are restored.
         """
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.random.manual_seed(self.key)
@@ -69,7 +69,7 @@ class SampleRng:
         return [self.base.fork(sample) for sample in self.sample_ids]
 
     def seeds(self) -> list[int]:
-        """Return each sample's seed, as it is written into its row."""
+        """Return each sample's seed, as its row stores it."""
         return [stream.key for stream in self.streams()]
 
     def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Tensor:

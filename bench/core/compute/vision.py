@@ -1,8 +1,8 @@
-"""torchvision, importable beside a CPU-only torch.
+"""Makes torchvision importable beside a CPU-only torch.
 
 The published torchvision wheel registers fake kernels for operators that only its CUDA build defines; beside a CPU-only
-torch its import stops at `operator torchvision::nms does not exist`. Declaring the two schemas first cures it; the
-operators themselves are detection operators that nothing here calls.
+torch its import fails with `operator torchvision::nms does not exist`. Declaring the two schemas first prevents this.
+Both are detection operators that this package never calls.
 """
 
 from __future__ import annotations

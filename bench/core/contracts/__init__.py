@@ -1,4 +1,7 @@
-"""What plug-ins promise, a module per kind. The machine knows plug-ins by these classes only."""
+"""The base classes of all plug-ins.
+
+The benchmark knows plug-ins by these classes only.
+"""
 
 from bench.core.contracts.attack import Attack, AttributionLoss, Cost, CraftedOn, HeatmapLoss, PredictionLoss, Victim
 from bench.core.contracts.attribution import AttributionMethod, Linearization

@@ -1,4 +1,4 @@
-"""What an attack promises, and what its victim lets it do."""
+"""The contracts of attacks and of their victims."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from bench.core.contracts.metric import View
 from bench.core.schemas.protocol import Aim, Component, Knowledge, ThreatModel
 
 HeatmapLoss = Callable[..., Tensor]
-"""(N, H, W) heatmaps and per-sample targets to (N,) losses that an attack wants to see grow."""
+"""Maps (N, H, W) heatmaps and per-sample targets to (N,) losses, which an attack increases."""
 
 PredictionLoss = Callable[..., Tensor]
-"""(N, K) logits and per-sample targets to (N,) losses."""
+"""Maps (N, K) logits and per-sample targets to (N,) losses."""
 
 AttributionLoss = Callable[..., Tensor]
-"""(N, C, H, W) images, as many (N, C, H, W) attributions as classes are explained, and targets to (N,) losses."""
+"""Maps (N, C, H, W) images, one (N, C, H, W) attribution per explained class, and targets to (N,) losses."""
 
 
 class Cost(NamedTuple):
-    """What an attack spent on an image."""
+    """The cost of an attack on one image."""
 
     forward: int
     """Forward passes."""
     gradient: int
-    """Gradients of a logit with respect to an image; a Hessian-vector product counts as one more."""
+    """Gradients of a logit with respect to an image; a Hessian-vector product counts as a gradient, too."""
 
 
 class Victim(ABC):
-    """What an adversary may touch, bound to one batch of samples. Every look is counted."""
+    """The attacked network as an adversary may use it.
+
+    It is bound to one batch of samples, and counts every query.
+    """
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
@@ -41,7 +44,7 @@ class Victim(ABC):
 
     @abstractmethod
     def observe(self, images: Tensor, labels: Tensor) -> View:
-        """Logits, attributions and heatmaps of the real network."""
+        """Return logits, attributions and heatmaps of the real network."""
 
     @abstractmethod
     def loss_gradient(
@@ -54,63 +57,72 @@ class Victim(ABC):
         turn: int = 0,
         turns: int = 1,
     ) -> Tensor:
-        """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
+        """(N, C, H, W): the surrogate's gradient of `loss(heatmap, *targets)`.
 
-        `targets` are tensors whose first axis is the batch; each image meets its own slice of them. `sharpness` is a
-        factor on the protocol's sharpness of the surrogate. Of the heatmap's nodes every `turns`-th counts, beginning
-        with the `turn`-th.
+        `targets` are tensors whose first axis is the batch; an image's loss sees its own slice of them. `sharpness` is
+        a factor on the protocol's sharpness of the surrogate. Only every `turns`-th node of the heatmap is used,
+        beginning with number `turn`.
         """
 
     @abstractmethod
     def attribution_gradient(
         self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
     ) -> Tensor:
-        """(N, C, H, W): gradient of `loss(images, *attributions, *targets)` through the smooth surrogate.
+        """(N, C, H, W): the surrogate's gradient of `loss(images, *attributions, *targets)`.
 
-        `classes` are (N,) labels, one tensor for each of the signed attributions that the loss takes.
+        `classes` are (N,) labels, one tensor for each signed attribution that the loss takes.
         """
 
     @abstractmethod
     def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
-        """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
+        """(N, C, H, W): the real network's gradient of `loss(logits, *targets)`."""
 
     @abstractmethod
     def donors(self, count: int) -> Tensor:
-        """(count, C, H, W) clean images of the same data set, the same for every sample: an adversary has some."""
+        """(count, C, H, W): clean images of the same data set.
+
+        They are the same for every sample: it is assumed that an adversary has some images.
+        """
 
     @abstractmethod
     def stand_in(self) -> tuple[Victim, Attack]:
-        """Give out the network that the attack's `crafted_on` names, and the attack to run there.
+        """Return the source network of `crafted_on`, and its attack.
 
-        Looks at the stand-in are not looks at the victim: they are not counted here.
+        Queries to the source network are not counted as queries to this victim.
         """
 
     @abstractmethod
     def similarity(self, before: View, after: View) -> Tensor:
-        """(N,) the protocol's primary metric, signed so that lower is more damage.
+        """(N,): the primary metric, signed so that lower is more damage.
 
-        +inf where the prediction had to be kept and was not, or where the metric is undefined.
+        +inf where a prediction changed that must be kept, or where the metric is undefined.
         """
 
     @abstractmethod
     def only(self, samples: Tensor) -> Victim:
-        """Return the victim of some samples of the batch, (n,) int64: what is spent there counts for them alone."""
+        """Return the victim of some samples of the batch, (n,) int64.
+
+        Its queries count for these samples only.
+        """
 
     @property
     @abstractmethod
     def cost(self) -> Cost:
-        """What was spent so far on the image that cost most."""
+        """Return the cost so far of the most expensive image."""
 
 
 class CraftedOn(NamedTuple):
-    """Another network, by its reference, and the attack that is run there."""
+    """The reference of a source network, and the attack on it."""
 
     model: str
     attack: Component
 
 
 class Attack(ABC):
-    """Proposes perturbed images. It need not project, judge or count: the evaluation does not trust it."""
+    """A search for perturbed images.
+
+    It need not project, judge or count: the evaluation does all this itself and does not trust the attack.
+    """
 
     version: ClassVar[int] = 1
     older: ClassVar[tuple[type[Attack], ...]] = ()
@@ -118,38 +130,41 @@ class Attack(ABC):
     knowledge: ClassVar[Knowledge]
     source: ClassVar[str]
     aim: ClassVar[Aim] = "explanation"
-    """What it wants to change; an attack on the prediction makes sense where the class need not stay."""
+    """What the attack changes; an attack on the prediction makes sense only where the class may change."""
     one_by_one: ClassVar[bool] = False
-    """Whether it is given one image at a time: a library's stopping rule would tie a batch, and its cost, together."""
+    """Whether it gets one image at a time, because a library's stopping rule would couple the images of a batch."""
 
     @property
     def search_attribution(self) -> Component | None:
-        """The attribution that it searches with, if not the protocol's."""
+        """Return the attribution to search with, or None for the protocol's."""
         return None
 
     @property
     def crafted_on(self) -> CraftedOn | None:
-        """What `victim.stand_in` shall give out: the machine fetches and verifies it before anything runs."""
+        """Return the source network and attack that `victim.stand_in` returns.
+
+        The benchmark fetches and verifies the network before anything runs.
+        """
         return None
 
     series: ClassVar[bool] = False
-    """Whether its members are not rivals but levels of one change: then each is judged for itself, and their mean."""
+    """Whether its members are levels of one change: then each level is judged, and the mean counts, not the worst."""
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Names of the searches of a suite or the levels of a series, each with a proposal of its own.
+        """Return the names of a suite's searches or a series' levels.
 
-        One without a name for a plain attack.
+        Each member makes its own proposal. A plain attack has one member, whose name is empty.
         """
         return ("",)
 
     @abstractmethod
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W) proposals for N images of which the logits `labels` are explained."""
+        """(N, C, H, W): the proposals, where the logits `labels` are explained."""
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(M, N, C, H, W): a proposal of each of the M members.
+        """(M, N, C, H, W): one proposal per member.
 
-        Of a suite the judge takes the worst for each metric, of a series the mean.
+        For each metric, the judge takes the worst of a suite and the mean of a series.
         """
         return torch.stack([self.perturb(victim, images, labels, threat=threat, rng=rng)])

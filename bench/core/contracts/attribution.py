@@ -1,4 +1,4 @@
-"""What an attribution method promises: a value, and the way back from it to the pixels."""
+"""The contract of attribution methods: an attribution and its pullback."""
 
 from __future__ import annotations
 
@@ -14,61 +14,77 @@ from bench.core.compute.rng import SampleRng
 
 
 class Linearization(NamedTuple):
-    """An attribution and the way back from it to the pixels, sharing one forward pass."""
+    """An attribution and its pullback to the pixels.
+
+    Both share one forward pass.
+    """
 
     attribution: Tensor
     pullback: Callable[[Tensor], Tensor]
 
 
 class AttributionMethod(ABC):
-    """Explains logit `labels[i]` of image i.
+    """A method that explains logit `labels[i]` of image i.
 
     `linearize` is the one primitive: the value and its pullback (vector-Jacobian product), as in reverse-mode
-    differentiation. The default pulls back by double backward, which is the oracle of every faster one.
+    differentiation. The default pullback is double backward; tests compare every faster pullback with it.
     """
 
     version: ClassVar[int] = 1
     differentiable: ClassVar[bool] = True
-    """Whether it can be linearized; if not, it is attacked through its substitute and without gradients only."""
+    """Whether it can be linearized; if not, attacks use its substitute or no gradients."""
     substitute: ClassVar[str] = "gradient"
-    """The differentiable method that attacks with gradients search through where this one is not: theirs is a transfer
-    from one method to another, on the attacked network or on the one that they craft on."""
+    """The differentiable method that attacks with gradients use if this method is not differentiable.
+
+    Such an attack transfers from one method to another, on the attacked network or on a source network."""
     unfit_to_rank: ClassVar[str] = ""
-    """Why no protocol may rank by it; empty where nothing is known against it."""
+    """Why no protocol may rank by it; empty if there is no such reason."""
     exact_pullback: ClassVar[bool] = True
-    """Whether the pullback is the derivative; False for one that repeats a published mistake on purpose."""
+    """Whether the pullback is the derivative; False for a method that repeats a published mistake on purpose."""
     random: ClassVar[bool] = True
-    """Whether it draws from its `rng`; clean images are explained once for all attacks by one that does not."""
+    """Whether it draws from its `rng`; if not, clean images are explained once for all attacks."""
 
     @property
     def nodes_per_image(self) -> int:
-        """How many images pass through the network to explain one."""
+        """Return how many passes through the network explain one image."""
         return 1
 
     def turn(self, number: int, turns: int) -> AttributionMethod:  # noqa: ARG002
-        """Return the method on a share of its nodes: in as many turns as said, each node has its turn; here all."""
+        """Return the method restricted to the nodes of one turn.
+
+        Over all `turns`, every node is used once. The default uses all nodes in every turn.
+        """
         return self
 
     def slices(self, count: int, device: torch.device) -> Iterator[slice]:
-        """Yield slices that cover `count` images: which of them pass through the network together."""
+        """Yield slices of `count` images that pass through the network together."""
         return image_slices(count, self.nodes_per_image, device)
 
     @abstractmethod
     def attribute(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
     ) -> Tensor:
-        """(N, C, H, W) signed attribution of logit `labels` at `images`; with a graph if asked."""
+        """(N, C, H, W): the signed attribution of the logits `labels`.
+
+        It has a graph if `create_graph`.
+        """
 
     def attribute_with_logits(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng
     ) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) attribution and (N, K) logits; a method that meets the images themselves shares the pass."""
+        """Return the (N, C, H, W) attribution and the (N, K) logits.
+
+        A method that evaluates the network at the images themselves computes both in one pass.
+        """
         with torch.no_grad():
             logits = forward(model, images)
         return self.attribute(model, images, labels, rng=rng), logits
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
-        """Return the attribution, and the function from a cotangent (N, C, H, W) to d<A(x), cotangent>/dx."""
+        """Return the attribution A(x) and its pullback.
+
+        The pullback maps a cotangent (N, C, H, W) to d<A(x), cotangent>/dx.
+        """
         leaf = images.detach().requires_grad_()
         attribution = self.attribute(model, leaf, labels, rng=rng, create_graph=True)
 
@@ -83,7 +99,7 @@ class AttributionMethod(ABC):
     def pullback(
         self, model: nn.Module, images: Tensor, labels: Tensor, cotangent: Tensor, *, rng: SampleRng
     ) -> Tensor:
-        """(N, C, H, W): the gradient of <A(x), cotangent> with respect to the pixels."""
+        """(N, C, H, W): the gradient of <A(x), cotangent> at the pixels."""
         return self.linearize(model, images, labels, rng=rng).pullback(cotangent)
 
     def completeness_gap(
@@ -93,5 +109,8 @@ class AttributionMethod(ABC):
         labels: Tensor,  # noqa: ARG002
         attribution: Tensor,  # noqa: ARG002
     ) -> Tensor | None:
-        """(N,) |sum of A - (logit(x) - logit(baseline))| where the method promises completeness, else None."""
+        """(N,): |sum of A - (logit(x) - logit(baseline))|.
+
+        None if the method does not promise completeness.
+        """
         return None

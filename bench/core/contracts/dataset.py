@@ -1,4 +1,4 @@
-"""What an image set promises: its images and labels, from a data folder."""
+"""The contract of data sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Split(NamedTuple):
-    """Images as stored: (N, C, H, W) uint8, and their (N,) int64 labels."""
+    """Stored images, (N, C, H, W) uint8, and their labels, (N,) int64."""
 
     images: Tensor
     labels: Tensor
@@ -28,8 +28,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self, split: Literal["train", "test"]) -> Split:
-        """All images of a split, in their official order."""
+        """Return all images of a split, in their official order."""
 
     @abstractmethod
     def is_stored(self) -> bool:
-        """Whether the images are on this machine, so that `load` needs no network."""
+        """Return whether the images are on this machine.
+
+        Then `load` needs no network.
+        """

@@ -1,4 +1,4 @@
-"""What an executor promises: reports on units, whatever becomes of its workers."""
+"""The contracts of executors and their workers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from bench.core.schemas.units import Report, Unit
 
 
 class Worker(ABC):
-    """Does one unit after the other, and keeps what they share."""
+    """A worker that does one unit after the other.
+
+    It keeps what the units share.
+    """
 
     @abstractmethod
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
-        """Do a unit, telling of signs of life, and return the last report on it; an error of the unit is a report."""
+        """Do a unit and return the last report on it.
+
+        Signs of life go to `tell`. An error in the unit is a report, not an exception.
+        """
 
 
 Hire = Callable[[str], Worker]
-"""From the device to compute on to a worker; travels to the process that shall work, so it must be picklable."""
+"""Makes a worker for a device; it is sent to the worker's process, so it must be picklable."""
 
 
 @checked(frozen=True, kw_only=True)
 class Executor(ABC):
-    """Who runs the units of a sweep; knows nothing of what a unit is about.
+    """A way to run the units of a sweep.
 
-    Whatever happens to a worker, each unit ends with exactly one report of a kind in
-    `bench.core.schemas.units.FINAL`. Whether a lost unit is tried again is for the caller to decide.
+    It does not know what a unit computes. Whatever happens to a worker, each unit ends with exactly one report of a
+    kind in `bench.core.schemas.units.FINAL`. The caller decides whether a lost unit is tried again.
     """
 
     version: ClassVar[int] = 1
@@ -43,9 +49,12 @@ class Executor(ABC):
 
     @property
     def neighbours(self) -> int:
-        """How many of the workers share the memory of one machine."""
+        """Return how many workers share the memory of one machine."""
         return self.workers or 1
 
     @abstractmethod
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
-        """Yield reports as they come; closing the iterator ends all workers."""
+        """Yield reports as they come.
+
+        Closing the iterator ends all workers.
+        """

@@ -1,4 +1,4 @@
-"""What a metric promises: one number for each sample of a pair."""
+"""The contract of metrics: one number for each sample of a pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from bench.core.schemas.protocol import Direction
 
 @dataclass(frozen=True)
 class View:
-    """N images, and what the real (ReLU) network says and shows of them."""
+    """N images with the real network's logits, attributions and heatmaps.
+
+    The real network is the one with ReLU, not its smooth surrogate.
+    """
 
     images: Tensor
     """(N, C, H, W)."""
@@ -27,24 +30,30 @@ class View:
 
 
 class Probe(ABC):
-    """What a metric may ask of the judged network about the N samples of a pair, in the pair's order."""
+    """Questions that a metric may ask the judged network.
+
+    They are about the N samples of a pair, in the pair's order.
+    """
 
     labels: Tensor
-    """(N,) classes whose logits are explained, the same before and after."""
+    """(N,) classes whose logits are explained, the same before and after the attack."""
     rng: SampleRng
-    """The metric's own streams; a metric forks them by its name."""
+    """Random streams for the metric, which forks them by its own name."""
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
-        """(N, K) logits at (N, C, H, W) images, one for each sample."""
+        """(N, K): the logits at one image per sample."""
 
     @abstractmethod
     def attribute(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) attribution of the explained logits at one image for each sample, as the judge makes it."""
+        """(N, C, H, W): the judge's attribution at one image per sample.
+
+        It explains the logits of `labels`.
+        """
 
     @abstractmethod
     def gradient(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) gradient of the explained logits at one image for each sample."""
+        """(N, C, H, W): gradient of the explained logits, one per sample."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,11 @@ class Pair:
     labels: Tensor
     """(N,) true classes."""
     feasible: Tensor | None = None
-    """(N,) bool, False where the attack's image changed a class that had to stay, so that `after` is the clean image;
-    None where nothing was undone."""
+    """(N,) bool; False where the attack changed a class that must stay, so that `after` is the clean image.
+
+    None if `after` always is the attack's image."""
     probe: Probe | None = None
-    """The judged network, for metrics that ask it; None where there is none to ask, as during an attack."""
+    """The judged network, for metrics that ask it; None during an attack, for example."""
 
 
 class Metric(ABC):
@@ -69,18 +79,21 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float, float]]
     higher_is: ClassVar[Direction]
     asks_model: ClassVar[bool] = False
-    """Whether it needs the pair's probe; then it cannot be what attacks select by."""
+    """Whether it needs the pair's probe; then attacks cannot select by it."""
     reads_maps: ClassVar[bool] = True
-    """Whether it looks at attributions or heatmaps; under a protocol of which no metric does, none are made."""
+    """Whether it looks at attributions or heatmaps; if no metric of a protocol does, none are made."""
 
     @property
     def looks_at_clean_alone(self) -> bool:
-        """Whether it does not look at the attack's image, so that one answer holds for every attack."""
+        """Return whether the metric ignores the attack's image.
+
+        Then its value is the same for every attack.
+        """
         return False
 
     @abstractmethod
     def __call__(self, pair: Pair) -> Tensor:
-        """(N,) values; NaN where undefined.
+        """(N,): the values, NaN where undefined.
 
         Raises:
             BenchError: if it asks the model, and the pair has no probe.

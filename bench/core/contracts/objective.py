@@ -1,4 +1,4 @@
-"""What a training objective promises: the loss of a batch."""
+"""The contract of training objectives: the loss of a batch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from bench.core.compute.rng import Rng
 
 
 class Student(NamedTuple):
-    """A network in training, its copies over the same parameters, and the context of fast passes."""
+    """A network in training, with copies that share its parameters.
+
+    `fast` is the context of passes in the recipe's precision.
+    """
 
     model: nn.Module
     curved: nn.Module
-    """The same function, for losses of its input gradients."""
+    """The same function, for losses that contain its input gradients."""
     smooth: Callable[[float], nn.Module]
-    """From the sharpness of softplus to the smooth copy."""
+    """Returns the smooth copy for a sharpness of softplus."""
     searched: nn.Module
-    """The same function in eval mode, for gradients of images alone, in fewer passes over memory."""
+    """The same function in eval mode, for gradients of images only, in fewer passes over memory."""
     fast: Callable[[], AbstractContextManager[object]]
 
 
@@ -32,4 +35,7 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
-        """Scalar loss of a batch of (N, C, H, W) images in [0, 1], ready for `backward`."""
+        """Return the scalar loss of a batch, ready for `backward`.
+
+        The images are (N, C, H, W) in [0, 1], the labels (N,).
+        """

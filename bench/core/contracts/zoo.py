@@ -1,4 +1,4 @@
-"""What a library of trained networks promises."""
+"""The contract of libraries of trained networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from bench.core.schemas.protocol import Component
 
 
 class ZooModel(NamedTuple):
-    """A trained network of another library, and all that an entry says of it but its weights."""
+    """A trained network of another library, with the fields of its entry.
+
+    The fields of the weights are missing.
+    """
 
     network: nn.Module
     """Normalised images to (N, K) logits; in eval mode, as the library's own loader made it."""
@@ -32,18 +35,27 @@ class ZooModel(NamedTuple):
 
 
 class Zoo(ABC):
-    """A library of trained networks, reached as `<name of the zoo>:<name in it>`."""
+    """A library of trained networks.
+
+    A network is named `<name of the zoo>:<name in it>`.
+    """
 
     version: ClassVar[int] = 1
 
     @abstractmethod
     def canonical(self, name: str) -> str:
-        """Return the full name of what `name` stands for, so that one network has one name; no download."""
+        """Return the full name of a network, without a download.
+
+        One network has one full name, whatever names the library also accepts.
+        """
 
     def dataset(self, canonical: str) -> str | None:  # noqa: ARG002 - a zoo of one data set ignores the name
-        """Return the data set that a network classifies, or None where only its download tells."""
+        """Return a network's data set, or None if unknown before its download."""
         return None
 
     @abstractmethod
     def fetch(self, name: str, downloads: Path) -> ZooModel:
-        """Load the network of a canonical name by the library's own loader, which may unpickle."""
+        """Return a network, loaded by the library's own loader.
+
+        `name` is canonical. The loader may unpickle.
+        """
