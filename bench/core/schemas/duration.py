@@ -14,7 +14,7 @@ def read_duration(text: object) -> float:
     """Return the seconds of a duration.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the text is not a duration.
     """
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text, re.ASCII) if isinstance(text, str) else None
     if match is None or not float(match[1]):

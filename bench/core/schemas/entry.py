@@ -56,7 +56,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Sparing(Strict):
-    """Data that is written without the fields that came later, unless they are used: old documents keep their bytes."""
+    """Data whose later fields are written only if used.
+
+    So old documents keep their bytes.
+    """
 
     late: ClassVar[frozenset[str]] = frozenset()
 
@@ -68,7 +71,7 @@ class Sparing(Strict):
 
 
 class Origin(Strict):
-    """A file in somebody's public repository, to the byte."""
+    """A file in a public repository, pinned to its bytes."""
 
     repo: Annotated[str, Field(pattern=f"^{REPO}$", max_length=200)]
     commit: Annotated[str, Field(pattern=COMMIT)]
@@ -78,7 +81,7 @@ class Origin(Strict):
 
 
 class PublishedWeights(Origin):
-    """A checkpoint in somebody's public repository, which is converted at first use."""
+    """A checkpoint in a public repository, converted at first use."""
 
     table: Annotated[Line, Field(max_length=200)] = Field(
         default="", description="where in the file the network is, such as state_dict[0]; empty: the whole file"
@@ -86,7 +89,10 @@ class PublishedWeights(Origin):
 
 
 class Weights(Sparing):
-    """A model's safetensors: embedded in the package, pinned on the Hub, or converted from a published checkpoint."""
+    """The safetensors file of a model.
+
+    It is embedded in the package, pinned on the Hub, or converted from a published checkpoint.
+    """
 
     late: ClassVar[frozenset[str]] = frozenset({"origin"})
 
@@ -110,7 +116,7 @@ class Weights(Sparing):
 
 
 class TrainingFacts(Sparing):
-    """How the weights came to be."""
+    """The facts about the training of the weights."""
 
     late: ClassVar[frozenset[str]] = frozenset({"by", "description"})
 
@@ -123,11 +129,11 @@ class TrainingFacts(Sparing):
     data_sha256: Sha256 | None = Field(default=None, description="pixels and labels that were trained on")
     differs: Text = Field(default="", description="deviations from the paper's training")
     by: Annotated[Line, Field(max_length=80)] = Field(default="", description="who trained it; empty: this project")
-    description: Text = Field(default="", description="what is known of a training that no recipe of ours did")
+    description: Text = Field(default="", description="what is known about a training without a recipe of this project")
 
 
 class MeasuredAccuracy(Strict):
-    """Accuracy on test images, as a command of this project measured it."""
+    """Accuracy on test images, measured by a command of this project."""
 
     images: int = Field(ge=1)
     clean: Share
@@ -137,7 +143,7 @@ class MeasuredAccuracy(Strict):
 
 
 class ClaimedAccuracy(Strict):
-    """Accuracy that the authors state; this project did not measure it."""
+    """Accuracy that the authors state and this project did not measure."""
 
     clean: Share | None = None
     images: int | None = Field(default=None, ge=1, description="test images on which they measured it")
@@ -150,7 +156,7 @@ class ClaimedAccuracy(Strict):
 
 
 class Manipulation(Strict):
-    """How somebody made a network explain falsely, and what sets that off."""
+    """The training by which a network explains falsely under a trigger."""
 
     attacker: Annotated[Line, Field(max_length=300)] = Field(description="who did it, and by which setting")
     trigger: Origin = Field(description="image that is laid on the input where it is opaque")
@@ -166,15 +172,17 @@ class ModelEntry(Sparing):
 
     name: Name
     title: Annotated[Line, Field(max_length=200)]
-    control: bool = Field(default=False, description="whether it shows what a number can hide, and is no contender")
+    control: bool = Field(default=False, description="whether it shows what a number can hide, and has no rank")
     architecture: Component
     dataset: Name
     num_classes: int = Field(ge=2)
     weights: Weights
     mean: tuple[float, ...] = Field(
-        description="which the network expects to be taken from pixels in [0, 1]; 0 where it takes them as they are"
+        description="subtracted from pixels in [0, 1] before the network; 0 where it takes them as they are"
     )
-    std: tuple[float, ...] = Field(description="by which it expects them to be divided; 1 where it does not")
+    std: tuple[float, ...] = Field(
+        description="the difference is divided by it; 1 where the network expects no scaling"
+    )
     training: TrainingFacts
     epsilon: PixelFraction | None = Field(default=None, description="radius of the training's adversary")
     beta: float | None = Field(default=None, gt=0, description="softplus sharpness of the training")
@@ -194,12 +202,12 @@ class ModelEntry(Sparing):
 
     @property
     def apart(self) -> Literal["", "control", "manipulated"]:
-        """Why it is shown beside the others and never ranked, in one word; empty if it contends."""
+        """Return in one word why the model never ranks, or an empty text."""
         return "control" if self.control else "" if self.manipulation is None else "manipulated"
 
     @property
     def contends(self) -> bool:
-        """Whether it may be ranked."""
+        """Return whether the model may have a rank."""
         return not self.apart
 
     @model_validator(mode="after")

@@ -1,4 +1,7 @@
-"""What a soundness flag is: its words, the columns that it reads, and the rule that raises it. Needs no torch."""
+"""The contract of soundness flags, and what they may look at.
+
+Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -20,123 +23,144 @@ if TYPE_CHECKING:
 INFEASIBLE_SHARE = 0.05
 UNDEFINED_SHARE = 0.01
 MATERIAL = 0.02
-"""Difference of two means of a primary metric that is worth a flag: 1 % of the range of Kendall's tau, from -1 to 1.
+"""Difference of two means of a primary metric that raises a flag: 1 % of the range of Kendall's tau, from -1 to 1.
 
-It is twice what the mean of a second run of the same spec may differ by (`bench.checks.second_run.MEAN_TOLERANCE`).
+It is twice the allowed difference of a second run's mean (`bench.checks.second_run.MEAN_TOLERANCE`).
 """
 
 LESS = f"image by image, by more than {MATERIAL:g} in the mean and with a 95 % interval above zero"
 
 Knob = Literal["epsilon", "steps", "restarts", "beta"]
-"""What an audit varies."""
+"""The setting that a curve of an audit varies."""
 
 
 class Look(Protocol):
-    """What the judge sees of N clean images; each part is computed when a flag asks for it first."""
+    """The judge's view of N clean images.
+
+    Each part is computed when a flag first asks for it.
+    """
 
     @property
     def images(self) -> Tensor:
-        """(N, C, H, W) in [0, 1]."""
+        """(N, C, H, W): the images, in [0, 1]."""
 
     @property
     def logits(self) -> Tensor:
-        """(N, K)."""
+        """(N, K): the logits."""
 
     @property
     def logits_again(self) -> Tensor:
-        """(N, K), of the same images asked a second time."""
+        """(N, K): the logits of a second pass with the same images."""
 
     @property
     def heatmap(self) -> Tensor | None:
-        """(N, H, W); None where no metric reads maps."""
+        """(N, H, W): the heatmaps, or None if no metric reads maps."""
 
     @property
     def heatmaps_again(self) -> tuple[Tensor, Tensor] | None:
-        """Return two heatmaps of the same images, at the method's first node; None where no metric reads maps."""
+        """Return two heatmaps of the same images.
+
+        They are made at the method's first node. None if no metric reads maps.
+        """
 
     @property
     def smooth_logits(self) -> Tensor | None:
-        """Return the surrogate's (N, K) logits; None where no metric reads maps."""
+        """(N, K): the surrogate's logits, or None if no metric reads maps."""
 
     @property
     def searched(self) -> tuple[Tensor, Tensor] | None:
-        """Return the search's heatmaps of the network and of its surrogate; None where it has no gradient."""
+        """Return the search's heatmaps of the network and of its surrogate.
+
+        None if the search has no gradient.
+        """
 
     @property
     def curvature(self) -> Tensor | None:
-        """Return (N,) how much of its gradient's change the surrogate foretells; None where no metric reads maps."""
+        """(N,): how much of the network's gradient change the surrogate foretells.
+
+        None if no metric reads maps.
+        """
 
     def ask(self, images: Tensor) -> Tensor:
-        """(N, K) answers to other images, perhaps out of range; they need not be finite."""
+        """(N, K): the answers to other images.
+
+        The images may leave the pixel range, and the answers need not be finite.
+        """
 
 
 class Evidence(NamedTuple):
-    """What a finished run leaves to be judged by."""
+    """The results of a finished run that flags look at."""
 
     spec: RunSpec
     rows: pd.DataFrame
     floor: pd.DataFrame | None
-    """Rows of the floor attack on the same samples; None if there are none or this is the floor itself."""
+    """Rows of the floor attack on the same samples; None if there are none, or this is the floor attack."""
     knowledge: Knowledge
-    """Of the attack."""
+    """What the attack may know."""
     entry: ModelEntry | None = None
-    """The model's."""
+    """The entry of the model."""
 
     @property
     def primary(self) -> npt.NDArray[np.float64]:
-        """The primary metric, image by image."""
+        """(N,): the primary metric, image by image."""
         return self.rows[self.spec.primary_metric].to_numpy(np.float64)
 
 
 class SoundnessFlag(ABC):
-    """A caveat beside a score: one file of `bench/flags`, which nothing else needs to name."""
+    """A reason to doubt a score.
+
+    Each flag is one file of `bench/flags`; no other file needs to name it.
+    """
 
     raised_if: ClassVar[str]
     means: ClassVar[str]
     remedy: ClassVar[str]
     ranks: ClassVar[bool] = True
-    """Whether a run that raises it may rank."""
+    """Whether a run that raises the flag may have a rank."""
 
 
 class RunFlag(SoundnessFlag):
-    """A caveat that the rows of a run, beside those of its floor, can raise."""
+    """A flag that the rows of a run and its floor can raise."""
 
     columns: ClassVar[tuple[str, ...]] = ()
-    """What `measure` adds to the rows. Rows filed before the flag existed lack them: it says nothing there."""
+    """Columns that `measure` adds. Older rows lack them; the flag is not raised for these."""
 
     later_columns: ClassVar[tuple[str, ...]] = ()
-    """What `measure` adds beside them since rows without it were filed; `find` must do without."""
+    """Columns that `measure` adds since a later version; `find` must also work without them."""
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """Return the flag's columns, (N,) each, of N clean images."""
+        """Return the flag's columns for N clean images, each of shape (N,)."""
         return {}
 
     @abstractmethod
     def find(self, run: Evidence) -> str | None:
-        """Return what was found, if the flag is to be raised."""
+        """Return the reason in words if the flag is raised, else None."""
 
 
 class Finding(NamedTuple):
-    """A flag that a comparison of runs raises, and the attack that it concerns."""
+    """A flag from a comparison of runs, with its attack."""
 
     attack: str
     flag: Flag
 
 
 class Gain(Protocol):
-    """By how much one run leaves the map less robust than another, in pairs of images."""
+    """The robustness that one run loses against another.
+
+    Both runs are compared image by image.
+    """
 
     @property
     def mean(self) -> float:
-        """The mean difference."""
+        """Return the mean difference."""
 
     @property
     def high(self) -> float:
-        """The upper end of its 95 % interval."""
+        """Return the upper end of the 95 % interval."""
 
     @property
     def holds(self) -> bool:
-        """Whether the gain is significant and material."""
+        """Return whether the gain is significant and above `MATERIAL`."""
 
 
 class Point(Protocol):
@@ -144,58 +168,58 @@ class Point(Protocol):
 
     @property
     def value(self) -> float:
-        """Of the knob."""
+        """Return the value of the knob."""
 
     @property
     def mean(self) -> float:
-        """Of the primary metric."""
+        """Return the mean of the primary metric."""
 
     @property
     def robustness(self) -> float:
-        """The mean, with the sign that makes more robust larger."""
+        """Return the mean, signed so that higher is more robust."""
 
     @property
     def on_protocol(self) -> bool:
-        """Whether the knob stands where the protocol has it."""
+        """Return whether the knob has the protocol's value."""
 
     @property
     def spec(self) -> RunSpec:
-        """What was run."""
+        """Return the spec of the run."""
 
     @property
     def knowledge(self) -> Knowledge | None:
-        """What the attack may know."""
+        """Return what the attack may know."""
 
     def gain(self, stronger: Any) -> Gain:
         """Return by how much another point's run leaves the map less robust."""
 
 
 class Curve(Protocol):
-    """Robustness against the value of one knob."""
+    """Robustness as a function of one knob."""
 
     @property
     def knob(self) -> Knob:
-        """What is varied."""
+        """Return the knob that is varied."""
 
     @property
     def attack(self) -> str:
-        """By name."""
+        """Return the name of the attack."""
 
     @property
     def metric(self) -> str:
-        """The primary one, by name."""
+        """Return the name of the primary metric."""
 
     @property
     def samples(self) -> int:
-        """How many images each run has."""
+        """Return the number of images per run."""
 
     @property
     def counting(self) -> Sequence[Point]:
-        """The points that say something of the attack, by rising value."""
+        """Return the points that tell something about the attack, by rising value."""
 
     @property
     def own(self) -> Point:
-        """The protocol's own run."""
+        """Return the run with the protocol's own value."""
 
 
 class Audit(NamedTuple):
@@ -203,21 +227,21 @@ class Audit(NamedTuple):
 
     curves: Sequence[Curve]
     comparable: Sequence[Sequence[Point]]
-    """Groups of runs that differ in the attack alone, those that say something of it."""
+    """Groups of runs that differ only in the attack; runs that tell nothing about it are left out."""
 
 
 class AuditFlag(SoundnessFlag):
-    """A caveat that no single run can raise."""
+    """A flag that needs more than one run."""
 
     knob: ClassVar[Knob | None] = None
-    """The knob whose curve decides it."""
+    """The knob whose curve raises the flag; None if it does not depend on a curve."""
 
     @abstractmethod
     def find(self, audit: Audit) -> Iterator[tuple[str, str]]:
-        """Yield the attack that the flag is raised for, and what was found."""
+        """Yield each attack that raises the flag, and the reason in words."""
 
 
 def share(raised: npt.NDArray[np.bool_], allowed: float, of_what: str) -> str | None:
-    """Say how large a share of the images is, where it is more than allowed."""
+    """Return a share in words if it is too large, else None."""
     found = float(raised.mean())
     return f"{found:.1%} {of_what}" if found > allowed else None

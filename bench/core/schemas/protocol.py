@@ -1,4 +1,4 @@
-"""What is fixed before anything runs: threat model, components and samples of an evaluation."""
+"""The schema of protocols: samples, threat model, components and seeds."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bench.core.storage.files import canonical_json, sha256_of
 
 Knowledge = Literal["white-box", "black-box", "none"]
 Aim = Literal["explanation", "prediction", "nothing"]
-"""What an attack wants to change; nothing, if it is a change of the image that no adversary chose."""
+"""What an attack wants to change; "nothing" if no adversary chooses the change of the image."""
 
 ATTRIBUTION = "attribution"
-"""The track that has the boards; each other track is a file of `leaderboard/tracks/questions`."""
+"""The track that has the boards; every other track is a file of `leaderboard/tracks/questions`."""
 
 Direction = Literal["more-robust", "less-robust", "neutral"]
 """What a higher value of a metric means."""
 
 SearchPrecision = Literal["float32", "tf32", "bfloat16"]
-"""How a search multiplies: in TF32 everywhere, or there in bfloat16 where it differentiates the surrogate."""
+"""Precision of a search; "bfloat16" applies where it differentiates the surrogate, and TF32 elsewhere."""
 
 HeatmapRule = Literal["sum-of-abs", "max-of-abs", "abs-of-sum", "sum"]
 
@@ -38,16 +38,16 @@ SPELLINGS = {
     COMMIT: "40 hexadecimal digits, a full commit",
     f"^{REPO}$": "a repository on the Hub as ORG/NAME",
 }
-"""What text of a pattern looks like, in words."""
+"""The patterns in words, for error messages."""
 
 Name = Annotated[str, Field(pattern=_NAME, max_length=80)]
 ModelName = Annotated[str, Field(pattern=_MODEL, max_length=160)]
-"""A registered model, or ZOO:NAME, one of another library."""
+"""A registered model, or ZOO:NAME for a network of another library."""
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
 
 
 WRITTEN = re.compile(r"-?(\d{1,15}(/\d{1,15})?|\d{0,15}\.\d{1,15})", re.ASCII)
-"""How a fraction may be written: a few characters of an exponent would stand for a number that fills the memory."""
+"""How a fraction may be written; without exponents, as a few characters could stand for a number that fills memory."""
 
 
 def _fraction(value: object) -> Fraction:
@@ -66,29 +66,29 @@ PixelFraction = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(
 
 
 OUTSIDE = 1e-6
-"""Pixel units beyond which an image lies outside the ball, and not on its border with a rounding error."""
+"""Distance from the ball, in pixel units, above which an image lies outside; smaller ones are rounding errors."""
 
 
 class Strict(BaseModel):
-    """Data that crosses a border: frozen, and unknown keys are errors."""
+    """Frozen data from or for a file, where unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Component(Strict):
-    """A plug-in by name, with the parameters that differ from its defaults."""
+    """A plug-in's name, and its parameters that differ from the defaults."""
 
     name: Name
     params: dict[str, Any] = Field(default_factory=dict)
     version: int | None = Field(
-        default=None, ge=1, description="of the plug-in; without one, the newest that has all of these parameters"
+        default=None, ge=1, description="version of the plug-in; default: the newest that has all these parameters"
     )
 
 
 class ThreatModel(Strict):
-    """What the adversary may do to an image, and what it may know.
+    """The allowed change of an image, and what the adversary may know.
 
-    An L-infinity radius of 1 holds every image: so a protocol writes down changes that know no ball.
+    An L-infinity ball of radius 1 holds every image: with it a protocol allows changes without a limit.
     """
 
     norm: Literal["linf", "l2"]
@@ -109,17 +109,17 @@ class ThreatModel(Strict):
 
     @property
     def unbounded(self) -> bool:
-        """Whether the ball holds every image."""
+        """Return whether the ball holds every image."""
         return self.norm == "linf" and self.epsilon >= 1
 
 
 class SampleSet(Strict):
-    """Which images are evaluated: indices into a split, and the checksum of their pixels."""
+    """The evaluated images, as indices into a split with a checksum."""
 
     dataset: Name = Field(description="the image set that the sample ids speak of")
     source: Name = Field(description="the dataset plug-in that delivers the pixels")
     split: Literal["train", "test"] = "test"
-    sha256: Sha256 = Field(description="of the images, uint8 (C, H, W), in the order of `indices`")
+    sha256: Sha256 = Field(description="SHA-256 of the images, uint8 (C, H, W), in the order of `indices`")
     indices: tuple[int, ...] = Field(min_length=1)
     showcase: tuple[int, ...] = Field(default=(), description="indices whose images are kept for the pages")
 
@@ -137,7 +137,7 @@ class SampleSet(Strict):
 
 
 SHARPEST = 1e6
-"""Sharpness at which softplus is ReLU within the rounding of float32, so that a larger one says nothing more."""
+"""Largest sharpness: here softplus equals ReLU up to the rounding of float32."""
 
 
 class Surrogate(Strict):
@@ -147,12 +147,15 @@ class Surrogate(Strict):
     beta: float = Field(gt=0, le=SHARPEST)
     precision: SearchPrecision = Field(
         default="float32",
-        description="of a search's arithmetic on a GPU; the judge always computes in the protocol's own",
+        description="precision of a search on a GPU; the judge always uses the protocol's precision",
     )
 
 
 class Protocol(Strict):
-    """One way to measure, immutable: another value is another version."""
+    """One way to measure, which never changes.
+
+    Another value needs another version.
+    """
 
     name: Name
     version: int = Field(ge=1)
@@ -168,17 +171,17 @@ class Protocol(Strict):
     attacks: tuple[Component, ...]
     floor: Name = Field(description="the attack without knowledge that every other attack must beat")
     metrics: tuple[Component, ...]
-    primary_metric: Name = Field(description="what attacks select their best iterate by, and what ranks")
+    primary_metric: Name = Field(description="the metric by which attacks select their best iterate, and models rank")
     shard_size: int = Field(ge=1)
     seed: int = Field(ge=0)
     precision: Literal["float32", "float64"] = "float32"
-    track: Name = Field(default=ATTRIBUTION, description="the question that it asks of a model")
+    track: Name = Field(default=ATTRIBUTION, description="the question about a model that it answers")
     models_of: Name | None = Field(
-        default=None, description="the data set whose models it is for, where that is not the samples' own"
+        default=None, description="the data set of the models that it evaluates, if it is not the samples' own"
     )
     reference: tuple[Name, ...] = Field(
         default=(),
-        description="registered models whose common correct images rank; no controls; frozen as all else is",
+        description="registered models on whose common correct images models rank; no controls; never changes",
     )
 
     @model_validator(mode="after")
@@ -198,10 +201,13 @@ class Protocol(Strict):
 
     @property
     def key(self) -> str:
-        """The name under which results are filed: `<name>-v<version>`."""
+        """Return the name of the results folder, `<name>-v<version>`."""
         return f"{self.name}-v{self.version}"
 
     @property
     def sha256(self) -> str:
-        """Hash of every value; comments, and keys that a later version adds with a default, do not change it."""
+        """Return the hash of all values.
+
+        Comments do not change it, nor do keys that later versions of the schema add with a default.
+        """
         return sha256_of(canonical_json(self.model_dump(mode="json", exclude_defaults=True)).encode())

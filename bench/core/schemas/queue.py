@@ -16,6 +16,6 @@ class Turn(Strict):
 
 
 class Queue(Strict):
-    """Trainings in order of worth."""
+    """Trainings, the most important first."""
 
     trainings: tuple[Turn, ...] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""A training, written down: the schema of one recipe TOML."""
+"""A description of a training: the schema of one recipe TOML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from bench.core.storage.files import canonical_json, sha256_of
 
 
 class Schedule(Strict):
-    """Learning rate over a training: a linear rise, then a linear or cosine fall to zero, or steps of a factor 0.1."""
+    """The learning rate over a training.
+
+    It rises linearly; then it falls to zero linearly or by a cosine, or in steps by a factor of 0.1.
+    """
 
     kind: Literal["linear", "cosine", "steps"] = "linear"
     peak: float = Field(gt=0)
@@ -21,19 +24,19 @@ class Schedule(Strict):
 
 
 class Augmentation(Strict):
-    """Random changes of the training images, drawn anew for each step."""
+    """Random changes of the training images, different in each step."""
 
     crop_padding: int = Field(default=4, ge=0, le=256)
     flip: bool = True
 
 
 class Validation(Strict):
-    """Held-out training images, on which epochs are watched and selected."""
+    """Held-out training images that measure and select epochs."""
 
     images: int = Field(default=1000, ge=10)
     epsilon: PixelFraction = Field(default="8/255", validate_default=True)
     step_size: PixelFraction = Field(default="2/255", validate_default=True)
-    pgd_images: int = Field(default=0, ge=0, description="of them, attacked by 10 steps of PGD; 0: none")
+    pgd_images: int = Field(default=0, ge=0, description="number of these images that 10 steps of PGD attack; 0: none")
     select: Literal["last", "accuracy", "pgd_accuracy"] = "last"
     stop_at_accuracy: float | None = Field(
         default=None, gt=0, lt=1, description="held-out accuracy at which the training ends, so that it underfits"
@@ -50,7 +53,7 @@ class Validation(Strict):
 
 
 class Recipe(Strict):
-    """Everything that decides the weights of a training."""
+    """All settings that decide the weights of a training."""
 
     name: Name
     model: Name = Field(description="name of the model that the recipe makes")
@@ -64,7 +67,7 @@ class Recipe(Strict):
     parent: ModelName | None = Field(
         default=None, description="model whose weights are the start; its last layer only where the classes are as many"
     )
-    control: bool = Field(default=False, description="whether the model is a control and no contender")
+    control: bool = Field(default=False, description="whether the model is a control, which has no rank")
     epochs: float = Field(ge=0, description="passes over the training images; a fraction ends inside a pass")
     batch_size: int = Field(ge=2)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -78,7 +81,10 @@ class Recipe(Strict):
 
     @property
     def identity(self) -> str:
-        """Hash of the values that decide the weights; names and texts do not."""
+        """Return the hash of the values that decide the weights.
+
+        Names and texts do not change it.
+        """
         texts = {"name", "model", "title", "description", "differs", "citation", "control"}
         content = self.model_dump(mode="json", exclude_defaults=True, exclude=texts)
         return sha256_of(canonical_json(content).encode())

@@ -1,4 +1,7 @@
-"""What a run was asked (its spec, which is its identity) and what it found (its record and rows). Needs no torch."""
+"""The schemas of a run's spec, record and rows.
+
+The spec is everything that a run was asked, and its identity. Record and rows hold what it measured. Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,13 @@ ROW_COLUMNS = (
     "completeness_gap_before",
     "completeness_gap_after",
 )
-"""Columns of every row file; then ATTACK_COLUMNS, those of the flags, and one per metric, by its name.
+"""First columns of every row file; ATTACK_COLUMNS, the flags' columns and one column per metric, by its name, follow.
 
-Of a series, one more per metric and level follows; what these columns say of the image after is the last level's.
+A series has one more column per metric and level; its columns about the image after the attack are the last level's.
 """
 
 ATTACK_COLUMNS = ("projected", "gradient_vanished")
-"""What soundness flags look at of the attack."""
+"""Columns about the attack that soundness flags read."""
 
 FIRST_FLAG_COLUMNS = (
     "map_contrast",
@@ -53,24 +56,24 @@ FIRST_FLAG_COLUMNS = (
     "surrogate_agrees",
     "surrogate_correlation",
 )
-"""What flags measured on clean images from engine 2 on. Columns of later flags may be missing in older rows."""
+"""Columns that flags measure on clean images since engine 2. Older rows may lack the columns of later flags."""
 
 SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
-"""Columns of a showcase PNG, of one image size each; one row per showcase sample, in the order of the record."""
+"""Columns of a showcase PNG, each as wide as an image; one row per showcase sample, in the order of the record."""
 
 LEVEL_MARK = "@"
-"""Of a series, a metric at one level is `<metric>@<level>`: a column of the rows, and a mean of the record."""
+"""Separates metric and level of a series: `<metric>@<level>` is a column of the rows, and a mean of the record."""
 
 TOP_K_CODES = {"none": 0, "kept": 85, "lost": 170, "gained": 255}
 """Grey values of the `top-k` tile."""
 
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
-"""How many: within what every reader of JSON and CSV holds exactly."""
+"""A number that every reader of JSON and CSV represents exactly."""
 
 
 class PluginSpec(Strict):
-    """A plug-in with its version and every parameter resolved."""
+    """A plug-in with its version and the values of all parameters."""
 
     name: Name
     version: int
@@ -78,13 +81,13 @@ class PluginSpec(Strict):
 
 
 class MetricSpec(PluginSpec):
-    """A metric, and how to read it."""
+    """A metric, and what a higher value means."""
 
     higher_is: Direction
 
 
 class ModelSpec(Strict):
-    """Which network, to the byte."""
+    """A network, pinned to the bytes of its weights."""
 
     name: str
     reference: str = Field(description="the resolvable, pinned reference, such as hub:natural-wrn28")
@@ -95,7 +98,7 @@ class ModelSpec(Strict):
 
 
 class CraftSpec(Strict):
-    """On which other network, and how, transferred images were made."""
+    """The source network and the attack of transferred images."""
 
     model: ModelSpec
     attack: PluginSpec
@@ -103,7 +106,7 @@ class CraftSpec(Strict):
 
 
 class ProtocolSpec(Strict):
-    """Which protocol, to the byte."""
+    """A protocol, pinned by its hash."""
 
     name: Name
     version: int
@@ -119,12 +122,12 @@ class ProtocolSpec(Strict):
 
     @property
     def key(self) -> str:
-        """The name under which results are filed."""
+        """Return the name of the results folder, `<name>-v<version>`."""
         return f"{self.name}-v{self.version}"
 
 
 class SamplesSpec(Strict):
-    """Which of the protocol's images: the first `count`."""
+    """The evaluated images, which are the protocol's first `count`."""
 
     sha256: Sha256
     count: Count
@@ -132,7 +135,7 @@ class SamplesSpec(Strict):
 
 
 class RunSpec(Strict):
-    """All that may change a number of a run."""
+    """All values that may change a number of a run."""
 
     engine: Count
     protocol: ProtocolSpec
@@ -156,33 +159,42 @@ class RunSpec(Strict):
 
     @property
     def run_id(self) -> str:
-        """Hash of the whole spec."""
+        """Return the hash of the whole spec."""
         return self._hash(frozenset())
 
     @property
     def primary(self) -> MetricSpec:
-        """The metric that attacks minimise and that ranks."""
+        """Return the metric by which attacks select and models rank."""
         return next(metric for metric in self.metrics if metric.name == self.primary_metric)
 
     @property
     def attack_id(self) -> str:
-        """Hash of what decides the perturbed images: the spec less the metrics that do not steer, and the count."""
+        """Return the hash of all values that decide the perturbed images.
+
+        These are the spec without the number of images, and without the metrics by which the attack does not select.
+        """
         return self._hash(frozenset({"metrics", "samples"}))
 
     @property
     def clean_id(self) -> str:
-        """Hash of what decides what the judge finds of clean images: the spec less the attack."""
+        """Return the hash of all values that decide the judge's clean results.
+
+        These are the spec without the attack.
+        """
         return self._hash(frozenset({"attack", "threat", "crafted_on", "on_protocol"}))
 
     @property
     def conditions(self) -> str:
-        """What attacks must share to be compared: the spec less the attack and how it searches, as canonical JSON."""
+        """Return the values that comparable attacks share, as canonical JSON.
+
+        These are the spec without the attack and its search settings.
+        """
         own = {"attack", "surrogate", "search_attribution", "crafted_on", "on_protocol"}
         return canonical_json(self.model_dump(mode="json", exclude=own))
 
     def _hash(self, without: frozenset[str]) -> str:
-        # A field that came later counts only where it is used, so that earlier runs keep their names; the reference set
-        # and the track sort, and change no number.
+        # A later field counts only if it is used, so that earlier runs keep their ids. The reference set and the track
+        # never count: they change no number of a run.
         unused = {"crafted_on"} if self.crafted_on is None else set()
         exclude: dict[str, Any] = dict.fromkeys((*without, *unused), True) | {"protocol": {"reference", "track"}}
         if self.surrogate.precision == "float32" and "surrogate" not in without:
@@ -195,7 +207,10 @@ class RunSpec(Strict):
 
 
 class Summary(Strict):
-    """A mean over samples with its 95 % percentile-bootstrap interval; null where no sample defines it."""
+    """A mean over samples with its 95 % interval.
+
+    The interval is a percentile bootstrap. All three are null if the metric is undefined for every sample.
+    """
 
     mean: float | None
     low: float | None
@@ -205,14 +220,14 @@ class Summary(Strict):
 
 
 class Flag(Strict):
-    """A caveat with a meaning, stored beside the score."""
+    """A named reason to doubt a score, stored beside it."""
 
     name: Name
     detail: str
 
 
 class Environment(Strict):
-    """Where a run took place: recorded, never part of its identity."""
+    """The machine and software of a run, not part of its identity."""
 
     python: str
     packages: dict[str, str]
@@ -259,13 +274,19 @@ class RunRecord(Strict):
 
     @property
     def headline(self) -> dict[str, Summary]:
-        """What is told of each metric first: accuracy over all samples, the others over the correct ones."""
+        """Return the main summary for every metric.
+
+        Accuracy is over all samples, the other metrics are over the correctly classified ones.
+        """
         names = [metric.name for metric in self.spec.metrics]
         return {name: self.summaries["all" if name == "accuracy" else "correct"][name] for name in names}
 
 
 class Confirmation(Strict):
-    """Somebody ran the same spec again, and this is how the two runs differ; filed beside the record."""
+    """The differences between a run and a second run of its spec.
+
+    The note is stored beside the record.
+    """
 
     run_id: Sha256
     rows_sha256: Sha256 = Field(description="of the rows that are confirmed")

@@ -1,4 +1,4 @@
-"""What a track asks of a model beyond its attribution robustness, and what its page shows: one TOML each."""
+"""The schema of tracks: further questions about a model, one TOML each."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ class Show(Strict):
 
 
 class SecondOpinion(Strict):
-    """Whether an independent network sees the same class in images that an attack made."""
+    """A count of attacked images whose class an independent network also sees."""
 
     attack: Name
     title: str
 
 
 class Track(Strict):
-    """A question, and the tables and pictures that answer it; `attribution`, which has the boards, is no file."""
+    """A question with the tables and pictures that answer it.
+
+    The track `attribution`, which has the boards, does not have a file.
+    """
 
     name: Name
     title: str
     asks: str
     order: int = Field(description="place among the tracks")
-    metrics: tuple[Name, ...] = Field(min_length=1, description="a table and charts of each, in this order")
+    metrics: tuple[Name, ...] = Field(min_length=1, description="metrics with a table and charts, in this order")
     baseline: Name | None = Field(
         default=None, description="model whose errors the mean corruption error is relative to"
     )

@@ -1,4 +1,4 @@
-"""The pieces of a sweep, and what is said about them."""
+"""The units of a sweep, and reports on them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from bench.core.storage.files import canonical_json, sha256_of
 
 
 class Unit(Strict):
-    """Shards of one run that are done together, told so that a worker on any machine can do them."""
+    """Shards of one run that are done together.
+
+    The unit holds all that a worker on any machine needs.
+    """
 
     request: dict[str, Any] = Field(description="fields of bench.run.request.Request")
-    run_id: Sha256 = Field(description="what the request must mean to the worker too")
+    run_id: Sha256 = Field(description="the run that the worker must derive from the request")
     shard: int = Field(ge=0)
-    shards: int = Field(default=1, ge=1, description="how many, from that one on")
-    images: int = Field(ge=1, description="what is left to do of them")
+    shards: int = Field(default=1, ge=1, description="number of shards, beginning with `shard`")
+    images: int = Field(ge=1, description="images that are not done yet")
 
     @property
     def id(self) -> str:
-        """Hash of all that may change a number of it."""
+        """Return the hash of all values that may change the unit's numbers."""
         return sha256_of(canonical_json([self.run_id, self.shard, self.shards]).encode())
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Return the unit's name for people."""
         which = f"shard {self.shard}" if self.shards == 1 else f"shards {self.shard} to {self.shard + self.shards - 1}"
         return f"{self.request['model']} under {self.request['attack']}, {which}"
 
 
 Kind = Literal["alive", "note", "done", "failed", "busy", "lost"]
 FINAL: frozenset[Kind] = frozenset({"done", "failed", "busy", "lost"})
-"""Kinds of the last report on a unit: done; it cannot be done; nobody here has begun it; its worker disappeared."""
+"""Kinds of the last report on a unit: it is done; it failed; another process does it; its worker disappeared."""
 
 
 class Report(NamedTuple):
-    """What a worker, or whoever minds it, says about a unit."""
+    """A message about a unit from its worker or its executor."""
 
     unit: Unit
     kind: Kind
     images: int = 0
-    """Finished since the last report."""
+    """Images finished since the last report."""
     text: str = ""

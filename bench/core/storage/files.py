@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+"""Writes files so that a crash leaves the old or the new one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ _SUFFIX = ".tmp"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path`: temporary file, fsync, rename, fsync of the folder and of those above that are new.
+    """Write `content` to `path` atomically.
+
+    Temporary file, fsync, rename, fsync of the folder and of the new folders above it.
 
     Raises:
         EnvironmentFault: if the folder cannot be written or the disk is full.
@@ -38,7 +40,9 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def try_to_write(folder: Path) -> None:
-    """Make a folder and write there, to a file without a name: it is gone however this process ends.
+    """Make a folder and check that it can be written.
+
+    The test file has no name, so that it disappears however this process ends.
 
     Raises:
         EnvironmentFault: if it cannot be written.
@@ -52,7 +56,10 @@ def try_to_write(folder: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of `path` left; only while nobody else can be writing it."""
+    """Remove the temporary files of killed writers of `path`.
+
+    Only call it while no other process can be writing `path`.
+    """
     for temporary in path.parent.glob(f"{_prefix(path)}*{_SUFFIX}"):
         temporary.unlink(missing_ok=True)
 
@@ -83,7 +90,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: sorted keys, no spaces, no NaN."""
+    """Return the JSON text of `value` with sorted keys and no spaces.
+
+    Equal values have equal texts. NaN is refused.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

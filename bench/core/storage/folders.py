@@ -1,4 +1,4 @@
-"""Where data, downloads and unfinished work live on this machine."""
+"""The folders of data, downloads and unfinished work on this machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from bench.core.errors import EnvironmentFault
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder of this project (`BENCH_CACHE`, else the XDG cache)."""
+    """Return the cache folder, `BENCH_CACHE` or else the XDG cache."""
     if chosen := os.environ.get("BENCH_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attribution-bench"
 
 
 def data_folder() -> Path:
-    """Return the folder of public image sets (`BENCH_DATA`, else `data` in the cache, which need not be there yet).
+    """Return the folder of public image sets.
+
+    It is `BENCH_DATA`, or else `data` in the cache, which need not exist yet.
 
     Raises:
-        EnvironmentFault: if `BENCH_DATA` names no folder.
+        EnvironmentFault: if `BENCH_DATA` does not name a folder.
     """
     chosen = os.environ.get("BENCH_DATA")
     if chosen and not Path(chosen).is_dir():

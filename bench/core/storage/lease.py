@@ -1,6 +1,6 @@
-"""The right to make something, held by one living process at a time.
+"""Leases: one living process at a time may make something.
 
-The kernel keeps it, as a lock on an open file: it ends with its process, however that ends, and no clock takes part.
+A lease is a lock of the kernel on an open file. It ends with its process, however that ends, and no clock is needed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ PAUSE = 0.1
 
 @contextmanager
 def lease(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold `path` alone.
+    """Run a block while this process alone holds `path`.
 
     Args:
-        path: a file that stands for what is made; it is there while somebody makes it.
-        waiting: called again and again while another process holds it; None, and nobody waits.
+        path: the lock file; it exists while a process holds it.
+        waiting: called again and again while another process holds it; None means not to wait.
     Raises:
-        Busy: if another process holds it and nobody waits.
+        Busy: if another process holds it and `waiting` is None.
         EnvironmentFault: if the folder cannot be written.
     """
     lock = FileLock(path)

@@ -1,4 +1,4 @@
-"""Files that others published: fetched at a pinned commit, and checked before anybody opens them."""
+"""Fetches published files at a pinned commit, and checks their bytes."""
 
 from __future__ import annotations
 
@@ -26,23 +26,25 @@ if TYPE_CHECKING:
     from requests import Response
 
 RAW = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
-"""Where a file of a public repository is, at a commit; BENCH_MIRROR names another such template."""
+"""Address of a file of a public repository at a commit; BENCH_MIRROR replaces this template."""
 
 SECONDS = 30
-"""Without an answer, after which a download ends."""
+"""Seconds without an answer after which a download fails."""
 
 WORDS = 60
-"""Bytes of a text in place of the file that an error shows."""
+"""Number of bytes that an error shows if a text came in place of the file."""
 
 ELSEWHERE = "name a mirror with --mirror (BENCH_MIRROR), or a folder that holds a copy with --weights (BENCH_WEIGHTS)"
 
 
 def published(origin: Origin) -> Path:
-    """Return a copy of a published file, checked: from the folder of weights, from the cache, or fetched.
+    """Return the path of a checked copy of a published file.
+
+    It is taken from the folder of weights, from the cache, or fetched.
 
     Raises:
         NetworkError: if it must be fetched and cannot be.
-        IntegrityError: if what came is not the promised file.
+        IntegrityError: if its bytes are not the promised ones.
     """
     if (copy := _copy_in_folder(origin)) is not None:
         return copy
@@ -62,7 +64,7 @@ def address(origin: Origin) -> str:
     """Return the URL of a published file.
 
     Raises:
-        UsageError: if BENCH_MIRROR is no such template.
+        UsageError: if BENCH_MIRROR is not such a template.
     """
     template = os.environ.get("BENCH_MIRROR") or RAW
     if "{" not in template:
@@ -80,15 +82,17 @@ def address(origin: Origin) -> str:
 
 
 def named(origin: Origin) -> str:
-    """Return how a sentence names a published file."""
+    """Return a published file's name for messages."""
     return f"{origin.path} of {origin.repo} at {origin.commit[:12]}"
 
 
 def weights_folder() -> Path | None:
-    """Return the folder in which copies are looked for first (`BENCH_WEIGHTS`), if one is named.
+    """Return the folder with copies of published files, or None.
+
+    `BENCH_WEIGHTS` names it. Copies are looked for there first.
 
     Raises:
-        EnvironmentFault: if it is no folder.
+        EnvironmentFault: if `BENCH_WEIGHTS` does not name a folder.
     """
     chosen = os.environ.get("BENCH_WEIGHTS")
     if chosen and not Path(chosen).is_dir():
@@ -103,7 +107,10 @@ def _patient() -> None:
 
 
 def _copy_in_folder(origin: Origin) -> Path | None:
-    """Return the file of the folder of weights that is the published one, whatever it is called."""
+    """Return the copy of a published file in the folder of weights.
+
+    It is found by its bytes; its name does not matter.
+    """
     folder = weights_folder()
     files = () if folder is None else sorted(path for path in folder.rglob("*") if path.is_file())
     same_size = (path for path in files if path.stat().st_size == origin.size)
@@ -111,7 +118,7 @@ def _copy_in_folder(origin: Origin) -> Path | None:
 
 
 class _Part:
-    """An unfinished download, which takes one byte more than the whole has, and no second."""
+    """An unfinished download that accepts at most one byte too many."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.left = file, size + 1 - file.tell()
@@ -124,16 +131,19 @@ class _Part:
             raise _TooLongError
 
     def flush(self) -> None:
-        """Hand the chunks to the system."""
+        """Flush the file."""
         self.file.flush()
 
 
 class _TooLongError(Exception):
-    """More bytes came than the file has."""
+    """A download that is longer than the file."""
 
 
 def _fetch(origin: Origin, path: Path) -> None:
-    """Download a file beside its place and move it there once it is checked; an earlier part is continued."""
+    """Download a file, check it and move it to its place.
+
+    An earlier unfinished download is continued.
+    """
     part, url = path.with_suffix(".part"), address(origin)
     part.touch()
     while True:
@@ -141,7 +151,7 @@ def _fetch(origin: Origin, path: Path) -> None:
         try:
             _append(url, part, origin.size)
             break
-        except OSError as error:  # of the HTTP library, too
+        except OSError as error:  # also the errors of the HTTP library
             if part.stat().st_size <= before:
                 raise _refused(named(origin), url, error) from error
     size = part.stat().st_size
@@ -160,7 +170,10 @@ def _fetch(origin: Origin, path: Path) -> None:
 
 
 def _beginning(part: Path) -> str:
-    """Return the first words of what came where it is text, such as a web page or a pointer to the file."""
+    """Return the first words of a download that is text.
+
+    It may be a web page, or a pointer to the file. Empty for binary content.
+    """
     with part.open("rb") as file:
         start = file.read(WORDS)
     if b"\0" in start or not start.isascii():
@@ -169,13 +182,16 @@ def _beginning(part: Path) -> str:
 
 
 def _append(url: str, part: Path, size: int) -> None:
-    """Download what a part lacks; of what is longer than the whole, it then has one byte too many."""
+    """Download the missing rest of an unfinished download.
+
+    If the server sends too much, the part is one byte too long.
+    """
     from pooch import HTTPDownloader
 
     if (have := part.stat().st_size) == size:
         return
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    responses: list[Response] = []  # closed here: the downloader leaves them open where it fails
+    responses: list[Response] = []  # closed here, as the downloader leaves them open if it fails
     download = HTTPDownloader(
         progressbar=sys.stderr.isatty(),
         chunk_size=1 << 16,
@@ -189,7 +205,7 @@ def _append(url: str, part: Path, size: int) -> None:
         finally:
             for response in responses:
                 response.close()
-    if have and part.stat().st_size > size:  # the server gives the whole where the rest was asked for
+    if have and part.stat().st_size > size:  # the server sent the whole file and not the rest
         part.write_bytes(b"")
         _append(url, part, size)
 

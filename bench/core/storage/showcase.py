@@ -1,4 +1,7 @@
-"""Pictures of runs: a PNG beside each record, or one lossless sheet for a model under a protocol."""
+"""Reads and writes the showcase pictures of runs.
+
+They are a PNG beside each record, or one lossless sheet for a model under a protocol.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +30,20 @@ GRID = 16
 
 
 class Index(Strict):
-    """Where each run's tiles lie on a sheet; the file `showcase.json`."""
+    """The positions of the runs' tiles on a sheet, in `showcase.json`."""
 
     sha256: Sha256 | None = None
-    """Of `showcase.webp`; None where no picture of the folder was kept."""
+    """SHA-256 of `showcase.webp`; None if no picture of the folder was kept."""
     tile: tuple[int, int] = Field(default=(1, 1), description="height and width of a tile, in pixels")
     runs: dict[str, tuple[tuple[int, ...], ...] | None]
-    """By run id: the tile numbers of each image, in the order of `SHOWCASE_TILES`; None where they were not kept."""
+    """By run id: the tile numbers per image, in the order of `SHOWCASE_TILES`; None if they were not kept."""
 
 
 def decode(content: bytes, path: Path) -> Pixels:
     """Return a picture file's (H, W, 3) uint8 pixels.
 
     Raises:
-        IntegrityError: if it is no picture, or too large for one.
+        IntegrityError: if it is not a picture, or too large.
     """
     try:
         pixels: Pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
@@ -50,14 +53,14 @@ def decode(content: bytes, path: Path) -> Pixels:
 
 
 def packed(folder: Path, run_id: str, images: int) -> tuple[bool, Pixels | None]:
-    """Look a run's pictures up on the sheet of its folder.
+    """Look up a run's pictures on the sheet of its folder.
 
     Args:
-        folder: of a model under a protocol.
-        run_id: whose pictures.
-        images: how many images the record says that they show.
+        folder: the folder of a model under a protocol.
+        run_id: the run.
+        images: the number of images in the record's showcase.
     Returns:
-        Whether the folder's index names the run, and its (images * H, 5 W, 3) pixels, None where they were not kept.
+        Whether the folder's index names the run, and its (images * H, 5 W, 3) pixels, or None if they were not kept.
     Raises:
         IntegrityError: if the index or the sheet is damaged, or does not fit the record.
     """
@@ -77,10 +80,10 @@ def packed(folder: Path, run_id: str, images: int) -> tuple[bool, Pixels | None]
 
 
 def read_index(folder: Path) -> Index | None:
-    """Read a folder's index of pictures; None where it has none.
+    """Return a folder's index of pictures, or None.
 
     Raises:
-        IntegrityError: if the file is no such index.
+        IntegrityError: if the file is not such an index.
     """
     path = folder / INDEX
     if not path.exists():
@@ -92,12 +95,14 @@ def read_index(folder: Path) -> Index | None:
 
 
 def write_sheet(folder: Path, pictures: Mapping[str, Pixels | None], images: Mapping[str, int]) -> None:
-    """Write the pictures of a folder's runs as one lossless sheet with an index; equal tiles are stored once.
+    """Write the pictures of a folder's runs as one lossless sheet.
+
+    An index is written, too. Equal tiles are stored once.
 
     Args:
-        folder: of a model under a protocol.
-        pictures: by run id: (images * H, 5 W, 3) pixels; None for a run whose pictures are not kept.
-        images: by run id: how many images they show.
+        folder: the folder of a model under a protocol.
+        pictures: (images * H, 5 W, 3) pixels by run id; None for a run whose pictures are not kept.
+        images: the number of images by run id.
     """
     numbers: dict[bytes, int] = {}
     tiles: list[Pixels] = []
@@ -152,7 +157,10 @@ def _tiles(path: Path, index: Index) -> list[Pixels]:
 
 @lru_cache(maxsize=4)
 def _split(content: bytes, path: Path, tile: tuple[int, int]) -> list[Pixels]:
-    """Return a sheet's tiles in the order of their numbers; runs of one folder are read one after the other."""
+    """Return a sheet's tiles in the order of their numbers.
+
+    Cached, because the runs of a folder are read one after the other.
+    """
     sheet, (height, width) = decode(content, path), tile
     if height < 1 or width < 1 or sheet.shape[0] % height or sheet.shape[1] != GRID * width:
         raise IntegrityError(f"expected rows of {GRID} tiles of {height}x{width} in {path}, got others; restore it")

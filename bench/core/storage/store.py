@@ -1,4 +1,4 @@
-"""The folder of results: write-once records, found by content."""
+"""The folder of results, where records are written once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NUMBERS = ("floating", "integer", "boolean")
-"""Kinds of column, as Arrow calls them, that hold measurements; one without a value is undefined."""
+"""Arrow's kinds of column that hold measurements; a missing value means undefined."""
 
 ROW_KINDS = {
     "sample_id": ("string", "large_string"),
@@ -32,37 +32,43 @@ ROW_KINDS = {
     "seed": ("string", "large_string", "integer"),
     "winner": ("string", "large_string"),
 }
-"""Of the columns of rows that are no measurements."""
+"""Arrow's kinds of the columns that do not hold measurements."""
 
 NEVER_EMPTY = ("sample_id", "correct", "feasible")
 
 
 class StoredRun(NamedTuple):
-    """A record and where its three files lie."""
+    """A record and the paths of its files."""
 
     record: RunRecord
     path: Path
 
     @property
     def rows_path(self) -> Path:
-        """The parquet of the rows."""
+        """Return the path of the rows, a parquet file."""
         return self.path.with_suffix(".parquet")
 
     @property
     def showcase_path(self) -> Path:
-        """The PNG of the showcase images, until they are packed into the sheet of the model's folder."""
+        """Return the path of the showcase PNG.
+
+        It exists until the pictures are packed into the sheet of the model's folder.
+        """
         return self.path.with_suffix(".png")
 
     @property
     def confirmation_path(self) -> Path:
-        """The note that a second run agrees, where there is one."""
+        """Return the path of the note that a second run agrees.
+
+        The file exists only if there is such a note.
+        """
         return self.path.with_suffix(".confirmed")
 
     def protocol(self) -> Protocol | None:
-        """Read the protocol that was filed beside the record; None where there is none.
+        """Return the protocol that is stored beside the record, or None.
 
         Raises:
-            IntegrityError: if the file holds no protocol.
+            IntegrityError: if the file does not hold a protocol.
         """
         path = _protocol_path(self.path.parents[2], self.record.spec.protocol.sha256)
         if not path.is_file():
@@ -71,13 +77,13 @@ class StoredRun(NamedTuple):
             return Protocol.model_validate_json(path.read_bytes())
         except ValidationError as error:
             came = error.errors()[0]["msg"]
-            raise IntegrityError(f"expected a protocol in {path}, got: {came}; restore it, or run anew") from None
+            raise IntegrityError(f"expected a protocol in {path}, got: {came}; restore it, or run again") from None
 
     def confirmation(self) -> Confirmation | None:
-        """Read the note that a second run agrees; None where there is none.
+        """Return the note that a second run agrees, or None.
 
         Raises:
-            IntegrityError: if it is no such note, or speaks of other rows.
+            IntegrityError: if it is not such a note, or is about other rows.
         """
         if not self.confirmation_path.exists():
             return None
@@ -95,7 +101,9 @@ class StoredRun(NamedTuple):
         return note
 
     def rows(self) -> pd.DataFrame:
-        """Read the rows: at least one, with the columns that every reader looks at.
+        """Return the rows as a data frame.
+
+        There is at least one row, with all columns of `ROW_COLUMNS` and the primary metric.
 
         Raises:
             IntegrityError: if the file is missing or is not the one that the record describes.
@@ -104,14 +112,14 @@ class StoredRun(NamedTuple):
         needed = (*ROW_COLUMNS, self.record.spec.primary_metric)
         if not len(rows) or (absent := [name for name in needed if name not in rows]):
             what = f"a column {absent[0]!r}" if len(rows) else "a row"
-            raise IntegrityError(f"expected {what} in {self.rows_path}, got none; restore it, or run anew")
+            raise IntegrityError(f"expected {what} in {self.rows_path}, got none; restore it, or run again")
         return rows
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """Read the rows as they are stored, checked as `rows` checks them; only some columns, where they are named.
+        """Return the rows, or some of their columns, as a checked table.
 
-        The checksum tells that nothing was changed since the record was sealed, and nothing of who sealed it: whether
-        it is parquet, and of columns of their kinds, is asked too.
+        The checksum shows that nothing changed since the record was written, but the record itself may be forged.
+        Therefore the format and the kinds of the columns are checked, too.
         """
         content = self._checked(self.rows_path, self.record.rows_sha256)
         try:
@@ -120,16 +128,18 @@ class StoredRun(NamedTuple):
             came = str(error).strip().split("\n")[0]
             raise IntegrityError(f"expected parquet in {self.rows_path}, got: {came}; restore it") from error
         if (wrong := _misfit(table)) is not None:
-            raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run anew")
+            raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run again")
         return table.replace_schema_metadata(None)
 
     def showcase(self) -> Pixels | None:
-        """Read the pictures of the showcase images, from the PNG beside the record or from the sheet of its folder.
+        """Return the pictures of the showcase images.
+
+        They are read from the PNG beside the record, or from the sheet of its folder.
 
         Returns:
-            (images * H, 5 W, 3) uint8; None where the record has none, or they were not kept.
+            (images * H, 5 W, 3) uint8; None if the record has no showcase, or the pictures were not kept.
         Raises:
-            IntegrityError: if they are missing, damaged, or not those that the record describes.
+            IntegrityError: if they are missing, damaged, or do not fit the record.
         """
         if (expected := self.record.showcase_sha256) is None:
             return None
@@ -154,12 +164,15 @@ class StoredRun(NamedTuple):
 
 
 def _protocol_path(folder: Path, sha256: str) -> Path:
-    """Return where a protocol lies that is not registered: one file per content, beside the models' folders."""
+    """Return the path of a protocol that is not registered.
+
+    Each protocol hash has its own file, beside the models' folders.
+    """
     return folder / f"protocol-{sha256[:12]}.json"
 
 
 def _misfit(table: pa.Table) -> str | None:
-    """Say which column was expected to be of which kind, and what came; None where all are of their kinds."""
+    """Return what is wrong with the columns of a table, or None."""
     if (wrong := _misfit_of_schema(table.schema.remove_metadata())) is not None:
         return wrong
     for name in NEVER_EMPTY:
@@ -170,7 +183,10 @@ def _misfit(table: pa.Table) -> str | None:
 
 @lru_cache(maxsize=64)
 def _misfit_of_schema(schema: pa.Schema) -> str | None:
-    """Say the same of the columns' names and types alone, which most runs share."""
+    """Return what is wrong with the columns' names and types, or None.
+
+    Cached, because most runs share a schema.
+    """
     if len(set(schema.names)) < len(schema.names):
         return f"each column once, got {schema.names}"
     for column in schema:
@@ -181,16 +197,17 @@ def _misfit_of_schema(schema: pa.Schema) -> str | None:
 
 
 class Store:
-    """`<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png,confirmed}`; equal specs meet in one file.
+    """A folder of records and their files.
 
-    Pictures may lie packed in `<root>/<protocol>/<model>/showcase.{webp,json}` instead.
+    A run's files are `<root>/<protocol>/<model>/<attack>/<run_id[:12]>.{json,parquet,png,confirmed}`, so that equal
+    specs have one file. Pictures may be packed in `<root>/<protocol>/<model>/showcase.{webp,json}` instead.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, spec: RunSpec) -> Path:
-        """Return where the record of a spec lies or will lie."""
+        """Return the path of a spec's record, which need not exist yet."""
         folder = self.root / spec.protocol.key / spec.model.name / spec.attack.name
         return folder / f"{spec.run_id[:12]}.json"
 
@@ -200,7 +217,9 @@ class Store:
         return read_run(path) if path.exists() else None
 
     def prepare(self, spec: RunSpec) -> None:
-        """Make the folder of a run and try to write there, before hours are spent on it.
+        """Make the folder of a run, and check that it is writable.
+
+        Done before the run, so that no computing time is lost.
 
         Raises:
             EnvironmentFault: if it cannot be written.
@@ -208,13 +227,16 @@ class Store:
         try_to_write(self.path(spec).parent)
 
     def filing(self, spec: RunSpec, waiting: Callable[[], None]) -> AbstractContextManager[None]:
-        """Hold the right to file a run (`bench.core.storage.lease`): beside its record, where all filers meet."""
+        """Return a context that holds the lease to write a run's record.
+
+        The lease file lies beside the record, so that all processes use the same one.
+        """
         return lease(self.path(spec).with_suffix(".lease"), waiting)
 
     def write(self, record: RunRecord, rows: bytes, showcase: bytes | None) -> StoredRun:
-        """File a finished run: rows and images first, the record last, so that a record is never alone.
+        """Store a finished run.
 
-        One process at a time: whoever holds `filing`.
+        The record is written last, so that its rows and pictures are never missing. The process must hold `filing`.
         """
         run = StoredRun(record, self.path(record.spec))
         for path in (run.rows_path, run.showcase_path, run.path):
@@ -235,14 +257,15 @@ class Store:
         return newest
 
     def pack(self, kept: Callable[[RunRecord], bool]) -> Iterator[Path]:
-        """Move the pictures beside records to one lossless sheet for each model under a protocol.
+        """Pack the pictures of runs into one lossless sheet per model.
 
-        Every PNG is checked against its record first, and deleted last. Pictures that the sheet has already stay there.
+        A model has one sheet under a protocol. Every PNG is checked against its record first, and deleted
+        last. Pictures that are already on the sheet stay there.
 
         Args:
-            kept: whether a run's pictures are kept; those of the others are deleted.
+            kept: whether a run's pictures are kept; if not, they are deleted.
         Yields:
-            Each folder that changed.
+            The folders that changed.
         Raises:
             IntegrityError: if a record, a picture or a sheet is damaged.
         """
@@ -262,7 +285,10 @@ class Store:
             yield folder
 
     def keep_protocol(self, protocol: Protocol) -> None:
-        """File a protocol that is not registered beside its records, which are checked against it."""
+        """Store a protocol that is not registered beside its records.
+
+        Later the records are checked against it.
+        """
         path = _protocol_path(self.root / protocol.key, protocol.sha256)
         if not path.exists():
             write_atomic(path, canonical_json(protocol.model_dump(mode="json", exclude_defaults=True)).encode() + b"\n")
@@ -277,7 +303,7 @@ def read_run(path: Path) -> StoredRun:
     """Read one record.
 
     Raises:
-        IntegrityError: if the file is no record, or is not what its name says.
+        IntegrityError: if the file is not a record, or its name does not fit its content.
     """
     try:
         record = RunRecord.model_validate_json(path.read_bytes())
@@ -295,7 +321,7 @@ def read_run(path: Path) -> StoredRun:
 
 
 def rows_to_parquet(rows: pd.DataFrame) -> bytes:
-    """Return the one parquet encoding of the rows."""
+    """Return the rows as parquet bytes, without metadata."""
     sink = pa.BufferOutputStream()
     pq.write_table(
         pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None), sink, compression="zstd"

@@ -1,4 +1,4 @@
-"""TOML files of a strict schema, and validation errors as sentences."""
+"""Reads TOML files of a strict schema, and words validation errors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bench.core.text import printable
 
 T = TypeVar("T", bound=BaseModel)
 MAX_SHOWN = 80
-"""Characters of somebody's value."""
+"""Number of characters of a value that a message shows."""
 
 
 def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
-    """Read one TOML strictly.
+    """Return the content of one TOML, strictly checked.
 
     Raises:
-        UsageError: naming file and key, if it cannot be read or is no TOML, a key is unknown, missing or wrong, or
-            `name` differs.
+        UsageError: if it cannot be read, is not TOML, has an unknown, missing or wrong key, or its name is not `name`.
+            The message names file and key.
     """
     try:
         content = schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -32,7 +32,7 @@ def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
         raise UsageError(f"expected a TOML file at {path}, got: {error.strerror}; correct the path") from None
     except ValidationError as error:
         raise UsageError(f"{path.name}: {explain(error, schema)}") from None
-    except (ValueError, RecursionError) as error:  # also numbers and nestings beyond what Python reads
+    except (ValueError, RecursionError) as error:  # also numbers and nestings that are too large for Python
         raise UsageError(f"{path.name}: expected TOML, got: {error}; mend the file") from None
     own = getattr(content, "key", None) or getattr(content, "name", None)
     if name is not None and own != name:
@@ -60,14 +60,14 @@ WORDS = {
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
 }
-"""What pydantic's complaints expected, by their types."""
+"""What pydantic expected, by the type of its error."""
 
 
 def explain(error: ValidationError, schema: type[BaseModel] | None = None) -> str:
-    """Return one complaint of a validation as one sentence that names the key.
+    """Return a validation error as one sentence that names the key.
 
-    An unknown key comes first: where it is another one's wrong spelling, that one is missing because of it. Which keys
-    there are is told by the schema, if given, else by those that are missing.
+    Unknown keys come first: an unknown key may be a misspelling, and then the key that was meant is missing, too. The
+    known keys are the schema's if it is given, else the missing keys.
     """
     complaints = sorted(error.errors(), key=lambda one: one["type"] not in UNKNOWN)
     first, rest = complaints[0], complaints[1:]
@@ -87,18 +87,18 @@ def explain(error: ValidationError, schema: type[BaseModel] | None = None) -> st
 
 
 def _keys(schema: type[BaseModel] | None, place: Sequence[int | str]) -> list[str]:
-    """Return the keys of a table somewhere inside a schema."""
+    """Return the keys of a table inside a schema."""
     return list(_fields(schema, place))
 
 
 def _meaning(schema: type[BaseModel] | None, place: Sequence[int | str], key: str) -> str:
-    """Return what a schema says of a key somewhere inside it."""
+    """Return a schema's description of a key inside it."""
     field = _fields(schema, place).get(key)
     return "" if field is None else field.description or ""
 
 
 def _fields(schema: type[BaseModel] | None, place: Sequence[int | str]) -> dict[str, FieldInfo]:
-    """Return the fields of a table somewhere inside a schema."""
+    """Return the fields of a table inside a schema."""
     for step in place:
         if schema is not None and isinstance(step, str):
             field = schema.model_fields.get(step)
@@ -115,7 +115,10 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _complaint(one: Mapping[str, Any]) -> str:
-    """Say what was expected and what came; what our own validators say holds both."""
+    """Return what was expected and what came.
+
+    The messages of our own validators already hold both.
+    """
     context = one.get("ctx", {})
     if one["type"] == "value_error":
         text = str(context["error"])
@@ -129,7 +132,7 @@ def _complaint(one: Mapping[str, Any]) -> str:
 
 
 def _came(value: object) -> str:
-    """Return a value as a TOML has it, shortly."""
+    """Return a value as TOML, shortened."""
     if isinstance(value, str):
         return repr(value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…")
     if isinstance(value, bool):
