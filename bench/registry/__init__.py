@@ -1,7 +1,7 @@
-"""Plug-ins by name: a file in a folder, or an entry point of somebody else's package.
+"""Finds and loads plug-ins by name.
 
-`names` and `summary` import nothing; `load` imports the one plug-in that is asked for. This is the only module that
-imports by name.
+A plug-in is a file in one of our folders, or an entry point of another package. `names` and `summary` import nothing;
+`load` imports only the plug-in that is asked for. No other module imports by name.
 """
 
 from __future__ import annotations
@@ -53,14 +53,17 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Python:
-    """A kind whose plug-ins are Python files: one class of `contract` each, or a function `build`."""
+    """A kind whose plug-ins are Python files.
+
+    Each file has one class of `contract`, or a function `build` if `contract` is None.
+    """
 
     package: str
     contract: str | None
     vocabulary: str = "bench.core.contracts"
     """The module that defines the contract."""
     parameters: bool = False
-    """Whether the fields of the class are its parameters, which pydantic's dataclass checks."""
+    """Whether the fields of the class are parameters, checked by pydantic's dataclass."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ KINDS: dict[Kind, Python | Toml] = {
     "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),
 }
 SKELETONS = Path(__file__).parent / "skeletons"
-"""What `bench new` fills in."""
+"""Templates that `bench new` fills in."""
 
 ENTRY_POINT_GROUP = "attribution_bench"
 """Other packages offer a plug-in of kind K as an entry point of the group `attribution_bench.K`."""
@@ -102,7 +105,10 @@ _offered: ContextVar[Mapping[tuple[Kind, str], Any]] = ContextVar("offered", def
 
 @contextmanager
 def offering(kind: Kind, name: str, plugin: Any) -> Iterator[None]:
-    """Run a block in which `load` answers this name with a plug-in that is in memory alone; no list has it."""
+    """Run a block in which `load` returns `plugin` for this name.
+
+    The plug-in exists in memory only; no list names it.
+    """
     token = _offered.set({**_offered.get(), (kind, name): plugin})
     try:
         yield
@@ -114,19 +120,20 @@ def names(kind: Kind) -> list[str]:
     """Return the public names of all plug-ins of a kind, sorted.
 
     Raises:
-        UnknownNameError: if there is no such kind; so do all functions here.
+        UnknownNameError: if the kind does not exist; all functions here raise it.
     """
     return sorted({*_files(kind), *_entry_points(kind)})
 
 
 def load(kind: Kind, name: str) -> Any:
-    """Return a plug-in: a class, an architecture's `build` function, or the parsed content of a TOML.
+    """Return a plug-in by its name.
 
-    Where the kind is one of TOML files, `name` may also be the path of a file that ends in .toml.
+    It is a class, an architecture's `build` function, or the parsed content of a TOML. If plug-ins of the kind are TOML
+    files, `name` may also be the path of a file that ends in .toml.
 
     Raises:
-        UnknownNameError: if nothing of that kind has that name.
-        UsageError: if the file is not what its kind demands.
+        UnknownNameError: if no plug-in of that kind has that name.
+        UsageError: if the file does not fit its kind.
     """
     if (kind, name) in _offered.get():
         return _offered.get()[kind, name]
@@ -147,11 +154,13 @@ def load(kind: Kind, name: str) -> Any:
 
 
 def instantiate(kind: Kind, component: Component) -> Any:
-    """Return a plug-in with a component's parameters, of the version that the component names or can only mean.
+    """Return a plug-in with a component's version and parameters.
+
+    If the component does not name a version, the newest that has all its parameters is taken.
 
     Raises:
-        UnknownNameError: if nothing of that kind has that name.
-        UsageError: if there is no such version, or a parameter is unknown or its value is not allowed.
+        UnknownNameError: if no plug-in of that kind has that name.
+        UsageError: if the version does not exist, or a parameter is unknown or its value is not allowed.
     """
     plugin = _edition(kind, component)
     known = inspect.signature(plugin).parameters
@@ -171,7 +180,10 @@ def instantiate(kind: Kind, component: Component) -> Any:
 
 
 def _edition(kind: Kind, component: Component) -> Any:
-    """Return the class of the component's version; where it names none, the newest that has all of its parameters."""
+    """Return the class of the component's version.
+
+    If it does not name one, the newest version that has all its parameters is taken.
+    """
     newest = load(kind, component.name)
     editions = [newest, *getattr(newest, "older", ())]
     if component.version is None:
@@ -187,7 +199,7 @@ def _edition(kind: Kind, component: Component) -> Any:
 
 
 def origin(kind: Kind, name: str) -> Path | str:
-    """Return the file that a plug-in of ours is, or the name of the package that offers another."""
+    """Return the file of our plug-in, or the package of another."""
     if (path := _files(kind).get(name)) is not None:
         return path
     if (point := _entry_points(kind).get(name)) is None:
@@ -207,7 +219,7 @@ def file_of(kind: Kind, name: str) -> Path:
 
 
 def summary(kind: Kind, name: str) -> str:
-    """Return one line on a plug-in, read from its file without importing it."""
+    """Return one line about a plug-in, without importing it."""
     path, form = origin(kind, name), KINDS[kind]
     if isinstance(path, str):
         return f"from {path}"
@@ -218,9 +230,9 @@ def summary(kind: Kind, name: str) -> str:
 
 
 def definition(kind: Kind, name: str) -> tuple[str, dict[str, str]]:
-    """Return the docstring of a plug-in's class and what its parameters mean, read without importing it.
+    """Return a plug-in's docstring and its parameters' meanings, without importing it.
 
-    Both are empty where no file of ours holds it.
+    Both are empty if the plug-in is not one of our files.
     """
     path, form = _files(kind).get(name), KINDS[kind]
     if path is None or isinstance(form, Toml):
@@ -232,7 +244,10 @@ def definition(kind: Kind, name: str) -> tuple[str, dict[str, str]]:
 
 
 def describe(kind: Kind, name: str) -> dict[str, Any]:
-    """Return what a plug-in says of itself, as JSON values: a TOML's content, or documentation and parameters."""
+    """Return a description of a plug-in, as JSON values.
+
+    It is the content of a TOML, or documentation and parameters of a class or function.
+    """
     loaded = load(kind, name)
     if isinstance(loaded, BaseModel):
         return loaded.model_dump(mode="json")
@@ -253,7 +268,10 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
 
 
 def _typed(parameter: inspect.Parameter, kind: Any) -> str:
-    """Return a parameter's type, a choice as its values, and its default; of a parameter without a type the latter."""
+    """Return a parameter's type and default in words.
+
+    A choice is shown by its values. A parameter without a type is shown as "any".
+    """
     if kind is None:
         return "any" if parameter.default is inspect.Parameter.empty else f"any = {parameter.default!r}"
     words = kind.__name__ if inspect.isclass(kind) else re.sub(r"\b(?:\w+\.)+", "", str(kind))
@@ -313,7 +331,7 @@ def _load_entry_point(kind: Kind, name: str) -> Any:
 
 
 def _inside(loaded: Any, form: Python | Toml) -> list[str]:
-    """Return what an entry point that names a module could have named in it."""
+    """Return the names in a module that its entry point could name."""
     if not inspect.ismodule(loaded) or isinstance(form, Toml):
         return []
     if form.contract is None:
@@ -348,10 +366,12 @@ def _plugin_of(module: Any, kind: Kind, file: str) -> Any:
 
 
 def conforming(kind: Kind, plugin: type, where: str) -> type:
-    """Return a plug-in's class if it keeps the promises of its contract that can be seen without running it.
+    """Return a plug-in's class if it conforms to its contract.
+
+    The class does not run: only methods, class variables and the decorator are checked.
 
     Raises:
-        UsageError: if a method or a class variable is missing, or its fields are not checked by pydantic.
+        UsageError: if a method or a class variable is missing, or pydantic does not check its fields.
     """
     form = KINDS[kind]
     assert isinstance(form, Python)
@@ -379,7 +399,10 @@ def conforming(kind: Kind, plugin: type, where: str) -> type:
 
 @cache
 def _stated(contract: type) -> dict[str, tuple[Any, ...]]:
-    """Return the class variables of a contract, each with its values where it is a choice among some."""
+    """Return the class variables of a contract, with the allowed values.
+
+    The values are empty if the variable is not a choice.
+    """
     found = {}
     for name, hint in get_type_hints(contract).items():
         if get_origin(hint) is ClassVar:
@@ -389,6 +412,9 @@ def _stated(contract: type) -> dict[str, tuple[Any, ...]]:
 
 
 def _own(module: Any, contract: type, *, abstract: bool = False) -> list[type]:
-    """Return the classes of a contract that a module defines: those that are whole, or those that lack a method."""
+    """Return the classes of a contract that a module defines.
+
+    With `abstract`, only classes that lack a method; else only complete ones.
+    """
     own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
     return [c for c in own if issubclass(c, contract) and inspect.isabstract(c) == abstract]

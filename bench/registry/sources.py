@@ -1,4 +1,6 @@
-"""What plug-ins say of themselves, read from their source: nothing is imported, so that pages can quote it.
+"""Reads the documentation of plug-ins from their source.
+
+Nothing is imported, so that pages can quote it without the plug-in's packages.
 
 A parameter's meaning is the docstring under its field or, where the plug-in is a function, its line of `Args:`.
 """
@@ -17,7 +19,7 @@ def parse(path: Path) -> ast.Module:
     """Return a file's syntax tree.
 
     Raises:
-        PluginFault: if it is no Python.
+        PluginFault: if it is not valid Python.
     """
     try:
         return ast.parse(path.read_bytes(), str(path))
@@ -26,12 +28,14 @@ def parse(path: Path) -> ast.Module:
 
 
 def meanings(path: Path, module: str, name: str) -> dict[str, str]:
-    """Return what the parameters of a class or a function mean; a field that says nothing means what its base's does.
+    """Return the meanings of the parameters of a class or function.
+
+    A field without a docstring has the meaning of its base class's field.
 
     Args:
-        path: the file that defines it.
+        path: the file that defines the class or function.
         module: that file's dotted name, from which the files of base classes are found.
-        name: of the class or function.
+        name: the name of the class or function.
     """
     tree = parse(path)
     for node in tree.body:
@@ -46,14 +50,17 @@ def meanings(path: Path, module: str, name: str) -> dict[str, str]:
 
 
 def _inherited(path: Path, module: str, tree: ast.Module, base: str) -> dict[str, str]:
-    """Return what a base class says, if it is defined or imported by name in the same file."""
+    """Return the meanings of a base class's fields.
+
+    The base class must be defined or imported by name in the same file; else the result is empty.
+    """
     if any(isinstance(node, ast.ClassDef) and node.name == base for node in tree.body):
         return meanings(path, module, base)
     return _imported(path, module, tree, base)
 
 
 def _imported(path: Path, module: str, tree: ast.Module, name: str) -> dict[str, str]:
-    """Return what a class says that a file imports by name."""
+    """Return the meanings of a class that a file imports by name."""
     is_package = path.name == "__init__.py"
     for node in tree.body:
         if not isinstance(node, ast.ImportFrom):
@@ -69,7 +76,10 @@ def _imported(path: Path, module: str, tree: ast.Module, name: str) -> dict[str,
 
 
 def _fields(node: ast.ClassDef) -> dict[str, str]:
-    """Return the docstrings under a class's fields, its constants aside, each as one line."""
+    """Return the docstrings under a class's fields, each as one line.
+
+    Class variables are left out.
+    """
     found = {}
     for field, after in pairwise(node.body):
         if not isinstance(field, ast.AnnAssign) or ast.unparse(field.annotation).startswith("ClassVar"):
