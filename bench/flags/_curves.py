@@ -1,4 +1,7 @@
-"""What flags of audits share: a curve that does not fall, and points stronger than the protocol's."""
+"""Rules that flags of audits share.
+
+A curve does not fall, or a point is stronger than the protocol's.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from bench.core.schemas.flags import MATERIAL, Audit, AuditFlag, Curve, Point
 
 
 class CurveFlag(AuditFlag):
-    """A caveat that the curve of one knob decides."""
+    """A flag that the curve of one knob raises."""
 
     @abstractmethod
     def decide(self, curve: Curve) -> str | None:
-        """Return what was found, if the flag is to be raised."""
+        """Return the reason in words if the curve raises it, else None."""
 
     def find(self, audit: Audit) -> Iterator[tuple[str, str]]:
         """Yield each attack whose curve raises the flag."""
@@ -24,7 +27,10 @@ class CurveFlag(AuditFlag):
 
 
 def not_falling(curve: Curve) -> str | None:
-    """Find a rise from one point to the next, or that there is surely no fall from the first to the last."""
+    """Return a rise of the curve, or a missing fall, in words.
+
+    A rise is from one point to the next. A fall is missing if the last point surely is not lower than the first.
+    """
     points = curve.counting
     for first, second in pairwise(points):
         if (rise := second.gain(first)).holds:
@@ -40,7 +46,10 @@ def beyond(curve: Curve) -> list[Point]:
 
 
 def stronger(curve: Curve, points: Sequence[Point]) -> str | None:
-    """Find the point that leaves the map least robust, surely less than the protocol's own run."""
+    """Return the strongest point in words, or None.
+
+    It must leave the map significantly less robust than the protocol's own run.
+    """
     if not any(point.on_protocol for point in curve.counting):
         return None
     found = [(curve.own.gain(point), point) for point in points if not point.on_protocol]

@@ -1,4 +1,4 @@
-"""An attack without the model's gradients is stronger than every attack with them."""
+"""An attack without gradients is stronger than every attack with gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BlackBoxBeatsWhiteBox(AuditFlag):
     remedy = "try another surrogate sharpness, and report the black-box or transferred number"
 
     def find(self, audit: Audit) -> Iterator[tuple[str, str]]:
-        """Yield the strongest attack with gradients that is beaten, by attack."""
+        """Yield the strongest attacks with gradients that such an attack beats."""
         raised = {}
         for points in audit.comparable:
             with_gradients = [p for p in points if p.knowledge == "white-box" and p.on_protocol]

@@ -18,7 +18,7 @@ class ConfidenceCollapse(RunFlag):
     remedy = "read the score with the change of confidence beside it"
 
     def find(self, run: Evidence) -> str | None:
-        """Say for how many samples."""
+        """Return the share of such samples, if it is too large."""
         if not run.spec.threat.keep_prediction:
             return None
         collapsed = run.rows["confidence_after"] < run.rows["confidence_before"] / 2

@@ -14,7 +14,7 @@ MAP_CONTRAST = 0.01
 
 
 class ConstantMap(RunFlag):
-    """Measures by how much each clean heatmap varies."""
+    """Measures how much each clean heatmap varies."""
 
     raised_if = (
         f"for more than {UNDEFINED_SHARE:.0%} of the clean images the heatmap varies by less than {MAP_CONTRAST:.0%} "
@@ -25,19 +25,20 @@ class ConstantMap(RunFlag):
     columns = ("map_contrast",)
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """(N,) contrast of the clean heatmaps; NaN where there are none."""
+        """(N,): the contrast of the clean heatmaps, NaN without heatmaps."""
         unknown = look.logits.new_full((len(look.logits),), float("nan"))
         return {"map_contrast": unknown if look.heatmap is None else contrast(look.heatmap)}
 
     def find(self, run: Evidence) -> str | None:
-        """Say how many heatmaps are constant."""
+        """Return the share of constant heatmaps, if it is too large."""
         return share(run.rows["map_contrast"].to_numpy() < MAP_CONTRAST, UNDEFINED_SHARE, "of the samples")
 
 
 def contrast(heatmap: Tensor) -> Tensor:
-    """(N,) standard deviation of each (N, H, W) map over its mean absolute value; 0 where it is constant.
+    """(N,): the standard deviation over the mean absolute value.
 
-    Means go axis by axis, so that the last bit is the same for one image as for many.
+    One value per (N, H, W) map; 0 if the map is constant. Means are taken axis by axis, so that the last bit does not
+    depend on N.
     """
     exact = heatmap.double()
     deviation = _mean((exact - _mean(exact).view(-1, 1, 1)).square()).sqrt()

@@ -1,14 +1,14 @@
-"""The network is right far less often than it is said to be, or hardly more often than by chance."""
+"""The accuracy is far below the claimed one, or near chance."""
 
 from __future__ import annotations
 
 from bench.core.schemas.flags import Evidence, RunFlag
 
 IMPROBABLE = 1e-3
-"""Probability of a count as low as this one, or lower, below which it is doubted."""
+"""A count is doubted if a count this low, or lower, has less than this probability."""
 
 SOUND = 0.5
-"""Accuracy below which a network of which nothing is claimed is compared with chance."""
+"""Without a claimed accuracy, a count is compared with chance only if it is surely below this accuracy."""
 
 CAUSES = (
     "likely causes: a wrong mean or std, normalisation both inside the network and outside, images expected in 0..255, "
@@ -17,7 +17,10 @@ CAUSES = (
 
 
 class DoubtfulAccuracy(RunFlag):
-    """Compares the number of correct clean images with the accuracy that the entry has, or else with chance."""
+    """Compares the count of correct clean images with the entry's accuracy.
+
+    If the entry has no accuracy, the count is compared with chance.
+    """
 
     raised_if = (
         f"the clean images are classified correctly as rarely as happens in less than {IMPROBABLE:.1%} of draws from "
@@ -27,16 +30,19 @@ class DoubtfulAccuracy(RunFlag):
     remedy = "look for a wrong or doubled normalisation, images in 0..255 and another order of the labels"
 
     def find(self, run: Evidence) -> str | None:
-        """Say how many images are correct, how many were expected, and why that may be."""
+        """Return the count, the expected accuracy and likely causes, if doubtful."""
         entry = run.entry
         if entry is None or not str(run.rows["sample_id"].iloc[0]).startswith(f"{entry.dataset}/"):
-            return None  # trained on other images than it is asked about, so that no accuracy is promised
+            return None  # the model was trained on another data set, so that no accuracy is promised here
         said = entry.accuracy or entry.claimed
         return doubt(int(run.rows["correct"].sum()), len(run.rows), entry.num_classes, said.clean if said else None)
 
 
 def doubt(correct: int, images: int, num_classes: int, claimed: float | None) -> str | None:
-    """Say what is odd about a number of correct answers, with the likely causes; None where nothing is."""
+    """Return the reason to doubt a count of correct answers, or None.
+
+    The text names likely causes.
+    """
     from scipy.stats import binom
 
     found = f"{correct} of {images} clean images are correct"

@@ -1,4 +1,4 @@
-"""The network's gradient changes in ways that its surrogate does not foretell."""
+"""The surrogate does not predict how the network's gradient changes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORETOLD = 0.4
-"""Least median share: of honest networks none was seen below 0.6; one that hides all its kinks is at 0."""
+"""Smallest allowed median share: no honest network had less than 0.6, and one that hides all its kinks has 0."""
 
 
 class HiddenCurvature(RunFlag):
-    """Takes the median of how much of the gradient's change the surrogate's Hessian foretells.
+    """Compares the network's change of gradient with the surrogate's Hessian.
 
-    It asks no operator by name: along directions as long as the ball allows, random ones and ones against the explained
-    logit, it compares two gradients of the network with Hessian-vector products of the surrogate.
+    It does not look for operators by name. Along random directions and directions against the explained logit, all as
+    long as the ball allows, it compares two gradients of the network with Hessian-vector products of the surrogate.
     """
 
     raised_if = (
@@ -32,12 +32,18 @@ class HiddenCurvature(RunFlag):
     columns = ("curvature_foretold",)
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """(N,) the share; NaN where the gradient does not change, or no surrogate is asked."""
+        """(N,): the share of the change that the surrogate predicts.
+
+        NaN where the gradient does not change, or the surrogate is not used.
+        """
         found, unknown = look.curvature, look.logits.new_full((len(look.logits),), float("nan"))
         return {"curvature_foretold": unknown if found is None else found}
 
     def find(self, run: Evidence) -> str | None:
-        """Say how much is foretold; not where the attack asked for no gradient and never met the surrogate."""
+        """Return the median share, if it is too small.
+
+        An attack that asks for no gradients does not use the surrogate, and does not raise the flag.
+        """
         shares = run.rows["curvature_foretold"].to_numpy(np.float64)
         known = shares[np.isfinite(shares)]
         if run.rows["gradient_vanished"].isna().all() or not len(known) or np.median(known) >= FORETOLD:

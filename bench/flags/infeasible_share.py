@@ -13,5 +13,5 @@ class InfeasibleShare(RunFlag):
     remedy = "read the score with the infeasible count beside it"
 
     def find(self, run: Evidence) -> str | None:
-        """Say which share is infeasible."""
+        """Return the share of infeasible samples, if it is too large."""
         return share(~run.rows["feasible"].to_numpy(bool), INFEASIBLE_SHARE, "of the samples")

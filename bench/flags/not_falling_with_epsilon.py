@@ -18,5 +18,5 @@ class NotFallingWithEpsilon(CurveFlag):
     remedy = "compare with random noise and with a model whose map cannot move (the controls)"
 
     def decide(self, curve: Curve) -> str | None:
-        """Find a rise, or no fall."""
+        """Return a rise or a missing fall in words, or None."""
         return not_falling(curve)

@@ -18,5 +18,5 @@ class NotFallingWithSteps(CurveFlag):
     remedy = "try another step size or surrogate sharpness"
 
     def decide(self, curve: Curve) -> str | None:
-        """Find a rise, or no fall."""
+        """Return a rise or a missing fall in words, or None."""
         return not_falling(curve)

@@ -1,4 +1,4 @@
-"""The network answers the same question in two ways."""
+"""The network gives two different answers to the same image."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REPEATED = 1e-3
-"""Share of a heatmap's largest value by which two looks at one image may differ: a GPU adds in no fixed order."""
+"""Allowed difference of two heatmaps of one image, relative to their largest value: a GPU adds in no fixed order."""
 
 
 class NotRepeatable(RunFlag):
-    """Asks for logits and heatmaps of the clean images twice."""
+    """Computes logits and heatmaps of the clean images twice."""
 
     raised_if = "asking about the same clean image twice gave two answers or two heatmaps"
     means = "the model draws random numbers or keeps a state, so that noise and attack cannot be told apart"
@@ -23,15 +23,18 @@ class NotRepeatable(RunFlag):
     columns = ("map_repeatable",)
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """(N,) bool: whether both answers agree up to the order of additions."""
+        """(N,) bool: whether both answers agree up to rounding."""
         repeated, maps = same_maps(look.logits.unsqueeze(1), look.logits_again.unsqueeze(1)), look.heatmaps_again
         return {"map_repeatable": repeated if maps is None else repeated & same_maps(*maps)}
 
     def find(self, run: Evidence) -> str | None:
-        """Say for how many images the answers differ."""
+        """Return the share of images with two different answers, if any."""
         return share(~run.rows["map_repeatable"].to_numpy(bool), 0, "of the samples")
 
 
 def same_maps(first: Tensor, second: Tensor) -> Tensor:
-    """(N,) bool: whether two (N, H, W) maps, or logits shaped as such, agree up to the order of additions."""
+    """(N,) bool: whether two (N, H, W) maps agree up to rounding.
+
+    Logits may be passed as (N, 1, K).
+    """
     return (first - second).abs().amax((1, 2)) <= REPEATED * first.abs().amax((1, 2))

@@ -1,4 +1,4 @@
-"""Every sample has the same value of the primary metric, although pixels changed."""
+"""The primary metric is equal for all samples, although pixels changed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class NothingMoved(RunFlag):
     remedy = "compare with random noise, and read accuracy and faithfulness beside it"
 
     def find(self, run: Evidence) -> str | None:
-        """Say which value all samples have."""
+        """Return the value that all samples have, if it is only one."""
         known = run.primary[~np.isnan(run.primary)]
         if len(run.rows) < 2 or not len(known) or known.min() < known.max() or not (run.rows["linf"] > 0).any():
             return None
         if (run.rows["predicted_after"] != run.rows["predicted_before"]).any():
-            return None  # the class moved: a metric of predictions may then be the same for every sample
+            return None  # classes changed: a metric of predictions may then be the same for every sample
         return f"{run.spec.primary_metric} is {known[0]:g} for every sample"

@@ -6,14 +6,14 @@ from bench.core.schemas.flags import Evidence, RunFlag
 
 
 class OffProtocol(RunFlag):
-    """Reads from the spec whether every value is the protocol's."""
+    """Checks in the spec whether every value is the protocol's."""
 
     raised_if = "the attack, one of its parameters, the radius or the surrogate is not the protocol's"
     means = "the number cannot be compared with the board's"
     remedy = "run again without --set, --epsilon and --beta"
 
     def find(self, run: Evidence) -> str | None:
-        """Say what was run."""
+        """Return the values of the run, if they are not the protocol's."""
         spec = run.spec
         words = f"{spec.attack.name} with {spec.attack.params}, {spec.threat.norm} {spec.threat.epsilon}"
         words += f", softplus beta {spec.surrogate.beta:g}"

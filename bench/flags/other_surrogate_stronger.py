@@ -15,5 +15,5 @@ class OtherSurrogateStronger(CurveFlag):
     remedy = "report the strongest sharpness"
 
     def decide(self, curve: Curve) -> str | None:
-        """Find a stronger sharpness, smaller or larger."""
+        """Return a stronger sharpness in words, smaller or larger, or None."""
         return stronger(curve, curve.counting)

@@ -13,6 +13,6 @@ class Partial(RunFlag):
     remedy = "run again without --limit; finished samples are kept"
 
     def find(self, run: Evidence) -> str | None:
-        """Say how many samples were run."""
+        """Return how many samples were run, if not all."""
         samples = run.spec.samples
         return f"{samples.count} of {samples.of} samples" if samples.count < samples.of else None

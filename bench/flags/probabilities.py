@@ -1,4 +1,4 @@
-"""The network answers with bounded or normalised numbers, where logits are expected."""
+"""The network returns bounded or normalised numbers in place of logits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROUNDING = 1e-4
-"""By which a sum, a bound or a length may be missed, relative to it."""
+"""Allowed relative error of a sum, a bound or a length."""
 
 FAR = (1e6, -3e5)
-"""How many times further from grey an image is taken: logits grow with it, bounded answers end at their bound."""
+"""Factors on an image's distance from grey: logits grow with the factor, bounded answers stop at their bound."""
 
 SQUASHED_SHARE = 0.5
 
@@ -27,11 +27,14 @@ KINDS = {
     4: "a vector of one length",
     5: "bounded: however large the image, the largest answer is the same",
 }
-"""What the answers to an image are, by the number in the column; 0 for logits."""
+"""The kinds of answers by their number in the column; 0 stands for logits."""
 
 
 class Probabilities(RunFlag):
-    """Looks at the answers to each clean image, and to the same image at contrasts far beyond the pixel range."""
+    """Looks at the answers to clean images and to extreme contrasts.
+
+    The contrasts move clean images far beyond the pixel range.
+    """
 
     raised_if = (
         "every answer of the model is non-negative and sums to 1; or answers are bounded or normalised, as after a "
@@ -47,12 +50,15 @@ class Probabilities(RunFlag):
     later_columns = ("answers",)
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """(N,) bool: whether each answer is a distribution; (N,) int64: the key of `KINDS`."""
+        """Return whether an answer is a distribution, and its number in `KINDS`.
+
+        (N,) bool and (N,) int64.
+        """
         far = [look.ask(0.5 + times * (look.images - 0.5)) for times in FAR]
         return {"probabilities": are_probabilities(look.logits), "answers": kinds(look.logits, far)}
 
     def find(self, run: Evidence) -> str | None:
-        """Say what the answers are."""
+        """Return what the answers are, if they are not logits."""
         if run.rows["probabilities"].all():
             return "every answer sums to 1"
         if "answers" not in run.rows:
@@ -64,14 +70,18 @@ class Probabilities(RunFlag):
 
 
 def are_probabilities(logits: Tensor) -> Tensor:
-    """(N,) bool: whether each row of (N, K) numbers is a distribution over the classes, as logits hardly ever are."""
+    """(N,) bool: whether a row of (N, K) numbers is a distribution.
+
+    Logits almost never are.
+    """
     return (logits >= 0).all(1) & ((logits.sum(1) - 1).abs() <= ROUNDING)
 
 
 def kinds(logits: Tensor, far: list[Tensor]) -> Tensor:
-    """(N,) int64: which of `KINDS` (N, K) answers are, those to the far images included; 0 for logits.
+    """(N,) int64: the number in `KINDS` of the (N, K) answers.
 
-    A bound alone proves nothing of small logits: they are asked whether they grow with the image.
+    0 stands for logits. Small logits may lie within a bound by chance; therefore the answers to the far images count,
+    too: logits grow with the image.
     """
     import torch
 
@@ -94,6 +104,6 @@ def kinds(logits: Tensor, far: list[Tensor]) -> Tensor:
 
 
 def _equal(values: Tensor) -> Tensor:
-    """(N,) bool: whether the (T, N) values of each column are the same up to rounding."""
+    """(N,) bool: whether the T values of a column are about equal."""
     spread: Tensor = values.amax(0) - values.amin(0)
     return spread <= ROUNDING * values.abs().amax(0).clamp(min=ROUNDING)

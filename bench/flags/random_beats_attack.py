@@ -7,7 +7,7 @@ from bench.flags.nothing_moved import NothingMoved
 
 
 class RandomBeatsAttack(RunFlag):
-    """Compares the primary metric with the floor's on the images that the model gets right."""
+    """Compares the primary metric with the floor's on correct images."""
 
     raised_if = (
         "the floor attack, which knows nothing, ends as low in the primary metric as an attack with gradients, or "
@@ -17,11 +17,13 @@ class RandomBeatsAttack(RunFlag):
     remedy = "try another surrogate sharpness, more steps or restarts"
 
     def find(self, run: Evidence) -> str | None:
-        """Say by how much the floor's mean differs."""
+        """Return the difference of the means, if the floor is as strong."""
         threat = run.spec.threat
-        if run.floor is None or threat.unbounded or threat.epsilon == 0:  # the floor draws nothing, or nothing may move
+        if (
+            run.floor is None or threat.unbounded or threat.epsilon == 0
+        ):  # the floor does not draw images here, or nothing may move
             return None
-        if run.knowledge != "white-box":  # gradients that it never asked for cannot be masked
+        if run.knowledge != "white-box":  # an attack that asks for no gradients cannot meet masked ones
             return None
         metric = run.spec.primary_metric
         both = run.rows[run.rows["correct"]].merge(run.floor, on="sample_id", suffixes=("", "_floor"))

@@ -18,5 +18,5 @@ class RestartsMatter(CurveFlag):
     remedy = "report the run with more restarts"
 
     def decide(self, curve: Curve) -> str | None:
-        """Find a stronger run of more starts."""
+        """Return a stronger run with more starts in words, or None."""
         return stronger(curve, beyond(curve))

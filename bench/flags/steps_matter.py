@@ -15,5 +15,5 @@ class StepsMatter(CurveFlag):
     remedy = "report the run with more steps"
 
     def decide(self, curve: Curve) -> str | None:
-        """Find a stronger run of more steps."""
+        """Return a stronger run with more steps in words, or None."""
         return stronger(curve, beyond(curve))

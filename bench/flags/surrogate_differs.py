@@ -15,7 +15,7 @@ SURROGATE_CORRELATION = 0.9
 
 
 class SurrogateDiffers(RunFlag):
-    """Compares classes and heatmaps of surrogate and network on the clean images."""
+    """Compares classes and heatmaps of surrogate and network on clean images."""
 
     raised_if = (
         f"the smooth surrogate predicts another class for more than {DISAGREEING_SHARE:.0%} of the clean images, or "
@@ -26,7 +26,10 @@ class SurrogateDiffers(RunFlag):
     columns = ("surrogate_agrees", "surrogate_correlation")
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """(N,) bool: whether the surrogate's class is the network's; (N,) correlation of the search's heatmaps."""
+        """Return the agreement of classes and the correlation of heatmaps.
+
+        (N,) bool, whether the surrogate predicts the network's class; and (N,), NaN without heatmaps.
+        """
         smooth = look.logits if look.smooth_logits is None else look.smooth_logits
         maps, unknown = look.searched, look.logits.new_full((len(look.logits),), float("nan"))
         return {
@@ -35,7 +38,10 @@ class SurrogateDiffers(RunFlag):
         }
 
     def find(self, run: Evidence) -> str | None:
-        """Say how far the surrogate differs; not where the attack asked for no gradient and never met it."""
+        """Return how much the surrogate differs, if too much.
+
+        An attack that asks for no gradients does not use the surrogate, and does not raise the flag.
+        """
         if run.rows["gradient_vanished"].isna().all():
             return None
         other = float((~run.rows["surrogate_agrees"].to_numpy(bool)).mean())
@@ -46,9 +52,9 @@ class SurrogateDiffers(RunFlag):
 
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:
-    """(N,) Pearson correlation of two (N, H, W) maps; NaN where one is constant.
+    """(N,): the Pearson correlation of two (N, H, W) maps.
 
-    Means go axis by axis, so that the last bit is the same for one image as for many.
+    NaN if one is constant. Means are taken axis by axis, so that the last bit does not depend on N.
     """
     a, b = (heatmap - _mean(heatmap).view(-1, 1, 1) for heatmap in (first.double(), second.double()))
     lengths = (_mean(a.square()) * _mean(b.square())).sqrt()

@@ -1,4 +1,4 @@
-"""Many pixels of a clean heatmap have exactly the same value, other than 0."""
+"""Many pixels of a clean heatmap share a value other than 0."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ TIED_SHARE = 0.1
 
 
 class TiedMap(RunFlag):
-    """Counts the pixels of each clean heatmap whose value, other than 0, another pixel has, too."""
+    """Counts the pixels of a clean heatmap that share their value.
+
+    Pixels of value 0 do not count.
+    """
 
     raised_if = (
         f"for more than {TIED_SHARE:.0%} of the clean images, more than {TIED_SHARE:.0%} of the heatmap's pixels have "
@@ -31,17 +34,20 @@ class TiedMap(RunFlag):
     columns = ("map_tied",)
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """(N,) share of tied pixels; NaN where there are no heatmaps."""
+        """(N,): the share of tied pixels, NaN without heatmaps."""
         unknown = look.logits.new_full((len(look.logits),), float("nan"))
         return {"map_tied": unknown if look.heatmap is None else tied(look.heatmap)}
 
     def find(self, run: Evidence) -> str | None:
-        """Say how many heatmaps have ties."""
+        """Return the share of heatmaps with many ties, if too large."""
         return share(run.rows["map_tied"].to_numpy(np.float64) > TIED_SHARE, TIED_SHARE, "of the samples")
 
 
 def tied(heatmap: Tensor) -> Tensor:
-    """(N,) share of each (N, H, W) map's pixels whose value, other than 0, another pixel has too, exactly."""
+    """(N,): the share of tied pixels of (N, H, W) maps.
+
+    A pixel is tied if another pixel has exactly its value, and the value is not 0.
+    """
     ordered = heatmap.flatten(1).sort(1).values
     equal = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
     shared = equal.new_zeros(ordered.shape)

@@ -8,7 +8,7 @@ from bench.core.schemas.flags import UNDEFINED_SHARE, Evidence, RunFlag, share
 
 
 class UndefinedMetric(RunFlag):
-    """Counts samples without a value of the primary metric."""
+    """Counts the samples without a value of the primary metric."""
 
     raised_if = (
         f"the primary metric is undefined for more than {UNDEFINED_SHARE:.0%} of the samples (constant heatmaps)"
@@ -17,5 +17,5 @@ class UndefinedMetric(RunFlag):
     remedy = "look at the model's heatmaps"
 
     def find(self, run: Evidence) -> str | None:
-        """Say which share is undefined."""
+        """Return the share of undefined samples, if it is too large."""
         return share(np.isnan(run.primary), UNDEFINED_SHARE, f"of the samples do not define {run.spec.primary_metric}")

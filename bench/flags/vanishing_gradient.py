@@ -8,7 +8,7 @@ VANISHED_SHARE = 0.05
 
 
 class VanishingGradient(RunFlag):
-    """Averages the share of gradients that are zero, not finite or too small."""
+    """Averages the share of gradients that could not guide the search."""
 
     raised_if = (
         f"more than {VANISHED_SHARE:.0%} of the attack's gradients are zero, not finite, or too small to move its loss"
@@ -17,6 +17,6 @@ class VanishingGradient(RunFlag):
     remedy = "audit the model (`bench audit`): another surrogate sharpness, or the black-box control"
 
     def find(self, run: Evidence) -> str | None:
-        """Say which share vanished."""
+        """Return the share of vanished gradients, if it is too large."""
         found = float(run.rows["gradient_vanished"].mean())
         return f"{found:.1%} of the gradients" if found > VANISHED_SHARE else None

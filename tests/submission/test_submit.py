@@ -332,7 +332,7 @@ def test_a_normalisation_that_nobody_said_is_never_guessed(
     for words in (["submit", "check", "runs/net/net.toml"], ["run", "--model", "file:runs/net/net.toml"]):
         code, out, err = invoke(capsys, *words)
         assert code == 2
-        assert "expected the key 'mean' (which the network expects to be taken from pixels in [0, 1]" in " ".join(
+        assert "expected the key 'mean' (subtracted from pixels in [0, 1] before the network" in " ".join(
             (out + err).split()
         )
 

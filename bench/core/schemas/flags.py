@@ -120,7 +120,7 @@ class SoundnessFlag(ABC):
 
 
 class RunFlag(SoundnessFlag):
-    """A flag that the rows of a run and its floor can raise."""
+    """A flag from the rows of a run and of its floor."""
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns that `measure` adds. Older rows lack them; the flag is not raised for these."""

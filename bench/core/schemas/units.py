@@ -36,7 +36,7 @@ class Unit(Strict):
 
 Kind = Literal["alive", "note", "done", "failed", "busy", "lost"]
 FINAL: frozenset[Kind] = frozenset({"done", "failed", "busy", "lost"})
-"""Kinds of the last report on a unit: it is done; it failed; another process does it; its worker disappeared."""
+"""Kinds of the last report on a unit: it is done; it failed; it did not begin here; its worker disappeared."""
 
 
 class Report(NamedTuple):

@@ -1,4 +1,4 @@
-"""Writes files so that a crash leaves the old or the new one."""
+"""Writes files so that a crash cannot leave half of one."""
 
 from __future__ import annotations
 

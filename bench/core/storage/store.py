@@ -103,7 +103,7 @@ class StoredRun(NamedTuple):
     def rows(self) -> pd.DataFrame:
         """Return the rows as a data frame.
 
-        There is at least one row, with all columns of `ROW_COLUMNS` and the primary metric.
+        There is at least one row, with all of `ROW_COLUMNS` and the primary metric.
 
         Raises:
             IntegrityError: if the file is missing or is not the one that the record describes.
