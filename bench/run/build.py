@@ -1,4 +1,4 @@
-"""Builds the setup of a run, asks its networks once, and measures the memory that they may take."""
+"""Builds the setup of a run, and measures the memory for it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,28 @@ from bench.run.setup import Setup
 
 
 def set_up(plan: Plan, execution: Execution, samples: Samples, cache: Cache, observer: Observer) -> Setup:
-    """Build a run's networks and plug-ins, ask the networks once, and measure the memory.
+    """Return a run's setup with a measured memory budget.
+
+    The networks are called once, to check them.
 
     Args:
         plan: the run.
-        execution: where and how.
-        samples: all of the protocol's.
+        execution: where and how to compute.
+        samples: all samples of the protocol.
         cache: keeps networks from one run to the next.
-        observer: told where the memory is too small.
+        observer: gets a message if the memory is too small.
     Raises:
-        BenchError: if weights or model are not as they must be.
+        BenchError: if the weights or the model are not valid.
     """
     setup = assemble(plan, execution.device, samples.images, cache, compiled=execution.compiled)
     return replace(setup, room=_room(setup, execution, samples.images[:1].to(setup.device), observer))
 
 
 def assemble(plan: Plan, device_name: str, images: Tensor, cache: Cache, *, compiled: bool = False) -> Setup:
-    """Build networks and plug-ins of a plan, whose protocol has these (M, C, H, W) images."""
+    """Return the networks and plug-ins of a plan, without a memory budget.
+
+    `images` are the protocol's, (M, C, H, W).
+    """
     spec, device = plan.spec, pick_device(device_name)
     library = images.to(device)
     model, smooth = cache.networks(plan, plan.model, library, compiled=compiled)
@@ -64,7 +69,7 @@ def assemble(plan: Plan, device_name: str, images: Tensor, cache: Cache, *, comp
 
 
 def _room(setup: Setup, execution: Execution, image: Tensor, observer: Observer) -> Room:
-    """Find out how many nodes of the networks fit into the memory that a run may take."""
+    """Return how many nodes of the networks fit into a run's memory."""
     budget = available(setup.device) if execution.memory is None else execution.memory
     networks = [setup.smooth, *([] if setup.other is None else [setup.other.smooth])]
     nodes = min(nodes_within(budget, network, image) for network in networks)

@@ -1,4 +1,4 @@
-"""What a process remembers from one run to the next."""
+"""A cache of networks, images and clean results across runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from model_zoo.weights_file import Resolved
 
 @dataclass
 class Cache:
-    """What a process remembers from one run to the next.
+    """A cache of what a process can use in its next run.
 
-    The last two networks, the images of the last protocol, and what the judge found of them before any attack.
+    It holds the last two networks, the images of the last protocol, and the judge's results on these clean images.
     """
 
     _networks: dict[tuple[object, ...], tuple[nn.Module, nn.Module]] = field(default_factory=dict)
@@ -34,17 +34,20 @@ class Cache:
     def networks(
         self, plan: Plan, resolved: Resolved, images: Tensor, *, compiled: bool
     ) -> tuple[nn.Module, nn.Module]:
-        """Return a model and its smooth surrogate, compiled or not, both asked about the first of some images."""
+        """Return a model and its smooth surrogate, both checked.
+
+        The check calls them with the first of the images. The surrogate may be compiled.
+        """
         entry, spec, device = resolved.entry, plan.spec, images.device
         key = (entry.model_dump_json(), spec.precision, spec.surrogate.beta, device, compiled)
         if key not in self._networks:
-            if len(self._networks) > 1:  # one to attack, one to craft on
+            if len(self._networks) > 1:  # the attacked network and a source network
                 self._networks.clear()
             model = build(entry, registry.load("architectures", entry.architecture.name), resolved.path, device=device)
             if spec.precision == "float64":
                 model = model.double()
             check_logits(model, images[:2], entry.num_classes)
-            # On CPUs caches hold what passes from layer to layer, and records keep bits.
+            # Not on CPUs: layers there exchange data through caches, and records must keep every bit.
             fuse = device.type == "cuda" and not compiled
             smooth = surrogate(model, spec.surrogate.beta, images, fuse=fuse)
             smooth = Compiled(smooth) if compiled else smooth
@@ -52,7 +55,7 @@ class Cache:
         return self._networks[key]
 
     def samples(self, plan: Plan) -> Samples:
-        """Return all of the protocol's samples."""
+        """Return all samples of the protocol."""
         wanted, key = plan.protocol.samples, (plan.protocol.samples.model_dump_json(), plan.spec.precision)
         if key not in self._images:
             self._images.clear()
@@ -63,7 +66,7 @@ class Cache:
         return self._images[key]
 
     def clean(self, plan: Plan, setup: Setup, samples: Samples) -> Clean:
-        """Return what the judge finds of clean images."""
+        """Return the judge's results on clean images."""
         key = (plan.spec.clean_id, plan.spec.attack.name if setup.judge.method.random else None, setup.device)
         if key not in self._clean:
             self._clean = {key: {}}

@@ -1,4 +1,7 @@
-"""How a run is computed and how its progress is shown; nothing here may change a number."""
+"""Settings of how runs are computed and shown.
+
+None of them may change a number.
+"""
 
 from __future__ import annotations
 
@@ -14,30 +17,30 @@ from bench.core.compute.machine import pick_device
 from bench.core.storage.store import Store
 
 GPU_BATCH = 256
-"""Images that an attack sees at once on a GPU by default: fewer do not fill it."""
+"""Default number of images that an attack sees at once on a GPU: fewer do not fill it."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is computed: nothing here may change a number."""
+    """Settings of a computation that may not change a number."""
 
     store: Store
     work: Path
-    """Folder of unfinished work: finished shards wait there until their run is complete."""
+    """Folder of unfinished work: finished shards stay there until their run is complete."""
     device: str = "auto"
     batch_size: int | None = None
     """Images that an attack sees at once; by default 40 on a CPU, 256 on a GPU."""
     showcase: bool = True
-    """Whether images are kept for the pages."""
+    """Whether showcase images are kept for the pages."""
     memory: int | None = None
-    """Bytes that graphs for derivatives may take; by default most of what is free."""
+    """Memory limit in bytes for gradient graphs; default: most of the free memory."""
     compiled: bool = False
-    """Whether searches' derivatives are compiled first: like another device, it rounds differently."""
+    """Whether the derivatives of searches are compiled; as on another device, results round differently."""
 
     def together(self, shards: int, size: int) -> Iterator[range]:
         """Group shards, in order, into batches large enough to fill a GPU.
 
-        On a CPU, which few images fill, each shard is alone, so that little is lost with a process.
+        On a CPU a few images suffice, and each batch has one shard, so that a killed process loses little work.
         """
         on_gpu = pick_device(self.device).type == "cuda"
         step = max(1, (self.batch_size or GPU_BATCH) // size) if on_gpu else 1
@@ -50,7 +53,7 @@ class Execution:
 
 
 class Observer(Interface):
-    """Shows the progress of a run."""
+    """A display of a run's progress."""
 
     def start(self, title: str, total: int, done: int) -> None:
         """Begin a run of `total` images, `done` of which earlier processes finished."""

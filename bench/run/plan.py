@@ -1,4 +1,7 @@
-"""From the words of a command to the full specification of a run: parse, resolve, specify."""
+"""Turns a request into the full spec of a run.
+
+Its steps are parse, resolve and specify.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +25,27 @@ from model_zoo.weights_file import Resolved
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to start: its identity, and what its names stand for."""
+    """A run that is ready to start.
+
+    It has the spec, which is its identity, and the loaded parts that the spec names.
+    """
 
     spec: RunSpec
     protocol: Protocol
     model: Resolved
     attack: Attack
     source: Resolved | None = None
-    """The other model that a transferred attack is crafted on."""
+    """The source of a transferred attack."""
     source_attack: Attack | None = None
 
 
 def plan(request: Request) -> Plan:
-    """Take the first three steps of a run: parse, resolve, specify.
+    """Return the plan of a request, after parsing, resolving and specifying it.
 
     Raises:
         UsageError: if a name, a key or a value is unknown or not allowed.
-        IntegrityError, NetworkError: if the model's weights cannot be had as promised.
+        IntegrityError: if the model's weights are not the promised bytes.
+        NetworkError: if the model's weights cannot be downloaded.
     """
     parsed = parse(request)
     model, source = resolve_models(parsed)
@@ -46,14 +53,14 @@ def plan(request: Request) -> Plan:
 
 
 def resolve_models(parsed: Parsed) -> tuple[Resolved, Resolved | None]:
-    """Return the attacked model, and the one that a transferred attack is crafted on."""
+    """Return the attacked model, and the source of a transferred attack."""
     model = _resolve(full(parsed.request.model), parsed.protocol)
     craft = parsed.attack.crafted_on
     return model, None if craft is None else _resolve(craft.model, parsed.protocol)
 
 
 def specify(parsed: Parsed, model: Resolved, source: Resolved | None) -> Plan:
-    """Pin every value of a run: its spec is its identity."""
+    """Return the plan with every value of the run in its spec."""
     protocol, attack = parsed.protocol, parsed.attack
     search = _search_attribution(attack, protocol, parsed.request.nodes)
     as_written = (
@@ -108,7 +115,7 @@ def _resolve(reference: str, protocol: Protocol) -> Resolved:
 
 
 def _remedy(dataset: str, known: Sequence[str]) -> str:
-    """Say which protocols fit models of a data set."""
+    """Return a hint to protocols that fit models of a data set."""
     if dataset not in known and (meant := suggestion(dataset, known)):
         return meant
     rules = [registry.load("protocols", name) for name in registry.names("protocols")]
@@ -137,7 +144,10 @@ def _search_attribution(attack: Attack, protocol: Protocol, nodes: int | None) -
 
 
 def _searchable(attack: Attack, attribution: Component) -> Component:
-    """Return what an attack searches through: an attack that needs gradients, through a method that has some."""
+    """Return the attribution through which an attack searches.
+
+    An attack that needs gradients searches through the substitute of a method that has none.
+    """
     method: type[AttributionMethod] = registry.load("attributions", attribution.name)
     if attack.knowledge != "white-box" or method.differentiable:
         return attribution

@@ -1,4 +1,7 @@
-"""What a user asks for: names and values, checked before any model is looked up."""
+"""Requests of users, whose names and values are checked first.
+
+No model is looked up here.
+"""
 
 from __future__ import annotations
 
@@ -19,43 +22,46 @@ Part = TypeVar("Part", bound=Strict)
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks for."""
+    """A user's request for a run."""
 
     model: str
     attack: str
-    """NAME, or NAME@VERSION for an earlier version that is still here."""
+    """NAME, or NAME@VERSION for an earlier version that still exists."""
     protocol: str
     limit: int | None = None
-    """Only the first so many samples of the protocol."""
+    """Use only the protocol's first `limit` samples; None means all."""
     params: Mapping[str, object] | None = None
-    """Attack parameters other than the protocol's."""
+    """Attack parameters that replace the protocol's."""
     epsilon: str | None = None
-    """Radius other than the protocol's, such as "4/255"."""
+    """Radius that replaces the protocol's, such as "4/255"."""
     beta: float | None = None
-    """Sharpness of the surrogate other than the protocol's."""
+    """Sharpness of the surrogate that replaces the protocol's."""
     nodes: int | None = None
-    """Nodes of the attribution that attacks search with, other than the protocol's."""
+    """Nodes of the attribution that attacks search with; replaces the protocol's number."""
     precision: str | None = None
-    """How the search multiplies on a GPU, other than the protocol's."""
+    """Precision of the search on a GPU that replaces the protocol's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """A request whose names are known and whose values are allowed; its models are not looked up yet."""
+    """A request with known names and allowed values.
+
+    Its models are not looked up yet.
+    """
 
     request: Request
     protocol: Protocol
     component: Component
-    """The attack as it is asked for."""
+    """The requested attack with its parameters."""
     attack: Attack
     source_attack: Attack | None
-    """The attack that a transferred attack runs on another model."""
+    """The attack that a transferred attack runs on its source."""
     threat: ThreatModel
     surrogate: Surrogate
 
 
 def parse(request: Request) -> Parsed:
-    """Look up the names of a request and check its values.
+    """Return a request with its names looked up and its values checked.
 
     Raises:
         UsageError: if a name, a key or a value is unknown or not allowed.
@@ -84,7 +90,7 @@ def parse(request: Request) -> Parsed:
 
 
 def _source_attack(attack: Attack) -> Attack | None:
-    """Return the attack that a transferred attack runs on another model."""
+    """Return the attack that a transferred attack runs on its source."""
     if (craft := attack.crafted_on) is None:
         return None
     inner: Attack = registry.instantiate("attacks", craft.attack)
@@ -94,7 +100,7 @@ def _source_attack(attack: Attack) -> Attack | None:
 
 
 def _check_attack(name: str, attack: Attack, source_attack: Attack | None, protocol: Protocol) -> None:
-    """Refuse an attack that the protocol's threat model does not allow."""
+    """Raise if the protocol's threat model does not allow the attack."""
     if attack.knowledge == "white-box" and protocol.threat.knowledge != "white-box":
         raise UsageError(
             f"expected an attack without white-box knowledge under {protocol.key}, got {name}; choose another"
@@ -107,7 +113,11 @@ def _check_attack(name: str, attack: Attack, source_attack: Attack | None, proto
 
 
 def _check_judge(protocol: Protocol) -> None:
-    """Refuse a protocol that ranks by what proves nothing, or whose attacks would have to ask anew at each step."""
+    """Raise if a protocol's attribution or primary metric is unfit.
+
+    No protocol may rank by an unfit attribution. Attacks select by the primary metric at each step; therefore it must
+    not ask the network.
+    """
     if protocol.track != ATTRIBUTION:
         registry.load("tracks", protocol.track)
     method: type[AttributionMethod] = registry.load("attributions", protocol.attribution.name)
@@ -120,14 +130,18 @@ def _check_judge(protocol: Protocol) -> None:
     if primary.asks_model:
         raise UsageError(
             f"expected a primary metric that compares two heatmaps alone under {protocol.key}, got "
-            f"{protocol.primary_metric}, which asks the network anew; choose another: attacks select by it at each step"
+            f"{protocol.primary_metric}, which asks the network again; choose another: attacks select by it at every "
+            "step"
         )
 
 
 def _attack_component(request: Request, protocol: Protocol) -> Component:
-    """Return the attack that NAME or NAME@VERSION asks for; the protocol's own has the protocol's parameters."""
+    """Return the attack of NAME or NAME@VERSION with its parameters.
+
+    An attack of the protocol has the protocol's parameters.
+    """
     name, _, version = request.attack.partition("@")
-    registry.load("attacks", name)  # what is no name at all is an unknown one, too
+    registry.load("attacks", name)  # raises also if the text is not a valid name
     if version and not version.isdecimal():
         raise UsageError(f"expected an attack as NAME or NAME@VERSION, such as auto@2, got {request.attack!r}")
     asked = Component(name=name, version=int(version) if version else None)
@@ -143,7 +157,10 @@ def _version(component: Component) -> int:
 
 
 def _override(part: Part, key: str, value: object) -> Part:
-    """Return a part of a protocol with one value replaced, if there is one to replace it."""
+    """Return a part of a protocol with one value replaced.
+
+    Nothing changes if `value` is None.
+    """
     if value is None:
         return part
     try:

@@ -1,4 +1,7 @@
-"""The images of a protocol: drawn once by a written rule, checked against their checksum whenever they are loaded."""
+"""Draws and loads the images of protocols.
+
+A written rule draws them once; their checksum is compared at every load.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,35 @@ from bench.core.storage.files import sha256_of
 
 
 class Samples(NamedTuple):
-    """N images in [0, 1], (N, C, H, W) float32, with their ids and their (N,) int64 labels."""
+    """N images with their ids and labels.
+
+    The images are (N, C, H, W) float32 in [0, 1], the labels (N,) int64.
+    """
 
     ids: tuple[str, ...]
     images: Tensor
     labels: Tensor
 
     def part(self, chosen: slice) -> Samples:
-        """Return some of them."""
+        """Return some of the samples."""
         return Samples(self.ids[chosen], self.images[chosen], self.labels[chosen])
 
     @classmethod
     def joined(cls, parts: Sequence[Samples]) -> Samples:
-        """Return the samples of several lots, one after the other."""
+        """Return several groups of samples as one, in their order."""
         ids = tuple(each for part in parts for each in part.ids)
         return cls(ids, torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
     def split(self, size: int) -> list[Samples]:
-        """Return them in parts of `size`, the last one perhaps smaller."""
+        """Return the samples in parts of `size`.
+
+        The last part may be smaller.
+        """
         return [self.part(slice(start, start + size)) for start in range(0, len(self.ids), size)]
 
 
 def load_samples(sample_set: SampleSet, dataset: Dataset) -> Samples:
-    """Return the images that a protocol names, from the dataset that its `source` names.
+    """Return the images of a protocol, loaded from its `source`.
 
     Raises:
         IntegrityError: if the source lacks one of the indices, or the pixels are not the protocol's.
@@ -63,21 +72,24 @@ def load_samples(sample_set: SampleSet, dataset: Dataset) -> Samples:
 
 
 def checksum(images: Tensor) -> str:
-    """Return the SHA-256 of (N, C, H, W) uint8 images, image after image, each channel by channel."""
+    """Return the SHA-256 of (N, C, H, W) uint8 images.
+
+    The bytes are hashed in this order: image by image, and channel by channel.
+    """
     return sha256_of(images.contiguous().numpy().tobytes())
 
 
 def draw_stratified(labels: Sequence[int], *, leading: int, per_class: int, seed: str) -> list[int]:
-    """Draw `per_class` images of each class so that every prefix is as balanced as it can be.
+    """Draw `per_class` images per class, with balanced prefixes.
 
-    The indices below `leading` come first, in order. The others wait per class, sorted by the SHA-256 of
-    "<seed>/<index>" (a rule without a generator whose stream another library version could change). Then comes, again
-    and again, the next image of the class that has fewest so far; among equals, of the lowest class.
+    Every prefix is as balanced as possible. The indices below `leading` come first, in order. The others are sorted,
+    per class, by the SHA-256 of "<seed>/<index>": a random generator could draw other numbers in another version of its
+    library. Each next image is taken from the class with the fewest images so far; among equals, from the lowest class.
 
     Args:
         labels: class of every image of the split, in its official order.
-        leading: number of images, from index 0, that are in by decree.
-        per_class: images of each class in the end.
+        leading: number of images, from index 0, that are always drawn.
+        per_class: number of images per class in the end.
         seed: any text.
     Returns:
         Indices into the split.

@@ -1,4 +1,4 @@
-"""The loop over a run's shards: attack, judge, keep what is finished."""
+"""Attacks and judges a run shard by shard, and keeps finished shards."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from bench.run.shards import Effort, Shards
 
 
 class Session:
-    """Attacks and judges the shards of one run.
+    """A loop that attacks and judges the shards of one run.
 
     Args:
         plan: the run.
-        setup: its networks, attack and measures.
-        samples: all of the protocol's.
-        execution: where and how.
-        observer: told of progress.
-        cache: keeps what the judge found of clean images.
+        setup: its networks, attack and metrics.
+        samples: all samples of the protocol.
+        execution: where and how to compute.
+        observer: shows the progress.
+        cache: keeps the judge's results on clean images.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class Session:
 
     @property
     def done(self) -> int:
-        """How many images are attacked, by earlier processes and this one."""
+        """Return how many images are attacked, by earlier processes and this one."""
         return sum(len(self.parts[index].ids) for index in self._found)
 
     def complete(self, indices: Iterable[int], waiting: Callable[[], None] | None) -> None:
         """Attack and measure shards that are not finished.
 
         Args:
-            indices: which shards, in ascending order; unfinished ones are worked at together.
-            waiting: called repeatedly while another process works at one of them; None: do not wait.
+            indices: the shards, in ascending order; unfinished ones are computed together.
+            waiting: called repeatedly while another process computes one of them; None means not to wait.
         Raises:
-            Busy: if another process works at one of these shards and `waiting` is None.
-            BenchError: if the model answers nonsense, or there is no room for the answer.
+            Busy: if another process computes one of these shards and `waiting` is None.
+            BenchError: if the model's answers are not valid, or the results cannot be written.
         """
         with ExitStack() as held:
             for index in indices:
@@ -63,7 +63,7 @@ class Session:
             self._measure({index: each for index, each in attacked.items() if not self.shards.is_measured(index)})
 
     def _attack(self, indices: Iterable[int]) -> dict[int, Attacked]:
-        """Return what the attack made of each shard."""
+        """Return the attack's results by shard."""
         kept = {index: self.shards.attacked(index, len(self.parts[index].ids)) for index in indices}
         done = {index: each for index, each in kept.items() if each is not None}
         for index in done.keys() - self._found:
@@ -90,13 +90,13 @@ class Session:
             self.shards.keep_measured(index, own, self._effort(clock, len(attacked)))
 
     def _rows(self, indices: Iterable[int]) -> Iterator[tuple[int, slice]]:
-        """Yield shards with the places of their samples among those of all."""
+        """Yield shards with the rows of their samples in the joined batch."""
         start = 0
         for index in indices:
             yield index, slice(start, start := start + len(self.parts[index].ids))
 
     def _effort(self, since: float, shards: int) -> Effort:
-        """Return what one of some shards took."""
+        """Return the effort for one of several shards computed together."""
         return Effort((time.monotonic() - since) / shards, self._device, hardware(), self._batch_size)
 
 

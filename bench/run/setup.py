@@ -1,4 +1,4 @@
-"""What is built once for a run: networks, attack, measures."""
+"""The networks, attack and metrics that are built once per run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Setup:
-    """What is built once for a run: networks, attack, measures."""
+    """The networks, attack, metrics and rules of a run."""
 
     model: nn.Module
     smooth: nn.Module
@@ -36,21 +36,24 @@ class Setup:
     device: torch.device
     top_k: int
     library: Tensor | None = None
-    """(M, C, H, W) clean images that any attack may look at."""
+    """(M, C, H, W) clean images of the protocol, which every attack may see."""
     other: StandIn | None = None
-    """What a transferred attack is crafted on."""
+    """Source and attack of a transferred attack."""
     room: Room | None = None
-    """The memory that there is; None where it is not watched."""
+    """The memory budget; None if memory is not limited."""
     precision: SearchPrecision = "float32"
     """Precision of the search. The judge always uses float32."""
 
     def within_memory(self, work: Callable[[], Result]) -> Result:
-        """Do a piece of work in the room that there is."""
+        """Return the result of a piece of work within the memory budget."""
         return work() if self.room is None else self.room.give(work)
 
     @property
     def reads_maps(self) -> bool:
-        """Whether any metric looks at attributions or heatmaps; else none are made."""
+        """Return whether any metric looks at attributions or heatmaps.
+
+        If not, none are made.
+        """
         return any(metric.reads_maps for metric in self.metrics.values())
 
     def explained(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -58,9 +61,9 @@ class Setup:
         return logits.argmax(1) if self.explain_predicted else labels.to(logits.device)
 
     def attack_rng(self, ids: tuple[str, ...]) -> SampleRng:
-        """Return the streams by which samples are attacked."""
+        """Return the random streams of the attack on samples."""
         return SampleRng(self.rng.fork("attack"), ids)
 
     def attribution_rng(self, ids: tuple[str, ...]) -> SampleRng:
-        """Return the streams by which samples are explained."""
+        """Return the random streams of the attributions of samples."""
         return SampleRng(self.rng.fork("attribution"), ids)

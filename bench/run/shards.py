@@ -1,6 +1,7 @@
-"""Finished shards of runs that are not complete: what makes a killed run continue where it stopped.
+"""Stores the finished shards of incomplete runs.
 
-`bench status` looks at them, so torch is imported only where tensors are read or written.
+With them a killed run continues where it stopped. `bench status` reads them, so torch is imported only where tensors
+are read or written.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a finished shard took, and where."""
+    """The computing time of a finished shard, and its machine."""
 
     seconds: float
     device: str = ""
@@ -38,16 +39,20 @@ class Effort:
 
 
 class Note(Strict):
-    """What is kept beside a file of a shard: by its checksum the file counts, or does not."""
+    """A note beside a file of a shard, with its checksum.
+
+    The file counts only if it has this checksum.
+    """
 
     sha256: Sha256
     effort: Effort
 
 
 class Shards:
-    """Perturbed images by attack, so that a new metric re-measures and need not attack again; rows by run.
+    """The perturbed images and rows of a run's finished shards.
 
-    A file that is not, to the byte, what its note speaks of counts as missing: it is computed again.
+    Images are stored by attack, so that a new metric can measure them without a new attack; rows are stored by run. A
+    file whose bytes do not fit its note counts as missing, and is computed again.
     """
 
     def __init__(self, spec: RunSpec, work: Path) -> None:
@@ -55,7 +60,7 @@ class Shards:
         self._rows = work / "rows" / spec.run_id
 
     def lease(self, index: int, waiting: Callable[[], None] | None) -> AbstractContextManager[None]:
-        """Hold the right to make a shard, as `bench.core.storage.lease.lease` does."""
+        """Return the lease of a shard (see `bench.core.storage.lease.lease`)."""
         return lease(self._attacks / f"{index:05d}.lease", waiting)
 
     def is_held(self, index: int) -> bool:
@@ -63,7 +68,7 @@ class Shards:
         return is_held(self._attacks / f"{index:05d}.lease")
 
     def attacked(self, index: int, count: int) -> Attacked | None:
-        """Return the first `count` perturbed images of a shard, if they were kept."""
+        """Return a shard's first `count` perturbed images, or None if not kept."""
         from safetensors.torch import load
 
         from bench.run.attack.search import Attacked
@@ -76,29 +81,35 @@ class Shards:
         return Attacked(**{name: tensor[:count] for name, tensor in tensors.items()})
 
     def keep_attacked(self, index: int, attacked: Attacked, effort: Effort) -> None:
-        """Keep a shard's perturbed images; only with its lease."""
+        """Keep a shard's perturbed images.
+
+        The process must hold the shard's lease.
+        """
         from safetensors.torch import save
 
         tensors = {field.name: getattr(attacked, field.name).contiguous() for field in fields(attacked)}
         _keep(self._attacked_path(index), save(tensors), effort)
 
     def measured(self, index: int) -> pd.DataFrame | None:
-        """Return the rows of a shard, if they were kept."""
+        """Return the rows of a shard, or None if not kept."""
         if (content := _kept(self._measured_path(index))) is None:
             return None
         frame: pd.DataFrame = pq.read_table(pa.BufferReader(content)).to_pandas()
         return frame
 
     def keep_measured(self, index: int, rows: pd.DataFrame, effort: Effort) -> None:
-        """Keep a shard's rows; only with its lease."""
+        """Keep a shard's rows.
+
+        The process must hold the shard's lease.
+        """
         sink = io.BytesIO()
         pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), sink)
         _keep(self._measured_path(index), sink.getvalue(), effort)
 
     def efforts(self, indices: Iterable[int]) -> list[Effort]:
-        """Return what finished shards took, attacking and measuring."""
+        """Return the efforts of attacking and measuring finished shards."""
         paths = [path for index in indices for path in (self._attacked_path(index), self._measured_path(index))]
-        notes = [_note(path) for path in paths]  # None where another process has just filed the run
+        notes = [_note(path) for path in paths]  # None if another process has just stored the run
         return [note.effort for note in notes if note is not None]
 
     def is_attacked(self, index: int) -> bool:
@@ -110,7 +121,7 @@ class Shards:
         return _kept(self._measured_path(index)) is not None
 
     def forget_rows(self) -> None:
-        """Remove the rows once their run is filed."""
+        """Remove the rows after their run is stored."""
         shutil.rmtree(self._rows, ignore_errors=True)
 
     def _attacked_path(self, index: int) -> Path:
@@ -121,7 +132,10 @@ class Shards:
 
 
 def _keep(path: Path, content: bytes, effort: Effort) -> None:
-    """Write a note and then its file: where the second write never comes, the note fits no file."""
+    """Write a note and then its file.
+
+    If the process dies in between, the note does not fit a file, and the shard counts as missing.
+    """
     remove_leftovers(path)
     note = Note(sha256=sha256_of(content), effort=effort)
     write_atomic(_note_path(path), canonical_json(note.model_dump(mode="json")).encode())
@@ -129,7 +143,7 @@ def _keep(path: Path, content: bytes, effort: Effort) -> None:
 
 
 def _kept(path: Path) -> bytes | None:
-    """Return what a file holds, if it is what was written."""
+    """Return a file's content if it fits its note, else None."""
     note = _note(path)
     try:
         content = path.read_bytes()

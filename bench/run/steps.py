@@ -1,6 +1,6 @@
-"""One run: a model, an attack, an attribution method and a protocol go in; a record and rows come out.
+"""Computes one run, from model, attack and protocol to record and rows.
 
-Its eight steps, and what takes each:
+A run has eight steps:
 
 1. parse the request: `bench.run.request.parse`
 2. resolve the model's name to verified weights: `bench.run.plan.resolve_models`
@@ -40,20 +40,20 @@ from bench.run.shards import Shards
 def run(
     plan: Plan, execution: Execution, observer: Observer, floor: StoredRun | None = None, cache: Cache | None = None
 ) -> StoredRun:
-    """Complete a run, or return it at once if the store has it.
+    """Return a completed run, computed now unless the store has it.
 
-    These are the steps 4 to 7; `bench.run.plan.plan` took the first three.
+    These are steps 4 to 7; `bench.run.plan.plan` does the first three.
 
     Args:
         plan: what to run.
-        execution: where and how.
-        observer: told of progress.
-        floor: the protocol's floor attack on the same samples, which soundness checks compare with.
-        cache: what this process remembers of earlier runs.
+        execution: where and how to compute.
+        observer: shows the progress.
+        floor: the floor attack's run on the same samples, for the soundness flags.
+        cache: networks, images and clean results of earlier runs.
     Returns:
         The stored record with its rows.
     Raises:
-        BenchError: if data, weights or model are not as they must be; finished shards stay and are used next time.
+        BenchError: if data, weights or model are not valid; finished shards are kept and used next time.
     """
     if (finished := execution.store.find(plan.spec)) is not None:
         return finished
@@ -69,7 +69,10 @@ def run(
 
 
 def run_all(plans: Iterable[Plan], execution: Execution, observer: Observer) -> list[StoredRun]:
-    """Complete runs of one model one after the other; the first is the floor that the others are compared with."""
+    """Return the completed runs of one model, computed one by one.
+
+    The first run is the floor attack, which the flags of the other runs compare with.
+    """
     finished: list[StoredRun] = []
     cache = Cache()
     for planned in plans:
@@ -79,7 +82,9 @@ def run_all(plans: Iterable[Plan], execution: Execution, observer: Observer) -> 
 
 
 def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun | None) -> StoredRun:
-    """Summarise and store a run whose shards are all finished, unless another process has just done so.
+    """Return a run with finished shards, summarised and stored.
+
+    If another process has just stored it, that run is returned.
 
     Raises:
         IntegrityError: if a shard is missing or damaged.
@@ -93,7 +98,7 @@ def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun |
         if len(tables) < count:
             raise IntegrityError(
                 f"expected {count} finished shards of {plan.spec.run_id[:12]}, got {len(tables)} whole ones; give the "
-                "same command again: it computes the others anew"
+                "same command again: it computes the others again"
             )
         table = pd.concat(tables, ignore_index=True)
         beside = None if floor is None else floor.rows()
@@ -110,7 +115,7 @@ def shard_sizes(plan: Plan) -> Sequence[int]:
 
 
 def _patient() -> None:
-    """Wait for another process that is at the same work."""
+    """Wait for another process that computes the same thing."""
 
 
 def _write(

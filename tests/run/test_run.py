@@ -263,7 +263,7 @@ def test_what_metrics_ask_the_network_hangs_on_the_sample_alone(words: dict[str,
 
 def test_attacks_cannot_select_by_a_metric_that_asks_the_network(words: dict[str, str], tmp_path: Path) -> None:
     changed = with_metrics(words, tmp_path, {"max-sensitivity": {}}, primary_metric="max-sensitivity")
-    with pytest.raises(UsageError, match="got max-sensitivity, which asks the network anew; choose another"):
+    with pytest.raises(UsageError, match="got max-sensitivity, which asks the network again; choose another"):
         planned(changed)
 
 

@@ -1,4 +1,7 @@
-"""A budget of memory, and how many nodes of a network fit into it; what happens where it was set too high."""
+"""Fits the nodes of a network into a memory budget.
+
+If the budget was too high and memory runs out, work goes on with fewer nodes.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from bench.core.faults import is_out_of_memory
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 SHARE = 0.8
-"""Of the memory that is free, what a run may take where nobody says."""
+"""Default share of the free memory that a run may use."""
 PASSES = 2.0
-"""Memory of a Hessian-vector product in saved tensors of its graph: the second backward pass holds its own beside."""
+"""Memory of a Hessian-vector product, relative to the saved tensors of its graph: the second backward pass saves its
+own tensors, too."""
 
 Result = TypeVar("Result")
 
@@ -29,7 +33,7 @@ def parse(text: str) -> int:
     """Return the bytes of a size such as "2GB" or "512 MiB".
 
     Raises:
-        UsageError: if it is no size.
+        UsageError: if the text is not a size.
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", text.lower())
     if found is None or found[2] not in UNITS or float(found[1]) == 0:
@@ -38,7 +42,10 @@ def parse(text: str) -> int:
 
 
 def available(device: torch.device, root: Path = Path("/")) -> int:
-    """Return the bytes that a run may take on a device: most of what is free, here and in its control groups."""
+    """Return the bytes that a run may use on a device.
+
+    They are most of the free memory of the device and of the process's control groups.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * SHARE)
     return int(min([_free(root), *_left_of_limits(root)]) * SHARE)
@@ -52,9 +59,10 @@ def _free(root: Path) -> int:
 
 
 def _left_of_limits(root: Path) -> Iterator[int]:
-    """Yield what is left of the limit of every control group that this process is in, as in containers and jobs.
+    """Yield the memory that the limits of this process's control groups leave.
 
-    Linux counts the files that it keeps in memory, too; those that nobody uses it drops when a group needs room.
+    Containers and batch jobs have such limits. Linux also counts cached files; it drops unused ones when a group needs
+    memory.
     """
     groups = root / "proc/self/cgroup"
     for line in groups.read_text().splitlines() if groups.exists() else ():
@@ -77,16 +85,20 @@ def _left_of_limits(root: Path) -> Iterator[int]:
 
 
 def share(text: str | None, workers: int, device: torch.device) -> int | None:
-    """Return the bytes of each of several workers on a machine; None where one alone, or one per GPU, finds out."""
+    """Return the memory budget in bytes of one of several workers.
+
+    None if the worker can measure it itself: it is alone on the machine, or on its GPU.
+    """
     if text is not None:
         return parse(text) // workers
     return available(device) // workers if workers > 1 and device.type == "cpu" else None
 
 
 def bytes_per_node(smooth: nn.Module, images: Tensor) -> float:
-    """Measure what the graph of one gradient with respect to the first of (N, C, H, W) images keeps alive, per node.
+    """Return the measured bytes per node of a gradient's graph.
 
-    Tensors that the graph saves are counted once each, the network's own parameters and buffers not at all.
+    The gradient is at the first of the (N, C, H, W) images. A tensor that the graph saves twice counts once; the
+    network's parameters and buffers do not count.
     """
     nodes = least_nodes(images.device)
     leaf = images[:1].expand(nodes, -1, -1, -1).clone().requires_grad_()
@@ -106,36 +118,46 @@ def bytes_per_node(smooth: nn.Module, images: Tensor) -> float:
 
 
 def nodes_within(budget: int, smooth: nn.Module, images: Tensor) -> int:
-    """Return how many nodes fit into `budget` bytes, perhaps none; on a CPU whole batches of its fixed size.
+    """Return how many nodes fit into `budget` bytes, perhaps 0.
+
+    On a CPU the number is a multiple of its fixed batch size.
 
     Args:
         budget: bytes.
         smooth: the network whose gradients have derivatives.
-        images: (N, C, H, W), of which one is looked at.
+        images: (N, C, H, W), of which the first is used.
     """
     fitting, step = int(budget / bytes_per_node(smooth, images)), least_nodes(images.device)
     return fitting // step * step
 
 
 def least_nodes(device: torch.device) -> int:
-    """Return how many nodes are always in flight: on a CPU one batch of its fixed size."""
+    """Return the least number of nodes in flight.
+
+    On a CPU it is one batch of its fixed size.
+    """
     return CPU_BATCH if device.type == "cpu" else 1
 
 
 @dataclass
 class Room:
-    """How many nodes work may have in flight at once: fewer from then on, each time that memory runs out."""
+    """The number of nodes that may be in flight at once.
+
+    It is halved each time that memory runs out.
+    """
 
     device: torch.device
     nodes: int
     say: Callable[[str], None]
-    """Told in words of every halving."""
+    """Called with a message about every halving."""
 
     def give(self, work: Callable[[], Result]) -> Result:
-        """Do a piece of work; where memory runs out, do it anew with half as many nodes in flight.
+        """Return the result of a piece of work.
+
+        If memory runs out, the work is repeated with half as many nodes in flight.
 
         Raises:
-            EnvironmentFault: if not even a single node fits.
+            EnvironmentFault: if not even one node fits.
         """
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Attack one shard of samples: propose, project, predict."""
+"""Attacks one shard of samples: propose, project, predict."""
 
 from __future__ import annotations
 
@@ -22,38 +22,41 @@ from bench.run.samples import Samples
 from bench.run.setup import Setup
 
 ENGINE = 3
-"""Part of every run's identity: raised when a change of this module, of the judge or of the victim can change a number
+"""Part of every run's identity; raised when a change of this module, of the judge or of the victim may change a number
 or a flag."""
 
 Result = TypeVar("Result")
 Tick = Callable[[int], None]
-"""Called with the number of images that were finished."""
+"""Called with the number of images that have just been finished."""
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """What an attack made of N images, after projection and the prediction check."""
+    """The result of an attack on N images.
+
+    The judge has projected the images and checked their predictions.
+    """
 
     images: Tensor
-    """(N, M, C, H, W) float32 on the CPU, of each member; the clean image where it failed."""
+    """(N, M, C, H, W) float32 on the CPU, one image per member; the clean image where the member failed."""
     feasible: Tensor
-    """(N, M) bool: whether the proposal kept the class, where it had to."""
+    """(N, M) bool: whether the proposal keeps the class; True if the class may change."""
     forward: Tensor
-    """(N,) int64 forward passes spent."""
+    """(N,) int64: the forward passes."""
     gradient: Tensor
-    """(N,) int64 gradient evaluations spent."""
+    """(N,) int64: the gradient evaluations."""
     projected: Tensor
     """(N,) bool: whether a proposal lay outside the ball or the pixel range."""
     vanished: Tensor
-    """(N,) float32: share of the attack's gradients that could not guide it; NaN where it asked for none."""
+    """(N,) float32: share of the attack's gradients that could not guide it; NaN if it asked for none."""
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return what was made of several lots of images, one after the other."""
+        """Return several results as one, in their order."""
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
     def part(self, which: slice) -> Self:
-        """Return what was made of some of the images."""
+        """Return the result for some of the images."""
         return type(self)(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
 
@@ -63,13 +66,13 @@ def attack_shard(setup: Setup, samples: Samples, batch_size: int, tick: Tick) ->
     Args:
         setup: networks, attack and rules.
         samples: the N images of the shard.
-        batch_size: images that the attack sees at once; it cannot change a result on a CPU.
-        tick: told of finished images.
+        batch_size: images that the attack sees at once; on a CPU it does not change a result.
+        tick: called with the number of finished images.
     Returns:
         N images that the threat model allows.
     Raises:
-        ModelOutputError: if the model answers with NaN or infinity.
-        PluginFault: if the attack fails, or answers with anything but finite images.
+        ModelOutputError: if the model returns NaN or infinity.
+        PluginFault: if the attack fails, or returns anything but finite images.
     """
     parts = []
     for batch in samples.split(1 if setup.attack.one_by_one else batch_size):
@@ -111,7 +114,10 @@ def _attack_batch(setup: Setup, samples: Samples) -> Attacked:
 
 
 def _check_proposals(attack: Attack, proposals: Tensor, images: Tensor) -> None:
-    """Refuse what are no images of the (N, C, H, W) clean ones' shape, of each member of the attack."""
+    """Raise unless the proposals are finite images of the right shape.
+
+    Every member must return one image per clean image, (N, C, H, W).
+    """
     alone = attack.members == ("",)
     expected, came = (len(attack.members), *images.shape), tuple(proposals.shape)
     if came != expected:
@@ -126,7 +132,10 @@ def _check_proposals(attack: Attack, proposals: Tensor, images: Tensor) -> None:
 
 
 def _allow(setup: Setup, images: Tensor, clean: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, C, H, W) what the threat model lets pass of a proposal, (N,) whether it was feasible and was projected."""
+    """Return the allowed images, and whether they are feasible and were projected.
+
+    (N, C, H, W), (N,) bool and (N,) bool. An infeasible image is replaced by the clean one.
+    """
     allowed = norms.project(images, proposal, setup.threat)
     feasible = torch.ones(len(images), dtype=torch.bool, device=images.device)
     if setup.threat.keep_prediction:

@@ -1,4 +1,4 @@
-"""The attacked network as an adversary meets it: what may be touched is given out here, and counted."""
+"""The attacked network as attacks see it, with counted queries."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from model_zoo.derivatives.surrogate import sharpened
 
 GREY_LEVEL = 1 / 255
 VISIBLE = 1e-6
-"""Relative change that a float32 sum over a heatmap still shows."""
+"""Smallest relative change that is visible in a float32 sum over a heatmap."""
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """Another network than the attacked one, and the attack that makes images on it."""
+    """A source network, and the attack that makes images on it."""
 
     model: nn.Module
     smooth: nn.Module
@@ -45,29 +45,30 @@ class StandIn:
 
 
 class Ledger(NamedTuple):
-    """What was spent on each of N images so far."""
+    """The cost so far of N images."""
 
     forward: Tensor
-    """(N,) int64 forward passes."""
+    """(N,) int64: the forward passes."""
     gradient: Tensor
-    """(N,) int64 gradient evaluations."""
+    """(N,) int64: the gradient evaluations."""
     asked: Tensor
-    """(N,) int64: how often a search asked where to go."""
+    """(N,) int64: how often a search asked for a gradient of the heatmap."""
     vanished: Tensor
-    """(N,) float32: how often the answer could not guide it."""
+    """(N,) float32: how often that gradient could not guide the search."""
 
     @classmethod
     def of(cls, count: int) -> Self:
-        """Return an empty one."""
+        """Return a ledger of zeros."""
         forward, gradient, asked = torch.zeros((3, count), dtype=torch.int64)
         return cls(forward, gradient, asked, torch.zeros(count))
 
 
 @dataclass
 class WhiteBoxVictim(Victim):
-    """A network, its smooth copy for gradients, and the rule by which iterates compare; bound to a batch by `rng`.
+    """The attacked network with its surrogate and the primary metric.
 
-    A gradient that cannot guide a search is remembered: one along which no float32 loss would change visibly.
+    Gradients come from the surrogate; the metric compares iterates. `rng` binds the victim to a batch. It counts
+    gradients that cannot guide a search: along these, a float32 loss would not change visibly.
     """
 
     model: nn.Module
@@ -78,22 +79,22 @@ class WhiteBoxVictim(Victim):
     knowledge: Knowledge
     rng: SampleRng
     library: Tensor | None = None
-    """(M, C, H, W) clean images that donors are taken from."""
+    """(M, C, H, W) clean images from which donors are taken."""
     other: StandIn | None = None
     ledger: Ledger | None = None
-    """Of a larger batch, if these are some of its samples."""
+    """Ledger of the whole batch, if this victim has only some of its samples."""
     rows: Tensor | None = None
-    """(N,) int64: where they stand in it."""
+    """(N,) int64: the rows of these samples in the ledger."""
     precision: SearchPrecision = "float32"
-    """Of the surrogate's convolutions, if it is bfloat16; what else it means is for whoever runs the attack."""
+    """Only bfloat16 has an effect here, on the surrogate's convolutions; the caller sets TF32."""
 
     def logits(self, images: Tensor) -> Tensor:
-        """(N, K) logits of the real network."""
+        """(N, K): the logits of the real network."""
         self._count(forward=1)
         return predict(self.model, images)
 
     def observe(self, images: Tensor, labels: Tensor) -> View:
-        """Logits, attributions and heatmaps of the real network."""
+        """Return logits, attributions and heatmaps of the real network."""
         self._count(forward=1, gradient=self.explainer.method.nodes_per_image)
         return self.explainer.view(self.model, images, labels, self.rng)
 
@@ -107,10 +108,10 @@ class WhiteBoxVictim(Victim):
         turn: int = 0,
         turns: int = 1,
     ) -> Tensor:
-        """(N, C, H, W): gradient of `loss(heatmap, *targets)` through the smooth surrogate's heatmap.
+        """(N, C, H, W): the surrogate's gradient of `loss(heatmap, *targets)`.
 
         Raises:
-            BenchError: if the attack declared itself without knowledge of the network, or the threat model denies it.
+            BenchError: if the attack does not declare white-box knowledge, or the threat model does not allow it.
         """
         self._need_white_box()
         method, parts, vanished = self.explainer.method.turn(turn, turns), [], []
@@ -129,7 +130,7 @@ class WhiteBoxVictim(Victim):
     def attribution_gradient(
         self, images: Tensor, classes: Sequence[Tensor], loss: AttributionLoss, *targets: Tensor
     ) -> Tensor:
-        """(N, C, H, W): gradient of `loss(images, *attributions, *targets)` through the smooth surrogate."""
+        """(N, C, H, W): the surrogate's gradient of `loss(images, *attributions, *targets)`."""
         self._need_white_box()
         method = self.explainer.method
         self._count(gradient=2 * len(classes) * method.nodes_per_image)
@@ -148,7 +149,7 @@ class WhiteBoxVictim(Victim):
         return _direction(torch.cat(parts))
 
     def prediction_gradient(self, images: Tensor, loss: PredictionLoss, *targets: Tensor) -> Tensor:
-        """(N, C, H, W): gradient of `loss(logits, *targets)` through the real network."""
+        """(N, C, H, W): the real network's gradient of `loss(logits, *targets)`."""
         self._need_white_box()
         self._count(gradient=1)
         leaf = images.detach().requires_grad_()
@@ -158,14 +159,14 @@ class WhiteBoxVictim(Victim):
         return _direction(gradient)
 
     def donors(self, count: int) -> Tensor:
-        """(count, C, H, W) of the protocol's images, the same for every sample."""
+        """(count, C, H, W): images of the protocol, equal for all samples."""
         held = 0 if self.library is None else len(self.library)
         if self.library is None or count > held:
             raise BenchError(f"expected at most {held} donors, which this evaluation holds, got {count}; ask for fewer")
         return self.library[:count]
 
     def stand_in(self) -> tuple[Victim, Attack]:
-        """Give out the network that the attack's `crafted_on` names, and the attack to run there."""
+        """Return the source network of `crafted_on`, and its attack."""
         if self.other is None:
             raise BenchError("expected an attack that says what it is crafted on, got none; declare `crafted_on`")
         threat = self.threat.model_copy(update={"knowledge": "white-box", "max_queries": None})
@@ -183,7 +184,10 @@ class WhiteBoxVictim(Victim):
         return victim, self.other.attack
 
     def similarity(self, before: View, after: View) -> Tensor:
-        """(N,) the primary metric, lower for more damage; +inf where an iterate does not count."""
+        """(N,): the primary metric, signed so that lower is more damage.
+
+        +inf where an iterate does not count.
+        """
         labels = before.logits.argmax(1)
         with blamed_on(self.primary):
             value = self.primary(Pair(before, after, labels))
@@ -194,20 +198,23 @@ class WhiteBoxVictim(Victim):
         return torch.where(void, torch.inf, value)
 
     def only(self, samples: Tensor) -> Victim:
-        """Return the victim of some samples of the batch, (n,) int64: what is spent there counts for them alone."""
+        """Return the victim of some samples of the batch, (n,) int64.
+
+        Its queries count for these samples only.
+        """
         ledger, rows = self._book()
         chosen = samples.cpu()
         return replace(self, rng=self.rng.select(chosen.tolist()), ledger=ledger, rows=rows[chosen])
 
     @property
     def cost(self) -> Cost:
-        """What was spent so far on the image that cost most."""
+        """Return the cost so far of the most expensive image."""
         ledger, rows = self._book()
         return Cost(int(ledger.forward[rows].max()), int(ledger.gradient[rows].max()))
 
     @property
     def spent(self) -> Ledger:
-        """What was spent on each of the N images."""
+        """Return the cost of the N images."""
         ledger, rows = self._book()
         return Ledger(*(column[rows] for column in ledger))
 
@@ -224,11 +231,14 @@ class WhiteBoxVictim(Victim):
             )
 
     def _arithmetic(self, device: torch.device) -> torch.autocast:
-        """How the surrogate's convolutions multiply."""
+        """Return the context that sets the precision of the surrogate's convolutions."""
         return torch.autocast(device.type, torch.bfloat16, self.precision == "bfloat16" and device.type == "cuda")
 
     def _cotangent(self, attribution: Tensor, loss: HeatmapLoss, targets: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """(N,) the loss of each image, and (N, C, H, W) its gradient with respect to the attribution."""
+        """Return the losses and their gradients at the attributions.
+
+        (N,) and (N, C, H, W).
+        """
         leaf = attribution.detach().requires_grad_()
         value = loss(reduce(leaf, self.explainer.rule), *targets)
         (cotangent,) = torch.autograd.grad(value.sum(), leaf)
@@ -256,11 +266,17 @@ class WhiteBoxVictim(Victim):
 
 
 def _direction(gradient: Tensor) -> Tensor:
-    """Return a gradient that says nothing where it is NaN, so that the image stays one."""
+    """Return a gradient with 0 in place of NaN.
+
+    A step along it cannot put NaN into the image.
+    """
     return torch.where(gradient.isnan(), 0.0, gradient)
 
 
 def _has_vanished(gradient: Tensor, loss: Tensor) -> Tensor:
-    """(N,) bool: whether a step of one grey level along the gradient would leave a float32 loss as it is, or is NaN."""
+    """(N,) bool: whether a gradient is NaN or too small.
+
+    It is too small if a step of one grey level along it would not change a float32 loss.
+    """
     rise = gradient.abs().sum(3).sum(2).sum(1) * GREY_LEVEL
     return ~(rise > VISIBLE * loss.abs())

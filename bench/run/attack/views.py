@@ -1,4 +1,4 @@
-"""What a network says and shows of images: logits that are some, attributions, heatmaps; for searches and the judge."""
+"""Computes checked logits, attributions and heatmaps for searches and the judge."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from bench.core.schemas.protocol import HeatmapRule
 
 @dataclass(frozen=True)
 class Explainer:
-    """An attribution method and the protocol's way from attributions to heatmaps."""
+    """An attribution method, and the rule from attributions to heatmaps."""
 
     method: AttributionMethod
     rule: HeatmapRule
 
     def view(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> View:
-        """Return logits, attributions of the logits `labels`, and heatmaps of (N, C, H, W) images."""
+        """Return logits, attributions and heatmaps of (N, C, H, W) images.
+
+        The logits `labels` are explained.
+        """
         with blamed_on(self.method):
             attribution, logits = self.method.attribute_with_logits(model, images, labels, rng=rng)
         if attribution.shape != images.shape:
@@ -37,19 +40,19 @@ class Explainer:
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """(N, K) logits.
+    """(N, K): the checked logits.
 
     Raises:
-        ModelOutputError: if the model answers with anything but finite (N, K) numbers.
+        ModelOutputError: if they are not finite (N, K) numbers.
     """
     return checked(forward(model, images), images)
 
 
 def checked(logits: Tensor, images: Tensor) -> Tensor:
-    """Return the logits of images, if they are some.
+    """Return the logits of images if they are valid.
 
     Raises:
-        ModelOutputError: if they are anything but finite (N, K) numbers.
+        ModelOutputError: if they are not finite (N, K) numbers.
     """
     if logits.dim() != 2 or len(logits) != len(images):
         raise ModelOutputError(
@@ -64,26 +67,26 @@ def checked(logits: Tensor, images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class JudgeProbe(Probe):
-    """The judged network and the judge's attribution, bound to the samples of a pair."""
+    """The judged network and the judge's attribution for one pair."""
 
     model: nn.Module
     method: AttributionMethod
     labels: Tensor
     attribution_rng: SampleRng
-    """The streams by which the pair's own attributions were made, so that equal images have equal attributions."""
+    """Random streams of the pair's own attributions, so that equal images have equal attributions."""
     rng: SampleRng
 
     def logits(self, images: Tensor) -> Tensor:
-        """(N, K) logits."""
+        """(N, K): the logits."""
         return predict(self.model, images)
 
     def attribute(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) the judge's attribution of the explained logits."""
+        """(N, C, H, W): the judge's attribution of the explained logits."""
         with blamed_on(self.method):
             return self.method.attribute(self.model, images, self.labels, rng=self.attribution_rng)
 
     def gradient(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) gradient of the explained logits."""
+        """(N, C, H, W): the gradient of the explained logits."""
         leaf = images.detach().requires_grad_()
         explained = forward(self.model, leaf).gather(1, self.labels.unsqueeze(1))
         (gradient,) = torch.autograd.grad(explained.sum(), leaf)

@@ -1,4 +1,4 @@
-"""How much of the change of a network's gradient across the ball its surrogate foretells."""
+"""Measures how well a surrogate predicts its network's change of gradient."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from model_zoo.derivatives.spellings import Pooled
 from model_zoo.derivatives.surrogate import sharpened
 
 SHARPNESS = 2.0
-"""Factor on the surrogate's sharpness: robust networks bend within less than the protocol's sharpness resolves."""
+"""Factor on the surrogate's sharpness: the protocol's sharpness is too low for the small bends of robust networks."""
 
 
 def foretold(setup: Setup, images: Tensor, labels: Tensor, ids: tuple[str, ...]) -> Tensor | None:
-    """(N,) along a random direction for half of the images, against the explained logit for the others.
+    """(N,): the predicted share of the change of gradient across the ball.
 
-    Directions are as long as the ball allows; a sample's stream says which it gets. Largest values count as means in
-    the network and in its surrogate alike: no surrogate rounds where they switch.
+    The direction is random for about half of the images, and against the explained logit for the others; a sample's
+    stream decides which. Directions are as long as the ball allows. Max pooling counts as mean pooling in the network
+    and in its surrogate, because a surrogate does not smooth the points where the maximum switches.
 
     Args:
         setup: the network, its surrogate and the ball.
         images: (N, C, H, W). The clean images.
         labels: (N,) int64. The explained classes.
-        ids: of the N samples, whose streams draw the random directions.
+        ids: the sample ids, whose streams draw the random directions.
     Returns:
-        NaN where the gradient does not change; None where no map is attacked within a ball.
+        NaN where the gradient does not change; None if no metric reads maps, or the search has no ball or gradient.
     """
     if not setup.reads_maps or setup.threat.unbounded or not setup.search.method.differentiable:
         return None

@@ -1,4 +1,7 @@
-"""What the judge finds, in float32 on the real network: of clean images once, of an attack's images against them."""
+"""The judge: measures clean and attacked images on the real network.
+
+It computes in the protocol's precision. Clean images are measured once for all attacks.
+"""
 
 from __future__ import annotations
 
@@ -28,22 +31,22 @@ from bench.run.setup import Setup
 
 
 class Clean(NamedTuple):
-    """What the judge finds of N clean images, whatever attack follows."""
+    """The judge's results on N clean images, for any attack."""
 
     explained: Tensor
-    """(N,) int64."""
+    """(N,) int64: the explained classes."""
     view: View
     gap: np.ndarray
-    """(N,) float64, of completeness; NaN where there is none."""
+    """(N,) float64: the completeness gap; NaN if the method does not promise completeness."""
     flags: dict[str, np.ndarray]
-    """(N,) each: the columns of the soundness flags."""
+    """The columns of the soundness flags, each of shape (N,)."""
     values: dict[str, Tensor]
-    """(N,) of each metric that looks at nothing else."""
+    """The values, (N,), of every metric that looks at clean images only."""
 
 
 @dataclass
 class Seen:
-    """What the flags may ask of N clean images, as `bench.core.schemas.flags.Look` promises it."""
+    """The implementation of `bench.core.schemas.flags.Look` for N clean images."""
 
     setup: Setup
     view: View
@@ -53,27 +56,30 @@ class Seen:
 
     @property
     def images(self) -> Tensor:
-        """(N, C, H, W), clean."""
+        """(N, C, H, W): the clean images."""
         return self.view.images
 
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
-        """(N, K) answers of the judged network."""
+        """(N, K): the answers of the judged network."""
         return forward(self.setup.model, images)
 
     @property
     def logits(self) -> Tensor:
-        """(N, K), of the judge's view."""
+        """(N, K): the logits of the judge's view."""
         return self.view.logits
 
     @property
     def heatmap(self) -> Tensor | None:
-        """(N, H, W) of the judge's view."""
+        """(N, H, W): the heatmaps, or None if no metric reads maps."""
         return self.view.heatmap if self.setup.reads_maps else None
 
     @cached_property
     def heatmaps_again(self) -> tuple[Tensor, Tensor] | None:
-        """Return two looks at the same images, of a map of many nodes at the first of them."""
+        """Return two heatmaps of the same images.
+
+        A method with many nodes uses its first node only.
+        """
         if not self.setup.reads_maps:
             return None
         whole, (images, model) = self.setup.judge.method, (self.view.images, self.setup.model)
@@ -83,7 +89,7 @@ class Seen:
 
     @cached_property
     def smooth_logits(self) -> Tensor | None:
-        """(N, K) logits of the surrogate."""
+        """(N, K): the surrogate's logits, or None if no metric reads maps."""
         return predict(self.setup.smooth, self.view.images) if self.setup.reads_maps else None
 
     @cached_property
@@ -98,12 +104,12 @@ class Seen:
 
     @property
     def curvature(self) -> Tensor | None:
-        """(N,) how much of its gradient's change the surrogate foretells."""
+        """(N,): how much of the network's gradient change the surrogate predicts."""
         return foretold(self.setup, self.view.images, self.explained, self.rng.sample_ids)
 
 
 def look(setup: Setup, samples: Samples) -> Clean:
-    """Judge N clean images."""
+    """Return the judge's results on N clean images."""
     return setup.within_memory(partial(_look, setup, samples))
 
 
@@ -121,17 +127,17 @@ def _look(setup: Setup, samples: Samples) -> Clean:
 def measure_shard(
     setup: Setup, samples: Samples, attacked: Attacked, showcase: frozenset[str], clean: Clean | None = None
 ) -> pd.DataFrame:
-    """Judge a shard.
+    """Return the rows of an attacked shard.
 
     Args:
         setup: networks, metrics and rules.
         samples: the N clean images.
-        attacked: what the attack made of them.
+        attacked: the result of the attack on them.
         showcase: ids of samples whose tiles are kept for the pages.
-        clean: what `look` found of these samples, if somebody remembers.
+        clean: the result of `look` on these samples, if it is known.
     Returns:
-        N rows: ROW_COLUMNS and ATTACK_COLUMNS of `bench.core.schemas.records`, the columns of the flags, one per
-        metric and per level of a series, `winner` where the attack is a suite, and `tiles`, a PNG or None.
+        N rows: ROW_COLUMNS and ATTACK_COLUMNS of `bench.core.schemas.records`, the columns of the flags, one column per
+        metric and per level of a series, `winner` if the attack is a suite, and `tiles`, a PNG or None.
     """
     found = look(setup, samples) if clean is None else clean
     return setup.within_memory(partial(_measure, setup, samples, attacked, showcase, found))
@@ -177,7 +183,7 @@ def _measure(
 
 
 def _verdict(setup: Setup, samples: Samples, attacked: Attacked, clean: Clean) -> Verdict:
-    """Compare the images of each member of the attack with the clean ones."""
+    """Return the measured comparison of attacked and clean images."""
     rng, labels = setup.attribution_rng(samples.ids), samples.labels.to(setup.device)
     probe = _probe(setup, samples, clean.explained)
     members = zip(attacked.images.to(setup.device).unbind(1), attacked.feasible.to(setup.device).unbind(1), strict=True)
@@ -191,14 +197,17 @@ def _verdict(setup: Setup, samples: Samples, attacked: Attacked, clean: Clean) -
 
 
 def _view(setup: Setup, images: Tensor, explained: Tensor, rng: SampleRng) -> View:
-    """Return what the real network says and shows of (N, C, H, W) images; maps without pixels if nobody reads maps."""
+    """Return the real network's view of (N, C, H, W) images.
+
+    If no metric reads maps, the maps have no pixels.
+    """
     if setup.reads_maps:
         return setup.judge.view(setup.model, images, explained, rng)
     return View(images, predict(setup.model, images), images[:, :0], images[:, 0, :0])
 
 
 def _probe(setup: Setup, samples: Samples, explained: Tensor) -> JudgeProbe:
-    # Without the attack's name: what a metric finds out about the clean image is the same under every attack.
+    # Without the attack's name, so that a metric's result on the clean image is the same under every attack.
     metric_rng = SampleRng(Rng(setup.rng.seed).fork("metrics"), samples.ids)
     return JudgeProbe(setup.model, setup.judge.method, explained, setup.attribution_rng(samples.ids), metric_rng)
 

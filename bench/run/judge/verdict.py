@@ -1,4 +1,7 @@
-"""Several proposals for the same images: of rivals the worst that is allowed, of a series the mean over its levels."""
+"""Measures several proposals for the same images.
+
+For a suite the worst allowed proposal counts, for a series the mean over its levels.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +18,27 @@ from bench.core.faults import blamed_on, described
 from bench.core.schemas.records import LEVEL_MARK
 
 ROUNDING = 1e-4
-"""Of a bound, or absolute below 1: how far a float32 sum over an image's pixels may round beyond it."""
+"""Allowed excess over a bound, relative to it, or absolute below 1: float32 sums over an image's pixels round."""
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Verdict(NamedTuple):
-    """What is left of N samples after all proposals."""
+    """The measured result of all proposals for N samples."""
 
     winner: Tensor
-    """(N,) int64: which proposal is worst by the primary metric, the first among equals; of a series, the last."""
+    """(N,) int64: the proposal that is worst by the primary metric, the first among equals; for a series, the last."""
     pair: Pair
-    """The samples before, and after their winners."""
+    """The samples before the attack, and after it as their winners have them."""
     values: dict[str, Tensor]
-    """(N,) of each metric; of a series also of each metric at each level, `<metric>@<level>`."""
+    """Values, (N,), by metric; for a series also by metric and level, `<metric>@<level>`."""
 
 
 def measured(metric: Metric, pair: Pair) -> Tensor:
-    """(N,) what a metric says of N samples, NaN where it is undefined.
+    """(N,): the checked values of a metric, NaN where undefined.
 
     Raises:
-        PluginFault: if it fails, or a value lies outside the bounds that it declares.
+        PluginFault: if the metric fails, or a value lies outside its declared bounds.
     """
     with blamed_on(metric):
         values = metric(pair)
@@ -58,16 +61,16 @@ def measured(metric: Metric, pair: Pair) -> Tensor:
 def worst(
     pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str, known: Mapping[str, Tensor] = NOTHING
 ) -> Verdict:
-    """Judge M proposals for N samples.
+    """Return the worst of M proposals for N samples.
 
-    For each metric and sample the worst of the proposals counts, as each of them is an attack of its own. Metrics that
-    are neutral, or that question the network anew, are those of the winner.
+    For each metric and sample the worst proposal counts, because every proposal is an attack. Metrics that are neutral,
+    or that ask the network, are measured on the winner.
 
     Args:
-        pairs: M of them, with the same N samples before.
-        metrics: by name.
+        pairs: M pairs with the same N samples before the attack.
+        metrics: the metrics by name.
         primary: the name of the metric that decides the winner.
-        known: values of metrics that look at the clean side alone.
+        known: values of metrics that look at clean images only.
     """
     by_primary = torch.stack([measured(metrics[primary], pair) for pair in pairs])
     winner = _badness(by_primary, metrics[primary]).argmax(0)
@@ -87,15 +90,15 @@ def worst(
 def mean(
     pairs: Sequence[Pair], metrics: Mapping[str, Metric], levels: Sequence[str], known: Mapping[str, Tensor] = NOTHING
 ) -> Verdict:
-    """Judge N samples at each of M levels of one change.
+    """Return the mean of N samples over M levels of one change.
 
-    Metrics that are neutral, or that question the network anew, are those of the last level.
+    Metrics that are neutral, or that ask the network, are measured on the last level.
 
     Args:
-        pairs: one per level, with the same N samples before.
-        metrics: by name.
-        levels: their M names.
-        known: values of metrics that look at the clean side alone.
+        pairs: one pair per level, with the same N samples before the attack.
+        metrics: the metrics by name.
+        levels: the M names of the levels.
+        known: values of metrics that look at clean images only.
     """
     last, count = pairs[-1], len(pairs)
     values: dict[str, Tensor] = {}
@@ -108,20 +111,23 @@ def mean(
             values[name] = measured(metric, last)
             continue
         found = [measured(metric, pair) for pair in pairs]
-        # One after the other, so that the last bit does not hang on how many samples there are.
+        # One after the other, so that the last bit does not depend on N.
         values[name] = sum(found[1:], start=found[0]) / count
         at_level |= {f"{name}{LEVEL_MARK}{level}": each for level, each in zip(levels, found, strict=True)}
     return Verdict(torch.full((len(last.labels),), count - 1), last, values | at_level)
 
 
 def _badness(values: Tensor, metric: Metric) -> Tensor:
-    """(M, N), larger for more damage, -inf where undefined."""
+    """(M, N): the values, signed so that larger is more damage.
+
+    -inf where undefined.
+    """
     signed = values if metric.higher_is == "less-robust" else -values
     return torch.where(torch.isnan(values), -torch.inf, signed.double())
 
 
 def _pick(pairs: Sequence[Pair], winner: Tensor) -> Pair:
-    """Return the pair whose sample i is that of `pairs[winner[i]]`."""
+    """Return the pair whose sample i is taken from `pairs[winner[i]]`."""
     if len(pairs) == 1:
         return pairs[0]
     first, sample = pairs[0], torch.arange(len(winner), device=winner.device)

@@ -1,4 +1,4 @@
-"""Where a run took place: versions, hardware, commit."""
+"""Describes the environment of a run: versions, hardware, commit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PACKAGES = (
 
 
 def describe(efforts: Sequence[Effort], started: datetime) -> Environment:
-    """Return what is recorded beside a run, and must not change its numbers.
+    """Return the environment of a run, which must not change its numbers.
 
     Args:
-        efforts: of all shards, whichever process on whichever machine made them.
+        efforts: the efforts of all shards, on all machines and by all processes.
         started: when this process began the run.
     """
     root = Path(__file__).resolve().parents[3]
@@ -46,7 +46,7 @@ def _together(words: Iterable[str]) -> str:
 
 
 def packages() -> dict[str, str]:
-    """Return the versions of the packages that compute; a missing one is left out."""
+    """Return the versions of the installed packages that compute."""
     found = {}
     for name in PACKAGES:
         try:
@@ -57,7 +57,10 @@ def packages() -> dict[str, str]:
 
 
 def ask_git(root: Path, *arguments: str) -> str | None:
-    """Ask git about a checkout; None if this folder is the root of none, or git has no answer."""
+    """Return git's answer about a checkout, or None.
+
+    None if the folder is not the root of a checkout, or git fails.
+    """
     if not (root / ".git").exists():
         return None
     try:

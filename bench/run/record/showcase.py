@@ -1,4 +1,7 @@
-"""Small pictures of the showcase samples, stored beside a record so that pages need no data set."""
+"""Makes small pictures of the showcase samples.
+
+They are stored beside a record, so that pages need no data set.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ CLIP_QUANTILE = 0.995
 
 
 def tiles(before: View, after: View, k: int) -> np.ndarray:
-    """Return (N, H, 5 W, 3) uint8: per sample, the tiles of `SHOWCASE_TILES` side by side.
+    """(N, H, 5 W, 3) uint8: the tiles of N samples.
 
-    Both heatmaps of a sample are grey values on one scale, whose white is the 99.5 % quantile of the two.
+    A sample's tiles of `SHOWCASE_TILES` are side by side. Both heatmaps of a sample are grey values on one scale; white is the 99.5 % quantile of both.
     """
     both = torch.cat([before.heatmap.flatten(1), after.heatmap.flatten(1)], dim=1)
     white = torch.quantile(both.float(), CLIP_QUANTILE, dim=1).clamp(min=1e-12).view(-1, 1, 1)
@@ -42,7 +45,7 @@ def encode(tile: np.ndarray) -> bytes:
 
 
 def sheet(rows: Sequence[bytes]) -> bytes:
-    """Return one PNG with the encoded samples below one another."""
+    """Return one PNG with the encoded samples one below the other."""
     return _png(np.concatenate([np.asarray(Image.open(io.BytesIO(row))) for row in rows]))
 
 
@@ -53,6 +56,9 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _bytes(images: Tensor) -> np.ndarray:
-    """(N, C, H, W) in [0, 1] to (N, H, W, 3) uint8."""
+    """(N, H, W, 3) uint8: the pixels of images in [0, 1].
+
+    The images are (N, C, H, W).
+    """
     pixels: np.ndarray = (images.detach().float().cpu() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return np.broadcast_to(pixels, (*pixels.shape[:3], 3)) if pixels.shape[3] == 1 else pixels

@@ -1,4 +1,4 @@
-"""The soundness flags of a run: what they need to know of clean images, and which of them it raises."""
+"""Finds the soundness flags of a run, and measures their columns."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ def columns() -> tuple[str, ...]:
 
 
 def measure(look: Look) -> dict[str, Tensor]:
-    """Return the flags' columns, (N,) each, of N clean images."""
+    """Return the flags' columns for N clean images, each of shape (N,)."""
     return {name: values for flag in run_flags().values() for name, values in flag.measure(look).items()}
 
 
 def flags(evidence: Evidence) -> tuple[Flag, ...]:
-    """Return the flags that a finished run raises; a flag whose columns the rows lack says nothing."""
+    """Return the flags that a finished run raises.
+
+    A flag is left out if the rows lack its columns.
+    """
     present = set(evidence.rows.columns)
     found = {name: flag.find(evidence) for name, flag in run_flags().items() if present.issuperset(flag.columns)}
     return tuple(Flag(name=name, detail=detail) for name, detail in found.items() if detail is not None)

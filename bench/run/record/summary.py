@@ -1,4 +1,7 @@
-"""From the rows of a run to its means and their confidence intervals. Needs no torch."""
+"""Computes means and confidence intervals from the rows of a run.
+
+Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,23 @@ from bench.core.schemas.records import LEVEL_MARK, Summary
 
 RESAMPLES = 2000
 SEED = 20_200_229
-"""Any fixed number will do; as it is one for all runs, models with equally many samples meet the same resamples."""
+"""Any fixed number; with the same seed in all runs, models with equally many samples have the same resamples."""
 
 Which = Literal["correct", "all"]
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 _BLOCK = 200
 LARGEST = 1e150
-"""Numbers from here on are as good as infinite: their sums and squares are."""
+"""Numbers from here on count as infinite, because their sums and squares are."""
 
 
 def summarise(rows: pd.DataFrame, metrics: Sequence[str]) -> dict[Which, dict[str, Summary]]:
-    """Return each metric's mean with its 95 % interval, over the correctly classified samples and over all.
+    """Return each metric's mean with its 95 % interval.
+
+    There is one mean over the correctly classified samples, and one over all samples.
 
     Args:
         rows: one line per sample: the bool column `correct`, and one float column per metric, NaN where undefined.
-        metrics: names of metric columns; columns of theirs at single levels are found by themselves.
+        metrics: names of metric columns; the columns of their levels are found automatically.
     Raises:
         IntegrityError: if a column is missing or holds an infinity.
     """
@@ -40,7 +45,7 @@ def summarise(rows: pd.DataFrame, metrics: Sequence[str]) -> dict[Which, dict[st
 
 
 def levels_of(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    """Return those of the columns that hold a metric at one level of a series, in their order."""
+    """Return the columns of metrics at single levels of a series."""
     return [name for name in columns if LEVEL_MARK in name and name.partition(LEVEL_MARK)[0] in metrics]
 
 
@@ -58,7 +63,9 @@ def _summary(column: pd.Series[Any], name: str) -> Summary:
 
 
 def bootstrap_interval(values: Values) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of the mean over resamples of n of the n values, with replacement.
+    """Return the 95 % interval of the mean by the percentile bootstrap.
+
+    Its ends are the 2.5 and 97.5 percentiles of the means of resamples: n of the n values, with replacement.
 
     Source:
         Efron 1979, the percentile bootstrap.
