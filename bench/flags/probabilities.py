@@ -42,7 +42,7 @@ class Probabilities(RunFlag):
     )
     means = (
         "a softmax or another squashing function saturates, and its gradients, which are the explanations, vanish with "
-        "the confidence: no score of it compares with those of logits"
+        "the confidence: its scores cannot be compared with scores of logits"
     )
     remedy = "hand in the logits before the softmax, sigmoid or tanh"
     ranks = False

@@ -202,7 +202,7 @@ class ModelEntry(Sparing):
 
     @property
     def apart(self) -> Literal["", "control", "manipulated"]:
-        """Return in one word why the model never ranks, or an empty text."""
+        """Return why the model never ranks, or an empty text."""
         return "control" if self.control else "" if self.manipulation is None else "manipulated"
 
     @property

@@ -249,7 +249,7 @@ class Store:
         return run
 
     def newest_versions(self) -> dict[str, int]:
-        """Return the newest version of each protocol that has records here."""
+        """Return the newest versions, by protocol, that have records here."""
         newest: dict[str, int] = {}
         for run in self.runs():
             protocol = run.record.spec.protocol
