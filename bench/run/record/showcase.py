@@ -23,7 +23,8 @@ CLIP_QUANTILE = 0.995
 def tiles(before: View, after: View, k: int) -> np.ndarray:
     """(N, H, 5 W, 3) uint8: the tiles of N samples.
 
-    A sample's tiles of `SHOWCASE_TILES` are side by side. Both heatmaps of a sample are grey values on one scale; white is the 99.5 % quantile of both.
+    A sample's tiles of `SHOWCASE_TILES` are side by side. Both heatmaps of a sample are grey values on one scale; white
+    is the 99.5 % quantile of both.
     """
     both = torch.cat([before.heatmap.flatten(1), after.heatmap.flatten(1)], dim=1)
     white = torch.quantile(both.float(), CLIP_QUANTILE, dim=1).clamp(min=1e-12).view(-1, 1, 1)
