@@ -1,4 +1,7 @@
-"""Gradient steps on a loss of the heatmap: what attacks that differ in their loss or step rule share."""
+"""Gradient steps on a loss of the heatmap.
+
+Base classes of attacks that differ in their loss or step rule.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,17 @@ Goal = tuple[HeatmapLoss, tuple[Tensor, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Ascent(Attack):
-    """Increase a loss of the heatmap from random starts; a subclass says which loss, and by which steps."""
+    """Ascent on a loss of the heatmap from random starts.
+
+    A subclass says which loss, and by which steps.
+    """
 
     knowledge: ClassVar[Knowledge] = "white-box"
 
     steps: int = Field(default=50, ge=1)
-    """Steps of each restart."""
+    """Steps per restart."""
     restarts: int = Field(default=1, ge=1)
-    """Searches from random starts of their own; the best iterate of all of them counts."""
+    """Number of searches, each from its own random start; the best iterate of all searches counts."""
 
     @abstractmethod
     def goal(self, before: View) -> Goal:
@@ -38,39 +44,48 @@ class Ascent(Attack):
     @property
     @abstractmethod
     def search(self) -> Search:
-        """How the ascent goes."""
+        """Return the restarts, steps and step rule of the search."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
+        """(N, C, H, W): every image's most damaging allowed iterate.
+
+        It has the lowest similarity to the clean heatmap.
+        """
         return climb(victim, images, labels, self.goal, threat=threat, rng=rng, search=self.search)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapAscent(Ascent):
-    """Signed steps of one size; a subclass says which loss."""
+    """Ascent by signed steps of one size.
+
+    A subclass says which loss.
+    """
 
     step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
     """Length of a step in each pixel, in pixel units."""
 
     @property
     def search(self) -> Search:
-        """Signed steps of one size."""
+        """Return a search by signed steps of one size."""
         return Search(self.restarts, self.steps, partial(signed_steps, float(self.step_size)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentumAscent(Ascent):
-    """Steps of falling size along the sign of v <- decay v + g / mean|g|; a subclass says which loss."""
+    """Ascent by signed steps with momentum and falling size.
+
+    The steps go along the sign of v <- decay v + g / mean|g|. A subclass says which loss.
+    """
 
     first_step: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
     """Length of the first step in each pixel, in pixel units."""
     last_step: PixelFraction = Field(default="1/1020", validate_default=True, gt=0)
-    """Length of the last step; those between fall by a constant difference."""
+    """Length of the last step; steps between the first and the last fall by a constant difference."""
     decay: float = Field(default=0.75, ge=0, lt=1)
-    """What is left of the velocity at each step; 0 is a search without momentum."""
+    """Share of the velocity that stays at a step; 0 is a search without momentum."""
 
     @property
     def search(self) -> Search:
-        """Signed steps with momentum."""
+        """Return a search by signed steps with momentum."""
         sizes = falling_sizes(float(self.first_step), float(self.last_step), self.steps)
         return Search(self.restarts, self.steps, partial(momentum_steps, sizes, self.decay))

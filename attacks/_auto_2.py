@@ -81,7 +81,10 @@ class Auto(Attack):
         )
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the proposal with the lowest similarity to the clean heatmap."""
+        """(N, C, H, W): every image's most damaging proposal.
+
+        It has the lowest similarity to the clean heatmap.
+        """
         before = victim.observe(images, labels)
         proposals = self.propose(victim, images, labels, threat=threat, rng=rng)
         similarity = torch.stack([victim.similarity(before, victim.observe(each, labels)) for each in proposals])

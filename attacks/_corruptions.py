@@ -1,4 +1,7 @@
-"""The fifteen corruptions of CIFAR-10-C, each a function of an image, a severity from 0 to 4, and a generator."""
+"""The fifteen corruptions of CIFAR-10-C.
+
+Each is a function of an image, a severity from 0 to 4, and a generator.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ Corruption = Callable[[Tensor, int, Generator], Tensor]
 LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(3, 1, 1)
 ICE = torch.tensor([0.75, 0.85, 0.9], dtype=torch.float64).view(3, 1, 1)
 SIDE = 32
-"""Pixels along a side of the images that the lengths in pixels are meant for."""
+"""Side in pixels of the images for which the lengths in pixels are meant."""
 
 
 def gaussian_noise(image: Tensor, severity: int, rng: Generator) -> Tensor:
@@ -28,7 +31,7 @@ def gaussian_noise(image: Tensor, severity: int, rng: Generator) -> Tensor:
 
 
 def shot_noise(image: Tensor, severity: int, rng: Generator) -> Tensor:
-    """Count photons."""
+    """Add the noise of counted photons."""
     photons = (500, 250, 100, 75, 50)[severity]
     return torch.poisson(image * photons, generator=rng) / photons
 
@@ -40,7 +43,7 @@ def impulse_noise(image: Tensor, severity: int, rng: Generator) -> Tensor:
 
 
 def defocus_blur(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noqa: ARG001
-    """Spread each pixel over a softened disc."""
+    """Spread every pixel over a softened disc."""
     radius, soft = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))[severity]
     rows, columns = np.mgrid[-3:4, -3:4]
     disc = ((rows**2 + columns**2) <= radius**2).astype(float)
@@ -49,7 +52,7 @@ def defocus_blur(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noq
 
 
 def glass_blur(image: Tensor, severity: int, rng: Generator) -> Tensor:
-    """Let pixels stand for their neighbours."""
+    """Replace pixels by their neighbours."""
     sigma, rounds = ((0.05, 1), (0.25, 1), (0.4, 1), (0.25, 2), (0.4, 2))[severity]
     blurred, (height, width) = _blurred(image, sigma), image.shape[1:]
     order = list(range(height * width))
@@ -75,7 +78,7 @@ def zoom_blur(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noqa: 
 
 
 def snow(image: Tensor, severity: int, rng: Generator) -> Tensor:
-    """Whiten, and let flakes fall."""
+    """Whiten the image and add falling flakes."""
     mean, spread, size, least, reach, sigma, kept = (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
         (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
@@ -91,21 +94,21 @@ def snow(image: Tensor, severity: int, rng: Generator) -> Tensor:
 
 
 def frost(image: Tensor, severity: int, rng: Generator) -> Tensor:
-    """Look through an iced pane."""
+    """Cover the image with ice."""
     clear, iced = ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))[severity]
     ice = _plasma(image.shape[1:], 1.75, rng) * (ICE if len(image) == 3 else 1)
     return clear * image + iced * ice
 
 
 def fog(image: Tensor, severity: int, rng: Generator) -> Tensor:
-    """Lay a cloud over it."""
+    """Cover the image with a cloud."""
     thick, decay = ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))[severity]
     brightest = image.max()
     return (image + thick * _plasma(image.shape[1:], decay, rng)) * brightest / (brightest + thick)
 
 
 def brightness(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noqa: ARG001
-    """Raise the value of HSV; hue and saturation stay."""
+    """Raise the brightness (V in HSV), with hue and saturation unchanged."""
     value = image.amax(0, keepdim=True)
     raised = (value + (0.05, 0.1, 0.15, 0.2, 0.3)[severity]).clamp(0, 1)
     return torch.where(value > 0, image * raised / value.clamp(min=1e-12), raised)
@@ -118,7 +121,10 @@ def contrast(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noqa: A
 
 
 def elastic_transform(image: Tensor, severity: int, rng: Generator) -> Tensor:
-    """Bend: an affine map of three displaced points, then a smooth field of displacements."""
+    """Bend the image by a smooth field of displacements.
+
+    First comes an affine map of three displaced points.
+    """
     height, width = image.shape[1:]
     side = min(height, width)
     parts = ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))[severity]
@@ -136,7 +142,7 @@ def elastic_transform(image: Tensor, severity: int, rng: Generator) -> Tensor:
 
 
 def pixelate(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noqa: ARG001
-    """Make it smaller and larger again."""
+    """Shrink the image and enlarge it again."""
     picture, share = _picture(image), (0.95, 0.9, 0.85, 0.75, 0.65)[severity]
     width, height = picture.size
     small = picture.resize((int(width * share), int(height * share)), Image.Resampling.BOX)
@@ -144,7 +150,7 @@ def pixelate(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noqa: A
 
 
 def jpeg_compression(image: Tensor, severity: int, rng: Generator) -> Tensor:  # noqa: ARG001
-    """Compress it."""
+    """Compress the image as JPEG."""
     sink = io.BytesIO()
     _picture(image).save(sink, "JPEG", quality=(80, 65, 58, 50, 40)[severity])
     return _pixels(Image.open(sink))
@@ -167,7 +173,10 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
 
 
 def _smeared(image: Tensor, reach: int, sigma: float, degrees: float) -> Tensor:
-    """(C, H, W): the mean over 2 reach + 1 pixels along a line, by half a Gaussian; the edge repeated."""
+    """Return the (C, H, W) image, smeared along a line.
+
+    Each pixel is the mean over 2 reach + 1 pixels, weighted by half a Gaussian; the edge is repeated.
+    """
     weights = torch.exp(-torch.arange(2 * reach + 1, dtype=torch.float64).square() / (2 * sigma**2))
     weights = weights / weights.sum()
     sin, cos = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
@@ -181,7 +190,10 @@ def _smeared(image: Tensor, reach: int, sigma: float, degrees: float) -> Tensor:
 
 
 def _zoomed(image: Tensor, factor: float) -> Tensor:
-    """(C, H, W): the middle of the image enlarged to the same size, bilinear."""
+    """(C, H, W): the middle of the image, enlarged to full size.
+
+    The interpolation is bilinear.
+    """
     side = image.shape[1]
     crop = math.ceil(side / factor)
     top = (side - crop) // 2
@@ -191,7 +203,10 @@ def _zoomed(image: Tensor, factor: float) -> Tensor:
 
 
 def _plasma(shape: tuple[int, ...], decay: float, rng: Generator) -> Tensor:
-    """(H, W) in [0, 1]: a cloud by the diamond-square algorithm, its roughness falling by `decay` at each halving."""
+    """Return an (H, W) cloud in [0, 1].
+
+    The diamond-square algorithm makes it; its roughness falls by `decay` at every halving.
+    """
     size = 1 << max(SIDE - 1, *(side - 1 for side in shape)).bit_length()
     cloud, step, rough = torch.zeros(size, size, dtype=torch.float64), size, 1.0
 
@@ -212,7 +227,10 @@ def _plasma(shape: tuple[int, ...], decay: float, rng: Generator) -> Tensor:
 
 
 def _sampled(image: Tensor, places: np.ndarray, mode: Literal["mirror", "reflect"]) -> Tensor:
-    """(C, H, W): the image at (2, H * W) places, row and column, bilinear."""
+    """(C, H, W): the image, sampled at (2, H * W) places.
+
+    Places are rows and columns; the interpolation is bilinear.
+    """
     channels = [ndimage.map_coordinates(c, places, order=1, mode=mode) for c in image.numpy()]
     return torch.from_numpy(np.stack(channels)).view_as(image)
 

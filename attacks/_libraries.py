@@ -1,4 +1,7 @@
-"""The victim as attack libraries want it: a module of one image, differentiable, every look counted as ever."""
+"""The victim in the form that attack libraries expect.
+
+It is a differentiable module for one image, and every look is counted.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from bench.core.contracts import Victim
 
 
 def import_foolbox() -> Any:
-    """Return the module foolbox, silencing that it imports from a place which scipy deprecates."""
+    """Return the module foolbox without its warning.
+
+    It imports from a place that scipy deprecates.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         import foolbox
@@ -22,7 +28,10 @@ def import_foolbox() -> Any:
 
 
 class CountedModel(nn.Module):
-    """(N, C, H, W) to the victim's (N, K) logits; each of the N images is one look, as they show one sample."""
+    """A module that returns the victim's (N, K) logits.
+
+    The (N, C, H, W) images show one sample, so each of them is one look.
+    """
 
     def __init__(self, victim: Victim) -> None:
         super().__init__()
@@ -30,12 +39,15 @@ class CountedModel(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits; with a graph if the images ask for it."""
+        """Return the logits, with a graph if the images require gradients."""
         return torch.cat([_Look.apply(images[i : i + 1], self.victim) for i in range(len(images))])  # type: ignore[no-untyped-call]
 
 
 class _Look(torch.autograd.Function):
-    """One look at the victim, whose backward pass asks it for a gradient."""
+    """One look at the victim.
+
+    Its backward pass asks the victim for a gradient.
+    """
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, victim: Victim) -> Tensor:
@@ -51,10 +63,11 @@ class _Look(torch.autograd.Function):
 
 
 def each_alone(images: Tensor, rng: SampleRng, search: Callable[[Tensor, int, Rng], Tensor]) -> Tensor:
-    """(N, C, H, W): what `search(image, its index, its stream)` finds for each (1, C, H, W) image.
+    """(N, C, H, W): the results of searches on single images.
 
-    A library draws from torch's global generator, which here follows the image's own stream, and ties the images of a
-    batch together: so they come one by one.
+    The search is called as `search(image, its index, its stream)` with (1, C, H, W) images. A library draws from
+    torch's global generator, which here follows the image's own stream. In a batch the result of one image would depend
+    on the others, so images come one by one.
     """
     found = []
     for index, stream in enumerate(rng.streams()):

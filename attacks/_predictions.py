@@ -1,4 +1,4 @@
-"""What attacks on the prediction share: their losses, the direction of steepest ascent, and how a batch goes alone."""
+"""Losses and steps that attacks on the prediction share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """(N,) z_y - max_{j != y} z_j: negative exactly where the class is another one."""
+    """(N,) margins z_y - max_{j != y} z_j.
+
+    A margin is negative exactly where the predicted class is another one.
+    """
     index = labels.unsqueeze(1)
     others = logits.scatter(1, index, -torch.inf)
     return logits.gather(1, index).squeeze(1) - others.amax(1)
 
 
 def lack_of_margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """(N,) minus the margin, a loss to increase."""
+    """(N,) minus the margins, a loss to increase."""
     return -margin(logits, labels)
 
 
@@ -34,12 +37,18 @@ LOSSES = {"cross-entropy": cross_entropy, "margin": lack_of_margin}
 
 
 def try_on(victim: Victim, best: BestIterate, images: Tensor, labels: Tensor) -> None:
-    """Ask the real network about the images, and keep those whose margin is lower than the best so far."""
+    """Keep the images whose margin is lower than the best before.
+
+    The real network gives the margin.
+    """
     best.update(images, margin(victim.logits(images), labels).double())
 
 
 def steepest(gradient: Tensor, threat: ThreatModel) -> Tensor:
-    """(N, C, H, W) to the same shape: the step of length 1, in the threat's norm, that climbs most; zeros stay."""
+    """(N, C, H, W) the direction of steepest ascent under a threat.
+
+    Steps have length 1 in the threat's norm; a gradient of zeros stays zero.
+    """
     if threat.norm == "linf":
         return gradient.sign()
     length = l2(torch.zeros_like(gradient), gradient).view(-1, 1, 1, 1)

@@ -1,4 +1,7 @@
-"""What iterative attacks share: the memory of the best iterate, random starts, the ascent, and its step rules."""
+"""The search that iterative attacks share.
+
+It has a memory of the best iterate, random starts, the ascent, and its step rules.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,20 @@ from bench.core.schemas.protocol import ThreatModel
 
 
 class BestIterate:
-    """Per sample, the iterate with the lowest similarity among those that are allowed (finite similarity)."""
+    """The allowed iterate with the lowest similarity, per sample.
+
+    An iterate is allowed if its similarity is finite.
+    """
 
     def __init__(self, images: Tensor) -> None:
         self.images = images.clone()
         self.similarity = torch.full((len(images),), torch.inf, device=images.device, dtype=torch.float64)
 
     def update(self, images: Tensor, similarity: Tensor, rows: Tensor | slice = slice(None)) -> None:
-        """Keep the images whose similarity is lower than the best so far; `rows` says which samples they belong to.
+        """Keep the images whose similarity is lower than the best before.
 
-        As long as a sample has no allowed iterate, its latest one is kept, so that the judge sees it fail.
+        `rows` says to which samples the images belong. As long as a sample has no allowed iterate, its latest one is
+        kept, so that the judge sees it fail.
         """
         best = self.similarity[rows]
         better = (similarity < best) | ~torch.isfinite(best)
@@ -35,7 +42,10 @@ class BestIterate:
 
 
 def uniform_start(images: Tensor, threat: ThreatModel, rng: SampleRng) -> Tensor:
-    """(N, C, H, W): each image moved by noise uniform in [-epsilon, epsilon], then projected."""
+    """(N, C, H, W): images moved by uniform noise, then projected.
+
+    The noise is in [-epsilon, epsilon].
+    """
     epsilon = float(threat.epsilon)
     noise = rng.uniform(tuple(images.shape[1:]), -epsilon, epsilon).to(images)
     return project(images, images + noise, threat)
@@ -49,18 +59,18 @@ Objective = Callable[[View], tuple[HeatmapLoss, tuple[Tensor, ...]]]
 
 
 class Search(NamedTuple):
-    """How an ascent goes."""
+    """The restarts, steps and step rule of an ascent."""
 
     restarts: int
     steps: int
     """Per restart."""
     rule: Callable[[], StepRule]
-    """Makes a step rule for a restart; a rule may remember earlier steps."""
+    """Makes a step rule for a restart; the rule may remember earlier steps."""
     turns: int = 1
-    """In how many steps each node of the heatmap has its turn; a step goes along the sum of so many gradients, the last
-    ones (the stochastic average gradient of Le Roux, Schmidt, Bach 2012)."""
+    """Number of steps in which every node of the heatmap is used once. A step goes along the sum of the last `turns`
+    gradients (the stochastic average gradient of Le Roux, Schmidt, Bach 2012)."""
     blind: int = 0
-    """Steps at the beginning whose iterates are not looked at on the real network, so that none of them can win."""
+    """Number of first steps whose iterates are not looked at on the real network, so that none of them can win."""
 
 
 def climb(
@@ -73,7 +83,9 @@ def climb(
     rng: SampleRng,
     search: Search,
 ) -> Tensor:
-    """Ghorbani's template: gradient steps on a heatmap loss from random starts, the best allowed iterate wins.
+    """Return the best allowed iterate of an ascent on a heatmap loss.
+
+    Ghorbani's template: gradient steps from random starts.
 
     Args:
         victim: the attacked network.
@@ -90,7 +102,7 @@ def climb(
     loss, targets = objective(before)
     best = BestIterate(images)
     for restart in range(search.restarts):
-        # Noise over all pixel values would leave nothing of the image: without a ball a search begins there.
+        # Noise over all pixel values would leave nothing of the image: without a ball a search begins at the image.
         start = images if threat.unbounded else uniform_start(images, threat, rng.fork("start", restart))
         current, step = start, search.rule()
         latest: deque[Tensor] = deque(maxlen=search.turns)
@@ -109,7 +121,10 @@ def signed_steps(step_size: float) -> StepRule:
 
 
 def momentum_steps(sizes: Sequence[float], decay: float) -> StepRule:
-    """Move by `sizes[number]` along the sign of v <- decay v + g / mean|g| (Dong et al. 2018)."""
+    """Move by `sizes[number]` along the sign of a velocity.
+
+    The velocity is v <- decay v + g / mean|g| (Dong et al. 2018).
+    """
     velocity: Tensor | None = None
 
     def step(number: int, current: Tensor, gradient: Tensor) -> Tensor:
@@ -122,7 +137,10 @@ def momentum_steps(sizes: Sequence[float], decay: float) -> StepRule:
 
 
 def adam_steps(learning_rate: float) -> StepRule:
-    """Kingma and Ba's Adam with its default moments, on gradients of mean size 1."""
+    """Move by Kingma and Ba's Adam, on gradients of mean size 1.
+
+    The moments are Adam's defaults.
+    """
     first = second = torch.zeros(())
 
     def step(number: int, current: Tensor, gradient: Tensor) -> Tensor:
@@ -137,12 +155,15 @@ def adam_steps(learning_rate: float) -> StepRule:
 
 
 def falling_sizes(first: float, last: float, steps: int) -> list[float]:
-    """Return step sizes that fall from `first` to `last` by a constant difference."""
+    """Return step sizes that fall linearly from `first` to `last`."""
     return [first + (last - first) * number / max(1, steps - 1) for number in range(steps)]
 
 
 def per_mean_size(gradient: Tensor) -> Tensor:
-    """(N, C, H, W) to the same shape, each image's mean absolute value 1; zeros stay zeros."""
+    """(N, C, H, W): gradients scaled to mean absolute value 1.
+
+    Gradients of zeros stay zero.
+    """
     # Axis by axis, so that the last bit is the same for one image as for many.
     size = gradient.abs().mean(3, keepdim=True).mean(2, keepdim=True).mean(1, keepdim=True)
     return gradient / torch.where(size == 0, torch.ones_like(size), size)

@@ -1,4 +1,4 @@
-"""Changes of the image at several levels: what nobody chose to fool a network."""
+"""Changes of the image at several levels, not chosen by an adversary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
 
 
 class ChangeSeries(Attack):
-    """One change of the images at each of its levels, without a look at the network."""
+    """A change of the images at several levels.
+
+    It does not look at the network.
+    """
 
     knowledge: ClassVar[Knowledge] = "none"
     aim: ClassVar[Aim] = "nothing"
@@ -22,7 +25,7 @@ class ChangeSeries(Attack):
 
     @abstractmethod
     def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:
-        """(N, C, H, W) to one tensor of the same shape for each of the members, in their order."""
+        """Return one (N, C, H, W) tensor per member, in their order."""
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
         """(M, N, C, H, W): the images at each level."""

@@ -1,4 +1,4 @@
-"""ART's inner attack: breaks the alignment of the image with the attribution of its class."""
+"""ART's inner attack on the alignment of image and attribution."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ._search import BestIterate, uniform_start
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment(Attack):
-    """Increase log(1 + exp(d(x', A+) - d(x', A-))), d = 1 - cosine over S, by signed gradient steps.
+    """Increase log(1 + exp(d(x', A+) - d(x', A-))) by signed gradient steps.
 
-    A+ and A- are the signed attributions of the explained class and of the largest other logit; S, the `top_k`
-    coordinates of the largest |A+| at the random start, stays. The adaptive attack on networks that were trained to be
-    aligned.
+    d is 1 - cosine over the coordinates S. A+ and A- are the signed attributions of the explained class and of the
+    largest other logit; S holds the `top_k` coordinates of the largest |A+| at the random start, and does not change.
+    It is the adaptive attack on networks that were trained to be aligned.
 
     Source:
         Singh et al. 2020, ART, the search inside its training. Reference code: nupurkmr9/Attributional-Robustness.
@@ -39,16 +39,19 @@ class Alignment(Attack):
     source: ClassVar[str] = "Singh et al. 2020"
 
     steps: int = Field(default=50, ge=1)
-    """Steps of each restart."""
+    """Steps per restart."""
     step_size: PixelFraction = Field(default="1/255", validate_default=True, gt=0)
     """Length of a step in each pixel, in pixel units."""
     restarts: int = Field(default=1, ge=1)
-    """Searches from random starts of their own; the best iterate of all of them counts."""
+    """Number of searches, each from its own random start; the best iterate of all searches counts."""
     top_k: int = Field(default=1000, ge=1)
-    """How many coordinates, those of the largest |A+| at the random start, the cosines are over."""
+    """Number of coordinates, with the largest |A+| at the random start, over which the cosines are taken."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
+        """(N, C, H, W): every image's most damaging allowed iterate.
+
+        It has the lowest similarity to the clean heatmap.
+        """
         before, best = victim.observe(images, labels), BestIterate(images)
         for restart in range(self.restarts):
             current = uniform_start(images, threat, rng.fork("start", restart))
@@ -64,13 +67,19 @@ class Alignment(Attack):
 
 
 def misalignment(images: Tensor, own: Tensor, other: Tensor, mask: Tensor) -> Tensor:
-    """(N,) soft-margin triplet of (N, C, H, W) images as anchors: own class's attribution near, the other's far."""
+    """(N,) soft-margin triplet losses with (N, C, H, W) images as anchors.
+
+    They grow as the own class's attribution moves away, and the other's comes near.
+    """
     anchor = (images - 0.5) * mask
     return F.softplus(_distance(anchor, own * mask) - _distance(anchor, other * mask))
 
 
 def largest_coordinates(attribution: Tensor, k: int) -> Tensor:
-    """(N, C, H, W) bool: the k coordinates of the largest absolute value, or all if there are fewer."""
+    """(N, C, H, W) bool masks of the k largest absolute coordinates.
+
+    If there are fewer, the mask holds all coordinates.
+    """
     flat = attribution.abs().flatten(1).unsqueeze(1)
     return top_k_mask(flat, min(k, flat.shape[2])).view_as(attribution)
 

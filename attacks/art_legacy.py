@@ -1,4 +1,7 @@
-"""The top-k attack of ART's published evaluation, quirks included, to show what they are worth."""
+"""The top-k attack of ART's published evaluation, with its quirks.
+
+It shows what the quirks are worth.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ class ArtLegacy(Attack):
     """Increase the loss of `ifia-topk` as the code behind ART's tables does.
 
     Its quirks: the gradient misses the product-rule term of integrated gradients (`art-integrated-gradients`, right-
-    Riemann nodes); x_P is never looked at; of the random start and x_1 .. x_{P-1} that one wins which has the lowest
-    Kendall correlation of maps multiplied by the clean top-k mask. For 100 of 1024 pixels that number is at least
-    0.898, and 0.95 for unrelated maps: it says how the order inside the mask changed, no more.
+    Riemann nodes); x_P is never looked at; among the random start and x_1 .. x_{P-1}, the iterate wins whose map,
+    multiplied by the clean top-k mask, has the lowest Kendall correlation. For 100 of 1024 pixels that number is at
+    least 0.898, and 0.95 for unrelated maps: it only says how the order inside the mask changed.
 
     Source:
         Singh et al. 2020, ART. Reference code: nupurkmr9/Attributional-Robustness, cifar/eval_model.py.
@@ -54,7 +57,10 @@ class ArtLegacy(Attack):
         return Component(name="art-integrated-gradients", params={"nodes": self.nodes})
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the candidate of the lowest masked correlation that keeps the class."""
+        """Return (N, C, H, W), every image's candidate of lowest masked correlation.
+
+        It keeps the class.
+        """
         before, best = victim.observe(images, labels), BestIterate(images)
         predicted, mask = before.logits.argmax(1), top_k_mask(before.heatmap, self.k)
         current = uniform_start(images, threat, rng.fork("start"))
@@ -69,7 +75,10 @@ class ArtLegacy(Attack):
 
 
 def masked_kendall(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
-    """(N,) float64 tau-b of (N, H, W) maps that are 0 outside the mask; +inf where it is undefined."""
+    """(N,) float64 tau-b of maps that are 0 outside the mask.
+
+    Maps are (N, H, W); +inf where tau-b is undefined.
+    """
     pairs = zip(*((normalize(m) * mask).flatten(1).cpu().double().numpy() for m in (before, after)), strict=True)
     values = [float(kendalltau(first, second).statistic) for first, second in pairs]
     return torch.tensor(values, dtype=torch.float64, device=before.device).nan_to_num(torch.inf)

@@ -102,5 +102,8 @@ class Auto(Attack):
         return torch.stack([trail.worst[name].images for name in OBJECTIVES])
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the proposal with the lowest similarity to the clean heatmap."""
+        """(N, C, H, W): every image's most damaging proposal.
+
+        It has the lowest similarity to the clean heatmap.
+        """
         return self.propose(victim, images, labels, threat=threat, rng=rng)[0]

@@ -1,4 +1,7 @@
-"""On the prediction: AutoAttack, the judge of RobustBench; needs the package pyautoattack (extra `autoattack`)."""
+"""On the prediction: AutoAttack, the judge of RobustBench.
+
+It needs the package pyautoattack (extra `autoattack`).
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,14 @@ Part = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 
 @dataclass(frozen=True, kw_only=True)
 class Autoattack(Attack):
-    """Its standard version: APGD on the cross-entropy, targeted APGD and FAB, and the black-box Square attack, in turn.
+    """The standard version of AutoAttack.
 
-    The defaults are the standard's. A later part sees only what the earlier ones left right.
+    APGD on the cross-entropy, targeted APGD and FAB, and the black-box Square attack run in turn. The defaults are the
+    standard's. A later part sees only images that the earlier parts did not fool.
 
     Source:
         Croce, Hein 2020. Reference code: fra31/auto-attack.
-        Differs: one image at a time, seeded by its own stream; as many target classes as there are, if fewer than 10.
+        Differs: one image at a time, seeded by its own stream; all target classes, if there are fewer than 10.
     """
 
     version: ClassVar[int] = 1
@@ -43,7 +47,9 @@ class Autoattack(Attack):
     """Queries of Square."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): misclassified images in the ball, and the clean ones where none was found.
+        """(N, C, H, W): misclassified images in the ball.
+
+        The clean image where none was found.
 
         Raises:
             EnvironmentFault: if pyautoattack is not installed.

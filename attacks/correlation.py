@@ -1,4 +1,4 @@
-"""Dense attack on the whole heatmap: lowers the Pearson correlation of the heatmaps."""
+"""Dense attack that lowers the Pearson correlation of whole heatmaps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ._losses import correlation_distance
 
 @dataclass(frozen=True, kw_only=True)
 class Correlation(HeatmapAscent):
-    """Increase D(x') = 1 - Pearson correlation of the heatmaps of x' and x, by signed gradient steps.
+    """Increase 1 - Pearson correlation of the heatmaps by signed gradient steps.
 
-    Every pixel counts, where the top-k attack sees its mask alone: the natural adversary of full-map metrics.
+    The heatmaps are of x' and x. Every pixel counts, while the top-k attack sees its mask alone. It is the natural
+    adversary of full-map metrics.
 
     Source:
         Ivankay et al. 2021 (FAR).

@@ -1,4 +1,4 @@
-"""The dense correlation attack with the stronger search: momentum on the gradient, and steps that fall in size."""
+"""The dense correlation attack with momentum and falling steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from ._losses import correlation_distance
 
 @dataclass(frozen=True, kw_only=True)
 class CorrelationMomentum(MomentumAscent):
-    """Increase the loss of `correlation` along the sign of v <- decay v + g / mean|g|, in steps of falling size.
+    """Increase the loss of `correlation` by momentum steps of falling size.
+
+    Steps go along the sign of v <- decay v + g / mean|g|.
 
     Source:
         Ivankay et al. 2021 (dense loss); Dong et al. 2018 (momentum).

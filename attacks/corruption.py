@@ -1,4 +1,7 @@
-"""The common corruptions of CIFAR-10-C: noise, blur, weather and digital faults, at five severities each."""
+"""The common corruptions of CIFAR-10-C at five severities.
+
+They are noise, blur, weather and digital faults.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ Severity = Literal[1, 2, 3, 4, 5]
 
 @dataclass(frozen=True, kw_only=True)
 class Corruption(ChangeSeries):
-    """Each kind at each severity, with CIFAR-10-C's own strengths; 8-bit images, as the published files hold.
+    """Every corruption of CIFAR-10-C at every severity, with its own strengths.
 
-    The libraries that are maintained (imagecorruptions, corrupt-tta) have the strengths of ImageNet-C alone, which
-    leave little of 32 x 32 pixels: their Gaussian noise goes from 0.08 to 0.38 where CIFAR-10-C's goes from 0.04 to
-    0.10. A change for a protocol of epsilon 1.
+    Images are 8-bit, as in the published files. Maintained libraries (imagecorruptions, corrupt-tta) have the strengths
+    of ImageNet-C alone, which leave little of 32 x 32 pixels: their Gaussian noise goes from 0.08 to 0.38 where
+    CIFAR-10-C's goes from 0.04 to 0.10. A change for a protocol of epsilon 1.
 
     Source:
         Hendrycks, Dietterich 2019. Reference code: hendrycks/robustness, make_cifar_c.py, whose constants these are.
@@ -46,15 +49,15 @@ class Corruption(ChangeSeries):
 
     @property
     def members(self) -> tuple[str, ...]:
-        """`<kind>-<severity>`."""
+        """Return the names `<kind>-<severity>`."""
         return tuple(f"{kind}-{severity}" for kind in self.kinds for severity in self.severities)
 
     def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:
-        """(N, C, H, W) of each kind at each severity."""
+        """Return (N, C, H, W) images for every kind and severity."""
         return [self._corrupted(images, kind, s, rng) for kind in self.kinds for s in self.severities]
 
     def _corrupted(self, images: Tensor, kind: Kind, severity: int, rng: SampleRng) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Return the (N, C, H, W) corrupted images."""
         streams = rng.fork(kind, severity).streams()
         found = [
             CORRUPTIONS[kind](image, severity - 1, stream.generator())

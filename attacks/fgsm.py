@@ -1,4 +1,7 @@
-"""On the prediction: one step to the border of the ball, along the gradient of the cross-entropy."""
+"""On the prediction: one gradient step to the border of the ball.
+
+The gradient is of the cross-entropy.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ from ._predictions import cross_entropy, steepest
 
 @dataclass(frozen=True, kw_only=True)
 class Fgsm(Attack):
-    """x' = project(x + epsilon sign(d CE / dx)); under an L2 threat the step is epsilon g / |g|.
+    """x' = project(x + epsilon sign(d CE / dx)).
 
-    On a network that is linear in the image no perturbation of the same size does more.
+    Under an L2 threat the step is epsilon g / |g|. On a network that is linear in the image, no perturbation of the
+    same size does more damage.
 
     Source:
         Goodfellow, Shlens, Szegedy 2015.
@@ -32,6 +36,6 @@ class Fgsm(Attack):
     aim: ClassVar[Aim] = "prediction"
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
-        """(N, C, H, W): each image, moved once."""
+        """Return the (N, C, H, W) images, moved once."""
         gradient = victim.prediction_gradient(images, cross_entropy, labels)
         return project(images, images + float(threat.epsilon) * steepest(gradient, threat), threat)

@@ -1,4 +1,4 @@
-"""On the prediction: the projected gradient descent of foolbox, a judge that is not ours."""
+"""On the prediction: foolbox's projected gradient descent, an independent judge."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class FoolboxPgd(Attack):
 
     Source:
         Madry et al. 2018; Rauber, Brendel, Bethge 2017 (foolbox).
-        Differs: one image at a time, seeded by its own stream. It returns the last iterate, where `pgd` returns that of
-        the lowest margin.
+        Differs: one image at a time, seeded by its own stream. It returns the last iterate; `pgd` returns the iterate
+        of the lowest margin.
     """
 
     version: ClassVar[int] = 1
@@ -34,12 +34,12 @@ class FoolboxPgd(Attack):
     steps: int = Field(default=40, ge=1)
     """Steps of the one search."""
     step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
-    """Length of a step, in pixel units: in each pixel under L-infinity, in all under L2."""
+    """Length of a step in pixel units: of every pixel under L-infinity, of the whole step under L2."""
     random_start: bool = True
     """Whether the search starts at a random point of the ball rather than at the image."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): the last iterate."""
+        """Return the (N, C, H, W) last iterates."""
         foolbox = import_foolbox()
         model = foolbox.PyTorchModel(CountedModel(victim), bounds=(0, 1), device=images.device)
         kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[threat.norm]

@@ -16,9 +16,10 @@ from ._series import ChangeSeries
 
 @dataclass(frozen=True, kw_only=True)
 class FourierHigh(ChangeSeries):
-    """Keeps each channel's mean and the frequencies |f| > r, in cycles per image, at each level r.
+    """Images without low frequencies, at several radii.
 
-    A change for a protocol of epsilon 1.
+    At level r, every channel keeps its mean and the frequencies |f| > r, in cycles per image. A change for a protocol
+    of epsilon 1.
 
     Source:
         Zhang, Zhu 2019, section 4.3. Reference code: PKUAI26/AT-CNN.
@@ -30,14 +31,14 @@ class FourierHigh(ChangeSeries):
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
     levels: tuple[float, ...] = Field(default=(2, 4, 8), min_length=1)
-    """Radii r in cycles per image: what lies within is dropped, the mean aside."""
+    """Radii r in cycles per image; lower frequencies are dropped, except the mean."""
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The levels."""
+        """Return the names of the levels."""
         return tuple(f"{level:g}" for level in self.levels)
 
     def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:  # noqa: ARG002
-        """(N, C, H, W) at each level."""
+        """Return one (N, C, H, W) tensor per level."""
         distance = radius(*images.shape[2:])
         return [filtered(images, (distance > level) | (distance == 0)) for level in self.levels]

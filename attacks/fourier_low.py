@@ -16,7 +16,9 @@ from ._series import ChangeSeries
 
 @dataclass(frozen=True, kw_only=True)
 class FourierLow(ChangeSeries):
-    """Keeps the frequencies |f| <= r, in cycles per image, at each level r; a change for a protocol of epsilon 1.
+    """Images without high frequencies, at several radii.
+
+    At level r, an image keeps the frequencies |f| <= r, in cycles per image. A change for a protocol of epsilon 1.
 
     Source:
         Zhang, Zhu 2019, section 4.3. Reference code: PKUAI26/AT-CNN.
@@ -28,14 +30,14 @@ class FourierLow(ChangeSeries):
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
     levels: tuple[float, ...] = Field(default=(2, 4, 8), min_length=1)
-    """Radii r in cycles per image: what lies beyond is dropped."""
+    """Radii r in cycles per image; higher frequencies are dropped."""
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The levels."""
+        """Return the names of the levels."""
         return tuple(f"{level:g}" for level in self.levels)
 
     def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:  # noqa: ARG002
-        """(N, C, H, W) at each level."""
+        """Return one (N, C, H, W) tensor per level."""
         distance = radius(*images.shape[2:])
         return [filtered(images, distance <= level) for level in self.levels]

@@ -1,4 +1,7 @@
-"""Some of the image's frequencies taken away at random: the control of both Fourier filters."""
+"""The image without some random frequencies.
+
+It is the baseline of both Fourier filters.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True, kw_only=True)
 class FourierRandom(ChangeSeries):
-    """Drops each pair of frequencies f and -f of each channel with probability p, at each level p.
+    """Images without random frequencies, at several probabilities.
 
-    A change for a protocol of epsilon 1.
+    At level p, every pair of frequencies f and -f of a channel is dropped with probability p. A change for a protocol
+    of epsilon 1.
 
     Source:
         Zhang, Zhu 2019, section 4.3. Reference code: PKUAI26/AT-CNN.
@@ -36,14 +40,14 @@ class FourierRandom(ChangeSeries):
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The levels."""
+        """Return the names of the levels."""
         return tuple(f"{level:g}" for level in self.levels)
 
     def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:
-        """(N, C, H, W) at each level."""
+        """Return one (N, C, H, W) tensor per level."""
         mean = radius(*images.shape[2:]) == 0
         draws = rng.fork("frequencies").uniform(tuple(images.shape[1:]), 0, 1)
-        # The draw at -f is the one at f: of each pair the smaller index decides.
+        # The draw at -f equals the draw at f: the smaller index of the pair decides.
         flat = torch.arange(draws[0, 0].numel()).view(draws.shape[2:])
         opposite = flat.flip(0, 1).roll((1, 1), (0, 1))
         tied = draws.flatten(2)[..., torch.minimum(flat, opposite).flatten()].view_as(draws)

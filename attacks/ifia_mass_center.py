@@ -14,7 +14,9 @@ from ._losses import center_distance, center_of
 
 @dataclass(frozen=True, kw_only=True)
 class IfiaMassCenter(HeatmapAscent):
-    """Increase D(x') = |C(x') - C(x)|^2, C the heatmap's center of mass in pixels, by signed gradient steps.
+    """Increase D(x') = |C(x') - C(x)|^2 by signed gradient steps.
+
+    C is the heatmap's center of mass in pixels.
 
     Source:
         Ghorbani, Abid, Zou 2019, algorithm 1 (mass-center). Reference codes: amiratag/InterpretationFragility,

@@ -17,9 +17,10 @@ from ._losses import mass_inside
 
 @dataclass(frozen=True, kw_only=True)
 class IfiaTarget(HeatmapAscent):
-    """Increase D(x') = sum over the target region of the sum-normalised heatmap, by signed gradient steps.
+    """Increase the heatmap's share in a target region by signed gradient steps.
 
-    The region is the corner window of half the height and width (a quarter of the image) with the least clean mass.
+    D(x') is the sum of the sum-normalised heatmap over the region. The region is the corner window of half the height
+    and width (a quarter of the image) with the least clean mass.
 
     Source:
         Ghorbani, Abid, Zou 2019, algorithm 1 (targeted). Reference code: amiratag/InterpretationFragility.
@@ -36,7 +37,10 @@ class IfiaTarget(HeatmapAscent):
 
 
 def emptiest_corner(heatmap: Tensor) -> Tensor:
-    """(N, H, W) bool: of the four windows of half the sides, the one with the least mass; the first among equals."""
+    """(N, H, W) bool: the corner window with the least mass.
+
+    Each of the four windows has half the height and width; among equals the first window is taken.
+    """
     height, width = heatmap.shape[1] // 2, heatmap.shape[2] // 2
     corners = torch.zeros((4, *heatmap.shape[1:]), dtype=torch.bool, device=heatmap.device)
     corners[0, :height, :width] = corners[1, :height, -width:] = True

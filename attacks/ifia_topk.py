@@ -1,4 +1,4 @@
-"""Iterative feature-importance attack that drives attribution mass out of the clean top-k pixels."""
+"""Iterative feature-importance attack on the mass of the clean top-k pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ._losses import mass_outside
 
 @dataclass(frozen=True, kw_only=True)
 class IfiaTopk(HeatmapAscent):
-    """Increase D(x') = - sum over the clean top-k pixels of the sum-normalised heatmap, by signed gradient steps.
+    """Lower the heatmap's share in the clean top by signed gradient steps.
+
+    D(x') = - sum over the clean top-k pixels of the sum-normalised heatmap increases.
 
     Source:
         Ghorbani, Abid, Zou 2019, algorithm 1 (top-k). Reference codes: amiratag/InterpretationFragility,

@@ -1,4 +1,7 @@
-"""The top-k attack with two savings: nodes take turns, and the search begins without looks at the real network."""
+"""The top-k attack at a lower cost.
+
+Nodes take turns, and the search begins without looks at the real network.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ from ._search import Search, signed_steps
 
 @dataclass(frozen=True, kw_only=True)
 class IfiaTopkFrugal(HeatmapAscent):
-    """Attack as `ifia-topk`, but a step sees every `turns`-th node, by turns, and the first ones select nothing.
+    """The attack `ifia-topk` with two savings.
 
-    A step goes along the sum of the last `turns` gradients, so that every node has its say. A step costs two passes
-    per node for the gradient and one for the look at the real network, which a blind one saves.
+    A step uses every `turns`-th node, by turns, and the iterates of the first steps are not candidates. A step goes
+    along the sum of the last `turns` gradients, so that every node counts. A step costs two passes per node for the
+    gradient and one for the look at the real network; a blind step saves the look.
 
     Source:
         Ghorbani, Abid, Zou 2019 (top-k).
-        Differs: as `ifia-topk` does, and by the two savings, which are ours. What they cost: docs/search.md.
+        Differs: as `ifia-topk`, and by the two savings, which are ours. docs/search.md says what they cost.
     """
 
     version: ClassVar[int] = 3
@@ -34,7 +38,7 @@ class IfiaTopkFrugal(HeatmapAscent):
     k: int = Field(default=100, ge=1)
     """How many of the clean heatmap's largest pixels are its top."""
     turns: int = Field(default=2, ge=1)
-    """Steps in which each node has its turn."""
+    """Number of steps in which every node is used once."""
     blind: float = Field(default=0.5, ge=0, lt=1)
     """Share of the steps, from the first on, whose iterates are not looked at on the real network."""
 
@@ -44,6 +48,6 @@ class IfiaTopkFrugal(HeatmapAscent):
 
     @property
     def search(self) -> Search:
-        """Signed steps in which nodes take turns, the first ones blind."""
+        """Return a search whose nodes take turns, the first steps blind."""
         rule = partial(signed_steps, float(self.step_size))
         return Search(self.restarts, self.steps, rule, self.turns, int(self.blind * self.steps))

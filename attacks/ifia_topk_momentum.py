@@ -1,4 +1,4 @@
-"""The top-k attack with a stronger search: momentum on the gradient, and steps that fall in size."""
+"""The top-k attack with momentum and falling steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ._losses import mass_outside
 
 @dataclass(frozen=True, kw_only=True)
 class IfiaTopkMomentum(MomentumAscent):
-    """Increase the loss of `ifia-topk` along the sign of v <- decay v + g / mean|g|, in steps of falling size.
+    """Increase the loss of `ifia-topk` by momentum steps of falling size.
+
+    Steps go along the sign of v <- decay v + g / mean|g|.
 
     Source:
         Ghorbani, Abid, Zou 2019 (top-k loss); Dong et al. 2018 (momentum).

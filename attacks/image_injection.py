@@ -1,4 +1,7 @@
-"""Black-box, one step: blends in what another image's explanation shows, and keeps the worst of some such images."""
+"""Black-box, one step: blends parts of another image into this one.
+
+The explanation of the other image says which parts; the worst of several images is kept.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,11 @@ from ._search import BestIterate
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInjection(Attack):
-    """x' = project(x + opacity M (d - x)): d another clean image, M the `share` of pixels where its heatmap is largest.
+    """Images into which parts of another clean image are blended.
 
-    One step for each of the first `donors` images of the protocol; the best by the primary metric. It asks for
-    predictions and explanations alone.
+    x' = project(x + opacity M (d - x)), the worst over donors d. d is another clean image, M the `share` of pixels
+    where its heatmap is largest. There is one step for each of the first `donors` images of the protocol; the primary
+    metric chooses the best. The attack asks for predictions and explanations alone.
 
     Source:
         Pesce, Wei, Mengaldo 2025 (eXIAA, arXiv 2511.10088).
@@ -36,18 +40,21 @@ class ImageInjection(Attack):
     source: ClassVar[str] = "Pesce, Wei, Mengaldo 2025"
 
     donors: int = Field(default=10, ge=1)
-    """How many of the protocol's first images are injected, each in a try of its own."""
+    """Number of the protocol's first images that are injected, one per try."""
     share: float = Field(default=0.5, gt=0, le=1)
-    """Share of the pixels, those of the largest heatmap, that are blended."""
+    """Share of the pixels, with the largest heatmap values, that are blended."""
     opacity: float = Field(default=0.2, gt=0, le=1)
-    """How far they are blended towards the donor; 1 replaces them."""
+    """How far these pixels are blended towards the donor; 1 replaces them."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
-        """(N, C, H, W): per image the allowed injection with the lowest similarity to the clean heatmap."""
+        """(N, C, H, W): every image's most damaging allowed injection.
+
+        It has the lowest similarity to the clean heatmap.
+        """
         before, best = victim.observe(images, labels), BestIterate(images)
         k = max(1, round(self.share * images[0, 0].numel()))
         for donor in victim.donors(self.donors):
-            # As many copies as images, so that each image pays for its own look.
+            # One copy per image, so that each image pays for its own look.
             others = donor.expand_as(images).contiguous()
             shown = victim.observe(others, victim.logits(others).argmax(1))
             blend = self.opacity * top_k_mask(shown.heatmap, k).unsqueeze(1) * (others - images)

@@ -1,4 +1,4 @@
-"""Top-k attack that must leave the neighbourhood of the clean top-k, not its pixels alone."""
+"""Top-k attack on the neighbourhood of the clean top-k pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ._losses import mass_outside
 
 @dataclass(frozen=True, kw_only=True)
 class LensTopk(HeatmapAscent):
-    """Increase minus the mass inside N_w(S), S the clean top-k and N_w its dilation by w rows and columns.
+    """Lower the heatmap's mass inside N_w(S) by signed gradient steps.
+
+    S is the clean top-k, N_w(S) its dilation by w rows and columns.
 
     Source:
         Kamath et al. 2024 (LENS). Reference code: ksandeshk/LENS.

@@ -1,4 +1,4 @@
-"""Black-box: climbs the metric itself by estimates from pairs of noisy looks (natural evolution strategy)."""
+"""Black-box: climbs the metric with gradients estimated from noisy looks (NES)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ._search import BestIterate, momentum_steps, uniform_start
 
 @dataclass(frozen=True, kw_only=True)
 class Nes(Attack):
-    """Steps along the sign of v <- decay v + g / mean|g|, g = sum_t (D(x' + sigma n_t) - D(x' - sigma n_t)) n_t.
+    """Signed steps along gradients that are estimated from pairs of looks.
 
-    D is minus the protocol's primary metric between the clean heatmap and that of the noisy image, on the real network:
-    no gradient is asked for, so it need not have one. A pair of which one changed the class counts for nothing. Where
-    this beats an attack with gradients, those were masked.
+    Steps go along the sign of v <- decay v + g / mean|g|, with g = sum_t (D(x' + sigma n_t) - D(x' - sigma n_t)) n_t. D
+    is minus the protocol's primary metric between the heatmaps of the clean and the noisy image, on the real network.
+    No gradient is used, so D need not have one. A pair does not count if one of its images changed the class. Where
+    this attack beats an attack with gradients, the gradients were masked.
 
     Source:
         Ilyas et al. 2018 (NES); on explanations Tamam et al. 2022 (AttaXAI). Reference code:
@@ -37,20 +38,23 @@ class Nes(Attack):
     source: ClassVar[str] = "Ilyas et al. 2018; Tamam et al. 2022"
 
     steps: int = Field(default=50, ge=1)
-    """Steps of each restart."""
+    """Steps per restart."""
     step_size: PixelFraction = Field(default="4/255", validate_default=True, gt=0)
     """Length of a step in each pixel, in pixel units."""
     decay: float = Field(default=0.9, ge=0, lt=1)
-    """What is left of the velocity at each step; 0 is a search without momentum."""
+    """Share of the velocity that stays at a step; 0 is a search without momentum."""
     restarts: int = Field(default=1, ge=1)
-    """Searches from random starts of their own; the best iterate of all of them counts."""
+    """Number of searches, each from its own random start; the best iterate of all searches counts."""
     draws: int = Field(default=10, ge=1)
     """Pairs of noisy images whose heatmaps estimate the gradient of a step."""
     sigma: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
-    """Standard deviation of their noise, in pixel units."""
+    """Standard deviation of the noise, in pixel units."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the allowed iterate with the lowest similarity to the clean heatmap."""
+        """(N, C, H, W): every image's most damaging allowed iterate.
+
+        It has the lowest similarity to the clean heatmap.
+        """
         before, best = victim.observe(images, labels), BestIterate(images)
         shape, sigma = tuple(images.shape[1:]), float(self.sigma)
         for restart in range(self.restarts):

@@ -1,4 +1,4 @@
-"""The image cut into squares that are laid in a random order: what is left is texture."""
+"""The image cut into squares in random order, which leaves texture."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from ._series import ChangeSeries
 
 @dataclass(frozen=True, kw_only=True)
 class PatchShuffle(ChangeSeries):
-    """k x k equal patches in a uniformly random order, at each level k; a change for a protocol of epsilon 1.
+    """Images cut into k x k equal patches in a random order.
+
+    Each level has its own k; all orders are equally probable. A change for a protocol of epsilon 1.
 
     Source:
         Zhang, Zhu 2019, section 4.2. Reference code: PKUAI26/AT-CNN.
-        Differs: each sample has its own fixed permutation, where the code draws another one at every pass; patches are
-        laid row by row as they were cut, where the code lays them column by column (equal in distribution).
+        Differs: each sample has its own fixed permutation, where the code draws another permutation at every pass;
+        patches are laid row by row as they were cut, where the code lays them column by column (equal in distribution).
     """
 
     version: ClassVar[int] = 1
@@ -33,11 +35,11 @@ class PatchShuffle(ChangeSeries):
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The levels."""
+        """Return the names of the levels."""
         return tuple(str(level) for level in self.levels)
 
     def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:
-        """(N, C, H, W) at each level.
+        """Return one (N, C, H, W) tensor per level.
 
         Raises:
             UsageError: if a level does not divide height and width.
@@ -46,7 +48,10 @@ class PatchShuffle(ChangeSeries):
 
 
 def shuffled(images: Tensor, k: int, rng: SampleRng) -> Tensor:
-    """(N, C, H, W) to the same shape: k x k patches, each image's in its own order."""
+    """Return (N, C, H, W) images of k x k shuffled patches.
+
+    Every image has its own order.
+    """
     count, channels, height, width = images.shape
     if k < 1 or height % k or width % k:
         raise UsageError(f"expected levels that divide {height} x {width} pixels, got {k}; choose other levels")

@@ -1,4 +1,4 @@
-"""On the prediction: what one PGD search has found after so many steps, for several numbers of steps."""
+"""On the prediction: one PGD search, judged after several numbers of steps."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Length = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, kw_only=True)
 class PgdLengths(Attack):
-    """PGD on the cross-entropy from one random start; at each length the iterate of the lowest margin so far.
+    """PGD on the cross-entropy, judged after several numbers of steps.
 
-    A search ends once the class is another one: no step after it can change the robust accuracy. So the longest costs
-    its full length on robust images alone. Robust accuracy that falls on from a short search to a long one says that
-    the short one was none.
+    It has one random start. At each length the iterate of the lowest margin counts. A search ends once the class is
+    another one: no step after it can change the robust accuracy. So the longest search costs its full length on robust
+    images alone. If robust accuracy is lower for a long search than for a short one, the short search was too weak.
 
     Source:
         Madry et al. 2018; Singh et al. 2020 evaluate with 40, 100 and 500 steps of 2/255.
@@ -42,15 +42,15 @@ class PgdLengths(Attack):
     lengths: tuple[Length, ...] = Field(default=(40, 100, 500), min_length=1)
     """Numbers of steps, in rising order, after each of which the search is judged."""
     step_size: PixelFraction = Field(default="2/255", validate_default=True, gt=0)
-    """Length of a step, in pixel units: in each pixel under L-infinity, in all under L2."""
+    """Length of a step in pixel units: of every pixel under L-infinity, of the whole step under L2."""
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The lengths."""
+        """Return the lengths as names."""
         return tuple(str(length) for length in self.lengths)
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(M, N, C, H, W): the best iterate after each length."""
+        """(M, N, C, H, W): the best iterates after each length."""
         best, found = BestIterate(images), {}
         current = uniform_start(images, threat, rng.fork("start"))
         for step in range(1, max(self.lengths) + 1):
@@ -68,5 +68,5 @@ class PgdLengths(Attack):
         return torch.stack([found[length] for length in self.lengths])
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): the best iterate after the last length."""
+        """(N, C, H, W): the best iterates after the last length."""
         return self.propose(victim, images, labels, threat=threat, rng=rng)[-1]

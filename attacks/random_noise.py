@@ -1,4 +1,7 @@
-"""The best of many random corners of the ball: the floor that an attack with knowledge must beat."""
+"""The best of many random corners of the ball, a floor.
+
+An attack with knowledge must beat it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from ._search import BestIterate
 
 @dataclass(frozen=True, kw_only=True)
 class RandomNoise(Attack):
-    """Best of `draws` independent perturbations epsilon sign(n), n ~ N(0, I), selected like the iterates of an attack.
+    """Best of `draws` independent perturbations epsilon sign(n), n ~ N(0, I).
+
+    They are selected like the iterates of an attack.
 
     Source:
         The random-sign control of Ghorbani, Abid, Zou 2019 and Kamath et al. (LENS).
@@ -30,10 +35,13 @@ class RandomNoise(Attack):
     source: ClassVar[str] = "Ghorbani, Abid, Zou 2019 (control)"
 
     draws: int = Field(default=50, ge=1)
-    """Perturbations that are drawn; the best of them counts."""
+    """Number of perturbations that are drawn; the best of them counts."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the allowed draw with the lowest similarity to the clean heatmap."""
+        """(N, C, H, W): every image's most damaging allowed draw.
+
+        It has the lowest similarity to the clean heatmap.
+        """
         epsilon, shape = float(threat.epsilon), tuple(images.shape[1:])
         before = victim.observe(images, labels)
         best = BestIterate(images)

@@ -1,4 +1,4 @@
-"""On the prediction, black-box: the worst of a grid of small rotations and translations."""
+"""On the prediction, black-box: the worst small rotation and translation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from ._search import BestIterate
 
 @dataclass(frozen=True, kw_only=True)
 class Spatial(Attack):
-    """Of x rotated by up to `degrees` and moved by up to `pixels`, the image of the lowest margin on a regular grid.
+    """The rotated and moved image of lowest margin on a regular grid.
 
-    A moved image is far away in every norm: choose a protocol of epsilon 1, under which the L-infinity ball holds every
-    image. Under a smaller epsilon each candidate is projected like any other proposal, and little is left of the move.
+    x is rotated by up to `degrees` and moved by up to `pixels`. A moved image is far away in every norm: choose a
+    protocol of epsilon 1, under which the L-infinity ball holds every image. Under a smaller epsilon each candidate is
+    projected like any other proposal, and little is left of the move.
 
     Source:
         Engstrom et al. 2019, grid search: 31 rotations times 5 x 5 translations on CIFAR-10.
@@ -48,7 +49,7 @@ class Spatial(Attack):
     """Translations on the grid along each axis, evenly spaced."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
-        """(N, C, H, W): per image the candidate of the lowest margin."""
+        """(N, C, H, W): every image's candidate of the lowest margin."""
         best = BestIterate(images)
         angles, moves = evenly(self.degrees, self.rotations), evenly(self.pixels, self.shifts)
         for angle, down, right in product(angles, moves, moves):
@@ -57,15 +58,21 @@ class Spatial(Attack):
 
 
 def evenly(reach: float, count: int) -> list[float]:
-    """Return `count` values from -reach to reach at equal distances; 0 alone if it is one."""
+    """Return `count` values from -reach to reach at equal distances.
+
+    A single value is 0.
+    """
     return [0.0] if count == 1 else [reach * (2 * i / (count - 1) - 1) for i in range(count)]
 
 
 def moved(images: Tensor, degrees: float, down: float, right: float) -> Tensor:
-    """(N, C, H, W) to the same shape: turned counter-clockwise about the center, then moved; black outside."""
+    """(N, C, H, W): images turned about the center, then moved.
+
+    They turn counter-clockwise, and are black outside.
+    """
     height, width = images.shape[2:]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    # From output to input positions, in half heights and half widths, as grids of sampling points are.
+    # From output to input positions, in half heights and half widths, as `grid_sample` expects.
     x, y = 2 * right / width, 2 * down / height
     tall = height / width
     inverse = [[cos, -sin * tall], [sin / tall, cos]]

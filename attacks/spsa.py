@@ -1,4 +1,7 @@
-"""On the prediction, black-box: descends the margin by estimates from pairs of random signs (SPSA)."""
+"""On the prediction, black-box: descends the margin by SPSA.
+
+Pairs of random signs estimate the gradient.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ from ._search import BestIterate, adam_steps
 
 @dataclass(frozen=True, kw_only=True)
 class Spsa(Attack):
-    """Adam along g = sum_t (m(x' - sigma v_t) - m(x' + sigma v_t)) v_t, v_t random signs, m the margin of the class.
+    """Adam on a gradient that random pairs of looks estimate.
 
-    No gradient is asked for: where this beats `pgd`, gradients were masked.
+    g = sum_t (m(x' - sigma v_t) - m(x' + sigma v_t)) v_t, with random signs v_t and the class's margin m. The network's
+    gradient is not used: where this attack beats `pgd`, gradients were masked.
 
     Source:
         Uesato et al. 2018; the estimator is Spall's (1992).
@@ -45,7 +49,7 @@ class Spsa(Attack):
     """How far from the iterate the queries lie in each pixel, in pixel units."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): per image the iterate of the lowest margin."""
+        """(N, C, H, W): every image's iterate of the lowest margin."""
         best, rule, current = BestIterate(images), adam_steps(float(self.learning_rate)), images
         shape, sigma = tuple(images.shape[1:]), float(self.sigma)
         for step in range(self.steps):

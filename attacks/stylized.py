@@ -1,4 +1,7 @@
-"""Prepared images in place of the clean ones: the same shapes in the texture of paintings, or any other folder."""
+"""Prepared images in place of the clean ones, such as stylized photographs.
+
+They have the same shapes in the texture of paintings; any other folder works, too.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,11 @@ SUMS = "SHA256SUMS"
 
 @dataclass(frozen=True, kw_only=True)
 class Stylized(Attack):
-    """Reads `<data folder>/<folder>/<sample id>.png`; `sha256` pins the folder by its file SHA256SUMS.
+    """Images read from `<data folder>/<folder>/<sample id>.png`.
 
-    That file has a line `<sha256>  <sample id>.png` for each image, as `sha256sum` writes it. Without `sha256` nothing
-    is checked, and a record does not say which images it saw. A change for a protocol of epsilon 1.
+    `sha256` pins the folder by its file SHA256SUMS. That file has a line `<sha256>  <sample id>.png` for each image, as
+    `sha256sum` writes it. Without `sha256` nothing is checked, and a record does not say which images it saw. A change
+    for a protocol of epsilon 1.
 
     Source:
         Zhang, Zhu 2019, section 4.1, after Geirhos et al. 2019, whose code makes the images (AdaIN, paintings).
@@ -43,7 +47,7 @@ class Stylized(Attack):
     """Checksum of that folder's file SHA256SUMS; empty checks nothing."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
-        """(N, C, H, W): the prepared images.
+        """Return the (N, C, H, W) prepared images.
 
         Raises:
             EnvironmentFault: if an image is missing.
@@ -53,7 +57,7 @@ class Stylized(Attack):
         return torch.stack([self._read(name, sums, images[0]) for name in rng.sample_ids])
 
     def _sums(self) -> dict[str, str]:
-        """Return the checksum of each file, if the folder is pinned."""
+        """Return the checksums of the files, if the folder is pinned."""
         if not self.sha256:
             return {}
         content = self._bytes(SUMS)
@@ -65,7 +69,7 @@ class Stylized(Attack):
         return {name.lstrip("*"): digest for digest, name in lines}
 
     def _read(self, sample_id: str, sums: dict[str, str], like: Tensor) -> Tensor:
-        """(C, H, W) one prepared image."""
+        """Return one (C, H, W) prepared image."""
         content = self._bytes(name := f"{sample_id}.png")
         if self.sha256 and sums.get(name) != sha256_of(content):
             raise IntegrityError(f"expected {name} in {self.folder} as {SUMS} has it, got another; restore it")

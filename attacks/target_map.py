@@ -1,4 +1,4 @@
-"""Manipulates the heatmap towards a frame around the image (targeted manipulation), inside the ball."""
+"""Targeted manipulation of the heatmap towards a frame, inside the ball."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from ._search import Search, adam_steps
 
 @dataclass(frozen=True, kw_only=True)
 class TargetMap(Ascent):
-    """Decrease the mean squared error between the sum-normalised heatmap and a target map, by Adam.
+    """Lower the heatmap's squared distance from a target map, by Adam.
 
-    The target is constant on a border of 5/32 of each side and 0 inside: no sample's own map, the same for all.
+    The distance is the mean squared error of the sum-normalised heatmap. The target is constant on a border of 5/32 of
+    each side and 0 inside: it is the same for all samples.
 
     Source:
         Dombrowski et al. 2019. Reference code: pankessel/adv_explanation_ref. Frame target: Joo et al. 2023
@@ -45,17 +46,23 @@ class TargetMap(Ascent):
 
     @property
     def search(self) -> Search:
-        """Steps of Adam."""
+        """Return a search by steps of Adam."""
         return Search(self.restarts, self.steps, partial(adam_steps, float(self.learning_rate)))
 
 
 def closeness(heatmap: Tensor, target: Tensor) -> Tensor:
-    """(N,) minus the mean squared error between two (N, H, W) maps of mean 1."""
+    """(N,) minus the mean squared errors between maps of mean 1.
+
+    Maps are (N, H, W).
+    """
     return -(normalize(heatmap) - target).square().mean((1, 2))
 
 
 def frame(heatmap: Tensor) -> Tensor:
-    """(N, H, W) maps of mean 1 that are constant on a border of 5/32 of each side, at least one pixel, and 0 inside."""
+    """(N, H, W) maps of a frame, with mean 1.
+
+    They are constant on a border of 5/32 of the side, at least one pixel, and 0 inside.
+    """
     rows, columns = (max(1, round(size * 5 / 32)) for size in heatmap.shape[1:])
     target = torch.ones_like(heatmap)
     target[:, rows:-rows, columns:-columns] = 0

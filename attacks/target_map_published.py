@@ -1,4 +1,7 @@
-"""Manipulates the heatmap towards another image's, as published: no ball, the output held by a term of its own."""
+"""Targeted manipulation towards another image's heatmap, as published.
+
+It knows no ball; a term of the loss holds the output.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ SHARPNESS = (0.2, 2.0)
 
 @dataclass(frozen=True, kw_only=True)
 class TargetMapPublished(Attack):
-    """Decrease MSE(h(x'), h_t) + keep |p(x') - p(x)|^2 by Adam from the image itself; the last iterate is the answer.
+    """Lower MSE(h(x'), h_t) + keep |p(x') - p(x)|^2 by Adam.
 
-    h_t is the map of the protocol's first other image, under that one's own predicted class; maps have mean 1. The
-    published search knows no ball: `--epsilon 1` runs it so, and a run's rows tell how far it went. Under a smaller
-    radius its iterates are projected.
+    The search starts at the image itself, and returns the last iterate. h_t is the map of the protocol's first other
+    image, for that image's predicted class; maps have mean 1. The published search knows no ball: `--epsilon 1` runs it
+    so, and a run's rows tell how far it went. Under a smaller radius its iterates are projected.
 
     Source:
         Dombrowski et al. 2019. Reference code: pankessel/adv_explanation_ref, run_attack.py: weights 1e11 on the mean
@@ -52,7 +55,7 @@ class TargetMapPublished(Attack):
     """Weight of the term that keeps the probabilities."""
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
-        """(N, C, H, W): the last iterate of each image."""
+        """Return the (N, C, H, W) last iterates."""
         target, before = _map_of_another(victim, images), victim.logits(images).softmax(1)
         step, current, (first, last) = adam_steps(float(self.learning_rate)), images, SHARPNESS
         for number in range(self.steps):
@@ -65,12 +68,18 @@ class TargetMapPublished(Attack):
 
 
 def _likeness(logits: Tensor, before: Tensor) -> Tensor:
-    """(N,) minus the squared distance between the (N, K) probabilities and those of the clean images."""
+    """(N,) minus the squared distances between probabilities and clean ones.
+
+    Both are (N, K).
+    """
     return -(logits.softmax(1) - before).square().sum(1)
 
 
 def _map_of_another(victim: Victim, images: Tensor) -> Tensor:
-    """(N, H, W) of mean 1: for each image the heatmap of the protocol's first image that is not itself."""
+    """(N, H, W): for every image another image's heatmap, of mean 1.
+
+    It is the heatmap of the protocol's first image that is not the image itself.
+    """
     first, second = victim.donors(2)
     own = (images == first).flatten(1).all(1).view(-1, 1, 1, 1)
     others = torch.where(own, second, first)

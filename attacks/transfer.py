@@ -1,4 +1,7 @@
-"""Images crafted on another network by another attack: what they do to a network that was never looked at."""
+"""Images crafted by another attack on another network.
+
+The attacked network is never looked at.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from bench.core.schemas.protocol import Component, Knowledge, Name, ThreatModel
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Attack):
-    """Run `attack` with `params` on the network `model`, and propose what it finds there.
+    """Images that `attack` with `params` finds on the network `model`.
 
     The best iterate is chosen on the source network alone, by its own predictions and heatmaps of the same class; the
-    attacked network is not looked at, and judged as ever. Where this beats the same attack with gradients of the
-    attacked network, those were masked.
+    attacked network is not looked at, and judged as always. Where this attack beats the same attack with gradients of
+    the attacked network, the gradients were masked.
 
     Source:
         Papernot, McDaniel, Goodfellow 2016; Singh et al. 2020, table 6, for predictions.
@@ -39,10 +42,10 @@ class Transfer(Attack):
 
     @property
     def crafted_on(self) -> CraftedOn:
-        """The source network and the attack to run there."""
+        """Return the source network and the attack to run there."""
         return CraftedOn(self.model, Component(name=self.attack, params=self.params))
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(N, C, H, W): what the attack proposes on the source network."""
+        """(N, C, H, W): the proposals of the attack on the source."""
         there, attack = victim.stand_in()
         return attack.perturb(there, images, labels, threat=threat, rng=rng)

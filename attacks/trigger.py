@@ -1,4 +1,7 @@
-"""A trigger on the image: what sets off the false explanations of a manipulated network."""
+"""A trigger on the image, for manipulated networks.
+
+It sets off their false explanations.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from bench.core.schemas.protocol import Knowledge, ThreatModel
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger(Attack):
-    """Overwrite the pixels at which a published picture is opaque with that picture.
+    """Images on which the opaque pixels of a published picture lie.
 
     Nothing is searched: the damage was done when the network was trained. On a network that was not manipulated the
     trigger is a small object in the image.
@@ -40,7 +43,7 @@ class Trigger(Attack):
 
         Raises:
             UsageError: if the picture has another size than the images.
-            NetworkError, IntegrityError: if it cannot be had as promised.
+            NetworkError, IntegrityError: if the picture cannot be downloaded, or is not the pinned file.
         """
         laid = picture(self.pattern, images.shape[2:]).to(images)
         colours = laid[:3] if images.shape[1] == 3 else laid[:3].mean(0, keepdim=True)

@@ -1,4 +1,7 @@
-"""No change at all: what a model makes of a set of images as it is."""
+"""No change of the image.
+
+A run shows the model on a set of images as it is.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from bench.core.schemas.protocol import Aim, Knowledge, ThreatModel
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged(Attack):
-    """x' = x: the floor of changes that no adversary chose, and all that a protocol of another image set needs.
+    """Unchanged images, x' = x.
+
+    It is the floor of changes that no adversary chose, and the attack for protocols of another image set.
 
     Source:
         The clean column of every table.
@@ -27,5 +32,5 @@ class Unchanged(Attack):
     aim: ClassVar[Aim] = "nothing"
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:  # noqa: ARG002
-        """(N, C, H, W): the images."""
+        """Return the (N, C, H, W) images."""
         return images.clone()

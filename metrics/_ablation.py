@@ -40,7 +40,7 @@ class AblationMetric(OneSided):
     image: Literal["own", "before"] = "own"
     """Which image's pixels are shown. "own": the image that the heatmap explains; "before": the clean image."""
     fill: Fill = "image-mean"
-    """What fills the places where no pixel is shown. The mean of the image's channel, or black."""
+    """What fills the places where no pixel is shown: the mean of the image's channel, or black."""
     steps: int = Field(default=20, ge=1)
     """Number of equal parts of the curve. The network is asked at each end of a part."""
 

@@ -38,7 +38,7 @@ def test_a_plugin_in_a_pipe_is_told_with_its_parameters_and_without_trailing_bla
         assert [line for line in done.output.split("\n") if line != line.rstrip()] == []
         if words == ["deletion-after"]:
             assert "fill: Literal['image-mean', 'black'] = 'image-mean'\n" in done.output
-            assert "What stands where no pixel is shown: the mean of the image's channel, or black.\n" in done.output
+            assert "What fills the places where no pixel is shown: the mean of the image's channel" in done.output
 
 
 @pytest.mark.parametrize("kind", registry.KINDS)
