@@ -106,7 +106,7 @@ def read_runs(*folders: Path) -> list[StoredRun]:
 def _runs_of(folder: Path) -> list[StoredRun]:
     if not folder.is_dir():
         raise UsageError(
-            f"expected a folder of run records, got {folder}, which is no folder; name what `bench run` wrote"
+            f"expected a folder of run records, got {folder}, which is not a folder; name what `bench run` wrote"
         )
     runs = list(Store(folder).runs())
     if not runs:
