@@ -1,4 +1,7 @@
-"""The benchmark from Python: a network, in memory or by its name, goes the way of `bench run`."""
+"""Functions that run the benchmark from Python.
+
+The network is an object in memory or a name. The steps are the same as in `bench run`.
+"""
 
 from __future__ import annotations
 
@@ -40,19 +43,19 @@ class Result:
     """What one attack left of a network's explanations."""
 
     record: RunRecord
-    """As `bench run` files it: everything that was asked and found."""
+    """The record as `bench run` would file it: the settings and the results."""
     rows: pd.DataFrame
-    """One line per image: labels, predictions, distances, and a column per metric, NaN where it is undefined."""
+    """One row per image: labels, predictions, distances, and one column per metric (NaN where undefined)."""
     floor: Result | None
-    """The protocol's attack without knowledge on the same images; None where that was the attack."""
+    """The random attack of the protocol on the same images; None if that was the attack."""
     remark: str
-    """How others come to this number."""
+    """How other people can get this number."""
 
     @property
     def summary(self) -> pd.DataFrame:
-        """Mean, 95 % bootstrap interval (`low`, `high`), `n` and `n_undefined` of each metric, which is the index.
+        """Return mean, 95 % bootstrap interval (`low`, `high`), `n` and `n_undefined` per metric.
 
-        Over the correctly classified images; accuracy over all.
+        The metric is the index. The images are those classified correctly; accuracy is over all images.
         """
         found = {name: summary.model_dump() for name, summary in self.record.headline.items()}
         return pd.DataFrame.from_dict(found, orient="index").rename_axis("metric")
@@ -75,30 +78,30 @@ def benchmark(
     limit: int | None = None,
     device: str | torch.device = "auto",
 ) -> Result:
-    """Attack a network's explanations under a protocol, and measure what is left of them.
+    """Attack a network's explanations under a protocol and measure them.
 
-    Numbers are those of `bench run`, by the same code. A module is copied first and stays as it is: the copy is in eval
-    mode, in float32, and each call of ReLU in it is a module of its own where that can be had.
+    The code and the numbers are the same as in `bench run`. The function copies a module and does not change it. The
+    copy is in eval mode and float32. Where possible, each call of ReLU in the copy becomes its own module.
 
     Args:
         model: a module from (N, C, H, W) images to (N, K) logits of the protocol's data set; or what `bench run
             --model` takes, `hub:NAME` also as NAME alone.
-        attack: by name, with the protocol's parameters if it has it; or an object of a class of `Attack`. The floor
-            attack, which it must beat, runs first.
-        protocol: by name, or the path of its TOML.
-        mean: of the normalisation that the module expects, in pixel units, where 1 is the full range; 0 where it takes
-            [0, 1] as it is.
-        std: its divisor; 1 where the module takes [0, 1] as it is.
-        limit: only the protocol's first so many images.
+        attack: a name (with the protocol's parameters, if the protocol lists it) or an object of a subclass of
+            `Attack`. The floor attack, which it must beat, runs first.
+        protocol: a name, or the path of a TOML file.
+        mean: the mean of the normalisation that the module expects, in pixel units (1 is the full range); 0 if the
+            module takes [0, 1] directly.
+        std: the divisor of the normalisation; 1 if the module takes [0, 1] directly.
+        limit: use only this number of images, the first of the protocol.
         device: auto, cpu, cuda, cuda:1, …
     Returns:
-        The record and its rows, which are filed nowhere.
+        The record and its rows; they are not filed.
     Raises:
         UsageError: if a name is unknown, mean and std are missing (or given of a model that has its own), or no
             surrogate that attacks can follow can be made (docs/networks.md).
-        ModelOutputError: if the answers are no finite (N, K) logits.
-        IntegrityError: if the module, rebuilt from its state dict, answers otherwise.
-        EnvironmentFault: if the protocol's images are not here and cannot be had.
+        ModelOutputError: if the output is not finite (N, K) logits.
+        IntegrityError: if the module, rebuilt from its state dict, gives other logits.
+        EnvironmentFault: if the protocol's images are missing and cannot be downloaded.
     """
     count, protocol = _whole(limit), str(protocol)
     rules: Protocol = registry.load("protocols", protocol)
@@ -108,7 +111,7 @@ def benchmark(
             asked = Request(model=reference, attack=name, protocol=protocol, limit=count, params=params)
             floor = replace(asked, attack=rules.floor, params=None)
             plans = [plan(each) for each in ([asked] if name == rules.floor else [floor, asked])]
-            # Code that is in memory alone has no name by which unfinished work could be found.
+            # Code that exists only in memory has no name under which unfinished work could be kept.
             named = isinstance(model, str) and isinstance(attack, str)
             work = cache_folder() / "work" if named else folder / "work"
             runs = run_all(plans, Execution(Store(folder / "results"), work, str(device)), progress)
@@ -126,8 +129,8 @@ def load_model(name: str, device: str | torch.device = "cpu") -> nn.Module:
     Returns:
         (N, C, H, W) images in [0, 1] to (N, K) logits: normalisation is inside. In eval mode, its parameters frozen.
     Raises:
-        UsageError: if there is no such model.
-        IntegrityError, NetworkError: if its weights cannot be had as promised.
+        UsageError: if the model is unknown.
+        IntegrityError, NetworkError: if its weights are damaged or cannot be downloaded.
     """
     with own_context():
         entry, _, path = resolve(full(name))
@@ -136,7 +139,10 @@ def load_model(name: str, device: str | torch.device = "cpu") -> nn.Module:
 
 
 def _whole(limit: object) -> int | None:
-    """Return a limit as an int: Python's, NumPy's or of a tensor of one number."""
+    """Return a limit as an int.
+
+    It may be a number of Python or NumPy, or a tensor with one number.
+    """
     if limit is None:
         return None
     try:
@@ -156,7 +162,10 @@ def _remark(model: nn.Module | str, attack: Attack | str, protocol: str, limit: 
 
 @contextmanager
 def _offered(attack: Attack | str) -> Iterator[tuple[str, dict[str, object] | None]]:
-    """Yield an attack's name and parameters as `bench run` takes them; an object has a name while the block runs."""
+    """Yield an attack's name and parameters as `bench run` takes them.
+
+    An object is registered under a name while the block runs.
+    """
     if isinstance(attack, str):
         yield attack, None
         return
@@ -175,7 +184,10 @@ def _offered(attack: Attack | str) -> Iterator[tuple[str, dict[str, object] | No
 
 @contextmanager
 def _reference(model: nn.Module | str, mean: Channels, std: Channels, rules: Protocol, folder: Path) -> Iterator[str]:
-    """Say how `bench run` names a model; a module has an entry, in the folder, while a block runs."""
+    """Yield the name of a model as `bench run` takes it.
+
+    A module gets an entry in the folder while the block runs.
+    """
     if isinstance(model, str):
         if mean is not None or std is not None:
             raise UsageError(f"expected no mean and std of {model}, whose entry has them, got some; leave them out")

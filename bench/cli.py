@@ -31,7 +31,7 @@ from bench.terminal import console
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BENCH"})
 @click.version_option(package_name="attribution-bench")
 def bench() -> None:
-    """Measure whether a classifier's explanation survives a change of the image that nobody can see.
+    """Measure whether a classifier's explanation survives an invisible change of the image.
 
     Exit codes: 0 done; 1 ran, but something failed; 2 usage; 3 integrity (hash, checksum); 4 network; 5 environment
     (data, device, disk); 130 interrupted. BENCH_DEBUG=1 shows the traceback of an error.
@@ -46,9 +46,12 @@ for _verb in (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit with its code; errors are one sentence on stderr."""
+    """Run the command and exit with its code.
+
+    An error is one sentence on stderr.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without UTF-8 shows a question mark, and no error
+        if isinstance(stream, io.TextIOWrapper):  # without UTF-8 print a question mark
             stream.reconfigure(errors="replace")
     try:
         code = bench.main(arguments, prog_name="bench", standalone_mode=False)
@@ -57,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exception(error)
         console.show_error(str(error))
         sys.exit(error.exit_code)
-    except OSError as error:  # of a path in somebody's words: too long, no permission, a file where a folder must be
+    except OSError as error:  # a path given by the user: too long, no permission, a file instead of a folder
         about = "" if error.filename is None else f" with {os.fsdecode(error.filename)[:200]!r}"
         console.show_error(
             f"expected to work{about}, got: {error.strerror or error}; correct the path or its permissions"

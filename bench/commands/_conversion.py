@@ -1,4 +1,4 @@
-"""What became of a checkpoint's keys, as `bench submit convert` prints it."""
+"""The printed report of `bench submit convert` about a checkpoint's keys."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from bench.submission.convert import Converted
 
 SOME_KEYS = 5
-"""Of each kind, of a checkpoint that does not fit."""
+"""The most names to list per group, when the checkpoint does not fit."""
 
 
 def show_conversion(converted: Converted) -> None:
-    """Print what became of every key of a checkpoint, of some of each kind where they do not fit."""
+    """Print for every key of a checkpoint how the conversion used it.
+
+    When the checkpoint does not fit, only the first names of each group are listed.
+    """
     report, read = converted.fitted.report, converted.checkpoint
     params = ", ".join(f"{key} {value}" for key, value in converted.fitted.params.items())
     also = f"; it also holds {', '.join(map(repr, read.others))} (--table)" if read.others else ""
@@ -36,7 +39,7 @@ def show_conversion(converted: Converted) -> None:
 
 
 def _some(names: Sequence[str], every: bool) -> list[str]:
-    """Return lines of names; of a conversion that failed the first few, which tell whether anything fits."""
+    """Return names as indented lines, shortened when the conversion failed."""
     shown = names if every else names[:SOME_KEYS]
     rest = [f"  … and {len(names) - len(shown)} more"] if len(names) > len(shown) else []
     return [*(f"  {name}" for name in shown), *rest]

@@ -1,4 +1,7 @@
-"""Names that verbs had before version 0.2: hidden, and gone in the next version."""
+"""Hidden commands with the names from before version 0.2.
+
+The next version removes them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their words are read."""
+"""Options that several commands share, and functions that read their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _through(variable: str, flag: str, **how: Any) -> Callable[[Command], Command]:
-    """Return an option that stands for an environment variable, which workers inherit."""
+    """Return an option that sets an environment variable, which worker processes inherit."""
 
     def keep(context: click.Context, option: click.Parameter, value: str | None) -> None:  # noqa: ARG001
         if value is not None:
@@ -27,12 +27,12 @@ def _through(variable: str, flag: str, **how: Any) -> Callable[[Command], Comman
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """Seconds of a duration such as 90s, 9m or 2.5h."""
+    """A duration such as 90s, 9m or 2.5h, in seconds."""
 
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the text."""
+        """Return the seconds."""
         try:
             return read_duration(value)
         except ValueError as error:
@@ -46,12 +46,12 @@ RESULTS = click.option(
 _INPUTS = (
     _through("BENCH_DATA", "--data", type=click.Path(), help="Folder of public image sets (or BENCH_DATA)."),
     _through("BENCH_WEIGHTS", "--weights", type=click.Path(), help="Folder of published weights (or BENCH_WEIGHTS)."),
-    _through("BENCH_MIRROR", "--mirror", metavar="URL", help="Where published weights are fetched (or BENCH_MIRROR)."),
+    _through("BENCH_MIRROR", "--mirror", metavar="URL", help="Server of published weights (or BENCH_MIRROR)."),
 )
 
 
-def DATA(command: Command) -> Command:  # noqa: N802 used as the options around it
-    """Add the options that say where images and published weights are."""
+def DATA(command: Command) -> Command:  # noqa: N802 in capitals, as the other options are
+    """Add the options for the folders of images and published weights."""
     for option in reversed(_INPUTS):
         command = option(command)
     return command
@@ -62,16 +62,17 @@ COMPILED = click.option(
     "--compile",
     "compiled",
     is_flag=True,
-    help="Compile searches' derivatives: a minute per network and then faster; rounds as another device would.",
+    help="Compile the gradients: one minute per network, then faster. Rounding differs, as on another device.",
 )
-JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
-)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print only one JSON document on stdout.")
 PROTOCOL = click.option("--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME")
 
 
 def read_parameters(words: tuple[str, ...], option: str = "--set") -> dict[str, Any]:
-    """Read an option's KEY=VALUE words; values are JSON where they can be, else text."""
+    """Return the KEY=VALUE words of an option as a dictionary.
+
+    A value is read as JSON if possible, else kept as text.
+    """
     parameters: dict[str, Any] = {}
     for word in words:
         key, separator, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""Folders of records: on this machine, or in a dataset repository of the Hugging Face Hub."""
+"""Folders of records, on this machine or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILES = (
     "*/*/showcase.json",
     "*/*/showcase.webp",
 )
-"""Below a folder of records; nothing else is fetched."""
+"""Files to download from a folder of records; other files are not needed."""
 
 
 def folders(places: Sequence[str]) -> list[Path]:
@@ -28,8 +28,8 @@ def folders(places: Sequence[str]) -> list[Path]:
     Args:
         places: paths, or `hf://datasets/ORG/REPO[@COMMIT][/FOLDER]`.
     Raises:
-        UsageError: if a place on the Hub has another form.
-        NetworkError: if it cannot be fetched.
+        UsageError: if the address of a place on the Hub has another form.
+        NetworkError: if the download fails.
     """
     return [_fetched(place) if place.startswith(REMOTE) else Path(place) for place in places]
 
@@ -46,6 +46,6 @@ def _fetched(place: str) -> Path:
     wanted = [f"{folder}/{pattern}" if folder else pattern for pattern in FILES]
     try:
         root = snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=wanted)
-    except Exception as error:  # the client's errors have no common root
+    except Exception as error:  # the client's errors have no common base class
         raise translate(f"to download the records of {repo} at {revision[:12]}", error) from error
     return Path(root) / folder

@@ -1,4 +1,4 @@
-"""`bench audit`: whether a score stands up to another radius, more steps, another surrogate, no gradients."""
+"""`bench audit`: test a score with other radii, steps, surrogates, no gradients."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", metavar="hub:NAME")
 @PROTOCOL
-@click.option("--attack", metavar="NAME", help="One of the protocol's with gradients; default: its first.")
-@click.option("--limit", type=int, default=20, show_default=True, metavar="N", help="The protocol's first N samples.")
+@click.option("--attack", metavar="NAME", help="An attack of the protocol that uses gradients (default: its first).")
+@click.option(
+    "--limit",
+    type=int,
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Use only the first N samples of the protocol.",
+)
 @click.option("--curves", "drawing", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the curves.")
 @RESULTS
 @DATA
@@ -43,11 +50,12 @@ def audit(
     device: str,
     as_json: bool,
 ) -> None:
-    """Sweep radius, steps, restarts and surrogate of an attack on MODEL, and try it without MODEL's gradients.
+    """Test how MODEL's score depends on the attack's strength and gradients.
 
-    Runs are compared image by image; a flag needs a difference that is significant and material. Every run is an
-    ordinary one: it is filed, and an interrupted audit continues when the same command is given again. No board shows
-    these runs as scores; what they say together stands on the model's page and beside its score.
+    An audit varies radius, steps, restarts and surrogate of an attack, and also attacks without MODEL's gradients. Runs
+    are compared image by image. A difference raises a flag only if it is significant and large enough to matter. All
+    runs are filed as usual: give the same command again to continue an interrupted audit. Boards do not show these runs
+    as scores; their flags stand beside the model's score and on its page.
     """
     from bench.core.storage.files import write_atomic
     from bench.core.storage.store import Store
@@ -70,7 +78,7 @@ def audit(
 
 
 def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding, ...]) -> None:
-    """Print every point of every curve, then the verdicts."""
+    """Print every point of every curve, then the flags."""
     from leaderboard.boards.audit_curves import KNOBS, audit_flags
 
     record = runs[0].record
@@ -109,7 +117,10 @@ def _show(runs: list[StoredRun], found: tuple[Curve, ...], raised: tuple[Finding
 
 
 def _all_flags(runs: list[StoredRun], raised: tuple[Finding, ...]) -> dict[str, str]:
-    """Return the flags of the comparisons and of the protocol's own runs, with what was found."""
+    """Return all flags with their details.
+
+    They come from the comparisons and from the run of the protocol itself.
+    """
     own = {
         flag.name: f"{run.record.spec.attack.name}: {flag.detail}"
         for run in runs

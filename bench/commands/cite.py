@@ -13,7 +13,10 @@ from bench.commands._options import RESULTS
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @RESULTS
 def cite(models: tuple[str, ...], results: Path) -> None:
-    """Print the BibTeX of registered models, or of every model with records in RESULTS if none is named."""
+    """Print the BibTeX of models.
+
+    Without MODELS, print all models that have records in RESULTS.
+    """
     from bench import registry
     from leaderboard.boards.standings import boards
     from leaderboard.data.latex import bibliography, citations

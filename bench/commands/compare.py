@@ -1,4 +1,4 @@
-"""`bench compare`: models of a board, or two attacks, image by image."""
+"""`bench compare`: compare models of a board, or two attacks, image by image."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, required=True, metavar="MODEL MODEL [MODEL [MODEL]] | ATTACK ATTACK")
 @click.option("--attacks", is_flag=True, help="Compare two attacks on every model that both were run on.")
 @RESULTS
-@click.option("--protocol", metavar="NAME", help="Whose records; default: the first board that has all the models.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; with --attacks alone.")
-@click.option("--markdown", is_flag=True, help="Print a Markdown table; with --attacks alone.")
+@click.option(
+    "--protocol", metavar="NAME", help="Protocol of the records (default: the first board that has all the models)."
+)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; only with --attacks.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table; only with --attacks.")
 @JSON
 def compare(
     names: tuple[str, ...],
@@ -40,12 +42,12 @@ def compare(
 ) -> None:
     """Compare two to four models, or two attacks, image by image.
 
-    Models: each under the attack that scores it. The lead is the mean of the paired differences in robustness, with its
-    95 % interval (Student's, paired).
+    Models: each is compared under the attack that gives its score. The lead is the mean of the paired differences in
+    robustness, with its 95 % interval (Student's, paired).
 
     Attacks (--attacks --protocol NAME): ATTACK is NAME, with the protocol's parameters, or NAME:KEY=VALUE,KEY=VALUE.
-    The gain is the mean paired difference: how much less the first one leaves; with its 95 % interval (paired
-    bootstrap).
+    The gain is the mean paired difference, with its 95 % interval (paired bootstrap): how much lower the metric is
+    under the first attack.
     """
     if attacks:
         return _attacks(names, protocol, metrics, results, markdown=markdown, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`bench doctor`: what this machine has."""
+"""`bench doctor`: check this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @DATA
 @JSON
 def doctor(as_json: bool) -> None:
-    """Say what this machine has, what is missing, and how to get it."""
+    """Print what this machine has, what is missing and how to get it."""
     from bench.checks.doctor import examine
 
     findings = examine()
@@ -31,7 +31,7 @@ def doctor(as_json: bool) -> None:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """Print what `bench doctor` found."""
+    """Print the results of `bench doctor`."""
     for finding in findings:
         mark = ("ok     ", "green") if finding.ok else ("missing", "bold yellow")
         text = f" {finding.subject}: {finding.detail}" + ("" if finding.ok else f"; {finding.remedy}")

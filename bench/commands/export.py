@@ -1,4 +1,4 @@
-"""`bench export`: a file that the leaderboard offers for download, without building its pages."""
+"""`bench export`: write one download file of the leaderboard, without the pages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bench.commands._options import RESULTS
 @click.command()
 @click.argument("name", metavar="FILE", default="standings.csv")
 @RESULTS
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file in place of stdout.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file (default: stdout).")
 def export(name: str, results: Path, out: Path | None) -> None:
-    """Write a file of the site's data folder, byte for byte.
+    """Write one file of the site's data folder, byte for byte.
 
     FILE is standings.csv (a line per model), pairs.csv (per pair), leaderboard.csv (per run, sample set and metric),
     leaderboard.json (everything), models.bib or <protocol>.tex.

@@ -1,4 +1,4 @@
-"""`bench leaderboard`: pages and tables from records."""
+"""`bench leaderboard`: make pages and tables from records."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from bench.core.schemas.records import RunRecord
 
 @click.group()
 def leaderboard() -> None:
-    """Pages and tables from records."""
+    """Make pages and tables from records."""
 
 
 @leaderboard.command()
 @click.argument("places", nargs=-1, metavar="[RESULTS]... [OUT]")
-@click.option("--url", metavar="HTTPS://…/", help="Where the site will be published: for the links of its feed.")
+@click.option("--url", metavar="HTTPS://…/", help="Address of the published site, for the links in its feed.")
 def build(places: tuple[str, ...], url: str | None) -> None:
-    """Write the static site of the records in RESULTS to OUT.
+    """Write the static site for the records in RESULTS to OUT.
 
-    RESULTS is a folder, or hf://datasets/ORG/REPO[@COMMIT][/FOLDER]; default: results. OUT is the last of several
-    words; default: site.
+    RESULTS is one or more folders or addresses hf://datasets/ORG/REPO[@COMMIT][/FOLDER] (default: results). With two or
+    more words, the last one is OUT (default: site).
     """
     from leaderboard.boards.attack_results import Definition
     from leaderboard.build import build as make
@@ -63,12 +63,12 @@ def table(
 
 @leaderboard.command()
 @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("results"))
-@click.option("--ranked", is_flag=True, help="Keep only pictures of whole runs of the newest protocols that rank.")
-@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Keep only pictures of it; repeatable.")
+@click.option("--ranked", is_flag=True, help="Keep only pictures of complete runs under the newest ranked protocols.")
+@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Keep only pictures of this attack; repeatable.")
 def pack(results: Path, ranked: bool, attacks: tuple[str, ...]) -> None:
-    """Store the pictures in RESULTS as one lossless sheet for each model under a protocol.
+    """Pack the pictures in RESULTS into one lossless sheet per model and protocol.
 
-    Records and rows stay as they are. Pages show the same pictures.
+    Records and rows do not change. Pages show the same pictures.
     """
     from bench.core.storage.store import Store
 

@@ -1,4 +1,4 @@
-"""`bench new`: a working skeleton of a plug-in, to be filled in."""
+"""`bench new`: write a working skeleton of a plug-in."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WRITTEN: dict[str, registry.Kind] = {
     "objective": "objectives",
     "flag": "flags",
 }
-"""Kinds whose skeleton is a template of `bench/registry/skeletons`."""
+"""Plug-in kinds with a template in `bench/registry/skeletons`."""
 
 COPIED: dict[str, tuple[registry.Kind, str]] = {
     "protocol": ("protocols", "cifar10-smoke-v1"),
     "recipe": ("recipes", "natural-wrn28-1"),
     "track": ("tracks", "transfer"),
 }
-"""Kinds whose skeleton is a copy of one of ours."""
+"""Plug-in kinds whose skeleton is a copy of an existing TOML file."""
 
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 
@@ -39,10 +39,13 @@ NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write it (default: the folder of its kind in a checkout, else the current folder).",
+    help="Folder to write to (default: the folder of its kind in a checkout, else the current folder).",
 )
 def new(kind: str, name: str, folder: Path | None) -> None:
-    """Write a working skeleton of a plug-in: one file, which the contract tests pass as it is."""
+    """Write a working skeleton of a plug-in into one file.
+
+    The skeleton passes the contract tests as it is.
+    """
     if kind == "model":
         raise UsageError(
             "expected a kind that begins as a file of text, got a model, which begins with weights; `bench submit "
@@ -70,13 +73,13 @@ def new(kind: str, name: str, folder: Path | None) -> None:
 
 
 def _written(kind: str, name: str) -> str:
-    """Return a Python skeleton."""
+    """Return the text of a Python skeleton."""
     text = (registry.SKELETONS / f"{kind}.py.txt").read_text(encoding="utf-8")
     return Template(text).substitute(class_name=_class_name(name), module=name.replace("-", "_"))
 
 
 def _copied(kind: str, name: str) -> str:
-    """Return the TOML of one of ours under another name."""
+    """Return a copy of an existing TOML file under another name."""
     text = registry.file_of(*COPIED[kind]).read_text(encoding="utf-8")
     head, mark, tables = text.partition("\n[")
     return re.sub(r'^(name|model) = ".*?"', rf'\1 = "{name}"', head, flags=re.MULTILINE) + mark + tables

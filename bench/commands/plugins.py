@@ -1,4 +1,4 @@
-"""`bench list` and `bench show`: what there is."""
+"""`bench list` and `bench show`: print plug-ins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.terminal import console
 from model_zoo.hub import bare
 
 BROKEN = "BROKEN: "
-"""What stands in a list before the error of a plug-in that cannot be read."""
+"""Mark in a list before the error of a plug-in that cannot be read."""
 
 KINDS = get_args(registry.Kind)
 
@@ -30,7 +30,10 @@ KINDS = get_args(registry.Kind)
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @JSON
 def list_(kind: registry.Kind | None, as_json: bool) -> None:
-    """List plug-ins: models, attacks, metrics, attributions, protocols and more; marks broken ones (exit code 1)."""
+    """List all plug-ins: models, attacks, metrics and more.
+
+    A broken plug-in is marked, and the exit code is 1.
+    """
     kinds = [kind] if kind else list(KINDS)
     found = {k: [_line(k, name) for name in registry.names(k)] for k in kinds}
     if as_json:
@@ -42,7 +45,7 @@ def list_(kind: registry.Kind | None, as_json: bool) -> None:
 
 
 def _line(kind: registry.Kind, name: str) -> dict[str, str]:
-    """Return what a list says of a plug-in, the longest last."""
+    """Return the columns of a plug-in in a list, the longest last."""
     try:
         measured = accuracies(registry.load(kind, name)) if kind == "models" else {}
         return {"name": name, **measured, "summary": registry.summary(kind, name)}
@@ -53,10 +56,10 @@ def _line(kind: registry.Kind, name: str) -> dict[str, str]:
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), help="Needed if several kinds have the name.")
+@click.option("--kind", type=click.Choice(KINDS), help="Needed if plug-ins of several kinds have this name.")
 @JSON
 def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
-    """Show one model, protocol, recipe, attack, metric, …: its values, its parameters, its source."""
+    """Show one plug-in: its values, its parameters, its source."""
     name = bare(name)
     kinds = [kind] if kind else [k for k in KINDS if name in registry.names(k)]
     if not kinds:
@@ -71,9 +74,10 @@ def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
 
 
 def show_lists(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Print one line per plug-in: its name, what there is to count, and its summary, which ends where a terminal does.
+    """Print one line per plug-in: its name, counts and summary.
 
-    The kinds are named where there are several.
+    At a terminal the summary is cut at the right edge. A heading names the kind if there are several kinds. The kinds
+    are named where there are several.
     """
     for kind, rows in found.items():
         if len(found) > 1:
@@ -89,7 +93,7 @@ def show_lists(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 
 
 def show_plugin(kind: str, name: str, content: Mapping[str, Any]) -> None:
-    """Print what a plug-in says of itself."""
+    """Print the details of a plug-in."""
     console.out.print(Text.assemble((name, "bold"), f" ({kind})"))
     table = Table(show_header=False, show_edge=False, box=None)
     for key, value in content.items():

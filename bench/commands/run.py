@@ -1,4 +1,4 @@
-"""`bench run`: attacks on one model under a protocol."""
+"""`bench run`: attack one model under a protocol."""
 
 from __future__ import annotations
 
@@ -32,20 +32,30 @@ if TYPE_CHECKING:
     help="A registered model, hub:ORG/REPO[@COMMIT], file:ENTRY.toml, or ZOO:NAME, which another library loads "
     "(bench list zoos).",
 )
-@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all of the protocol's.")
+@click.option(
+    "--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable (default: all attacks of the protocol)."
+)
 @PROTOCOL
-@click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the run is not ranked.")
-@click.option("--set", "params", multiple=True, metavar="KEY=VALUE", help="An attack parameter; the run is not ranked.")
-@click.option("--epsilon", metavar="A/B", help="Another radius than the protocol's; the run is not ranked.")
-@click.option("--beta", type=float, help="Another sharpness of the surrogate; the run is not ranked.")
-@click.option("--nodes", type=int, help="Other quadrature nodes of the search; the run is not ranked.")
+@click.option(
+    "--limit", type=int, metavar="N", help="Use only the first N samples of the protocol; the run is not ranked."
+)
+@click.option(
+    "--set", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the attack; the run is not ranked."
+)
+@click.option("--epsilon", metavar="A/B", help="Replace the protocol's radius; the run is not ranked.")
+@click.option("--beta", type=float, help="Replace the sharpness of the surrogate; the run is not ranked.")
+@click.option("--nodes", type=int, help="Replace the number of quadrature nodes in the search; the run is not ranked.")
 @click.option(
     "--precision",
     type=click.Choice(get_args(SearchPrecision)),
-    help="Other arithmetic of the search on a GPU; the run is not ranked.",
+    help="Replace the precision of the search on a GPU; the run is not ranked.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
-@click.option("--memory", metavar="SIZE", help="What derivatives may take, such as 2GB; default: most of what is free.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Number of images attacked at once; does not change results."
+)
+@click.option(
+    "--memory", metavar="SIZE", help="Memory limit for gradient graphs, e.g. 2GB (default: most of the free memory)."
+)
 @COMPILED
 @RESULTS
 @click.option(
@@ -53,7 +63,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs/pages"),
     show_default=True,
-    help="Folder for the page of these runs; not written with --json.",
+    help="Folder for the page of these runs; with --json no page is written.",
 )
 @DATA
 @DEVICE
@@ -76,10 +86,10 @@ def run(
     device: str,
     as_json: bool,
 ) -> None:
-    """Attack a model's explanations under a protocol, and record what is left of them.
+    """Attack a model's explanations under a protocol and file the results.
 
-    The protocol's floor (random noise) runs first, so that the attack has something to be compared with. An interrupted
-    run continues when the same command is given again.
+    The protocol's floor (random noise) runs first, for comparison with the attack. Give the same command again to
+    continue an interrupted run.
     """
     from bench.core.storage.store import Store
     from bench.run.attack.memory import parse
@@ -123,7 +133,7 @@ def run(
 
 
 def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
-    """Print the means of finished runs of one model, the floor beside the attack."""
+    """Print the means of one model's finished runs, attack beside floor."""
     record = runs[0].record
     title = (
         f"{record.spec.model.name} under {protocol.key}, {counted(record.samples, 'image')}, {record.correct} correct"

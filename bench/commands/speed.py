@@ -1,4 +1,7 @@
-"""`bench speed`: what attacks cost on this machine, and how near they come to what its convolutions allow."""
+"""`bench speed`: measure the time of attacks on this machine.
+
+The table compares it with the time that the network's convolutions alone need.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +22,35 @@ if TYPE_CHECKING:
     from bench.checks.speed import Speed, Stopwatch
 
 PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
-"""The two kinds of search: one gradient per image, and integrated gradients."""
+"""The two types of search: with one gradient per image, and with integrated gradients."""
 
 
 @click.command()
 @click.option(
     "--model", "models", multiple=True, default=("hub:art-wrn28",), show_default=True, metavar="hub:NAME",
-    help="Repeatable; also recipe:NAME, that recipe's network without weights.",
+    help="Repeatable; recipe:NAME stands for the network of a recipe, without weights.",
 )  # fmt: skip
 @click.option(
     "--train",
     "recipes",
     multiple=True,
     metavar="RECIPE",
-    help="Repeatable: time a recipe's training in place of attacks.",
+    help="Time the training of a recipe instead of attacks; repeatable.",
 )
 @click.option("--protocol", "protocols", multiple=True, default=PROTOCOLS, show_default=True, metavar="NAME")
 @click.option("--attack", "attacks", multiple=True, default=("ifia-topk",), show_default=True, metavar="NAME")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images at once.")
-@click.option("--precision", type=click.Choice(get_args(SearchPrecision)), help="Of the search on a GPU.")
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The shortest time counts.")
-@click.option("--processor-time", is_flag=True, help="Count this process's own time, where others use the machine too.")
+@click.option("--precision", type=click.Choice(get_args(SearchPrecision)), help="Precision of the search on a GPU.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Number of measurements; the shortest time counts.",
+)
+@click.option(
+    "--processor-time", is_flag=True, help="Count only the processor time of this process, for a shared machine."
+)
 @COMPILED
 @DEVICE
 @JSON
@@ -58,10 +69,10 @@ def speed(
 ) -> None:
     """Time attacks and their judging, or trainings, on this machine.
 
-    A step is one gradient and one look at the real network. The floor is the time of 6 forward passes per node and
-    step, at the speed of the network's convolutions alone, measured on the spot. Judging is all that follows an attack,
-    the clean images apart, which are judged once for all attacks on a model; map metrics are the part of it that
-    compares heatmaps.
+    A step is one gradient and one forward pass of the real network. The floor is the time of 6 forward passes per node
+    and step at the speed of the network's convolutions alone, which this command measures. Judging is all work after an
+    attack, except for the clean images, which are judged once for all attacks on a model. Map metrics are the part of
+    judging that compares heatmaps.
     """
     from bench.checks.speed import Stopwatch, measure
     from bench.core.compute.machine import hardware, pick_device

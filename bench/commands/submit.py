@@ -1,4 +1,7 @@
-"""`bench submit`: from a checkpoint to a row on a board, without editing a file of the repository."""
+"""`bench submit`: turn a checkpoint into a row on a board.
+
+The repository's files need no edit.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ if TYPE_CHECKING:
     from model_zoo.foreign.names import Normalisation
 
 ANSWERS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--name", help="Name of the model; default: the file's."),
-    click.option("--title", default="", help="One line on the model."),
-    click.option("--architecture", help="One of `bench list architectures`."),
+    click.option("--name", help="Name of the model (default: the name of the file)."),
+    click.option("--title", default="", help="One line about the model."),
+    click.option("--architecture", help="An architecture from `bench list architectures`."),
     click.option("--set", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the architecture."),
     click.option("--dataset", default="cifar10", show_default=True),
     click.option(
@@ -38,14 +41,16 @@ ANSWERS: tuple[Callable[[Any], Any], ...] = (
         help="Normalisation that the network expects: none (pixels in [0, 1]), half, imagenet, the data set's name, or "
         "R,G,B with --std; a checkpoint may carry its own.",
     ),
-    click.option("--std", default="", metavar="R,G,B", help="In pixel units, with --mean R,G,B."),
+    click.option("--std", default="", metavar="R,G,B", help="Standard deviation in pixel units, with --mean R,G,B."),
     click.option("--method", help="How it was trained: natural, pgd, art, …"),
     click.option("--epsilon", metavar="8/255", help="Radius of the training's adversary, in pixel units."),
-    click.option("--license", metavar="SPDX", help="Licence of the weights, such as MIT."),
+    click.option("--license", metavar="SPDX", help="Licence of the weights, e.g. MIT."),
     click.option("--citation", default="", help="What to cite: text, or a .bib file."),
     click.option("--source", default="", metavar="URL", help="Paper or code."),
-    click.option("--clean", type=click.FloatRange(0, 1), help="Clean accuracy that its authors state, such as 0.9321."),
-    click.option("--images", type=click.IntRange(min=1), help="Test images on which they measured it."),
+    click.option("--clean", type=click.FloatRange(0, 1), help="Clean accuracy that the authors claim, e.g. 0.9321."),
+    click.option(
+        "--images", type=click.IntRange(min=1), help="Number of test images on which the authors measured it."
+    ),
 )
 
 
@@ -54,12 +59,15 @@ WANTED = {
     "method": "how it was trained, such as natural, pgd or art",
     "license": "of the weights, such as MIT; ask their authors where none is stated",
 }
-"""Answers that only a person can give, and what each is."""
+"""Answers that only a person can give, with their meaning."""
 
 
 @click.group()
 def submit() -> None:
-    """Submit a model: convert, check, run, publish. ENTRY is an entry's TOML file, or hub:ORG/REPO."""
+    """Submit a model: convert, check, run, publish.
+
+    ENTRY is the TOML file of an entry, or hub:ORG/REPO.
+    """
 
 
 def _answers(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,7 +80,10 @@ def _answers(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("weights", type=click.Path(path_type=Path), metavar="WEIGHTS.safetensors")
 @_answers
 def init(weights: Path, **given: Any) -> None:
-    """Write the entry of safetensors that already have our names; asks for what no flag says."""
+    """Write the entry for safetensors that have our tensor names already.
+
+    The command asks for values that no option gives.
+    """
     from bench.submission.convert import architecture, describe_weights, write_draft
 
     answers = _collect(weights, given)
@@ -83,13 +94,14 @@ def init(weights: Path, **given: Any) -> None:
 @submit.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CHECKPOINT.pth")
 @_answers
-@click.option("--table", metavar="KEY", help="Where in the file the network is, such as ema or state_dict.model.")
-@click.option("--drop", multiple=True, metavar="PREFIX", help="Leave out names that begin so; repeatable.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for weights and entry; default runs/NAME.")
+@click.option("--table", metavar="KEY", help="Part of the file that holds the network, e.g. ema or state_dict.model.")
+@click.option("--drop", multiple=True, metavar="PREFIX", help="Leave out tensor names with this beginning; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for weights and entry (default: runs/NAME).")
 def convert(checkpoint: Path, table: str | None, drop: tuple[str, ...], out: Path | None, **given: Any) -> None:
-    """Turn a checkpoint of PyTorch, TorchScript, ONNX, NumPy or MATLAB into safetensors and an entry.
+    """Turn a checkpoint into safetensors and an entry.
 
-    Tensors alone are read; no code of the file runs.
+    The checkpoint may be of PyTorch, TorchScript, ONNX, NumPy or MATLAB. Only tensors are read; no code in the file
+    runs.
     """
     from bench.submission.convert import convert as complete
     from bench.submission.convert import misfit
@@ -106,7 +118,7 @@ def convert(checkpoint: Path, table: str | None, drop: tuple[str, ...], out: Pat
 
 
 def _show_entry(path: Path, answers: Answers) -> None:
-    """Name the entry, and say what it lacks."""
+    """Print the path of the entry and the values that it lacks."""
     from bench.submission.normalisation import choices
 
     console.show_text(f"entry: {path}")
@@ -119,12 +131,15 @@ def _show_entry(path: Path, answers: Answers) -> None:
 
 @submit.command()
 @click.argument("entry", metavar="ENTRY")
-@click.option("--protocol", metavar="NAME", help="Ask about this protocol's samples.")
+@click.option("--protocol", metavar="NAME", help="Check with the samples of this protocol.")
 @DATA
 @DEVICE
 @JSON
 def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
-    """Ask all that a model must answer before it is accepted; the exit code is that of the worst answer."""
+    """Check everything that an accepted model must fulfil.
+
+    The exit code is that of the worst answer.
+    """
     from bench.core.compute.machine import pick_device
     from bench.submission.check import check_submission
 
@@ -142,7 +157,7 @@ def check(entry: str, protocol: str | None, device: str, as_json: bool) -> None:
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF bench run]...")
 @click.pass_context
 def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
-    """Evaluate the model under a protocol: `bench run` with this model, its clean accuracy measured first."""
+    """Run `bench run` with this model, after measuring its clean accuracy."""
     from bench.commands.run import run as evaluate
 
     reference = full(entry)
@@ -160,14 +175,19 @@ def run(context: click.Context, entry: str, options: tuple[str, ...]) -> None:
 
 @submit.command()
 @click.argument("entry", metavar="ENTRY.toml")
-@click.option("--repo", required=True, metavar="ORG/NAME", help="Repository on the Hub; made if it is not there.")
+@click.option("--repo", required=True, metavar="ORG/NAME", help="Repository on the Hub; created if missing.")
 @RESULTS
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for what is published; default beside the entry.")
-@click.option("--dry-run", is_flag=True, help="Write every file, upload none.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the published files (default: beside the entry)."
+)
+@click.option("--dry-run", is_flag=True, help="Write every file, but upload nothing.")
 @DATA
 @DEVICE
 def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: bool, device: str) -> None:
-    """Check the model, upload it to the Hub with a card of its numbers, and write the pull request's text."""
+    """Check the model, upload it and write the pull request's text.
+
+    On the Hub the model gets a card with its numbers.
+    """
     from bench.core.compute.machine import pick_device
     from bench.submission.check import check_submission
     from bench.submission.measure import require_accuracy
@@ -195,7 +215,10 @@ def publish(entry: str, repo: str, results: Path, out: Path | None, dry_run: boo
 
 
 def _collect(file: Path, given: dict[str, Any], carried: Normalisation | None = None) -> Answers:
-    """Return the answers that the flags give, and ask a person at a terminal for the others."""
+    """Return the answers from the options, and ask for the missing ones.
+
+    Questions are asked only at a terminal.
+    """
     from bench.submission.convert import Answers
     from bench.submission.normalisation import choices, parse
 
@@ -238,7 +261,7 @@ def _citation(text: str) -> str:
 
 
 def show_check_table(checks: Sequence[Check]) -> None:
-    """Print the answers of a submission's checks as a table."""
+    """Print the results of a submission's checks as a table."""
     table = Table(title=printable(checks[0].subject), title_justify="left")
     for column in ("check", "", "answer"):
         table.add_column(column, overflow="fold")

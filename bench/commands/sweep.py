@@ -1,4 +1,4 @@
-"""`bench sweep` and `bench status`: many models under many attacks, by many workers."""
+"""`bench sweep` and `bench status`: run many models under many attacks."""
 
 from __future__ import annotations
 
@@ -33,22 +33,33 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="hub:NAME,…",
-    help="As for bench run; several with commas, or repeated. hub:all: all that are registered for the images.",
+    help="As for bench run; repeatable, or with commas. hub:all: all registered models of the data set.",
 )
-@click.option("--attacks", multiple=True, metavar="NAME,…", help="Several as above; default: all of the protocol's.")
+@click.option(
+    "--attacks",
+    multiple=True,
+    metavar="NAME,…",
+    help="Repeatable, or with commas (default: all attacks of the protocol).",
+)
 @PROTOCOL
-@click.option("--limit", type=int, metavar="N", help="Only the protocol's first N samples; the runs are not ranked.")
-@click.option("--executor", default="local", show_default=True, metavar="NAME", help="bench list executors.")
-@click.option("--workers", type=int, metavar="N", help="How many at once; default: one per GPU, or one.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Without a sign of life until a worker counts as hung.")
-@click.option("--with", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the executor.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images attacked at once; cannot change a number.")
+@click.option(
+    "--limit", type=int, metavar="N", help="Use only the first N samples of the protocol; the runs are not ranked."
+)
+@click.option(
+    "--executor", default="local", show_default=True, metavar="NAME", help="An executor from `bench list executors`."
+)
+@click.option("--workers", type=int, metavar="N", help="Number of workers (default: one per GPU, or one).")
+@click.option("--timeout", type=float, metavar="SECONDS", help="A worker that is silent for this time counts as hung.")
+@click.option("--with", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the executor.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Number of images attacked at once; does not change results."
+)
 @click.option(
     "--memory",
     metavar="SIZE",
-    help="What derivatives of all workers may take, such as 8GB; default: most of what is free.",
+    help="Memory limit for the gradient graphs of all workers, e.g. 8GB (default: most of the free memory).",
 )
-@click.option("--dry-run", is_flag=True, help="Say what is left to do and what it will cost, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Only print the work that is left and its estimated time.")
 @COMPILED
 @RESULTS
 @DATA
@@ -73,9 +84,9 @@ def sweep(
 ) -> None:
     """Run many models under many attacks, by many workers.
 
-    The runs are the same, to the byte, as those of `bench run`, however many workers there are and whatever becomes of
-    them. What the results have is not done again; an interrupted sweep continues when the same command is given again.
-    What fails is reported and stops nothing else (exit code 1). `bench status` in another terminal says how it goes.
+    The runs are equal, to the byte, to runs by `bench run`. The number of workers and their crashes do not change them.
+    Finished runs are skipped: give the same command again to continue an interrupted sweep. A failed run is reported
+    and does not stop the others (exit code 1). `bench status` in another terminal shows the progress.
     """
     from bench.core.compute.machine import pick_device
     from bench.core.schemas.protocol import Component
@@ -89,7 +100,7 @@ def sweep(
     named = _words("--attacks", attacks) if attacks else [component.name for component in rules.attacks]
     own = {"workers": workers, "timeout": timeout, "device": device} | read_parameters(params, "--with")
     given = {key: value for key, value in own.items() if value is not None}
-    registry.load("executors", executor)  # what is no name at all is an unknown one, too
+    registry.load("executors", executor)  # text that cannot be a name gets the error for an unknown name
     who = registry.instantiate("executors", Component(name=executor, params=given))
     runs, failures = choose(Wanted(_models(models, rules), named, protocol, rules.floor, limit))
     each = share(memory, who.neighbours, pick_device(who.device))
@@ -114,7 +125,10 @@ def sweep(
 @click.command()
 @JSON
 def status(as_json: bool) -> None:
-    """Say how sweeps stand, from the folder of unfinished work (BENCH_CACHE)."""
+    """Print the progress of sweeps.
+
+    It is read from the folder of unfinished work (BENCH_CACHE).
+    """
     from bench.sweeps.status import statuses
 
     unreadable: list[IntegrityError] = []
@@ -133,7 +147,7 @@ def status(as_json: bool) -> None:
 
 
 def _words(option: str, given: Sequence[str]) -> list[str]:
-    """Return what an option names, which may be repeated, each time with commas."""
+    """Return the names of an option, which may be repeated or separated by commas."""
     if not (words := [word for text in given for word in text.split(",") if word]):
         raise UsageError(f"expected names for {option}, got {','.join(given)!r}; bench list shows those that there are")
     return words

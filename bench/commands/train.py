@@ -25,11 +25,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", metavar="RECIPE", required=False)
-@click.option("--queue", type=click.Path(path_type=Path), help="TOML of recipes in order of worth, in place of one.")
-@click.option("--budget", type=DURATION, help="Time to train, such as 150m: decides the epochs, or where a queue ends.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and weights; default runs/RECIPE.")
-@click.option("--resume", is_flag=True, help="Continue the checkpoint in the folder, where there is one.")
-@click.option("--rehearse", is_flag=True, help="Do all of it with a step on a few images, and keep nothing.")
+@click.option(
+    "--queue", type=click.Path(path_type=Path), help="TOML file with several recipes, the most important first."
+)
+@click.option(
+    "--budget", type=DURATION, help="Time limit, e.g. 150m; decides the number of epochs, or the end of a queue."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for checkpoints and weights (default: runs/RECIPE)."
+)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in the folder, if there is one.")
+@click.option("--rehearse", is_flag=True, help="Try everything with one step on a few images, and keep nothing.")
 @DATA
 @DEVICE
 @click.option("--gpu", "device", flag_value="cuda", help="The same as --device cuda.")
@@ -42,11 +48,11 @@ def train(
     rehearse: bool,
     device: str,
 ) -> None:
-    """Train a model by a recipe, measure it on the test set and write its entry.
+    """Train a model by a recipe.
 
-    RECIPE is a name or a TOML file.
-    With --budget the epochs that fit are found by a probe of a few steps, once, and the learning rate is laid over
-    them. A queue always resumes: it trains in order until the time is over, and exports what is finished.
+    The command then measures the model on the test set and writes its entry. RECIPE is a name or a TOML file. With
+    --budget the command first times a few steps to find how many epochs fit; the learning rate schedule covers these
+    epochs. A queue always resumes: it trains in order until the time is over and exports the finished models.
     """
     from model_zoo.training.train import Terms
 
@@ -96,6 +102,6 @@ def _progress(recipe: Recipe, folder: Path) -> TrainingProgress:
 
 
 def show_trained(entry: ModelEntry, path: Path) -> None:
-    """Print what a finished training measured."""
+    """Print the accuracies that a finished training measured."""
     console.out.print(f"{entry.name}: {accuracies(entry)}")
     console.out.print(f"entry: {path}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`bench verify`: whether models and records are what they say."""
+"""`bench verify`: check that models and records are as they claim."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     "--all",
     "every",
     is_flag=True,
-    help="Every registered model; what is not to be had here is skipped.",
+    help="Check every registered model; models that cannot be fetched are skipped.",
 )
-@click.option("--flags", "anew", is_flag=True, help="First derive the records' flags again; no number changes.")
-@click.option("--repository", is_flag=True, help="Check entries and RESULTS (default: results) as a pull request must.")
+@click.option("--flags", "anew", is_flag=True, help="First compute the flags of the records again; no number changes.")
+@click.option("--repository", is_flag=True, help="Check entries and RESULTS (default: results) as for a pull request.")
 @click.option("--base", metavar="COMMIT", help="With --repository: records since COMMIT are write-once.")
-@click.option("--against", metavar="AGAIN", help="Compare RESULTS with second runs in the folder AGAIN.")
+@click.option("--against", metavar="AGAIN", help="Compare RESULTS with repeated runs in the folder AGAIN.")
 @DATA
 @DEVICE
 @JSON
@@ -48,14 +48,14 @@ def verify(
 ) -> None:
     """Check models or a folder of records.
 
-    A model: hash and size of its weights, and its clean accuracy measured again. A record: place, hashes, sample ids;
-    means, intervals and flags computed again from the rows.
+    For a model: check hash and size of its weights, and measure its clean accuracy again. For a record: check path,
+    hashes and sample ids, and compute means, intervals and flags again from the rows.
 
-    With --repository also: schema of every entry, no weights under two names, no run filed twice, every record's model
-    registered. With --base also: no record, weights or protocol changed or removed.
+    With --repository also check: the schema of every entry; no weights under two names; no run filed twice; the model
+    of every record is registered. With --base also check: no record, weights or protocol changed or removed.
 
-    With --against: whether second runs of the same specs, made on another machine with `bench run --results AGAIN`,
-    agree. A note beside the first run says so, and the board shows it as a badge.
+    With --against: check that repeated runs of the same specs agree. Make them on another machine with `bench run
+    --results AGAIN`. If they agree, a note is filed beside the first run, and the board shows a badge.
     """
     if base is not None and not repository:
         raise UsageError("expected --repository beside --base, got --base alone; add it")
@@ -82,7 +82,7 @@ def verify(
 
 
 def _each(subjects: tuple[str, ...], *, every: bool, anew: bool, device: str) -> list[Check]:
-    """Check the named models and folders one after the other."""
+    """Return the checks of the named models and folders."""
     from bench.checks.derived_flags import derive_anew
     from bench.checks.verify import verify_model, verify_results
     from bench.core.compute.machine import pick_device
@@ -115,7 +115,7 @@ def _folder(subjects: Sequence[str], default: str | None) -> Path:
 
 
 def _model(subject: str) -> str:
-    """Return what is no folder as the reference of a model."""
+    """Return the reference of a model for a word that is not a folder."""
     from model_zoo.hub import full
 
     known = registry.names("models")
@@ -126,7 +126,7 @@ def _model(subject: str) -> str:
 
 
 def show_checks(checks: Sequence[Check]) -> None:
-    """Print the answers of a verification."""
+    """Print the results of a verification."""
     for check in checks:
         mark = ("ok    ", "green") if check.ok else ("FAILED", "bold red")
         if check.skipped:

@@ -1,4 +1,4 @@
-"""What all verbs print through: results on stdout, errors on stderr."""
+"""The consoles of all commands: results on stdout, errors on stderr."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from rich.text import Text
 from bench.core.text import printable
 
 UNBOUNDED = 10_000
-"""Columns of a page that no terminal shows: wider than any line of ours."""
+"""Width of output to a file or pipe: wider than all our lines."""
 
 
 class _Page(Console):
-    """As wide as its terminal; in a file or a pipe as wide as its lines, so that none breaks or ends in blanks."""
+    """A console that is as wide as its terminal.
 
-    @property  # type: ignore[misc]  # rich lets it be set; nobody here does
+    In a file or a pipe it is as wide as its lines, so that lines do not break or end in blanks.
+    """
+
+    @property  # type: ignore[misc]  # rich has a setter too; we do not need it
     def size(self) -> ConsoleDimensions:
-        """Columns and rows."""
+        """Return columns and rows."""
         size = super().size
         return size if self.is_terminal else ConsoleDimensions(UNBOUNDED, size.height)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print as any console does."""
+        """Print the objects."""
         if self.is_terminal:
             super().print(*objects, **options)
             return
@@ -42,5 +45,5 @@ def show_error(text: str) -> None:
 
 
 def show_text(text: str) -> None:
-    """Print lines that may hold a stranger's words."""
+    """Print lines of foreign text, without interpreting markup."""
     out.print(Text(printable(text)), soft_wrap=True)

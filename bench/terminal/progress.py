@@ -1,4 +1,7 @@
-"""Progress of long work on stderr: bars at a terminal, a line now and then elsewhere."""
+"""Progress of long work on stderr.
+
+At a terminal it is a bar, elsewhere a line from time to time.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,14 @@ from bench.core.text import counted, printable
 from bench.terminal.console import err
 
 SECONDS_PER_LINE = 15.0
-"""Of a training that is not watched at a terminal."""
+"""Seconds between two lines of a training that runs without a terminal."""
 
 
 def seconds_left(task: Task) -> float | None:
-    """Return how long a task will take at its pace since this process began it; None before anything is done.
+    """Return the seconds that a task still needs, or None at its beginning.
 
-    Batches of many workers come in bursts, so that the pace of a short while says nothing.
+    The pace is the mean since this process began the task. Batches of many workers finish in bursts, so a pace over a
+    short time would be misleading.
     """
     advanced = task.completed - task.fields["begun"]
     if advanced <= 0 or task.elapsed is None or task.total is None:
@@ -39,18 +43,19 @@ def seconds_left(task: Task) -> float | None:
 
 
 class _TimeLeft(ProgressColumn):
-    """The estimate, as hours, minutes and seconds."""
+    """A column with the estimate as hours, minutes and seconds."""
 
     def render(self, task: Task) -> Text:
-        """Show one task's."""
+        """Return the estimate for one task."""
         left = seconds_left(task)
         return Text("-:--:--" if left is None else str(timedelta(seconds=round(left))), "progress.remaining")
 
 
 class _Bar:
-    """A progress bar with an ETA; where stderr is no terminal, a line now and then.
+    """A progress bar with an estimate of the time left.
 
-    An interrupt from the keyboard becomes a sentence that says what is kept of the work.
+    If stderr is not a terminal, it prints a line from time to time. An interrupt from the keyboard becomes a sentence
+    that says which work is kept.
     """
 
     def __init__(self, unit: str, kept: Callable[[], str] | None) -> None:
@@ -80,7 +85,10 @@ class _Bar:
 
 
 class RunProgress(_Bar):
-    """Progress of runs, in images; after an interrupt the same command continues them, where one was given."""
+    """Progress of runs, in images.
+
+    After an interrupt it says that the same command continues, if a command was given.
+    """
 
     def __init__(self, *, command: bool = True) -> None:
         super().__init__(
@@ -95,7 +103,7 @@ class RunProgress(_Bar):
             err.print(f"{title}: {done} of {counted(total, 'image')} done", soft_wrap=True)
 
     def advance(self, images: int) -> None:
-        """Count so many more images as finished."""
+        """Count this number of images as finished."""
         self._bar.advance(self._task, images)
         before, self._done = self._done, self._done + images
         tenth = max(1, self._total // 10)
@@ -110,7 +118,10 @@ class RunProgress(_Bar):
 
 
 class TrainingProgress(_Bar):
-    """Progress of a training, in steps; `kept` says what there is after an interrupt."""
+    """Progress of a training, in steps.
+
+    `kept` returns what is kept after an interrupt.
+    """
 
     def __init__(self, name: str, kept: Callable[[], str]) -> None:
         super().__init__("steps", kept)
@@ -119,7 +130,7 @@ class TrainingProgress(_Bar):
         self._said = 0.0
 
     def __call__(self, text: str, done: int, total: int) -> None:
-        """Show a line of text, the steps done and the steps in all."""
+        """Show a line of text, the steps done and all steps."""
         if begins := total not in self._tasks:
             self._tasks[total] = self._bar.add_task(self._name, total=total, completed=done, begun=done)
         self._bar.update(self._tasks[total], completed=done, description=f"{self._name}: {text}")
