@@ -53,7 +53,7 @@ class Result:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """Return mean, 95 % bootstrap interval (`low`, `high`), `n` and `n_undefined` per metric.
+        """Return mean, 95 % bootstrap interval (`low`, `high`), `n`, `n_undefined` per metric.
 
         The metric is the index. The images are those classified correctly; accuracy is over all images.
         """

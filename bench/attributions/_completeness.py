@@ -1,4 +1,4 @@
-"""How far an attribution is from adding up to the rise of its logit over the black image."""
+"""The completeness gap of an attribution against the black image."""
 
 from __future__ import annotations
 

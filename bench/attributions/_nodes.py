@@ -20,11 +20,14 @@ from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod, Linearization
 
 MOST_NODES = 10_000
-"""Of one image: more serve no quadrature, and a protocol of a stranger's that asked for them would fill the memory."""
+"""Most nodes per image. More nodes improve no quadrature, and a foreign protocol with more could fill the memory."""
 
 
 class Nodes(NamedTuple):
-    """Where gradients are taken for a batch of N images, T nodes each."""
+    """The points at which gradients are taken.
+
+    There are T nodes for each of N images.
+    """
 
     points: Tensor
     """(N, T, C, H, W)."""
@@ -37,25 +40,34 @@ class Nodes(NamedTuple):
 
 
 class NodeMethod(AttributionMethod):
-    """A member of the gradient family: a subclass says where its nodes lie."""
+    """A method of the gradient family.
+
+    A subclass says where its nodes lie.
+    """
 
     @abstractmethod
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:
-        """Return the nodes of N images; differentiable with respect to `images`."""
+        """Return the nodes of N images, differentiable in `images`."""
 
     def turn(self, number: int, turns: int) -> AttributionMethod:
-        """Return the method on every `turns`-th of its nodes; in so many turns each node has its turn."""
+        """Return the method restricted to the nodes of one turn.
+
+        A turn is every `turns`-th node; all turns together cover all nodes.
+        """
         turns = min(turns, self.nodes_per_image)
         return self if turns == 1 else _Turn(self, number % turns, turns)
 
     def slices(self, count: int, device: torch.device) -> Iterator[slice]:
-        """Yield slices that cover `count` images: which of them pass together."""
+        """Yield slices of the `count` images that pass the network together."""
         return node_slices(count, self.nodes_per_image, device)
 
     def attribute(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
     ) -> Tensor:
-        """(N, C, H, W) signed attribution of logit `labels` at `images`; with a graph if asked."""
+        """(N, C, H, W) signed attribution of logit `labels` at `images`.
+
+        It has a graph if `create_graph` is set.
+        """
         if create_graph:
             return self._attribute(model, images, labels, rng)
         slices = self.slices(len(images), images.device)
@@ -68,7 +80,10 @@ class NodeMethod(AttributionMethod):
         return _weigh(_gradients(model, points, labels, create_graph=images.requires_grad), nodes)
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
-        """Return the attribution and its exact pullback by Hessian-vector products at the nodes."""
+        """Return the attribution and its exact pullback.
+
+        The pullback uses Hessian-vector products at the nodes.
+        """
         slices = list(self.slices(len(images), images.device))
         parts = [self._linearize(model, images[s].detach(), labels[s], rng.select(s)) for s in slices]
 
@@ -80,7 +95,7 @@ class NodeMethod(AttributionMethod):
     def _linearize(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> Linearization:
         nodes = self.place(images, rng)
         points = nodes.points.detach().requires_grad_()
-        # Where one image's nodes exceed what may be in flight no graph is kept: a pullback pays 6 passes in place of 4.
+        # If the nodes of one image exceed the memory limit, no graph is kept: a pullback then costs 6 passes, not 4.
         whole = len(pieces(points)) == 1
         gradients = _gradients(model, points, labels, create_graph=whole)
         average = _average(gradients.detach(), nodes.weights)
@@ -99,18 +114,21 @@ class NodeMethod(AttributionMethod):
 
 
 class _Turn(NodeMethod):
-    """A share of another method's nodes, evenly spread, with the weight of all."""
+    """Some nodes of another method.
+
+    They are evenly spread, and their weights have the same sum as the weights of all nodes.
+    """
 
     def __init__(self, whole: NodeMethod, first: int, step: int) -> None:
         self._whole, self._chosen = whole, slice(first, None, step)
 
     @property
     def nodes_per_image(self) -> int:
-        """The number of nodes whose turn it is."""
+        """The number of nodes of this turn."""
         return len(range(self._whole.nodes_per_image)[self._chosen])
 
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:
-        """Return these nodes of N images."""
+        """Return the nodes of this turn for N images."""
         points, weights, scales, factor = self._whole.place(images, rng)
         own = weights[self._chosen]
         if factor is not None and factor.dim() > 4:
@@ -119,7 +137,10 @@ class _Turn(NodeMethod):
 
 
 def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
-    """(N, T, C, H, W) gradients of each image's explained logit at its nodes; a graph is kept of all nodes or none."""
+    """(N, T, C, H, W) gradients of explained logits at the nodes.
+
+    A graph is kept for all nodes or for none.
+    """
     if create_graph:
         return _gradients_of_piece(model, points, labels, create_graph=True)
     parts = [
@@ -135,7 +156,10 @@ def _gradients_of_piece(model: nn.Module, points: Tensor, labels: Tensor, *, cre
 
 
 def _along(gradients: Tensor, points: Tensor, along: Tensor) -> Tensor | None:
-    """(N, T, C, H, W) Hessian at each node times `along`; None where the network has no curvature."""
+    """(N, T, C, H, W) Hessian times `along`, at each node.
+
+    None if the network has no curvature.
+    """
     if not gradients.requires_grad:
         return None
     (curved,) = torch.autograd.grad(gradients, points, along, allow_unused=True)
@@ -143,7 +167,10 @@ def _along(gradients: Tensor, points: Tensor, along: Tensor) -> Tensor | None:
 
 
 def _curvature(model: nn.Module, points: Tensor, labels: Tensor, along: Tensor) -> Tensor | None:
-    """(N, T, C, H, W): the same, piece by piece, each with a graph that is dropped at once."""
+    """(N, T, C, H, W): the result of `_along`, computed in pieces.
+
+    The graph of a piece is dropped when the piece is done.
+    """
     parts = []
     for piece in pieces(points):
         at = points[:, piece].detach().requires_grad_()
@@ -153,7 +180,7 @@ def _curvature(model: nn.Module, points: Tensor, labels: Tensor, along: Tensor) 
 
 
 def _weigh(gradients: Tensor, nodes: Nodes) -> Tensor:
-    """(N, T, C, H, W) gradients at the nodes to the (N, C, H, W) attribution."""
+    """(N, C, H, W) attribution from (N, T, C, H, W) gradients."""
     if nodes.factor is not None and nodes.factor.dim() > 4:
         return _average(nodes.factor * gradients, nodes.weights)
     average = _average(gradients, nodes.weights)
@@ -165,5 +192,5 @@ def _per_node(factor: Tensor) -> Tensor:
 
 
 def _average(values: Tensor, weights: Tensor) -> Tensor:
-    """(N, T, C, H, W) to (N, C, H, W), weighted over nodes."""
+    """(N, C, H, W) weighted mean over the T nodes."""
     return (values * weights.view(1, -1, 1, 1, 1)).sum(1)

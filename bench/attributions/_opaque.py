@@ -1,4 +1,7 @@
-"""Attributions that replace the network's backward pass by rules of their own: values without a way back."""
+"""Attributions that replace the network's backward pass by other rules.
+
+They have values, but no derivatives.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,17 @@ from bench.core.errors import BenchError
 
 
 class OpaqueMethod(AttributionMethod):
-    """A subclass explains images; nobody differentiates what it says."""
+    """An attribution method without derivatives."""
 
     differentiable: ClassVar[bool] = False
     random: ClassVar[bool] = False
 
     @abstractmethod
     def explain(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """(N, C, H, W) attribution of logit `labels`; the images already ask for gradients."""
+        """(N, C, H, W) attribution of logit `labels`.
+
+        The images already require gradients.
+        """
 
     def attribute(
         self,
@@ -37,7 +43,7 @@ class OpaqueMethod(AttributionMethod):
         """(N, C, H, W) signed attribution of logit `labels` at `images`.
 
         Raises:
-            BenchError: if a graph is asked for.
+            BenchError: if `create_graph` is set.
         """
         if create_graph:
             raise self._no_way_back()
@@ -45,13 +51,13 @@ class OpaqueMethod(AttributionMethod):
         for part in image_slices(len(images), self.nodes_per_image, images.device):
             leaf = images[part].detach().clone().requires_grad_()
             with warnings.catch_warnings():
-                # Captum announces the hooks that it sets and removes.
+                # Captum warns of the hooks that it sets and removes.
                 warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks", category=UserWarning)
                 parts.append(self.explain(model, leaf, labels[part]).detach())
         return torch.cat(parts)
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:  # noqa: ARG002
-        """Refuse.
+        """Refuse, because there is no derivative.
 
         Raises:
             BenchError: always.

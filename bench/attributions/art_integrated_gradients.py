@@ -1,4 +1,7 @@
-"""Integrated gradients as ART's published attack differentiates them: the product rule's direct term is missing."""
+"""Integrated gradients, differentiated as in ART's published attack.
+
+The direct term of the product rule is missing.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ from bench.core.contracts import Linearization
 
 @dataclass(frozen=True, kw_only=True)
 class ArtIntegratedGradients(NodeMethod):
-    """A(x) = x * (1/m) sum_{i=1..m} dz_y/dx at (i/m) x, of which only the sum is differentiated, not the factor x.
+    """Integrated gradients, differentiated without the direct term.
 
-    For searches that shall repeat published numbers; its value is integrated gradients of right-Riemann nodes.
+    A(x) = x * (1/m) sum_{i=1..m} dz_y/dx at (i/m) x. The derivative is that of the sum only, not of the factor x.
+    Searches use it to repeat published numbers. Its value is integrated gradients with right-Riemann nodes.
 
     Source:
         Singh et al. 2020, ART. Reference code: nupurkmr9/Attributional-Robustness, cifar/eval_model.py.
@@ -41,7 +45,10 @@ class ArtIntegratedGradients(NodeMethod):
     def attribute(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
     ) -> Tensor:
-        """(N, C, H, W) signed attribution of logit `labels` at `images`; with a graph if asked."""
+        """(N, C, H, W) signed attribution of logit `labels` at `images`.
+
+        It has a graph if `create_graph` is set.
+        """
         return images.detach() * super().attribute(model, images, labels, rng=rng, create_graph=create_graph)
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
@@ -50,7 +57,10 @@ class ArtIntegratedGradients(NodeMethod):
         return Linearization(images * average.attribution, lambda cotangent: average.pullback(cotangent * images))
 
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:  # noqa: ARG002
-        """Return the nodes on each image's line from black, of gradients that are averaged and not multiplied yet."""
+        """Return the nodes on each image's line from black.
+
+        Their gradients are averaged and not yet multiplied by the image.
+        """
         positions = torch.arange(1, self.nodes + 1, dtype=torch.float64).to(images) / self.nodes
         points = images.unsqueeze(1) * positions.view(1, -1, 1, 1, 1)
         return Nodes(points, torch.full_like(positions, 1 / self.nodes), positions, None)

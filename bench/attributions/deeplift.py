@@ -15,9 +15,11 @@ from bench.attributions._opaque import OpaqueMethod
 
 @dataclass(frozen=True, kw_only=True)
 class Deeplift(OpaqueMethod):
-    """(x - b) * product of multipliers, each ReLU's being (change of output) / (change of input) between b and x.
+    """Contributions by DeepLIFT's rescale rule.
 
-    It is complete where all activations are `nn.ReLU` modules, one per call site; a completeness gap tells of others.
+    A(x) = (x - b) * product of multipliers. The multiplier of a ReLU is (change of output) / (change of input) between
+    b and x. It is complete if all activations are `nn.ReLU` modules, one per call site; other activations show as a
+    completeness gap.
 
     Source:
         Shrikumar, Greenside, Kundaje 2017 (rescale), computed by captum.
@@ -29,7 +31,7 @@ class Deeplift(OpaqueMethod):
 
     @property
     def nodes_per_image(self) -> int:
-        """Two: the image and the baseline."""
+        """Two, the image and the baseline."""
         return 2
 
     def explain(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""Grad-CAM: the last feature maps, weighted by their mean gradients, enlarged to the image."""
+"""Grad-CAM, the weighted last feature maps of a network.
+
+The weights are the mean gradients, and the map is enlarged to the image. The last feature maps are weighted by their
+mean gradients and enlarged to the image.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,11 @@ from bench.core.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class GradCam(AttributionMethod):
-    """ReLU(sum over k of a_k F_k), a_k = mean over positions of dz_y/dF_k, enlarged bilinearly.
+    """The last feature maps, weighted by their mean gradients.
 
-    F is the last output of a module, in the order of the forward pass, that has channels and more than one position:
-    what a global pooling or the first linear layer takes in. Every channel of A holds the same map over C, so that the
+    A = ReLU(sum over k of a_k F_k) with a_k = mean over positions of dz_y/dF_k, enlarged bilinearly. F is the last
+    output of a module, in the order of the forward pass, that has channels and more than one position. It is the input
+    of the global pooling or of the first linear layer. Every channel of A holds the same map divided by C, so that the
     heatmap is the map itself.
 
     Source:
@@ -32,7 +37,7 @@ class GradCam(AttributionMethod):
     random: ClassVar[bool] = False
 
     layer: str = ""
-    """Name of the module whose output is F, within the network, such as layer3.2.bn2; empty: the last, as above."""
+    """Name of the module whose output is F, within the network, such as layer3.2.bn2; empty: the last one."""
 
     def attribute(
         self,
@@ -43,7 +48,9 @@ class GradCam(AttributionMethod):
         rng: SampleRng,  # noqa: ARG002
         create_graph: bool = False,
     ) -> Tensor:
-        """(N, C, H, W) non-negative attribution of logit `labels` at `images`; with a graph if asked.
+        """(N, C, H, W) non-negative attribution of logit `labels` at `images`.
+
+        It has a graph if `create_graph` is set.
 
         Raises:
             UsageError: if the network has no such module, or no module with feature maps.
@@ -67,7 +74,10 @@ def _enlarged_map(model: nn.Module, images: Tensor, labels: Tensor, layer: str, 
 
 
 def _features(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
-    """(N, K) logits and the (N, k, h, w) output of a layer, or the last before space is given up."""
+    """(N, K) logits and (N, k, h, w) output of a layer.
+
+    Without a name it is the last output with more than one position.
+    """
     modules = [m for name, m in model.named_modules() if not layer or f".{name}".endswith(f".{layer}")]
     if not modules:
         raise UsageError(f"expected a network with a module {layer!r}, got none; correct the layer of grad-cam")

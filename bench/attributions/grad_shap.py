@@ -1,4 +1,7 @@
-"""Integrated gradients in expectation over random baselines of one colour each (GradientSHAP, expected gradients)."""
+"""Expected gradients (GradientSHAP) over random baselines.
+
+Each baseline is an image of one colour.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ from bench.core.compute.rng import SampleRng
 
 @dataclass(frozen=True, kw_only=True)
 class GradShap(NodeMethod):
-    """A(x) = E over baselines b and alpha ~ U(0, 1) of (x - b) * dz_y/dx at b + alpha (x - b).
+    """Integrated gradients, averaged over random baselines.
 
-    One baseline per node, an image of one random colour; the alphas are the midpoints of T equal parts of [0, 1], dealt
-    to the baselines in order. Baselines belong to the sample (common random numbers), so A is a fixed, differentiable
+    A(x) = E over baselines b and alpha ~ U(0, 1) of (x - b) * dz_y/dx at b + alpha (x - b). Each node has its own
+    baseline, an image of one random colour. The alphas are the midpoints of T equal parts of [0, 1], in the order of
+    the baselines. A sample always has the same baselines (common random numbers), so A is a fixed, differentiable
     function of x.
 
     Source:
@@ -30,7 +34,7 @@ class GradShap(NodeMethod):
     version: ClassVar[int] = 1
 
     nodes: int = Field(default=20, ge=1, le=MOST_NODES)
-    """Points at which the gradient is taken, each with a baseline of its own."""
+    """Points at which the gradient is taken, each with its own baseline."""
 
     @property
     def nodes_per_image(self) -> int:
@@ -38,7 +42,7 @@ class GradShap(NodeMethod):
         return self.nodes
 
     def baselines(self, images: Tensor, rng: SampleRng) -> Tensor:
-        """(N, T, C, 1, 1): the colours of each image's baselines."""
+        """(N, T, C, 1, 1): the colours of the baselines."""
         channels = (images.shape[1], 1, 1)
         colors = [rng.fork("grad-shap", s).uniform(channels, 0, 1) for s in range(self.nodes)]
         return torch.stack(colors, dim=1).to(images)

@@ -15,7 +15,7 @@ from bench.core.compute.rng import SampleRng
 
 @dataclass(frozen=True, kw_only=True)
 class Gradient(NodeMethod):
-    """A(x) = dz_y/dx, of the logit before softmax.
+    """The gradient of the logit before softmax, A(x) = dz_y/dx.
 
     Source:
         Simonyan, Vedaldi, Zisserman 2014; "simple gradient" of Ghorbani, Abid, Zou 2019.
@@ -27,7 +27,7 @@ class Gradient(NodeMethod):
 
     @property
     def nodes_per_image(self) -> int:
-        """One: the image itself."""
+        """One, the image itself."""
         return 1
 
     def attribute_with_logits(
@@ -38,7 +38,7 @@ class Gradient(NodeMethod):
         *,
         rng: SampleRng,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) attribution and (N, K) logits, by one forward pass."""
+        """(N, C, H, W) attribution and (N, K) logits, from one pass."""
         gradients: list[Tensor] = []
         logits: list[Tensor] = []
         for part in self.slices(len(images), images.device):

@@ -1,4 +1,7 @@
-"""Guided backpropagation: the gradient through ReLUs that let positive gradients pass only (reported, not ranked)."""
+"""Guided backpropagation, reported but not ranked.
+
+ReLUs let only positive gradients pass.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from bench.attributions._opaque import OpaqueMethod
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedBackprop(OpaqueMethod):
-    """The gradient of z_y, where each ReLU sets negative gradients to zero on the way back.
+    """The gradient of z_y without negative gradients behind ReLUs.
 
-    A stable map proves little, so it is reported, and no protocol that ranks may judge by it. Activations must be
-    `nn.ReLU` modules; functional ones are silently left as they are.
+    Each ReLU sets negative gradients to zero in the backward pass. A stable map proves little, so the map is only
+    reported; a ranked protocol must not judge by it. Activations must be `nn.ReLU` modules; functional activations keep
+    their gradient without a warning.
 
     Source:
         Springenberg et al. 2015, computed by captum.

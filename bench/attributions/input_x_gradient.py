@@ -13,7 +13,9 @@ from bench.core.compute.rng import SampleRng
 
 @dataclass(frozen=True, kw_only=True)
 class InputXGradient(NodeMethod):
-    """A(x) = x * dz_y/dx, with x in [0, 1]: integrated gradients from black with one right-Riemann node.
+    """The image times its gradient, A(x) = x * dz_y/dx.
+
+    x lies in [0, 1]. This is integrated gradients from black with one right-Riemann node.
 
     Source:
         Shrikumar et al. 2016 ("gradient * input"); attacked by Dombrowski et al. 2019.
@@ -25,10 +27,10 @@ class InputXGradient(NodeMethod):
 
     @property
     def nodes_per_image(self) -> int:
-        """One: the image itself."""
+        """One, the image itself."""
         return 1
 
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:  # noqa: ARG002
-        """Return each (C, H, W) image as its own node, and as the factor of its gradient."""
+        """Return each (C, H, W) image as its own node and factor."""
         one = images.new_ones(1)
         return Nodes(images.unsqueeze(1), one, one, images)

@@ -20,7 +20,9 @@ Rule = Literal["midpoint", "gauss-legendre", "right-riemann"]
 
 @dataclass(frozen=True, kw_only=True)
 class IntegratedGradients(NodeMethod):
-    """A(x) = (x - b) * integral over alpha in [0, 1] of dz_y/dx at b + alpha (x - b), with the black image as b.
+    """Integrated gradients from the black image.
+
+    A(x) = (x - b) * integral over alpha in [0, 1] of dz_y/dx at b + alpha (x - b), where b is the black image.
 
     Source:
         Sundararajan, Taly, Yan 2017. Reference codes of the attacks: 100 right-Riemann nodes.
@@ -33,7 +35,7 @@ class IntegratedGradients(NodeMethod):
     nodes: int = Field(default=50, ge=1, le=MOST_NODES)
     """Points of the path at which the gradient is taken."""
     rule: Rule = "midpoint"
-    """Where on the path they lie, and how they are weighted."""
+    """Rule for the positions and weights of the nodes."""
 
     @property
     def nodes_per_image(self) -> int:
@@ -53,7 +55,7 @@ class IntegratedGradients(NodeMethod):
 
 @lru_cache(maxsize=32)
 def quadrature(nodes: int, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and weights, float64, of a quadrature on [0, 1]."""
+    """Return float64 positions and weights of a quadrature on [0, 1]."""
     if rule == "gauss-legendre":
         positions, weights = np.polynomial.legendre.leggauss(nodes)
         return (positions + 1) / 2, weights / 2

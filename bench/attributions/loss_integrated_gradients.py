@@ -1,4 +1,4 @@
-"""Integrated gradients of the cross-entropy instead of the logit, by the trapezoid rule."""
+"""Integrated gradients of the cross-entropy, by the trapezoid rule."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from bench.core.contracts import Linearization
 
 @dataclass(frozen=True, kw_only=True)
 class LossIntegratedGradients(NodeMethod):
-    """A(x) = x * integral over alpha in [0, 1] of dCE(z, y)/dx at alpha x; CE = -log softmax(z)_y.
+    """Integrated gradients of the cross-entropy instead of the logit.
 
-    What ART's tables measure, though the attack behind them climbs the logit's map: the two differ, which makes a
-    network look more robust than it is.
+    A(x) = x * integral over alpha in [0, 1] of dCE(z, y)/dx at alpha x; CE = -log softmax(z)_y. ART's tables measure
+    this map, but their attack changes the map of the logit. The two maps differ, so the tables make a network look more
+    robust than it is.
 
     Source:
         Singh et al. 2020, ART. Reference code: nupurkmr9/Attributional-Robustness, cifar/eval_model.py (101 nodes).
@@ -41,7 +42,10 @@ class LossIntegratedGradients(NodeMethod):
     def attribute(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng, create_graph: bool = False
     ) -> Tensor:
-        """(N, C, H, W) signed attribution of the cross-entropy of `labels` at `images`; with a graph if asked."""
+        """(N, C, H, W) signed attribution of the cross-entropy of `labels`.
+
+        It has a graph if `create_graph` is set.
+        """
         return super().attribute(_Losses(model), images, labels, rng=rng, create_graph=create_graph)
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
@@ -49,7 +53,7 @@ class LossIntegratedGradients(NodeMethod):
         return super().linearize(_Losses(model), images, labels, rng=rng)
 
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:  # noqa: ARG002
-        """Return the nodes of the trapezoid rule on each image's line from black."""
+        """Return the trapezoid rule's nodes on the line from black."""
         positions = torch.linspace(0, 1, self.nodes, dtype=torch.float64)
         weights = torch.full_like(positions, 1 / (self.nodes - 1))
         weights[[0, -1]] /= 2
@@ -62,7 +66,7 @@ class LossIntegratedGradients(NodeMethod):
 
 
 class _Losses(nn.Module):
-    """The cross-entropy of every class, in the place of its logit."""
+    """A model that returns cross-entropies in place of logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

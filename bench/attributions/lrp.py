@@ -17,11 +17,12 @@ _LINEAR = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
 @dataclass(frozen=True, kw_only=True)
 class Lrp(OpaqueMethod):
-    """R_i = sum_j a_i w_ij R_j / (z_j + epsilon sign z_j) through convolutions, linear layers and batch norms.
+    """Relevance of the normalised pixels by the epsilon rule.
 
-    Computed as input times a gradient that shrinks by r = z / (z + epsilon sign z) wherever it comes to the output z of
-    such a layer (Montavon et al. 2019). Sums, as of residual branches, then share
-    relevance in proportion to their terms. With epsilon 0 it is the normalised image times the gradient.
+    R_i = sum_j a_i w_ij R_j / (z_j + epsilon sign z_j) through convolutions, linear layers and batch norms. It is
+    computed as input times gradient, where the gradient shrinks by r = z / (z + epsilon sign z) at the output z of
+    every such layer (Montavon et al. 2019). Sums, for example of residual branches, then share relevance in proportion
+    to their terms. With epsilon 0 it is the normalised image times the gradient.
 
     Source:
         Bach et al. 2015 (epsilon rule); Montavon et al. 2019.
@@ -33,7 +34,7 @@ class Lrp(OpaqueMethod):
     substitute: ClassVar[str] = "input-x-gradient"
 
     epsilon: float = Field(default=0.1, ge=0)
-    """What is added to the size of each layer's output before relevance is divided by it."""
+    """Number added to the size of every layer's output before relevance is divided by it."""
 
     def explain(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """(N, C, H, W) relevance of the normalised pixels.

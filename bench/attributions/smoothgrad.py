@@ -1,4 +1,4 @@
-"""Gradient averaged over noisy copies of the image, the same noise for every look at a sample."""
+"""Gradient averaged over noisy copies of the image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from bench.core.compute.rng import SampleRng
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothgrad(NodeMethod):
-    """A(x) = 1/T sum_s dz_y/dx at x + sigma n_s, n_s ~ N(0, I).
+    """The mean gradient over noisy copies of the image.
 
-    The noise belongs to the sample (common random numbers): A is a fixed, differentiable function of x, two looks
-    differ only where images do, and fewer nodes are the first of more. The noisy copies are not clipped.
+    A(x) = 1/T sum_s dz_y/dx at x + sigma n_s, n_s ~ N(0, I). A sample always has the same noise (common random
+    numbers). So A is a fixed, differentiable function of x, and two maps differ only if the images do. A smaller number
+    of nodes uses the first nodes of a larger number. The noisy copies are not clipped.
 
     Source:
         Smilkov et al. 2017.
@@ -28,9 +29,9 @@ class Smoothgrad(NodeMethod):
     version: ClassVar[int] = 1
 
     nodes: int = Field(default=20, ge=1, le=MOST_NODES)
-    """Noisy copies of the image that the mean is over."""
+    """Number of noisy copies of the image."""
     sigma: float = Field(default=0.1, gt=0)
-    """Standard deviation of their noise, in pixel units."""
+    """Standard deviation of the noise, in pixel units."""
 
     @property
     def nodes_per_image(self) -> int:
@@ -38,7 +39,7 @@ class Smoothgrad(NodeMethod):
         return self.nodes
 
     def place(self, images: Tensor, rng: SampleRng) -> Nodes:
-        """Return the noisy copies of each image."""
+        """Return the noisy copies of all images."""
         shape = tuple(images.shape[1:])
         noise = torch.stack([rng.fork("smoothgrad", s).normal(shape) for s in range(self.nodes)], dim=1)
         weights = images.new_full((self.nodes,), 1 / self.nodes)

@@ -17,7 +17,7 @@ SOME_KEYS = 5
 def show_conversion(converted: Converted) -> None:
     """Print for every key of a checkpoint how the conversion used it.
 
-    When the checkpoint does not fit, only the first names of each group are listed.
+    If the checkpoint does not fit, only the first names are listed.
     """
     report, read = converted.fitted.report, converted.checkpoint
     params = ", ".join(f"{key} {value}" for key, value in converted.fitted.params.items())

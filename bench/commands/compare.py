@@ -1,4 +1,4 @@
-"""`bench compare`: compare models of a board, or two attacks, image by image."""
+"""`bench compare`: compare models or two attacks, image by image."""
 
 from __future__ import annotations
 

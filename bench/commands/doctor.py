@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @DATA
 @JSON
 def doctor(as_json: bool) -> None:
-    """Print what this machine has, what is missing and how to get it."""
+    """Print what this machine has, what is missing and its remedy."""
     from bench.checks.doctor import examine
 
     findings = examine()

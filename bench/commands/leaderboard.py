@@ -66,9 +66,10 @@ def table(
 @click.option("--ranked", is_flag=True, help="Keep only pictures of complete runs under the newest ranked protocols.")
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Keep only pictures of this attack; repeatable.")
 def pack(results: Path, ranked: bool, attacks: tuple[str, ...]) -> None:
-    """Pack the pictures in RESULTS into one lossless sheet per model and protocol.
+    """Pack the pictures in RESULTS into lossless sheets.
 
-    Records and rows do not change. Pages show the same pictures.
+    A sheet holds the pictures of one model under one protocol. Records and rows do not change. Pages show the same
+    pictures.
     """
     from bench.core.storage.store import Store
 

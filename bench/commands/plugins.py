@@ -30,7 +30,7 @@ KINDS = get_args(registry.Kind)
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @JSON
 def list_(kind: registry.Kind | None, as_json: bool) -> None:
-    """List all plug-ins: models, attacks, metrics and more.
+    """List all plug-ins, such as models, attacks and metrics.
 
     A broken plug-in is marked, and the exit code is 1.
     """
@@ -59,7 +59,7 @@ def _line(kind: registry.Kind, name: str) -> dict[str, str]:
 @click.option("--kind", type=click.Choice(KINDS), help="Needed if plug-ins of several kinds have this name.")
 @JSON
 def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
-    """Show one plug-in: its values, its parameters, its source."""
+    """Show the values, parameters and source of one plug-in."""
     name = bare(name)
     kinds = [kind] if kind else [k for k in KINDS if name in registry.names(k)]
     if not kinds:
@@ -74,7 +74,7 @@ def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
 
 
 def show_lists(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Print one line per plug-in: its name, counts and summary.
+    """Print one line per plug-in with its name, counts and summary.
 
     At a terminal the summary is cut at the right edge. A heading names the kind if there are several kinds. The kinds
     are named where there are several.

@@ -64,9 +64,10 @@ WANTED = {
 
 @click.group()
 def submit() -> None:
-    """Submit a model: convert, check, run, publish.
+    """Submit a model.
 
-    ENTRY is the TOML file of an entry, or hub:ORG/REPO.
+    The steps are: convert, check, run, publish. ENTRY is the TOML file of an entry, or hub:ORG/REPO. ENTRY is the TOML
+    file of an entry, or hub:ORG/REPO.
     """
 
 

@@ -147,9 +147,12 @@ def status(as_json: bool) -> None:
 
 
 def _words(option: str, given: Sequence[str]) -> list[str]:
-    """Return the names of an option, which may be repeated or separated by commas."""
+    """Return the names that an option lists.
+
+    The option may be repeated, and names may be separated by commas.
+    """
     if not (words := [word for text in given for word in text.split(",") if word]):
-        raise UsageError(f"expected names for {option}, got {','.join(given)!r}; bench list shows those that there are")
+        raise UsageError(f"expected names for {option}, got {','.join(given)!r}; bench list shows all names")
     return words
 
 

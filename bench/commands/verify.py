@@ -115,7 +115,7 @@ def _folder(subjects: Sequence[str], default: str | None) -> Path:
 
 
 def _model(subject: str) -> str:
-    """Return the reference of a model for a word that is not a folder."""
+    """Return a word as the reference of a model."""
     from model_zoo.hub import full
 
     known = registry.names("models")

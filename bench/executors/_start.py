@@ -1,4 +1,4 @@
-"""What keeps an executor from starting, as one sentence."""
+"""Errors that keep an executor from starting, as one sentence."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bench.core.errors import BenchError, EnvironmentFault
 
 @contextmanager
 def starting(what: str, remedy: str) -> Iterator[None]:
-    """Run a block that starts another package's machinery.
+    """Run a block that starts software of another package.
 
     Raises:
-        EnvironmentFault: if it fails, whatever that package raises.
+        EnvironmentFault: if the block fails with any error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Processes on this machine: one per GPU, or as many as asked for."""
+"""Worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -22,28 +22,32 @@ from bench.core.contracts import Executor, Hire
 from bench.core.schemas.units import FINAL, Report, Unit
 
 CONTEXT = get_context("spawn")
-"""A forked copy of a process that has used torch's threads or a GPU can hang."""
+"""Not fork: a forked copy of a process that used torch's threads or a GPU can hang."""
 
 TICK = 1.0
-"""Seconds between two looks at workers that say nothing."""
+"""Seconds between two checks of silent workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Local(Executor):
-    """Processes that are started here and minded here; a dead or hung one is replaced.
+    """Worker processes that this process starts and watches.
 
-    By default one per GPU, each with its own; without a GPU one.
+    A dead or hung worker is replaced. The default is one worker per GPU, each with its own GPU; without a GPU it is one
+    worker.
     """
 
     version: ClassVar[int] = 1
 
     @property
     def neighbours(self) -> int:
-        """All of them."""
+        """The number of workers, because all share this machine."""
         return len(self._devices())
 
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
-        """Yield reports as they come; closing the iterator kills the processes."""
+        """Yield reports as they come.
+
+        When the iterator is closed, the processes are killed.
+        """
         waiting, hands = deque(units), list[_Hand]()
         devices = self._devices()
         threads = max(1, (os.cpu_count() or 1) // len(devices))
@@ -64,7 +68,7 @@ class Local(Executor):
                 hand.end()
 
     def _devices(self) -> list[str]:
-        """Return the device of each worker."""
+        """Return the devices of all workers."""
         gpus = torch.cuda.device_count() if self.device in {"auto", "cuda"} else 0
         if not gpus:
             return [self.device] * (self.workers or 1)
@@ -73,7 +77,7 @@ class Local(Executor):
 
 @plain
 class _Hand:
-    """A process, the pipe to it, and the unit that it is at."""
+    """A process, the pipe to it and its current unit."""
 
     hire: Hire
     device: str
@@ -86,7 +90,7 @@ class _Hand:
         self._start()
 
     def give(self, unit: Unit) -> None:
-        """Let the process do a unit, a fresh process where it is dead."""
+        """Give the process a unit, after replacing a dead process."""
         self.unit = unit
         if self._process is not None:
             try:
@@ -94,11 +98,11 @@ class _Hand:
                 self._heard = time.monotonic()
                 return
             except OSError:
-                self.end()  # it died without a word
+                self.end()  # it died without a report
         self._start()
 
     def reports(self, timeout: float) -> Iterator[Report]:
-        """Yield what the process said since, or that it is lost."""
+        """Yield the new reports of the process, or that it is lost."""
         assert self.unit is not None
         try:
             while self.unit is not None and self.pipe.poll():
@@ -107,7 +111,7 @@ class _Hand:
                 yield report
         except (EOFError, OSError):
             assert self._process is not None
-            self._process.join()  # its pipe is closed, so it is ending
+            self._process.join()  # its pipe is closed, so it ends soon
             yield Report(self.unit, "lost", text=f"its worker died with exit code {self.end()}")
             return
         if self.unit is not None and time.monotonic() - self._heard > timeout:
@@ -115,7 +119,10 @@ class _Hand:
             yield Report(self.unit, "lost", text=f"its worker gave no sign of life for {timeout:g} s and was ended")
 
     def end(self) -> int | None:
-        """Kill the process, if it lives, and return how it ended; finished shards are on the disk."""
+        """Kill the process if it lives, and return its exit code.
+
+        Finished shards are on the disk.
+        """
         if (process := self._process) is None:
             return None
         process.kill()
@@ -132,12 +139,12 @@ class _Hand:
             target=_work, args=(self.hire, self.device, self.threads, self.unit, theirs), daemon=True
         )
         self._process.start()
-        theirs.close()  # so that the worker's death is the end of the pipe
+        theirs.close()  # so that the pipe closes when the worker dies
         self._heard = time.monotonic()
 
 
 def _work(hire: Hire, device: str, threads: int, unit: Unit, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it and ends this process
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     worker = hire(device)

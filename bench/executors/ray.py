@@ -1,4 +1,7 @@
-"""Ray actors, on this machine or on a cluster; shares of a GPU where one model does not fill it."""
+"""Ray actors on this machine or on a cluster.
+
+Several workers can share a GPU if one model does not fill it.
+"""
 
 from __future__ import annotations
 
@@ -22,37 +25,41 @@ from bench.core.schemas.units import Report, Unit
 from bench.executors._start import starting
 
 TICK = 0.5
-"""Seconds between two looks at actors that say nothing."""
+"""Seconds between two checks of silent actors."""
 
 CONNECT = 60.0
-"""Seconds in which a cluster must answer: Ray itself goes on trying for many minutes, and then ends the process."""
+"""Seconds in which a cluster must answer: Ray itself tries for many minutes and then ends the process."""
 
 REMEDY = "correct --with address, start Ray, or choose another --executor"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ray(Executor):
-    """Actors that keep their model from unit to unit; one whose process or node disappears is replaced.
+    """Ray actors that keep their model between units.
 
-    Nodes of a cluster must share the folder of unfinished work (BENCH_CACHE) and have this package installed.
+    An actor is replaced if its process or node disappears. Nodes of a cluster must share the folder of unfinished work
+    (BENCH_CACHE) and have this package installed.
     """
 
     version: ClassVar[int] = 1
 
     address: str | None = None
-    """Of a running cluster; by default Ray is started on this machine, and ended."""
+    """Address of a running cluster; by default Ray starts on this machine and is ended afterwards."""
     gpus: float = Field(default=0.0, ge=0, le=1000, allow_inf_nan=False)
-    """Of each worker; 0.5 lets two share one."""
+    """GPUs per worker; with 0.5 two workers share one."""
     cpus: float = Field(default=1.0, gt=0, le=10_000, allow_inf_nan=False)
-    """Of each worker."""
+    """CPU cores per worker."""
 
     @property
     def neighbours(self) -> int:
-        """As many as have room on this machine, where nobody says how many there are."""
+        """The number of workers, or how many fit on this machine."""
         return self.workers or self._room({"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()})
 
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
-        """Yield reports as they come; closing the iterator ends the actors."""
+        """Yield reports as they come.
+
+        When the iterator is closed, the actors end.
+        """
         ray = _import()
         started = not ray.is_initialized()
         if started:
@@ -82,13 +89,16 @@ class Ray(Executor):
                 ray.shutdown()
 
     def _room(self, resources: Mapping[str, float]) -> int:
-        """Return how many workers a cluster has room for, at least one."""
+        """Return how many workers fit on a cluster, at least one."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         return max(1, min(int(resources.get(name, 0) / each) for name, each in wanted.items() if each))
 
 
 class _Actor:
-    """A worker in a process of Ray's; what it tells waits here until it is asked for."""
+    """A worker in a process of Ray.
+
+    Its reports wait here until they are fetched.
+    """
 
     def __init__(self, hire: Hire, device: str) -> None:
         self._worker = hire(device)
@@ -103,9 +113,10 @@ class _Actor:
 
 @plain
 class _Hand:
-    """An actor, the unit that it is at, and what is awaited of it.
+    """An actor, its current unit and the calls that it must answer.
 
-    A unit is given only to an actor that is up: Ray lets one wait for room, and after a node is gone perhaps for ever.
+    Only an actor that runs gets a unit. A new actor may wait long for room, and after the loss of a node perhaps for
+    ever.
     """
 
     ray: Any
@@ -120,18 +131,21 @@ class _Hand:
         self._start()
 
     def is_up(self) -> bool:
-        """Return whether the actor can be given a unit; a fresh one is on its way where it is lost."""
+        """Return whether the actor can take a unit.
+
+        A lost actor is being replaced.
+        """
         if self.actor is None:
             self._start()
         return self.unit is None and bool(self.ray.wait([self.awaited], timeout=0)[0])
 
     def give(self, unit: Unit) -> None:
-        """Let the actor do a unit."""
+        """Give the actor a unit."""
         self.unit, self.awaited = unit, self.actor.do.remote(unit)
         self._question, self._heard = self.actor.told.remote(), time.monotonic()
 
     def reports(self, timeout: float) -> Iterator[Report]:
-        """Yield what the actor said since of its unit, or that it is lost."""
+        """Yield the new reports of the actor, or that it is lost."""
         if (unit := self.unit) is None:
             return
         errors = self.ray.exceptions
@@ -152,7 +166,10 @@ class _Hand:
             yield self._lost(unit, f"its worker disappeared: {str(error).splitlines()[0]}")
 
     def end(self) -> None:
-        """Kill the actor; finished shards are on the disk."""
+        """Kill the actor.
+
+        Finished shards are on the disk.
+        """
         if self.actor is not None:
             self.ray.kill(self.actor)
         self.actor = None
@@ -178,10 +195,12 @@ def _import() -> Any:
 
 
 def _see_whether_it_answers(address: str | None) -> None:
-    """Connect to a cluster in a process that can be ended, which a call of Ray's cannot.
+    """Test in a separate process whether a cluster answers.
+
+    A process can be ended, but a call of Ray cannot.
 
     Raises:
-        EnvironmentFault: if it gives no answer in time, or refuses.
+        EnvironmentFault: if the cluster does not answer in time or refuses.
     """
     if address is None:
         return
@@ -198,6 +217,6 @@ def _see_whether_it_answers(address: str | None) -> None:
 
 
 def _environment() -> dict[str, Any]:
-    """Return what workers on other nodes must know of this process's environment."""
+    """Return the environment variables that workers on other nodes need."""
     known = {key: value for key, value in os.environ.items() if key.startswith("BENCH_") or key == "PYTHONPATH"}
     return {"env_vars": known}

@@ -1,4 +1,7 @@
-"""Slurm jobs through submitit; a preempted job goes back into the queue and continues with what is left."""
+"""Slurm jobs through submitit.
+
+A preempted job goes back into the queue and continues with the remaining units.
+"""
 
 from __future__ import annotations
 
@@ -18,42 +21,48 @@ from bench.core.storage.folders import cache_folder
 from bench.executors._start import starting
 
 TICK = 1.0
-"""Seconds between two looks at the folder of answers."""
+"""Seconds between two checks of the folder of answers."""
 
 BEGUN = "begun"
-"""What stands in place of an answer while a job is at the unit."""
+"""Content of an answer file while a job works on the unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slurm(Executor):
-    """Jobs that each do a share of the units, one after the other.
+    """Slurm jobs that each do some of the units in order.
 
-    The nodes must share the folder of unfinished work (BENCH_CACHE). Slurm itself ends a job that hangs, at its time
-    limit; the unit that it was at counts as lost.
+    The nodes must share the folder of unfinished work (BENCH_CACHE). Slurm ends a job that hangs at its time limit; the
+    job's current unit counts as lost.
     """
 
     version: ClassVar[int] = 1
 
     cluster: Literal["slurm", "local"] = "slurm"
-    """`local` runs the jobs as processes of this machine, to try things out."""
+    """`slurm`, or `local` to run the jobs as processes of this machine for a test."""
     partition: str | None = None
-    """Of the cluster; by default its own choice."""
+    """Partition of the cluster; by default the cluster chooses."""
     hours: float = Field(default=4.0, gt=0, le=10_000, allow_inf_nan=False)
     """Time limit of a job."""
     gpus: int = Field(default=0, ge=0, le=1000)
-    """Of each job."""
+    """GPUs per job."""
     cpus: int = Field(default=1, ge=1, le=10_000)
-    """Of each job."""
+    """CPU cores per job."""
     memory: int | None = Field(default=None, ge=1, le=10**6)
-    """Of each job, in GB."""
+    """Memory per job, in GB."""
 
     @property
     def neighbours(self) -> int:
-        """One: each job has the memory that Slurm gives it, unless all are processes of this machine."""
+        """The number of workers that share the memory of one machine.
+
+        It is one, because Slurm gives each job its own memory, unless all jobs are processes of this machine.
+        """
         return super().neighbours if self.cluster == "local" else 1
 
     def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
-        """Yield reports as they come; closing the iterator cancels the jobs."""
+        """Yield reports as they come.
+
+        When the iterator is closed, the jobs are cancelled.
+        """
         folder, count = cache_folder() / "work" / "slurm", min(self.workers or 1, len(units))
         shares = [Share(list(units[index::count]), hire, self.device, folder / "answers") for index in range(count)]
         for share in shares:
@@ -63,9 +72,9 @@ class Slurm(Executor):
             with starting("Slurm's jobs", "run it where sbatch and srun are, or choose another --executor"):
                 executor = self._executor(folder / "jobs")
                 for share in shares:
-                    jobs.append((executor.submit(share), share))  # noqa: PERF401 # those are cancelled, if one fails
+                    jobs.append((executor.submit(share), share))  # noqa: PERF401 # if one fails, the earlier jobs are cancelled
             while jobs:
-                over = [job.done() for job, _ in jobs]  # before the answers are read, so that none comes in between
+                over = [job.done() for job, _ in jobs]  # ask before reading the answers, so that no answer is missed
                 for _, share in jobs:
                     yield from share.answers()
                 for (_, share), done in zip(jobs, over, strict=True):
@@ -90,14 +99,17 @@ class Slurm(Executor):
 
 
 class Share:
-    """The units of one job, and the answers on them, which wait in a folder: the job may end and begin again."""
+    """The units of one job and the answers to them.
+
+    The answers wait in a folder, because the job may end and begin again.
+    """
 
     def __init__(self, units: list[Unit], hire: Hire, device: str, folder: Path) -> None:
         self.left = {unit.id: unit for unit in units}
         self._hire, self._device, self._folder = hire, device, folder
 
     def __call__(self) -> None:
-        """Do the units; in the job."""
+        """Do the units, inside the job."""
         worker = self._hire(self._device)
         for unit in self.left.values():
             if self._answer(unit)[0] in {"", BEGUN}:
@@ -106,11 +118,14 @@ class Share:
                 write_atomic(self._path(unit), f"{report.kind}\n{report.text}".encode())
 
     def checkpoint(self) -> Any:
-        """Say what a preempted job is to do when it comes up again: the same, less what has an answer."""
+        """Return the task of a preempted job when it starts again.
+
+        It is the same task without the units that have an answer.
+        """
         return _import().helpers.DelayedSubmission(self)
 
     def answers(self) -> Iterator[Report]:
-        """Yield the answers that came since; in the process that submitted the job."""
+        """Yield the new answers, in the process that submitted the job."""
         for unit in list(self.left.values()):
             word, text = self._answer(unit)
             for kind in FINAL & {word}:
@@ -118,7 +133,10 @@ class Share:
                 yield Report(unit, kind, text=text)
 
     def lost(self) -> Iterator[Report]:
-        """Yield that the unit which the job was at is lost; those behind it were not begun, and only wait again."""
+        """Yield reports for the units without an answer after a job ended.
+
+        The job's current unit is lost. Later units were not begun and only wait again.
+        """
         begun = {unit.id for unit in self.left.values() if self._answer(unit)[0] == BEGUN}
         for unit in list(self.left.values()):
             del self.left[unit.id]
@@ -133,7 +151,7 @@ class Share:
             self._path(unit).unlink(missing_ok=True)
 
     def _answer(self, unit: Unit) -> tuple[str, str]:
-        """Return the word and the text of a unit's answer, both empty where there is none."""
+        """Return word and text of a unit's answer, or empty texts."""
         try:
             word, _, text = self._path(unit).read_text().partition("\n")
         except FileNotFoundError:

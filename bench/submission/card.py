@@ -1,4 +1,7 @@
-"""A model's page on the Hub: the card with its `model-index`, and the `.eval_results` file, from records."""
+"""A model's page on the Hub, made from records.
+
+The page has a card with a `model-index`, and a file `.eval_results`.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,19 @@ from bench.core.schemas.records import RunRecord, Summary
 from bench.core.text import printable
 
 HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "mnist": "ylecun/mnist", "svhn": "ufldl-stanford/svhn"}
-"""Where the Hub keeps our image sets; others go by their own name."""
+"""Names of our image sets on the Hub; other sets have the same name there."""
 
 EVAL_RESULTS = ".eval_results/attribution-bench.yaml"
 LICENSES = frozenset({"mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0",
     "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "unlicense"})  # fmt: skip
-"""Identifiers that the Hub knows; another licence is `other`, with its name beside it."""
+"""Licence names that the Hub knows; any other licence is `other`, with its name beside it."""
 
 
 def eval_results(entry: ModelEntry, records: Sequence[RunRecord]) -> list[EvalResult]:
-    """Return what was measured and is defined, as `model-index` wants it; the interval stands in the metric's args."""
+    """Return the measured means as `model-index` needs them.
+
+    Undefined means are left out. The interval stands in the metric's args.
+    """
     found = []
     if entry.accuracy is not None:
         args: dict[str, Any] = {"images": entry.accuracy.images}
@@ -43,7 +49,7 @@ def eval_results(entry: ModelEntry, records: Sequence[RunRecord]) -> list[EvalRe
 
 
 def front_matter(entry: ModelEntry, records: Sequence[RunRecord]) -> str:
-    """Return the YAML of the card's head."""
+    """Return the YAML at the top of the card."""
     known = entry.license.lower() in LICENSES
     data = ModelCardData(
         license=entry.license.lower() if known else "other",
@@ -82,7 +88,7 @@ def card(entry: ModelEntry, records: Sequence[RunRecord], repo: str) -> str:
 
 
 def accuracy_lines(entry: ModelEntry) -> list[str]:
-    """Return a sentence on the clean accuracy that was measured, and one on what is claimed."""
+    """Return sentences on the measured and the claimed clean accuracy."""
     lines = []
     if entry.accuracy is not None:
         lines.append(f"Clean accuracy, measured: {entry.accuracy.clean:.2%} of {entry.accuracy.images} test images.")
@@ -94,7 +100,10 @@ def accuracy_lines(entry: ModelEntry) -> list[str]:
 
 
 def eval_results_file(entry: ModelEntry, records: Sequence[RunRecord]) -> str | None:
-    """Return the YAML of `.eval_results`, the primary metric of every run; None where no run defines it."""
+    """Return the YAML of `.eval_results`, or None if it would be empty.
+
+    It holds the primary metric of every run that defines it.
+    """
     dataset = HUB_DATASETS.get(entry.dataset, entry.dataset)
     rows = []
     for record in records:
@@ -131,12 +140,12 @@ def measured(records: Sequence[RunRecord]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a stranger's text as Markdown that shows it and does nothing else."""
+    """Return foreign text as Markdown that only displays it."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&$-])", r"\\\1", " ".join(printable(text).split()))
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return text as a code block whose fence it cannot close."""
+    """Return text as a code block that the text cannot close."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"

@@ -1,4 +1,7 @@
-"""What a submitted model must be before it stands on a board: one question each, one sentence for an answer."""
+"""The checks of a submitted model before it may enter a board.
+
+Each check is one question and is answered with one sentence.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,12 @@ BETA = 50.0
 """Sharpness of the surrogate, as in the protocols."""
 
 SAME_LOGIT = 1e-3
-"""Relative: what kernels of other batch sizes may round; a network that mixes its batch differs by far more."""
+"""Relative tolerance for kernels that round differently per batch size. A network that mixes its batch differs by far
+more."""
 
 
 class Subject(NamedTuple):
-    """A submitted model, built, and the images it is asked about."""
+    """A submitted model, built, and the images for its checks."""
 
     found: Resolved
     model: nn.Module
@@ -48,17 +52,19 @@ class Subject(NamedTuple):
         return self.found.entry
 
     def right(self, images: Tensor) -> Tensor:
-        """(N,) bool: which images, given in this form, are classified correctly."""
+        """(N,) bool: which images in this form are classified correctly."""
         return correct(self.model, images, self.labels, device=self.device)
 
 
 def check_submission(reference: str, *, device: torch.device, protocol: str | None = None) -> list[Check]:
-    """Ask everything about a model; where an answer needs an earlier one that failed, it is not asked.
+    """Return the answers to all questions about a model.
+
+    A question is left out if it needs an earlier answer that failed.
 
     Args:
         reference: as for `bench run`.
         device: where to compute.
-        protocol: whose samples are shown to the model; default: the small set of its dataset.
+        protocol: the protocol whose samples are used; default: the small image set of its dataset.
     """
     checks: list[Check] = []
 
@@ -110,7 +116,7 @@ def _check_name(entry: ModelEntry) -> str:
 def _check_rights(entry: ModelEntry) -> str:
     if not entry.citation.strip():
         raise UsageError(
-            "expected a citation, got none; add what a user of the model shall cite to the entry (or --citation)"
+            "expected a citation, got none; add what users of the model should cite to the entry (or --citation)"
         )
     return f"{entry.license}; {entry.citation.split()[0][:60]}"
 
@@ -165,7 +171,10 @@ def _check_logits(subject: Subject) -> str:
 
 
 def _check_curvature(subject: Subject) -> str:
-    """Make the smooth surrogate as a run does, which takes second derivatives and compares them."""
+    """Build the smooth surrogate as a run does.
+
+    This takes second derivatives and compares them.
+    """
     surrogate(subject.model, BETA, subject.images[:2].to(subject.device))
     return f"of a smooth surrogate (sharpness {BETA:g}), which has the network's answers and gradients"
 
@@ -189,7 +198,10 @@ def _check_deterministic(subject: Subject) -> str:
 
 
 def _check_contract(subject: Subject) -> str:
-    """Whether the model is at its best on pixels in [0, 1], and not on another form of them."""
+    """Check that the model works best on pixels in [0, 1].
+
+    Other forms of the pixels must not give a higher accuracy.
+    """
     from scipy.stats import binomtest
 
     entry, dataset = subject.entry, registry.load("datasets", subject.entry.dataset)

@@ -1,4 +1,4 @@
-"""The entry of a model that somebody wants to submit: from answers and a file to a TOML."""
+"""The draft entry of a submitted model, from answers and weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from model_zoo.weights_file import write_entry
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What only the model's author knows."""
+    """Facts that only the model's author knows."""
 
     name: str
     architecture: str
@@ -38,24 +38,27 @@ class Answers:
     dataset: str = "cifar10"
     title: str = ""
     normalisation: Normalisation | None = None
-    """None: not known yet."""
+    """None if not known yet."""
     epsilon: str | None = None
     source: str = ""
     citation: str = ""
     clean: float | None = None
-    """Test accuracy that the authors state."""
+    """Test accuracy that the authors claim."""
     images: int | None = None
-    """Test images on which they measured it."""
+    """Number of test images on which they measured it."""
 
     def __post_init__(self) -> None:
         try:
-            TypeAdapter(Name).validate_python(self.name)  # files are named after it
+            TypeAdapter(Name).validate_python(self.name)  # file names contain it
         except ValidationError as error:
             raise UsageError(f"the model's name: {explain(error)}; choose another with --name") from None
 
 
 class Converted(NamedTuple):
-    """What a conversion left, and how it went; without a path, where the keys do not fit."""
+    """The result of a conversion and its report.
+
+    If the keys do not fit, there is no path.
+    """
 
     path: Path | None
     checkpoint: Checkpoint
@@ -64,10 +67,12 @@ class Converted(NamedTuple):
 
 
 def write_draft(answers: Answers, weights: Weights, folder: Path) -> Path:
-    """Write the entry of a model; without mean and std where these are not known, and then nothing can run it.
+    """Write the entry of a model and return its path.
+
+    If mean and std are not known, the entry lacks them, and nothing can run it.
 
     Raises:
-        UsageError: if an answer is not what an entry may hold.
+        UsageError: if an answer is not allowed in an entry.
     """
     dataset: type[Dataset] = registry.load("datasets", answers.dataset)
     claimed = None if answers.clean is None else {"clean": answers.clean, "images": answers.images}
@@ -97,10 +102,10 @@ def write_draft(answers: Answers, weights: Weights, folder: Path) -> Path:
 
 
 def describe_weights(path: Path) -> Weights:
-    """Return what an entry must say of safetensors that are already by our names.
+    """Return hash, size and place of safetensors with our tensor names.
 
     Raises:
-        UsageError: if there is no such file, or it is no safetensors by its name.
+        UsageError: if the file is missing, or its name does not end like safetensors.
     """
     if not path.is_file():
         raise UsageError(f"expected weights at {path}, got no file; correct the path")
@@ -111,15 +116,15 @@ def describe_weights(path: Path) -> Weights:
 
 
 def convert(checkpoint: Checkpoint, answers: Answers, folder: Path, *, whose: str) -> Converted:
-    """Turn the tensors of a checkpoint into safetensors by our names, and draft their entry.
+    """Turn a checkpoint into safetensors with our names, and draft the entry.
 
     Args:
-        checkpoint: the tensors, by their own names.
-        answers: what the file does not say.
-        folder: for weights and entry.
+        checkpoint: the tensors with their original names.
+        answers: facts that the file does not hold.
+        folder: place for weights and entry.
         whose: name of the file, for errors.
     Raises:
-        UsageError: if answers do not fit the architecture or an entry.
+        UsageError: if the answers do not fit the architecture or an entry.
     """
     dataset: type[Dataset] = registry.load("datasets", answers.dataset)
     build = architecture(answers.architecture)
@@ -138,7 +143,7 @@ def architecture(name: str) -> BuildNetwork:
     """Return an architecture's `build`.
 
     Raises:
-        UsageError: if there is none, with those that there are, and how to add one.
+        UsageError: if the name is unknown; the error lists the known ones and says how to add one.
     """
     try:
         build: BuildNetwork = registry.load("architectures", name)
@@ -153,7 +158,10 @@ def architecture(name: str) -> BuildNetwork:
 
 
 def misfit(answers: Answers, converted: Converted, file: str) -> str:
-    """Say what does not fit between a checkpoint and an architecture, and what can be chosen."""
+    """Return the error text for a checkpoint that does not fit.
+
+    It names the tensors that do not fit and the options that may help.
+    """
     checkpoint, build = converted.checkpoint, architecture(answers.architecture)
     known, told = inspect.signature(build).parameters.values(), converted.fitted.params
     params = [f"{each.name} ({told.get(each.name, each.default)})" for each in known if each.kind is each.KEYWORD_ONLY]
@@ -172,7 +180,10 @@ def misfit(answers: Answers, converted: Converted, file: str) -> str:
 
 
 def _agreed(given: Normalisation | None, carried: Normalisation | None) -> str:
-    """Say where a normalisation is from, and refuse one that contradicts the checkpoint's own."""
+    """Return the origin of a normalisation as text.
+
+    Refuse a normalisation that contradicts the checkpoint's own.
+    """
     if given is None:
         return "not known: the file has none"
     if carried is None:

@@ -1,4 +1,4 @@
-"""Measures a submitted model's clean accuracy, and writes it into its entry."""
+"""Measurement of a submitted model's clean accuracy, written into its entry."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from model_zoo.hub import resolve
 from model_zoo.weights_file import rewrite_entry
 
 ENOUGH = 1000
-"""Test images from which on a model is not measured again: fewer leave points of doubt."""
+"""With an accuracy on this number of test images a model is not measured again. Fewer images are too inexact."""
 
 
 def write_accuracy(path: Path, *, device: torch.device) -> ModelEntry:
-    """Measure a model's clean accuracy, unless its entry has one on enough images, and write it there.
+    """Measure a model's clean accuracy and write it into its entry.
+
+    Nothing is measured if the entry has an accuracy on enough images.
 
     Args:
         path: the entry's TOML.
         device: where to compute.
     Raises:
-        IntegrityError: if what is measured contradicts what is claimed.
+        IntegrityError: if the measured accuracy contradicts the claimed one.
     """
     found = resolve(f"file:{path}")
     entry = found.entry
@@ -45,10 +47,10 @@ def write_accuracy(path: Path, *, device: torch.device) -> ModelEntry:
 
 
 def require_accuracy(entry: ModelEntry, path: str) -> None:
-    """Refuse to publish a model whose accuracy is claimed alone.
+    """Refuse to publish a model whose accuracy is only claimed.
 
     Raises:
-        UsageError: naming the command that measures it.
+        UsageError: with the command that measures it.
     """
     if entry.accuracy is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Reads what a network expects of its pixels: numbers, or a habit by its name."""
+"""Normalisations that a network expects, read from numbers or a name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ GREY_LEVELS = 255
 
 
 def habits(dataset: str) -> Mapping[str, Normalisation]:
-    """Return the usual normalisations by their names: that of the data set, and those that any network may have."""
+    """Return the usual normalisations of a data set by name.
+
+    They are the data set's own normalisation and the common ones.
+    """
     own: type[Dataset] = registry.load("datasets", dataset)
     channels = len(own.mean)
     usual = {
@@ -37,16 +40,16 @@ MEANINGS = {
 
 
 def choices(dataset: str) -> str:
-    """Say by which names `--mean` takes a normalisation, and what each means."""
+    """Return the names that `--mean` accepts, with their meaning."""
     named = [f"{name} ({MEANINGS.get(name, 'its usual numbers')})" for name in habits(dataset)]
     return f"--mean {', '.join(named)}, or numbers R,G,B with --std"
 
 
 def parse(mean: str, std: str, dataset: str) -> Normalisation | None:
-    """Return the normalisation that `--mean` and `--std` say, or None where both are empty.
+    """Return the normalisation from `--mean` and `--std`, None if both are empty.
 
     Raises:
-        UsageError: if they are no name and no numbers, or numbers that no network can have.
+        UsageError: if they are neither a name nor numbers, or numbers that no network can have.
     """
     if not mean and not std:
         return None
@@ -64,7 +67,7 @@ def parse(mean: str, std: str, dataset: str) -> Normalisation | None:
 
 
 def implausible(given: Normalisation) -> str | None:
-    """Say why no network on pixels in [0, 1] has a normalisation, or return None."""
+    """Return why a normalisation is impossible, or None if it is possible."""
     mean, std = (_few(values) for values in given)
     if min(given.std) <= 0:
         return (

@@ -1,4 +1,4 @@
-"""A model's folder for the Hub, its upload, and the text of the pull request that registers it."""
+"""Publishing of a model: Hub folder, upload, text of the pull request."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ PULL_REQUEST = "pull-request.md"
 
 
 class Published(NamedTuple):
-    """What publishing left on this machine."""
+    """The files that publishing left on this machine."""
 
     folder: Path
-    """As the repository on the Hub."""
+    """The same files as in the repository on the Hub."""
     pull_request: Path
     commit: str | None
-    """Of the upload; None where nothing was uploaded."""
+    """The commit of the upload; None if nothing was uploaded."""
 
 
 def records_of(entry: ModelEntry, results: Path) -> list[RunRecord]:
-    """Return the records of a model's very weights in a results folder, in the order of their paths."""
+    """Return the records of a model with these weights, ordered by path."""
     found = (run.record for run in Store(results).runs())
     return [record for record in found if record.spec.model.weights_sha256 == entry.weights.sha256]
 
 
 def check_repo(repo: str) -> None:
-    """Refuse a name that no repository of the Hub can have.
+    """Refuse an invalid name of a repository on the Hub.
 
     Raises:
-        UsageError: saying what it must be.
+        UsageError: with the valid form.
     """
     if not re.fullmatch(REPO, repo, re.ASCII) or ".." in repo or "--" in repo:
         raise UsageError(f"expected a repository as ORG/NAME, got {repo!r}; correct --repo")
@@ -53,7 +53,10 @@ def check_repo(repo: str) -> None:
 def write_folder(
     entry: ModelEntry, weights: Path, records: Sequence[RunRecord], repo: str, folder: Path
 ) -> tuple[str, ...]:
-    """Write what the repository shall hold: entry, weights, card, results; return the files' names in the folder."""
+    """Write the files for the repository and return their names.
+
+    The files are entry, weights, card and results.
+    """
     verify_weights(weights, entry.weights)
     content = {
         ENTRY_FILE: entry_toml(entry, repo=None, commit=None).encode(),
@@ -68,7 +71,10 @@ def write_folder(
 
 
 def entry_toml(entry: ModelEntry, *, repo: str | None, commit: str | None) -> str:
-    """Return an entry as TOML, its weights pinned to a commit of a repository, or beside it."""
+    """Return an entry as TOML.
+
+    The weights are pinned to a commit of a repository, or lie beside the entry.
+    """
     weights = entry.weights.model_copy(update={"repo": repo, "revision": commit, "origin": None})
     pinned = entry.model_copy(update={"weights": weights})
     content = pinned.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
@@ -76,10 +82,12 @@ def entry_toml(entry: ModelEntry, *, repo: str | None, commit: str | None) -> st
 
 
 def upload(folder: Path, names: Sequence[str], repo: str) -> str:
-    """Create the repository if need be, upload these files of the folder in one commit, and return that commit.
+    """Upload files of the folder in one commit, and return that commit.
+
+    The repository is created if it is missing.
 
     Raises:
-        NetworkError: if the Hub cannot be reached, or does not let us.
+        NetworkError: if the Hub cannot be reached or refuses the upload.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -88,7 +96,7 @@ def upload(folder: Path, names: Sequence[str], repo: str) -> str:
         api.create_repo(repo, exist_ok=True)
         additions = [CommitOperationAdd(name, folder / name) for name in names]
         commit = api.create_commit(repo, additions, commit_message="Publish the model with attribution-bench").oid
-    except Exception as error:  # the client's errors have no common root
+    except Exception as error:  # the client's errors have no common base class
         raise translate(f"to upload {folder} to {repo}", error) from error
     if not re.fullmatch("[0-9a-f]{40}", commit):
         raise NetworkError(f"expected the Hub to name the new commit, got {commit!r}; look at the repository {repo}")
@@ -98,7 +106,7 @@ def upload(folder: Path, names: Sequence[str], repo: str) -> str:
 def pull_request(
     entry: ModelEntry, checks: Sequence[Check], records: Sequence[RunRecord], repo: str, commit: str | None
 ) -> str:
-    """Return title and body of the pull request that adds the entry to the registry."""
+    """Return title and body of the pull request for the entry."""
     where = f"`hub:{repo}@{commit}`" if commit else f"`hub:{repo}`, not uploaded yet: its commit is not known"
     toml = entry_toml(entry, repo=repo if commit else None, commit=commit)
     path = f"model_zoo/entries/{entry.name}.toml"
@@ -123,7 +131,10 @@ def pull_request(
 def publish(
     entry: ModelEntry, weights: Path, checks: Sequence[Check], *, repo: str, results: Path, out: Path, dry_run: bool
 ) -> Published:
-    """Write the Hub's folder and the pull request's text below `out`; upload the folder unless `dry_run`."""
+    """Write the Hub folder and the pull request's text below `out`.
+
+    The folder is uploaded unless `dry_run`.
+    """
     check_repo(repo)
     records = records_of(entry, results)
     folder = out / "hub"

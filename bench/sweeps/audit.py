@@ -1,4 +1,7 @@
-"""The runs that an audit adds to a model's own: sweeps of one value each, and controls without its gradients."""
+"""The runs of an audit.
+
+An audit varies one value at a time, and attacks without the model's gradients.
+"""
 
 from __future__ import annotations
 
@@ -19,47 +22,49 @@ from bench.run.request import Request
 from bench.run.steps import run
 
 RADII = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
-"""Factors on the protocol's radius."""
+"""Factors for the protocol's radius."""
 
 STEPS = (Fraction(1, 10), Fraction(1, 2), Fraction(1), Fraction(2))
-"""Factors on the protocol's steps."""
+"""Factors for the protocol's steps."""
 
 RESTARTS = (Fraction(1), Fraction(3))
-"""Factors on the protocol's random starts."""
+"""Factors for the protocol's random starts."""
 
 SHARPNESS = (5.0, 20.0, 100.0)
-"""Of the surrogate, beside the protocol's."""
+"""Sharpness values of the surrogate, in addition to the protocol's."""
 
 CONTROL = "nes"
-"""The attack without gradients that must not beat one with them."""
+"""The attack without gradients that must not beat an attack with gradients."""
 
 CONTROL_DRAWS = 2
-"""Pairs of looks per step of the control: at the attack's own number of steps, two and a half times its cost."""
+"""Pairs of forward passes per step of that attack. With the audited attack's number of steps it costs two and a half
+times as much."""
 
 TRANSFER = "transfer"
-"""The attack with gradients of another model that must not beat one with the audited model's own."""
+"""The attack with gradients of another model that must not beat an attack with the audited model's own gradients."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Whom to audit, and under what."""
+    """The model to audit and the conditions."""
 
     model: str
     protocol: str
     attack: str | None = None
-    """With gradients; by default the first such attack of the protocol."""
+    """An attack with gradients; by default the protocol's first."""
     limit: int = 20
-    """Samples of each run, the protocol's first ones."""
+    """Number of samples per run, the first of the protocol."""
 
 
 def audit(wanted: Audit, execution: Execution, observer: Observer) -> list[StoredRun]:
-    """Complete every run of an audit, and return them: the floor, the attack as the protocol has it, the others.
+    """Complete and return every run of an audit.
 
-    Runs that the store has are not run again. All but the first two are off the protocol, and no board shows them.
+    The order is: the floor, the protocol's attack, the others. Runs in the store are not run again. All runs except the
+    first two differ from the protocol, and no board shows them.
 
     Raises:
         UsageError: if a name is unknown, or the attack has no gradients to audit.
-        BenchError: as `run` does.
+        BenchError: for the same reasons as `run`.
     """
     protocol: Protocol = registry.load("protocols", wanted.protocol)
     component = _component(wanted, protocol)
@@ -76,7 +81,10 @@ def audit(wanted: Audit, execution: Execution, observer: Observer) -> list[Store
 
 
 def requests(wanted: Audit, component: Component, protocol: Protocol) -> Iterator[Request]:
-    """Yield the attack as the protocol has it, then each sweep's runs, then the control."""
+    """Yield the requests of the runs on the audited model.
+
+    The order is: the protocol's attack, the runs with one value changed, the attack without gradients.
+    """
     attack: Attack = registry.instantiate("attacks", component)
     yield _request(wanted, component.name)
     for factor in RADII:
@@ -92,10 +100,11 @@ def requests(wanted: Audit, component: Component, protocol: Protocol) -> Iterato
 
 
 def transferred(wanted: Audit, component: Component, protocol: Protocol, audited: Plan) -> Iterator[Plan]:
-    """Yield the audited attack as it is crafted on another model, if the registry has one.
+    """Yield the audited attack with another model as its source.
 
-    That is the first of the protocol's reference set, or else of all names in their order, that is trained on the same
-    data set, embedded, no control, and of other weights than the audited model.
+    Yield nothing if the registry has no such model. The source is the first suitable model of the protocol's reference
+    set, or else of all models by name. It is suitable if it is trained on the same data set, is embedded, is not a
+    control and has other weights than the audited model.
     """
     for name in _candidates(protocol):
         entry: ModelEntry = registry.load("models", name)
@@ -114,10 +123,10 @@ def _candidates(protocol: Protocol) -> Iterable[str]:
 
 
 def _component(wanted: Audit, protocol: Protocol) -> Component:
-    """Return the attack to audit, as the protocol has it.
+    """Return the attack to audit, with the protocol's parameters.
 
     Raises:
-        UsageError: if it is not the protocol's, or asks for no gradients.
+        UsageError: if the protocol does not list it, or it uses no gradients.
     """
     own = [c for c in protocol.attacks if registry.load("attacks", c.name).knowledge == "white-box"]
     chosen = next((c for c in own if wanted.attack in {None, c.name}), None)

@@ -1,4 +1,7 @@
-"""What a run will cost, judged by the records of earlier ones: queries per image times seconds per query."""
+"""Estimates of a run's time from the records of earlier runs.
+
+The time is queries per image times seconds per query.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from bench.core.storage.store import StoredRun
 
 
 class Costs:
-    """Estimates seconds of one worker.
+    """Estimator of the seconds that one worker needs.
 
-    A query is a gradient or a forward pass at one node. An attack asks about as many of every model, and a network
-    takes about as long for each, so that a pair that never met is estimated from others that did.
+    A query is a gradient or a forward pass at one node. An attack needs about the same number of queries on every
+    model, and a network needs about the same time per query. So a new pair of attack and model is estimated from
+    earlier pairs.
     """
 
     def __init__(self, runs: Iterable[StoredRun]) -> None:
@@ -36,7 +40,7 @@ class Costs:
         )
 
     def estimate(self, spec: RunSpec, images: int) -> float | None:
-        """Return seconds for so many images of a run; None where no record tells."""
+        """Return the seconds for some images, or None without a record."""
         if (measured := self._measured.get(spec.attack_id)) is not None:
             return images * measured
         queries = self._queries.get(_attack(spec))
@@ -45,10 +49,13 @@ class Costs:
 
 
 def _attack(spec: RunSpec) -> str:
-    """Whatever decides how many queries an image takes."""
+    """Return the settings that decide the number of queries per image."""
     return canonical_json([spec.attack.model_dump(mode="json"), spec.search_attribution.model_dump(mode="json")])
 
 
 def _networks(model: ModelSpec) -> tuple[str, str]:
-    """Name the network itself, then its architecture: the first that is known tells the speed."""
+    """Return the names of the network and of its architecture.
+
+    The first name with a record gives the speed.
+    """
     return model.weights_sha256, canonical_json(model.architecture.model_dump(mode="json"))

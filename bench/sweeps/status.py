@@ -1,4 +1,7 @@
-"""How sweeps stand, read from the folder of unfinished work: any terminal may ask, at any time, also after a crash."""
+"""The progress of sweeps, read from the folder of unfinished work.
+
+Any terminal can read it at any time, also after a crash.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,25 @@ from bench.run.shards import Shards
 
 
 class Manifest(Strict):
-    """What a sweep is about."""
+    """The runs of a sweep."""
 
     results: Path
     runs: tuple[tuple[RunSpec, tuple[int, ...]], ...]
-    """Each with the images of its shards."""
+    """Every run with the number of images in each of its shards."""
     failures: tuple[tuple[str, str], ...] = ()
-    """What could not be done, and why."""
+    """Failures with their reasons."""
 
     @property
     def name(self) -> str:
-        """Its identity: the same command means the same sweep."""
+        """The identity of the sweep, equal for equal commands."""
         return sha256_of(canonical_json([str(self.results), *(spec.run_id for spec, _ in self.runs)]).encode())[:12]
 
 
 class RunStatus(NamedTuple):
-    """How one run stands, in images and in shards that living processes are at."""
+    """The progress of one run, in images and shards in work.
+
+    A shard is in work if a living process is at it.
+    """
 
     spec: RunSpec
     images: int
@@ -41,11 +47,11 @@ class RunStatus(NamedTuple):
     filed: bool
     working: int
     seconds: float
-    """Computing time of the finished shards; 0 where the run is filed and they are forgotten."""
+    """Computing time of the finished shards; 0 if the run is filed, because its shards are deleted."""
 
 
 class SweepStatus(NamedTuple):
-    """How a sweep stands."""
+    """The progress of a sweep."""
 
     name: str
     runs: tuple[RunStatus, ...]
@@ -53,17 +59,17 @@ class SweepStatus(NamedTuple):
 
     @property
     def images(self) -> tuple[int, int]:
-        """Images done, and in all."""
+        """Images done, and all images."""
         return sum(run.done for run in self.runs), sum(run.images for run in self.runs)
 
     @property
     def working(self) -> int:
-        """How many shards living processes are at."""
+        """The number of shards that living processes work on."""
         return sum(run.working for run in self.runs)
 
     @property
     def seconds_left(self) -> float | None:
-        """What is left at the speed so far, with as many workers as now; None where nothing tells."""
+        """Seconds left at the present speed and number of workers, or None."""
         timed = [run for run in self.runs if run.seconds]
         done, seconds = sum(run.done for run in timed), sum(run.seconds for run in timed)
         if not done or not self.working:
@@ -76,15 +82,18 @@ class SweepStatus(NamedTuple):
 
 
 def write_manifest(work: Path, manifest: Manifest) -> None:
-    """Keep what a sweep is about."""
+    """Write the manifest of a sweep."""
     path = _folder(work) / f"{manifest.name}.json"
-    with lease(path.with_suffix(".lease"), lambda: None):  # another process may be at the same sweep
+    with lease(path.with_suffix(".lease"), lambda: None):  # another process may run the same sweep
         remove_leftovers(path)
         write_atomic(path, canonical_json(manifest.model_dump(mode="json")).encode())
 
 
 def statuses(work: Path, complain: Callable[[IntegrityError], None]) -> Iterator[SweepStatus]:
-    """Yield how every sweep of a folder of unfinished work stands; whoever complains is told of files that are none."""
+    """Yield the progress of every sweep in a folder of unfinished work.
+
+    A damaged file is passed to `complain`.
+    """
     for path in sorted(_folder(work).glob("*.json")):
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())

@@ -1,4 +1,7 @@
-"""Many runs at once: planned as units, done by whoever the executor sends, filed as if one process had done them."""
+"""Many runs by many workers.
+
+Runs are planned as units, the workers of an executor do them, and they are filed as one process would file them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from bench.sweeps.status import Manifest, write_manifest
 from bench.sweeps.worker import UnitWorker
 
 ATTEMPTS = 3
-"""How often a unit is begun whose workers disappear: one that kills every worker must end."""
+"""How often a unit is tried when its workers disappear. A unit that kills every worker must end."""
 
 
 class SweepRun(NamedTuple):
@@ -32,62 +35,64 @@ class SweepRun(NamedTuple):
     request: Request
     plan: Plan
     floor: str | None
-    """Run that it is compared with; None for the floor itself."""
+    """The run of the floor for comparison; None for the floor itself."""
 
     @property
     def run_id(self) -> str:
-        """Its identity."""
+        """The identity of the run."""
         return self.plan.spec.run_id
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name for people."""
         return f"{self.plan.spec.model.name} under {self.plan.spec.attack.name}"
 
 
 class Failure(NamedTuple):
-    """What could not be done, and why."""
+    """A run or model that failed, and the reason."""
 
     what: str
     why: str
 
 
 class Outcome(NamedTuple):
-    """What a sweep came to."""
+    """The result of a sweep."""
 
     finished: list[StoredRun]
     failures: list[Failure]
 
 
 class Watcher(Interface):
-    """Whoever shows the progress of a sweep."""
+    """A display for the progress of a sweep."""
 
     def start(self, title: str, total: int, done: int) -> None:
         """Begin `total` images, `done` of which earlier processes finished."""
 
     def advance(self, images: int) -> None:
-        """Count so many more images as finished, or fewer."""
+        """Count this number of images, perhaps negative, as finished."""
 
     def say(self, text: str) -> None:
         """Show a remark."""
 
 
 class Wanted(NamedTuple):
-    """What a sweep is to cover."""
+    """The models and attacks of a sweep."""
 
     models: Sequence[str]
     attacks: Sequence[str]
     protocol: str
     floor: str
-    """The protocol's; it is run in any case, and first."""
+    """The protocol's floor; it always runs, and first."""
     limit: int | None = None
 
 
 def choose(wanted: Wanted) -> tuple[list[SweepRun], list[Failure]]:
-    """Plan every attack on every model, and say which models cannot be had.
+    """Return the runs of every attack on every model, and the failures.
+
+    A failure is a model that cannot be loaded.
 
     Raises:
-        UsageError: if a name is unknown, or a model and the protocol do not fit.
+        UsageError: if a name is unknown, or a model does not fit the protocol.
     """
     runs, failures = [], []
     for model in dict.fromkeys(wanted.models):
@@ -103,7 +108,7 @@ def choose(wanted: Wanted) -> tuple[list[SweepRun], list[Failure]]:
 
 
 def units(run: SweepRun, execution: Execution) -> list[Unit]:
-    """Return what is left to do of a run: none where the store has it."""
+    """Return the remaining units of a run, none if it is stored."""
     if execution.store.find(run.plan.spec) is not None:
         return []
     shards, request, sizes = Shards(run.plan.spec, execution.work), asdict(run.request), shard_sizes(run.plan)
@@ -119,12 +124,12 @@ def sweep(runs: Sequence[SweepRun], execution: Execution, executor: Executor, wa
     """Complete all runs as far as they can be completed.
 
     Args:
-        runs: as `choose` returns them.
-        execution: where; what a worker computes on is the executor's affair.
-        executor: who does the units.
-        watcher: told of progress.
+        runs: the runs from `choose`.
+        execution: folders and limits; the executor chooses a device per worker.
+        executor: does the units with its workers.
+        watcher: shows the progress.
     Returns:
-        The finished runs in the order of `runs`, and what failed; one failure stops nothing else.
+        The finished runs in the order of `runs`, and the failures. A failure does not stop other runs.
     """
     return _Sweep(runs, execution, executor, watcher).complete()
 
@@ -164,7 +169,10 @@ class _Sweep:
         return units(run, self.execution)
 
     def _rounds(self, todo: list[Unit]) -> Iterator[Report]:
-        """Yield reports, lost units tried again; progress is told as it comes, and taken back with a lost unit."""
+        """Yield reports, and try lost units again.
+
+        Progress is shown as it comes, and is taken back for a lost unit.
+        """
         lost, advanced, patient = Counter[str](), Counter[str](), False
         while todo:
             again = []
@@ -195,7 +203,7 @@ class _Sweep:
             self.watcher.advance(images)
 
     def _file_what_is_ready(self) -> None:
-        for run in self.runs:  # a floor stands before what is compared with it
+        for run in self.runs:  # a floor comes before the runs that are compared with it
             ready = run.floor is None or run.floor in self.finished
             if run.run_id not in self.finished and ready and not self._left[run.run_id]:
                 floor = None if run.floor is None else self.finished[run.floor]
@@ -211,7 +219,7 @@ class _Sweep:
         self._describe()
 
     def _describe(self) -> None:
-        """Tell whoever asks from another terminal."""
+        """Write the manifest for `bench status`."""
         runs = tuple((run.plan.spec, tuple(shard_sizes(run.plan))) for run in self.runs)
         results = self.execution.store.root.absolute()
         write_manifest(self.execution.work, Manifest(results=results, runs=runs, failures=tuple(self.failures)))

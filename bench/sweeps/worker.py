@@ -1,4 +1,7 @@
-"""A process that does units: plans each from its request, and keeps networks and images from one to the next."""
+"""A worker process that does units of runs.
+
+It plans each unit from its request, and keeps networks and images between units.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,24 @@ from bench.run.request import Request
 from bench.run.session import Session
 
 BEAT = 1.0
-"""Seconds between two signs of life, at least."""
+"""Least number of seconds between two signs of life."""
 
 
 class Teller:
-    """Tells whoever minds a worker how the unit that it is at goes on."""
+    """A reporter of a worker's progress on its current unit."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
     def begin(self, unit: Unit, tell: Callable[[Report], None]) -> None:
-        """Speak of this unit from now on."""
+        """Report about this unit from now on."""
         self._unit, self._tell = unit, tell
 
     def start(self, title: str, total: int, done: int) -> None:
-        """Nothing: the sweep counts all of its images itself."""
+        """Do nothing, because the sweep counts all of its images itself."""
 
     def advance(self, images: int) -> None:
-        """Count so many more images as finished."""
+        """Count this number of images as finished."""
         self._tell(Report(self._unit, "alive", images))
 
     def say(self, text: str) -> None:
@@ -49,19 +52,19 @@ class Teller:
         self._tell(Report(self._unit, "note", text=text))
 
     def beat(self, *_: object) -> None:
-        """Give a sign of life, if the last one is old."""
+        """Give a sign of life if the last one is old."""
         if time.monotonic() - self._last > BEAT:
             self._last = time.monotonic()
             self._tell(Report(self._unit, "alive"))
 
 
 class UnitWorker(Worker):
-    """Does units of runs.
+    """A worker that does units of runs.
 
     Args:
-        execution: where and how.
-        patient: whether to wait where another process is at a unit.
-        device: what to compute on.
+        execution: folders and limits.
+        patient: whether to wait if another process works on a unit.
+        device: the device to compute on.
     """
 
     def __init__(self, execution: Execution, patient: bool, device: str) -> None:
@@ -71,8 +74,8 @@ class UnitWorker(Worker):
         self._current: tuple[Plan, Session] | None = None
 
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
-        """Complete the unit's shards, unless they are complete."""
-        pick_device(self._execution.device)  # its settings belong to a thread, and the next unit may come in another
+        """Complete the shards of the unit that are not complete."""
+        pick_device(self._execution.device)  # its settings belong to a thread, and the next unit may run in another
         try:
             self._teller.begin(unit, tell)
             self._complete(unit)
@@ -111,7 +114,10 @@ class UnitWorker(Worker):
 
 @contextmanager
 def _beating(model: nn.Module, smooth: nn.Module, beat: Callable[..., None]) -> Iterator[None]:
-    """Let every pass through either network be a sign of life: batches may take long, a pass does not."""
+    """Give a sign of life at every pass through either network.
+
+    A batch may take long, but a single pass does not.
+    """
     hooks: list[Any] = [network.register_forward_pre_hook(beat) for network in (model, smooth)]
     try:
         yield

@@ -31,10 +31,10 @@ SECONDS_PER_LINE = 15.0
 
 
 def seconds_left(task: Task) -> float | None:
-    """Return the seconds that a task still needs, or None at its beginning.
+    """Return the seconds that a task still needs, or None.
 
-    The pace is the mean since this process began the task. Batches of many workers finish in bursts, so a pace over a
-    short time would be misleading.
+    It is None before anything is done. The pace is the mean since this process began the task. Batches of many workers
+    finish in bursts, so a pace over a short time would be misleading.
     """
     advanced = task.completed - task.fields["begun"]
     if advanced <= 0 or task.elapsed is None or task.total is None:

@@ -85,7 +85,7 @@ def test_a_file_that_the_repository_lacks_must_come_too(
 ) -> None:
     prepare(checkout)
     said = origin.needed("own-net")
-    expected = f"its architecture, as it is here, is no part of {lacking}: the pull request must bring {PATH} too"
+    expected = f"its architecture, in its present form, is missing from {lacking}: the pull request must add {PATH} too"
     assert said == (None if lacking is None else expected)
 
 
@@ -101,7 +101,7 @@ def test_without_git_the_installed_files_tell(
     monkeypatch.setattr(origin, "files", lambda name: [Path(file) for file in installed])
     said = origin.needed("own-net") or ""
     assert lacks == bool(said)
-    assert ("no part of attribution-bench " in said) == lacks
+    assert ("missing from attribution-bench " in said) == lacks
 
 
 def test_check_and_pull_request_name_the_file(checkout: Path, tmp_path: Path) -> None:
@@ -109,12 +109,10 @@ def test_check_and_pull_request_name_the_file(checkout: Path, tmp_path: Path) ->
     found = checks.check_submission(f"file:{write_entry(tmp_path, content)}", device=torch.device("cpu"))
     (answer,) = [check for check in found if check.question == "architecture"]
     assert answer.ok
-    assert answer.detail.endswith(f"the pull request must bring {PATH} too")
+    assert answer.detail.endswith(f"the pull request must add {PATH} too")
     entry = ModelEntry.model_validate(content)
-    assert (
-        f"## Also needed\n\nIts architecture, as it is here, is no part of HEAD: the pull request must bring {PATH}"
-        in (pull_request(entry, found, [], "me/tiny", None))
-    )
+    words = f"Its architecture, in its present form, is missing from HEAD: the pull request must add {PATH}"
+    assert f"## Also needed\n\n{words}" in pull_request(entry, found, [], "me/tiny", None)
     commit(checkout)
     assert "## Also needed" not in pull_request(entry, found, [], "me/tiny", None)
 
@@ -123,7 +121,7 @@ def test_another_package_must_be_installed(tmp_path: Path, monkeypatch: pytest.M
     point = EntryPoint("their-net", "theirs.net:build", "attribution_bench.architectures")
     monkeypatch.setattr(registry, "_entry_points", lambda kind: {"their-net": point})
     entry = ModelEntry.model_validate(tiny_content(tmp_path) | {"architecture": {"name": "their-net"}})
-    assert "is offered by theirs.net:build: whoever builds" in pull_request(entry, [], [], "me/tiny", None)
+    assert "is offered by theirs.net:build: install that package" in pull_request(entry, [], [], "me/tiny", None)
     assert "install it too" in card(entry, [], "me/tiny")
     with pytest.raises(UnknownNameError, match="did you mean 'their-net'"):
         origin.needed("their-nett")
