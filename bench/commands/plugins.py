@@ -76,8 +76,7 @@ def show(name: str, kind: registry.Kind | None, as_json: bool) -> None:
 def show_lists(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Print one line per plug-in with its name, counts and summary.
 
-    At a terminal the summary is cut at the right edge. A heading names the kind if there are several kinds. The kinds
-    are named where there are several.
+    At a terminal the summary is cut at the right edge. A heading names the kind if there are several kinds.
     """
     for kind, rows in found.items():
         if len(found) > 1:

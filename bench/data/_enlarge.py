@@ -1,4 +1,4 @@
-"""Images as the networks of another image set expect them: larger, and with three channels."""
+"""Conversion of images for networks that were trained on another image set."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 def enlarge(images: Tensor, side: int) -> Tensor:
-    """(N, C, h, w) uint8 to (N, C, side, side) uint8: bilinear, pixel centers aligned, the edge repeated, halves up.
+    """(N, C, side, side) uint8: the images, enlarged.
 
-    In whole numbers, so that every machine gives the same bytes.
+    The enlargement is bilinear with aligned pixel centers; edges are repeated, and halves are rounded up. It computes
+    in whole numbers, so that every machine gives the same bytes.
     """
     values = images.long()
     for axis in (2, 3):
@@ -22,7 +23,10 @@ def enlarge(images: Tensor, side: int) -> Tensor:
 
 
 def _neighbours(length: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(side,) the two pixels that each new one lies between, and the second one's weight, of 2 * side."""
+    """(side,) both neighbours of every new pixel, and the second one's weight.
+
+    The weight is in units of 1 / (2 side).
+    """
     place = (2 * torch.arange(side) + 1) * length - side  # (i + 1/2) length / side - 1/2, in units of 1 / (2 side)
     before = place.div(2 * side, rounding_mode="floor")
     weight = place - before * 2 * side

@@ -1,4 +1,7 @@
-"""Where image sets come from: torchvision's official sources, archives of numpy arrays, and the foolbox wheel."""
+"""Sources of image sets.
+
+They are torchvision's official sources, archives of numpy arrays, and the foolbox wheel.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ WHEEL_COUNT = 20
 
 
 def open_or_download(open_set: Callable[[bool], T], what: str, place: Path) -> T:
-    """Return what `open_set(download)` opens, from this machine or else from its official source.
+    """Return the image set from this machine or its official source.
 
     Raises:
-        EnvironmentFault: if `what` is missing or damaged in `place`, and cannot be downloaded.
+        EnvironmentFault: if `what` is missing or damaged in `place` and cannot be downloaded.
     """
     try:
         return open_set(False)
@@ -40,10 +43,12 @@ def open_or_download(open_set: Callable[[bool], T], what: str, place: Path) -> T
 
 
 def read_archive(path: Path, shape: tuple[int, int, int]) -> Split:
-    """Read `images` (N, H, W, C) uint8 and `labels` (N,) of an .npz; `shape` is (C, H, W).
+    """Read images and labels from an .npz archive.
+
+    The archive holds `images` (N, H, W, C) uint8 and `labels` (N,); `shape` is (C, H, W).
 
     Raises:
-        IntegrityError: if the file is no such archive.
+        IntegrityError: if the file is not such an archive.
     """
     channels, height, width = shape
     try:
@@ -61,11 +66,13 @@ def read_archive(path: Path, shape: tuple[int, int, int]) -> Split:
 
 
 def wheel_images(stem: str, shape: tuple[int, int, int]) -> Split:
-    """Return the 20 images `foolbox/data/<stem>_<index>_<label>.png` of the installed foolbox; `shape` is (C, H, W).
+    """Return the 20 images of a set from the installed foolbox.
+
+    The files are `foolbox/data/<stem>_<index>_<label>.png`; `shape` is (C, H, W).
 
     Raises:
         EnvironmentFault: if the distribution or one of its images is missing.
-        IntegrityError: if a file is no image of that size.
+        IntegrityError: if a file is not an image of that size.
     """
     files = [wheel_file(stem, index) for index in range(WHEEL_COUNT)]
     images = np.stack([_pixels(path, shape) for path in files])
@@ -73,7 +80,7 @@ def wheel_images(stem: str, shape: tuple[int, int, int]) -> Split:
 
 
 def has_wheel(stem: str) -> bool:
-    """Return whether the foolbox distribution is installed, with its images."""
+    """Return whether the foolbox distribution and its images are installed."""
     try:
         return wheel_file(stem, 0).exists()
     except EnvironmentFault:
@@ -81,7 +88,10 @@ def has_wheel(stem: str) -> bool:
 
 
 def wheel_file(stem: str, index: int) -> Path:
-    """Return the path of one image of the foolbox distribution, found without importing foolbox."""
+    """Return the path of one image of the foolbox distribution.
+
+    It is found without an import of foolbox.
+    """
     try:
         folder = Path(str(distribution("foolbox").locate_file("foolbox/data")))
     except PackageNotFoundError as error:
@@ -108,14 +118,16 @@ def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray[tuple[int, ..
 
 
 def resized(paths: Sequence[Path], sides: tuple[int, int]) -> Tensor:
-    """Read N image files as (N, 3, S, S) uint8: the whole image resized to R x R (bilinear), of it the central S x S.
+    """Read N image files as (N, 3, S, S) uint8.
+
+    The whole image is resized to R x R (bilinear) and cut to its central S x S pixels.
 
     Args:
         paths: the files, in order.
         sides: R and S.
 
     Raises:
-        IntegrityError: if a file is missing or no image.
+        IntegrityError: if a file is missing or not an image.
     """
     whole, side = sides
     margin = (whole - side) // 2

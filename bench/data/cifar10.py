@@ -16,7 +16,7 @@ FOLDER = "cifar-10-batches-py"
 class Cifar10(Dataset):
     """50,000 training and 10,000 test images of 32x32 pixels in ten classes.
 
-    Reads `cifar-10-batches-py` in the data folder, checked against the official checksums; where it is missing,
+    `load` reads `cifar-10-batches-py` in the data folder, checked against the official checksums; if it is missing,
     torchvision downloads it.
 
     Source:
@@ -32,11 +32,11 @@ class Cifar10(Dataset):
     std: ClassVar[tuple[float, ...]] = (0.2023, 0.1994, 0.2010)
 
     def is_stored(self) -> bool:
-        """Return whether the batches lie in the data folder, so that `load` needs no network."""
+        """Return whether the batches are stored, so that `load` needs no network."""
         return (data_folder() / FOLDER).is_dir()
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official files.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the batches are missing or damaged, and cannot be downloaded.

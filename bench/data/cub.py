@@ -19,10 +19,11 @@ LISTS = ("images", "image_class_labels", "train_test_split")
 
 
 class Cub(Dataset):
-    """5,994 training and 5,794 test images of 200 kinds of birds, the central 224x224 of 256x256 pixels.
+    """5,994 training and 5,794 test images of 200 kinds of birds.
 
-    Reads `CUB_200_2011` in the data folder: `images.txt`, `image_class_labels.txt`, `train_test_split.txt`, and the
-    files that they name in `images`. The set has no official source that a program may read.
+    The images are the central 224x224 of 256x256 pixels. `load` reads `CUB_200_2011` in the data folder: `images.txt`,
+    `image_class_labels.txt`, `train_test_split.txt`, and the files that they name in `images`. The official source does
+    not allow downloads by programs.
 
     Source:
         Wah et al. 2011, "The Caltech-UCSD Birds-200-2011 Dataset".
@@ -78,11 +79,11 @@ class Cub(Dataset):
     epsilon: ClassVar[Fraction] = Fraction(2, 255)
 
     def is_stored(self) -> bool:
-        """Return whether lists and images lie in the data folder."""
+        """Return whether lists and images are in the data folder."""
         return all((data_folder() / FOLDER / f"{name}.txt").is_file() for name in LISTS)
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official list.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the lists are missing.
@@ -110,7 +111,7 @@ class Cub(Dataset):
 
 
 def _numbered(path: Path) -> dict[str, str]:
-    """Read lines of a number and a word."""
+    """Read lines with a number and a word."""
     try:
         pairs = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         return {number: word.strip() for number, word in pairs}

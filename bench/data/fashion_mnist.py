@@ -15,7 +15,7 @@ FILES = tuple(f"{part}-{what}" for part in ("train", "t10k") for what in ("image
 class FashionMnist(Dataset):
     """60,000 training and 10,000 test images of clothes, 28x28 pixels, grey.
 
-    Reads `FashionMNIST/raw` in the data folder; where it is missing, torchvision downloads it, checked against the
+    `load` reads `FashionMNIST/raw` in the data folder; if it is missing, torchvision downloads it, checked against the
     official checksums.
 
     Source:
@@ -32,11 +32,11 @@ class FashionMnist(Dataset):
     std: ClassVar[tuple[float, ...]] = (0.3530,)
 
     def is_stored(self) -> bool:
-        """Return whether the four files lie in the data folder, so that `load` needs no network."""
+        """Return whether the files are stored, so that `load` needs no network."""
         return all((data_folder() / "FashionMNIST" / "raw" / name).is_file() for name in FILES)
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official files.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the files are missing, and cannot be downloaded.

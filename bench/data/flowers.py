@@ -17,10 +17,10 @@ PARTS: dict[str, tuple[str, ...]] = {"train": ("train", "val"), "test": ("test",
 
 
 class Flowers(Dataset):
-    """2,040 training and 6,149 test images of 102 kinds of flowers, resized to 128x128 pixels.
+    """2,040 training and 6,149 test images of 102 kinds of flowers.
 
-    Reads `flowers-102` in the data folder (`jpg`, `imagelabels.mat`, `setid.mat`, the lists checked against the
-    official checksums); where it is missing, torchvision downloads it.
+    The images are resized to 128x128 pixels. `load` reads `flowers-102` in the data folder (`jpg`, `imagelabels.mat`,
+    `setid.mat`, the lists checked against the official checksums); if it is missing, torchvision downloads it.
 
     Source:
         Nilsback, Zisserman 2008, "Automated flower classification over a large number of classes".
@@ -52,14 +52,14 @@ class Flowers(Dataset):
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
 
     def is_stored(self) -> bool:
-        """Return whether images and lists lie in the data folder, so that `load` needs no network."""
+        """Return whether the files are stored, so that `load` needs no network."""
         folder = data_folder() / FOLDER
         return (folder / "jpg").is_dir() and all(
             (folder / f"{name}.mat").is_file() for name in ("imagelabels", "setid")
         )
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official lists.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the files are missing, and cannot be downloaded.

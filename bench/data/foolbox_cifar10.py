@@ -1,4 +1,7 @@
-"""The first 20 CIFAR-10 test images, as they come with the foolbox wheel: no download."""
+"""The first 20 CIFAR-10 test images, from the foolbox wheel.
+
+They need no download.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from bench.data.cifar10 import Cifar10
 
 
 class FoolboxCifar10(Dataset):
-    """20 test images of CIFAR-10, pixel-identical with the official test indices 0 to 19, in that order.
+    """20 test images of CIFAR-10, without a download.
 
-    Reads `foolbox/data/cifar10_<index>_<label>.png` of the installed distribution, without importing foolbox.
+    They are pixel-identical with the official test indices 0 to 19, in that order. `load` reads
+    `foolbox/data/cifar10_<index>_<label>.png` of the installed distribution, without importing foolbox.
 
     Source:
         Krizhevsky 2009; the files of Rauber et al., foolbox.
@@ -33,9 +37,9 @@ class FoolboxCifar10(Dataset):
         """Return the 20 images.
 
         Raises:
-            UsageError: if the training split is asked for.
+            UsageError: if `split` is the training split.
             EnvironmentFault: if the distribution or its images are missing.
-            IntegrityError: if a file is no image of 32x32 pixels.
+            IntegrityError: if a file is not an image of 32x32 pixels.
         """
         if split != "test":
             raise UsageError(f"expected the split 'test' of foolbox-cifar10, got {split!r}; train on cifar10")

@@ -1,4 +1,7 @@
-"""The first 20 Fashion-MNIST test images, as they come with the foolbox wheel: no download."""
+"""The first 20 Fashion-MNIST test images, from the foolbox wheel.
+
+They need no download.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from bench.data.fashion_mnist import FashionMnist
 
 
 class FoolboxFashionMnist(Dataset):
-    """20 test images of Fashion-MNIST, the official test indices 0 to 19, in that order.
+    """20 test images of Fashion-MNIST, without a download.
 
-    Reads `foolbox/data/fashionMNIST_<index>_<label>.png` of the installed distribution, without importing foolbox.
+    They have the official test indices 0 to 19, in that order. `load` reads
+    `foolbox/data/fashionMNIST_<index>_<label>.png` of the installed distribution, without importing foolbox.
 
     Source:
         Xiao, Rasul, Vollgraf 2017; the files of Rauber et al., foolbox.
@@ -35,9 +39,9 @@ class FoolboxFashionMnist(Dataset):
         """Return the 20 images.
 
         Raises:
-            UsageError: if the training split is asked for.
+            UsageError: if `split` is the training split.
             EnvironmentFault: if the distribution or its images are missing.
-            IntegrityError: if a file is no image of 28x28 pixels.
+            IntegrityError: if a file is not an image of 28x28 pixels.
         """
         if split != "test":
             raise UsageError(

@@ -1,4 +1,4 @@
-"""German traffic signs at 32x32 pixels, from an archive of arrays or the official images."""
+"""German traffic signs at 32x32 pixels, from arrays or official images."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ SIDE = 32
 
 
 class Gtsrb(Dataset):
-    """39,209 training and 12,630 test images of 43 classes, resized to 32x32 pixels.
+    """39,209 training and 12,630 test images of 43 traffic signs.
 
-    Reads `gtsrb32/train.npz` and `gtsrb32/test.npz` in the data folder (arrays `images`, (N, 32, 32, 3) uint8, and
-    `labels`); where they are missing, torchvision reads or downloads the official images in `gtsrb`.
+    The images are resized to 32x32 pixels. `load` reads `gtsrb32/train.npz` and `gtsrb32/test.npz` in the data folder
+    (arrays `images`, (N, 32, 32, 3) uint8, and `labels`); if they are missing, torchvision reads or downloads the
+    official images in `gtsrb`.
 
     Source:
         Stallkamp et al. 2012, "Man vs. computer".
         Differs: the whole image is resized (bilinear), without the crop to the annotated sign. Another library's
-        resizing gives slightly other pixels: an entry's data checksum tells.
+        resizing gives slightly different pixels, which the data checksum in an entry shows.
     """
 
     version: ClassVar[int] = 1
@@ -45,16 +46,16 @@ class Gtsrb(Dataset):
     std: ClassVar[tuple[float, ...]] = (0.2755, 0.2647, 0.2712)
 
     def is_stored(self) -> bool:
-        """Return whether both splits lie in the data folder, so that `load` needs no network."""
+        """Return whether the splits are stored, so that `load` needs no network."""
         official = (data_folder() / "gtsrb" / "GTSRB" / name for name in ("Training", "Final_Test"))
         return all(_archive(split).is_file() for split in ("train", "test")) or all(p.is_dir() for p in official)
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official lists.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the files are missing, and cannot be downloaded.
-            IntegrityError: if the archive is no archive of such images.
+            IntegrityError: if the archive does not hold such images.
         """
         if (archive := _archive(split)).is_file():
             return read_archive(archive, (3, SIDE, SIDE))

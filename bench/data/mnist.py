@@ -25,13 +25,13 @@ FILES = {
         ("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
     ),
 }
-"""Images and labels of a split, and the SHA-256 of each file."""
+"""Files of images and labels per split, with their SHA-256."""
 
 
 class Mnist(Dataset):
     """60,000 training and 10,000 test images of handwritten digits, 28x28 pixels, grey.
 
-    Reads `MNIST/raw` in the data folder, checked against the official files' checksums; where it is missing,
+    `load` reads `MNIST/raw` in the data folder, checked against the official files' checksums; if it is missing,
     torchvision downloads it.
 
     Source:
@@ -46,15 +46,15 @@ class Mnist(Dataset):
     std: ClassVar[tuple[float, ...]] = (0.3081,)
 
     def is_stored(self) -> bool:
-        """Return whether the four files lie in the data folder, so that `load` needs no network."""
+        """Return whether the files are stored, so that `load` needs no network."""
         return all((_raw() / name).is_file() for files in FILES.values() for name, _ in files)
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official files.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the files are missing, and cannot be downloaded.
-            IntegrityError: if a file is not the official one.
+            IntegrityError: if a file differs from the official one.
         """
         if not self.is_stored():
             open_or_download(_torchvision, "the MNIST idx files", _raw())

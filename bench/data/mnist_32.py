@@ -1,4 +1,7 @@
-"""MNIST digits at the size of SVHN's, with three channels, for networks of SVHN."""
+"""MNIST digits with the size and channels of SVHN.
+
+They are for networks trained on SVHN.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from bench.data.mnist import Mnist
 
 
 class Mnist32(Dataset):
-    """The images of `mnist`, enlarged from 28x28 to 32x32 pixels, the grey in each of three channels.
+    """The images of `mnist`, enlarged to 32x32 pixels with three channels.
+
+    The original images have 28x28 pixels. The three channels are equal.
 
     Source:
         LeCun et al. 1998; for zero-shot transfer from SVHN: Aggarwal et al. 2020.
@@ -25,10 +30,10 @@ class Mnist32(Dataset):
     std: ClassVar[tuple[float, ...]] = Mnist.std * 3
 
     def is_stored(self) -> bool:
-        """Return whether the four files lie in the data folder, so that `load` needs no network."""
+        """Return whether the files are stored, so that `load` needs no network."""
         return Mnist().is_stored()
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official files."""
+        """Return all images of a split in the official order."""
         stored = Mnist().load(split)
         return Split(enlarge(stored.images, 32).expand(-1, 3, -1, -1).contiguous(), stored.labels)

@@ -14,10 +14,10 @@ FOLDER = "svhn"
 
 
 class Svhn(Dataset):
-    """73,257 training and 26,032 test images of digits on house fronts, 32x32 pixels.
+    """73,257 training and 26,032 test images of house numbers, 32x32 pixels.
 
-    Reads `svhn/train_32x32.mat` and `svhn/test_32x32.mat` in the data folder, checked against the official checksums;
-    where they are missing, torchvision downloads them.
+    `load` reads `svhn/train_32x32.mat` and `svhn/test_32x32.mat` in the data folder, checked against the official
+    checksums; if they are missing, torchvision downloads them.
 
     Source:
         Netzer et al. 2011, "Reading digits in natural images with unsupervised feature learning".
@@ -30,11 +30,11 @@ class Svhn(Dataset):
     std: ClassVar[tuple[float, ...]] = (0.1980, 0.2010, 0.1970)
 
     def is_stored(self) -> bool:
-        """Return whether both files lie in the data folder, so that `load` needs no network."""
+        """Return whether the files are stored, so that `load` needs no network."""
         return all((data_folder() / FOLDER / f"{split}_32x32.mat").is_file() for split in ("train", "test"))
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official files.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the files are missing or damaged, and cannot be downloaded.

@@ -14,11 +14,11 @@ from bench.data._sources import open_or_download, read_archive
 
 
 class Usps(Dataset):
-    """7,291 training and 2,007 test images of digits from envelopes, 16x16 pixels, grey, white on black.
+    """7,291 training and 2,007 test images of digits from envelopes.
 
-    Reads `usps/train.npz` and `usps/test.npz` in the data folder (arrays `images`, (N, 16, 16, 1) uint8, and `labels`);
-    where they are missing, torchvision reads or downloads `usps.bz2` and `usps.t.bz2`, whose values v in [-1, 1] become
-    trunc(255 (v + 1) / 2).
+    The images have 16x16 pixels and are grey, white on black. `load` reads `usps/train.npz` and `usps/test.npz` in the
+    data folder (arrays `images`, (N, 16, 16, 1) uint8, and `labels`); if they are missing, torchvision reads or
+    downloads `usps.bz2` and `usps.t.bz2`, whose values v in [-1, 1] become trunc(255 (v + 1) / 2).
 
     Source:
         Hull 1994, "A database for handwritten text recognition research".
@@ -32,16 +32,16 @@ class Usps(Dataset):
     std: ClassVar[tuple[float, ...]] = (0.3842,)
 
     def is_stored(self) -> bool:
-        """Return whether both splits lie in the data folder, so that `load` needs no network."""
+        """Return whether the splits are stored, so that `load` needs no network."""
         compressed = (data_folder() / name for name in ("usps.bz2", "usps.t.bz2"))
         return all(_archive(split).is_file() for split in ("train", "test")) or all(p.is_file() for p in compressed)
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official files.
+        """Return all images of a split in the official order.
 
         Raises:
             EnvironmentFault: if the files are missing, and cannot be downloaded.
-            IntegrityError: if the archive is no archive of such images.
+            IntegrityError: if the archive does not hold such images.
         """
         if (archive := _archive(split)).is_file():
             return read_archive(archive, (1, 16, 16))

@@ -1,4 +1,4 @@
-"""USPS digits at the size of MNIST's, for networks of MNIST."""
+"""USPS digits with the size of MNIST, for networks trained on MNIST."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from bench.data.usps import Usps
 
 
 class Usps28(Dataset):
-    """The images of `usps`, enlarged from 16x16 to 28x28 pixels; like MNIST's they are white on black.
+    """The images of `usps`, enlarged from 16x16 to 28x28 pixels.
+
+    They are white on black like MNIST's.
 
     Source:
         Hull 1994; for zero-shot transfer from MNIST: Aggarwal et al. 2020.
@@ -25,10 +27,10 @@ class Usps28(Dataset):
     std: ClassVar[tuple[float, ...]] = Usps.std
 
     def is_stored(self) -> bool:
-        """Return whether both splits lie in the data folder, so that `load` needs no network."""
+        """Return whether the splits are stored, so that `load` needs no network."""
         return Usps().is_stored()
 
     def load(self, split: Literal["train", "test"]) -> Split:
-        """Return all images of a split, in the order of the official files."""
+        """Return all images of a split in the official order."""
         stored = Usps().load(split)
         return Split(enlarge(stored.images, 28), stored.labels)
