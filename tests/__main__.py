@@ -1,4 +1,7 @@
-"""`python -m tests`: format, lint, types and tests, one after the other; the first failure ends it."""
+"""`python -m tests` runs format, lint, types and tests in order.
+
+The first failure ends it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The benchmark from Python: the numbers of `bench run`, for a model's name and for a module that nobody registered."""
+"""The benchmark from Python gives the numbers of `bench run`.
+
+Tests the name of a model and a module without an entry.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who may import whom, read from the syntax trees; and what the command line and the pages must never import."""
+"""Rules for imports between modules, read from the syntax trees.
+
+They include modules that the command line and the pages must never import.
+"""
 
 from __future__ import annotations
 

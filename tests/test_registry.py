@@ -1,4 +1,7 @@
-"""Finding plug-ins by name: in folders, in TOML files and in other people's packages; and what bad ones say."""
+"""Finding plug-ins by name, and the errors of bad ones.
+
+Plug-ins lie in folders, TOML files and other people's packages.
+"""
 
 from __future__ import annotations
 

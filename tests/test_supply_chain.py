@@ -1,4 +1,4 @@
-"""The lock with hashes and the constraints without are one set of versions."""
+"""The lock with hashes and the constraints have equal versions."""
 
 from __future__ import annotations
 

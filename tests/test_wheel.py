@@ -1,4 +1,7 @@
-"""A wheel: which names it brings into an environment, and that all plug-ins are found in it."""
+"""The names that a wheel installs, and its plug-ins.
+
+All plug-ins are found in an installed wheel.
+"""
 
 from __future__ import annotations
 

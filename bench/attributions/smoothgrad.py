@@ -23,7 +23,7 @@ class Smoothgrad(NodeMethod):
 
     Source:
         Smilkov et al. 2017.
-        Differs: sigma in pixel units, not as a share of each image's range; the same noise before and after an attack.
+        Differs: sigma in pixel units, not as a share of the image's range; the same noise before and after an attack.
     """
 
     version: ClassVar[int] = 1

@@ -64,7 +64,9 @@ def table(
 @leaderboard.command()
 @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("results"))
 @click.option("--ranked", is_flag=True, help="Keep only pictures of complete runs under the newest ranked protocols.")
-@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Keep only pictures of this attack; repeatable.")
+@click.option(
+    "--attack", "attacks", multiple=True, metavar="NAME", help="Keep only pictures of this attack; repeatable."
+)
 def pack(results: Path, ranked: bool, attacks: tuple[str, ...]) -> None:
     """Pack the pictures in RESULTS into lossless sheets.
 

@@ -1,4 +1,7 @@
-"""Finds axe-core, the accessibility checker; it is installed with npm and no part of this repository (MPL-2.0)."""
+"""Finds axe-core, the accessibility checker (MPL-2.0).
+
+npm installs it; it does not belong to this repository.
+"""
 
 from __future__ import annotations
 

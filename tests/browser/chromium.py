@@ -1,4 +1,7 @@
-"""A headless Chromium that opens a copy of a site from disk, runs a script in the page, and tells what it saw."""
+"""A headless Chromium that opens a copied site from disk.
+
+It runs a script in the page and returns what it saw.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Finds Chromium; where there is none, the tests of this folder are not collected, and the last lines say so."""
+"""Finds Chromium for the tests of this folder.
+
+Without Chromium the tests are not collected, and the last lines of the output say so.
+"""
 
 from __future__ import annotations
 

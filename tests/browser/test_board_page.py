@@ -1,4 +1,7 @@
-"""The board's page in a browser, opened from disk: sorting, searching, filtering, columns, and views to share."""
+"""The board's page in a browser, opened from disk.
+
+Tests sorting, searching, filtering, columns and views to share.
+"""
 
 from __future__ import annotations
 

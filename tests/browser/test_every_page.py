@@ -1,4 +1,7 @@
-"""Every kind of page in a browser: nothing comes from elsewhere, no script is needed to read, axe finds nothing."""
+"""Every type of page in a browser.
+
+Nothing is loaded from elsewhere, reading needs no script, and axe reports nothing.
+"""
 
 from __future__ import annotations
 

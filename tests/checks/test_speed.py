@@ -1,4 +1,4 @@
-"""`bench speed`: a table of what was timed, from numbers that fit each other."""
+"""`bench speed` prints a table of times with consistent numbers."""
 
 from __future__ import annotations
 

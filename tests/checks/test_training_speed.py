@@ -1,4 +1,7 @@
-"""`bench speed --train`: images per second of a recipe's steps, and what convolutions take of them."""
+"""`bench speed --train` times the steps of a recipe.
+
+It prints images per second and the share of the convolutions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench verify`: an honest model and an honest record pass, and each kind of tampering is found."""
+"""`bench verify` accepts honest models and records and rejects altered ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the contracts are tried on: a tiny classifier with a fixed initialisation, and a few random images."""
+"""The classifier and the images for the contract tests.
+
+The classifier is tiny and has fixed initial weights; the images are random.
+"""
 
 from __future__ import annotations
 

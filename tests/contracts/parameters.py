@@ -1,4 +1,7 @@
-"""A plug-in's parameters by type: an example where there is no default, and another value of each."""
+"""Example values for the parameters of a plug-in, by type.
+
+A parameter without a default gets a value, and every parameter gets a second value.
+"""
 
 from __future__ import annotations
 

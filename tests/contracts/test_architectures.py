@@ -1,4 +1,7 @@
-"""What every architecture promises: finite logits, and activations that can be swapped and hooked one by one."""
+"""The contract of every architecture.
+
+Logits are finite, and activations can be swapped and hooked one by one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every attack promises the judge: proposals that are images, and that depend on nothing but their own sample."""
+"""The contract of every attack.
+
+Its proposals are images and depend only on their own sample.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every attribution method promises: a deterministic value per image, and the exact way back to the pixels."""
+"""The contract of every attribution method.
+
+It gives a deterministic value per image and its exact pullback to the pixels.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every metric promises, whatever it measures. Their values are checked against oracles elsewhere."""
+"""The contract of every metric.
+
+Other tests compare the values with oracles.
+"""
 
 from __future__ import annotations
 

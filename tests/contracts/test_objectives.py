@@ -1,4 +1,7 @@
-"""What every training objective promises: a finite loss that reaches all weights and leaves nothing else behind."""
+"""The contract of every training objective.
+
+The loss is finite, has a gradient for all weights and has no side effects.
+"""
 
 from __future__ import annotations
 

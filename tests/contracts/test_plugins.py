@@ -1,4 +1,7 @@
-"""What every plug-in owes: a name, a line, a source, a version, and parameters that all count."""
+"""The contract of every plug-in.
+
+It has a name, a summary, a source, a version, and parameters that all have an effect.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every recipe owes: it is listed, what it names exists, and its parent is a model that somebody makes."""
+"""The contract of every recipe.
+
+It is listed, everything that it names exists, and its parent model has a recipe or an entry.
+"""
 
 from __future__ import annotations
 

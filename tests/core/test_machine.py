@@ -1,4 +1,7 @@
-"""How this process multiplies, as far as flags say; tests/run/test_gpu.py looks at the numbers."""
+"""The settings for multiplication in this process.
+
+tests/run/test_gpu.py tests the numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A sandbox for hostile input, the number of cases, and the table of what became of them."""
+"""A sandbox for hostile input.
+
+It also sets the number of cases and prints a table of their outcomes.
+"""
 
 from __future__ import annotations
 

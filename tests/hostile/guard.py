@@ -1,4 +1,7 @@
-"""Watches what the program does with hostile input: no code of it runs, and nothing is written but where it may be."""
+"""A guard that watches the program while it reads hostile input.
+
+No code in the input runs, and the program writes only into allowed folders.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Hostile documents: valid ones with a few values, keys or bytes changed, so that they get past the first check."""
+"""Hostile documents that pass the first check.
+
+They are valid documents with a few changed values, keys or bytes.
+"""
 
 from __future__ import annotations
 

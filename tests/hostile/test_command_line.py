@@ -1,4 +1,4 @@
-"""Words of a command line in any order: an answer with a documented exit code, whatever they are."""
+"""Random command lines end with a documented exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries, protocols and recipes of strangers, on the whole way that a command takes with them."""
+"""Hostile entries, protocols and recipes in all commands that read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard itself: it sees what hostile input must not do, and lets pass what the program does."""
+"""The guard forbids hostile actions and allows those the program needs."""
 
 from __future__ import annotations
 

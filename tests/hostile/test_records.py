@@ -1,4 +1,7 @@
-"""Records and rows of strangers: what was edited is found, and whatever the files hold, every reader answers."""
+"""Hostile records and rows.
+
+Changed values are detected, and every reader handles any content.
+"""
 
 from __future__ import annotations
 

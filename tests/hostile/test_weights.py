@@ -1,4 +1,7 @@
-"""Weights and checkpoints of strangers: safetensors whose header lies, and pickles that would run code."""
+"""Hostile weights and checkpoints.
+
+Safetensors have false headers, and pickles try to run code.
+"""
 
 from __future__ import annotations
 

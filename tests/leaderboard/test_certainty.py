@@ -1,4 +1,4 @@
-"""How certain the order of a board is, and what its tables say about it."""
+"""The certainty of a board's order, in numbers and in tables."""
 
 from __future__ import annotations
 

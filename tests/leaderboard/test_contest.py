@@ -1,4 +1,7 @@
-"""Two attacks on the same images: paired, on like runs only, with an interval."""
+"""A comparison of two attacks on the same images.
+
+It is paired, uses only runs of equal settings and has an interval.
+"""
 
 from __future__ import annotations
 

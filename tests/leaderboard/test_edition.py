@@ -1,4 +1,7 @@
-"""Which runs a board compares: one attack more or a newer version of one unranks nobody; explorers stand aside."""
+"""The choice of the runs that a board compares.
+
+An added attack or a newer attack version does not remove a rank; exploring runs are kept apart.
+"""
 
 from __future__ import annotations
 

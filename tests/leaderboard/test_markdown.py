@@ -1,4 +1,7 @@
-"""A ranking in Markdown says what the page says of the same records, caveats included."""
+"""A ranking in Markdown agrees with the page of the same records.
+
+This includes the caveats.
+"""
 
 from __future__ import annotations
 

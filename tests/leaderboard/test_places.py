@@ -1,4 +1,4 @@
-"""A site from several folders of records, one of them on the Hub."""
+"""A site from several folders of records, one on the Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ranks come from the images that a frozen reference set of models classifies correctly; controls never rank."""
+"""Ranks come from images that a frozen reference set classifies correctly.
+
+Controls have no rank.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Attacks against each other: counted from rows, metric by metric, the sign of each metric minded."""
+"""Comparisons of all attacks, counted from rows for every metric.
+
+The sign of the metric decides which value is better.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Work shared by forks: each shard once, in order, and no failure unheard."""
+"""Work shared between forked processes.
+
+Each shard is done once, in order, and every failure is reported.
+"""
 
 from __future__ import annotations
 

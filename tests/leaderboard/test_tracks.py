@@ -1,4 +1,4 @@
-"""The pages of the questions beyond a board: what they read from records, and what they say where there is none."""
+"""The pages of the tracks, made from records or without any."""
 
 from __future__ import annotations
 

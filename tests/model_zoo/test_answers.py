@@ -1,4 +1,4 @@
-"""What a network must answer, and that each remedy in a refusal helps."""
+"""The required answers of a network, and the remedies in refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From weights files to models: exactly the promised network, or a sentence that says what is wrong."""
+"""Models from weights files.
+
+The result is exactly the promised network, or a sentence that says what is wrong.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Activations of foreign networks: found wherever they hide, separated where that can be done, named where not."""
+"""Activations of foreign networks are found anywhere in the network.
+
+They are separated where possible, and named in an error otherwise.
+"""
 
 from __future__ import annotations
 

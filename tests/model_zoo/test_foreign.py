@@ -1,4 +1,7 @@
-"""Checkpoints of others: nothing of theirs runs, every key is accounted for, and the network computes the same."""
+"""Conversion of foreign checkpoints.
+
+No code of the file runs, every key is accounted for, and the converted network computes the same.
+"""
 
 from __future__ import annotations
 

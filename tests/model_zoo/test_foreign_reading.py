@@ -1,4 +1,7 @@
-"""Files in which networks are published: tensors come out as torch reads them, and nothing of a file runs."""
+"""Reading of the file formats in which networks are published.
+
+Tensors are equal to torch's, and no code of the file runs.
+"""
 
 from __future__ import annotations
 

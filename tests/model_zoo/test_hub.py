@@ -1,4 +1,7 @@
-"""Models by reference: nothing is read whose bytes are not the promised ones, and every refusal says what to do."""
+"""Models by reference.
+
+Only files with the promised bytes are read, and every refusal says what to do.
+"""
 
 from __future__ import annotations
 

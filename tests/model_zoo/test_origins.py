@@ -1,4 +1,7 @@
-"""Weights that others published: fetched from a server on this machine, checked before they are opened, converted."""
+"""Published weights from a server on this machine.
+
+They are checked before they are opened, and converted.
+"""
 
 from __future__ import annotations
 

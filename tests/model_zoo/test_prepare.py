@@ -1,4 +1,7 @@
-"""The one preparation of a network: each spelling of a kink has the surrogate of nn.ReLU, or is refused."""
+"""The preparation of networks for attacks.
+
+Every spelling of a kink gets the surrogate of nn.ReLU or is refused.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks of other libraries: fetched by their own loaders, pinned, run; and what is said when that cannot be."""
+"""Networks of other libraries.
+
+Their own loaders fetch them, and they are pinned and run; otherwise an error says why not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks, images and pairs as the judge makes them, for the oracles of metrics that ask the network."""
+"""Networks, images and pairs as the judge makes them.
+
+They are for the oracles of metrics that use the network.
+"""
 
 from __future__ import annotations
 

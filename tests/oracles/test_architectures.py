@@ -1,4 +1,7 @@
-"""Architectures under the methods that fail silently when a module is reused or a sum is hidden."""
+"""Architectures under attribution methods that may fail silently.
+
+These methods fail when a module is reused or a sum is hidden.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The worst case of one budget: what it proposes, what it spends, and that it keeps within the class and the ball."""
+"""The attack that takes the worst case within one budget.
+
+Tests its proposals, its cost, and that it keeps the class and stays in the ball.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The suite against its members, the verdict against a loop, the adaptive step against its published schedule."""
+"""The attack suite against its members, loops and published schedules.
+
+The suite is compared with its members, its selection with a loop, and its adaptive step with the published schedule.
+"""
 
 from __future__ import annotations
 

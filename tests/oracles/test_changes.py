@@ -1,4 +1,7 @@
-"""Changes that no adversary chose, against closed forms and scipy; and how the judge takes a series of them."""
+"""Natural image changes against closed forms and scipy.
+
+Also tests how the judge handles a series of changes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compiled derivatives against the plain ones, in float64, and what happens where nothing can be compiled."""
+"""Compiled derivatives against plain ones, in float64.
+
+Also tests machines on which nothing can be compiled.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every metric says of maps that are zero, constant, full of ties or put back: a table of defined outcomes."""
+"""The defined outcomes of every metric on degenerate maps.
+
+The maps are zero, constant, full of ties or unchanged.
+"""
 
 from __future__ import annotations
 

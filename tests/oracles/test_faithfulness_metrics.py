@@ -1,4 +1,7 @@
-"""Faithfulness and alignment: against captum, loops over pixels, and closed forms of linear models."""
+"""Faithfulness and alignment metrics against oracles.
+
+The oracles are captum, loops over pixels, and closed forms of linear models.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks folded for the searches of a training: the plain network in eval mode, and its image gradient."""
+"""Networks folded for the searches of a training.
+
+They equal the plain network in eval mode in value and image gradient.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Normalisation and softplus as one function: against the two layers, and the CUDA code against the plain formulas."""
+"""Normalisation and softplus as one function, against the two layers.
+
+The CUDA code is compared with the plain formulas.
+"""
 
 from __future__ import annotations
 

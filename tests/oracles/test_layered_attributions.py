@@ -1,4 +1,7 @@
-"""Attributions that look inside the network, against captum, written-out backward passes and conservation."""
+"""Attributions from inside the network, against oracles.
+
+The oracles are captum, written-out backward passes and conservation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ART's published evaluation: its masked correlation, its truncated gradient, its candidates, and its loss's map."""
+"""ART's published evaluation.
+
+Tests its masked correlation, truncated gradient, candidates and the map of its loss.
+"""
 
 from __future__ import annotations
 

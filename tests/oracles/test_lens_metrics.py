@@ -1,4 +1,4 @@
-"""Diverse tops, smoothed ranks and success rates against loops over pixels and scipy."""
+"""Diverse tops, smoothed ranks and success rates, against scipy and loops."""
 
 from __future__ import annotations
 

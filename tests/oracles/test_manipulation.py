@@ -1,4 +1,7 @@
-"""The trigger, and how far maps go to the attacker's target, by hand on pictures that are made here."""
+"""The trigger, and the distance of maps to the attacker's target.
+
+Both are computed by hand on small pictures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Dense, local and sparsity metrics of heatmaps against scipy, scikit-image and brute force."""
+"""Dense, local and sparsity metrics of heatmaps, against oracles.
+
+The oracles are scipy, scikit-image and brute force.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The gradient family beyond one straight line: against captum, plain loops, and what noise must not change."""
+"""Gradient attributions with several paths or noise, against oracles.
+
+The oracles are captum and plain loops. Also tests that noise does not change certain values.
+"""
 
 from __future__ import annotations
 

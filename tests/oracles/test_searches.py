@@ -1,4 +1,7 @@
-"""What attacks climb: each raises its own loss, the published search is a plain loop, step rules are their formulas."""
+"""The objectives that attacks increase.
+
+Every attack raises its own loss, the published search equals a plain loop, and step rules equal their formulas.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Soft ranks against scipy in the limit, against a double loop over pairs, and their gradients against autograd."""
+"""Soft ranks and their gradients against oracles.
+
+The oracles are scipy in the limit, a double loop over pairs, and autograd.
+"""
 
 from __future__ import annotations
 

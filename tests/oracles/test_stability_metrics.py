@@ -1,4 +1,7 @@
-"""Stability metrics: against captum, loops over the papers' formulas, and closed forms of linear models."""
+"""Stability metrics against oracles.
+
+The oracles are captum, loops over the papers' formulas, and closed forms of linear models.
+"""
 
 from __future__ import annotations
 

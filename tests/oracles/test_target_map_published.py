@@ -1,4 +1,7 @@
-"""The published targeted manipulation: a plain loop of torch's Adam over double backward, and what it does."""
+"""The published targeted manipulation and its effect.
+
+The oracle is a plain loop of torch's Adam over double backward.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The gradient that attacks climb: finite differences of the whole loss, product-rule term included."""
+"""The gradient that attacks follow, against finite differences.
+
+The differences are of the whole loss, including the product-rule term.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The hashes of published protocols: `python -m tests.plugins.protocols_lock` adds those that are new."""
+"""The hashes of published protocols.
+
+`python -m tests.plugins.protocols_lock` adds the hashes of new protocols.
+"""
 
 from __future__ import annotations
 

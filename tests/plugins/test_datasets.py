@@ -1,4 +1,7 @@
-"""Image sets: the real ones where they are stored, their official formats in small, and what is said when they lack."""
+"""Image sets: the stored ones, and small files in the official formats.
+
+Also tests the errors for missing files.
+"""
 
 from __future__ import annotations
 

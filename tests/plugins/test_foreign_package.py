@@ -1,4 +1,7 @@
-"""Somebody else's distribution, built and installed by pip: its plug-ins are listed, run and load as ours do."""
+"""A package of somebody else, built and installed by pip.
+
+Its plug-ins are listed, run and loaded like ours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What `bench new` writes passes the contract tests as it is, and costs the files that CONTRIBUTING.md says."""
+"""The skeletons of `bench new` pass the contract tests unchanged.
+
+They need only the files that CONTRIBUTING.md names.
+"""
 
 from __future__ import annotations
 

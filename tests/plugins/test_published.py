@@ -1,4 +1,7 @@
-"""Entries of networks that others trained: what they must say, and that no weight of theirs is in the repository."""
+"""Entries of networks that other people trained.
+
+They state the required facts, and their weights are not in the repository.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every registered recipe fits its data and makes a step; what recipes, protocols and entries name exists."""
+"""Every registered recipe fits its data and makes a step.
+
+Everything that recipes, protocols and entries name exists.
+"""
 
 from __future__ import annotations
 

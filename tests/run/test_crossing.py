@@ -1,4 +1,7 @@
-"""How many modules one run takes a reader through, from the request to the record; its page is another matter."""
+"""The number of modules that one run uses, without its page.
+
+It counts from the request to the record.
+"""
 
 from __future__ import annotations
 

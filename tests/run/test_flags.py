@@ -1,7 +1,7 @@
-"""Each flag is raised by a model that is broken in its way, and none by a sound one.
+"""Every flag is raised by a suitably broken model only.
 
-Four flags speak of a run and not of a model: `partial`, `off-protocol`, `projection-needed`, `steps-matter`. There, the
-sound network is run in a way that is not.
+Four flags are about a run, not about a model: `partial`, `off-protocol`, `projection-needed`, `steps-matter`. For these
+flags the test runs the sound network in an unsound way.
 """
 
 from __future__ import annotations

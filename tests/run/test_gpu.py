@@ -1,4 +1,7 @@
-"""What a GPU must not change, looked at where there is one: float32 is float32, twice is the same, memory may lack."""
+"""Tests on a GPU, if there is one.
+
+float32 stays float32, a repeated run gives the same numbers, and lack of memory is handled.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks that hide their kinks are found by numbers alone; honest, smooth and pooling ones are not."""
+"""Networks with hidden kinks are recognised by their numbers alone.
+
+Honest networks, smooth ones and networks with pooling are accepted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""kill -9 at random moments of a run, a sweep and a training: the same command completes, to the same bytes."""
+"""A run, sweep or training continues after kill -9.
+
+The signal comes at random moments. The same command completes the work, to the same bytes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A budget of memory bounds the nodes in flight and changes no number; set too high, a run goes on by halves."""
+"""The memory limit bounds the nodes in flight and changes no number.
+
+If the limit is too high, a run continues with half of the nodes.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Explanations that nobody can differentiate are attacked all the same, end to end: through another method or network,
-and without gradients."""
+"""Attacks on explanations without derivatives, from start to end.
+
+They go through another method, through another network, or without gradients.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What must not hurt: full disks, folders that refuse, two processes at one thing, jumping clocks, little memory."""
+"""Faults that must not damage results.
+
+They are full disks, read-only folders, two processes at one file, clocks that jump, and little memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The main job, end to end, on real images and a tiny network: what it files, and what interruptions cannot change."""
+"""A whole run on real images with a tiny network.
+
+Tests the filed results, and that interruptions do not change them.
+"""
 
 from __future__ import annotations
 

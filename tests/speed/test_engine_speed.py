@@ -1,9 +1,10 @@
-"""What an attack costs beside the published way of attacking, and the steps around it: loading, running, filing.
+"""The time of an attack, compared with the published method.
 
-    python -m pytest tests/speed/test_engine_speed.py --benchmark-enable --benchmark-group-by=group -m ""
+It also times the steps around the attack: loading, running, filing. python -m pytest tests/speed/test_engine_speed.py
+--benchmark-enable --benchmark-group-by=group -m ""
 
-Without `-m ""` the compiled steps, for which a compiler works for minutes, are left out. With benchmarks disabled, as
-among all tests, everything runs once, at a small size.
+Without `-m ""` the compiled steps are left out, because they compile for minutes. With benchmarks disabled, as in the
+whole test suite, everything runs once, at a small size.
 """
 
 from __future__ import annotations

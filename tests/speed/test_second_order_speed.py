@@ -1,6 +1,7 @@
-"""A Hessian-vector product of a WRN-28-1 by the layers with cheap second derivatives, beside PyTorch's own.
+"""The time of a Hessian-vector product of a WRN-28-1.
 
-python -m pytest tests/speed/test_second_order_speed.py --benchmark-enable --benchmark-group-by=param:images
+The layers with cheap second derivatives are compared with PyTorch's own. python -m pytest
+tests/speed/test_second_order_speed.py --benchmark-enable --benchmark-group-by=param:images
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A submission says what others lack of its architecture: a file of this checkout alone, or somebody's package."""
+"""A submission says which part of its architecture others lack.
+
+The part is a file of this checkout, or another package.
+"""
 
 from __future__ import annotations
 

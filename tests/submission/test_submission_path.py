@@ -1,4 +1,7 @@
-"""A stranger's checkpoint becomes a row on a board by the very commands of the README, in a clean home."""
+"""A foreign checkpoint becomes a row on a board.
+
+The test uses the commands of the README in an empty home folder.
+"""
 
 from __future__ import annotations
 

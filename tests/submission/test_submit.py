@@ -1,4 +1,7 @@
-"""`bench submit`: an honest model passes every check, each fault is found, and what is published says what is true."""
+"""`bench submit` accepts an honest model and finds every fault.
+
+The published files tell the truth.
+"""
 
 from __future__ import annotations
 

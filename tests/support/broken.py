@@ -1,4 +1,4 @@
-"""Deliberately broken models and attacks, one way of being unsound each, and a sound one, all tiny."""
+"""Tiny models and attacks, each broken in one way, or sound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SIDE, CLASSES = 12, 4
 
 
 def sound() -> nn.Sequential:
-    """A small ReLU network whose map can move, and whose smooth copy is faithful."""
+    """A small ReLU network with a map that can move.
+
+    Its smooth copy is close to it.
+    """
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(72, CLASSES))
     _random(network)
@@ -29,7 +32,10 @@ def sound() -> nn.Sequential:
 
 
 def scaled(size: float) -> nn.Module:
-    """The sound network with multiplied pre-activations: the same function, to which softplus has another sharpness."""
+    """The sound network with multiplied pre-activations.
+
+    It is the same function, but the sharpness of softplus has another effect on it.
+    """
     network = sound()
     first, second, last = network[0], network[2], network[-1]
     with torch.no_grad():
@@ -40,29 +46,35 @@ def scaled(size: float) -> nn.Module:
 
 
 class Rectifier(nn.Module):
-    """A ReLU under a name of its own, which no smooth copy replaces."""
+    """A ReLU with another class name, which no smooth copy replaces."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.clamp(min=0)
 
 
 def masked() -> nn.Module:
-    """The sound network with rectifiers in hiding: its gradient map is flat almost everywhere, and so is its copy's."""
+    """The sound network with hidden rectifiers.
+
+    Its gradient map is flat almost everywhere, and so is the map of its smooth copy.
+    """
     return freeze(nn.Sequential(*(Rectifier() if isinstance(layer, nn.ReLU) else layer for layer in sound())))
 
 
 def with_linear_map() -> nn.Module:
-    """A model whose gradient map is the same for every image of a class."""
+    """A model with one gradient map per class."""
     return _random(linear(CLASSES, side=SIDE))
 
 
 def with_tied_map() -> nn.Module:
-    """The sound network behind a view of blocks: the gradient map is the same at the four pixels of each."""
+    """The sound network behind a view of 2x2 blocks.
+
+    The gradient map is equal at the four pixels of a block.
+    """
     return _random(nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2), *sound()))
 
 
 def with_constant_map() -> nn.Module:
-    """A model whose gradient map is the same at every pixel."""
+    """A model with an equal gradient at every pixel."""
     return _random(constant_map(CLASSES))
 
 
@@ -79,7 +91,7 @@ SQUASHES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Squashed(nn.Module):
-    """Answers with the logits of the sound network, squashed."""
+    """A model that squashes the logits of the sound network."""
 
     def __init__(self, squash: str) -> None:
         super().__init__()
@@ -90,7 +102,7 @@ class Squashed(nn.Module):
 
 
 class Headed(nn.Module):
-    """Answers with logits, small or large, of a head that is sound."""
+    """A model with a sound head whose logits are small or large."""
 
     def __init__(self, head: str, size: float) -> None:
         super().__init__()
@@ -106,7 +118,7 @@ class Headed(nn.Module):
 
 
 class Dropping(nn.Module):
-    """Forgets that it is evaluated: drops units still."""
+    """A model that drops units also in eval mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +129,7 @@ class Dropping(nn.Module):
 
 
 class Wavering(nn.Module):
-    """Answers the same always, and shows another gradient each time."""
+    """A model with constant logits and a new gradient at every call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +141,10 @@ class Wavering(nn.Module):
 
 
 class Watchful(nn.Module):
-    """Knows clean images by their 8-bit pixels, and answers otherwise about all others."""
+    """A model that recognises clean images by their 8-bit pixels.
+
+    It gives other logits for all other images.
+    """
 
     def __init__(self, elsewhere: str) -> None:
         super().__init__()
@@ -145,7 +160,10 @@ class Watchful(nn.Module):
 
 
 class Lucky(nn.Module):
-    """Linear, with one of two weights by a rule that no gradient shows: whether its map moves is a matter of luck."""
+    """A linear model with one of two weights.
+
+    The rule for the choice has no gradient: whether the map moves is a matter of luck.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,12 +174,12 @@ class Lucky(nn.Module):
         levels = 255 * images.detach()
         clean = (levels - levels.round()).abs().amax((1, 2, 3)) < 1e-2
         difference = self.other(images) - self.other(images.detach())
-        # The second weights add nothing to the logits, so that the class stays, and all to the gradient.
+        # The second weights change the gradient but not the logits, so that the class stays.
         return self.one(images) + torch.where((parity & ~clean).unsqueeze(1), 3 * difference, 0)
 
 
 class Careless(Attack):
-    """Leaves the ball, and trusts that somebody brings it back."""
+    """An attack that leaves the ball and relies on the judge's projection."""
 
     knowledge: ClassVar[Knowledge] = "none"
     source: ClassVar[str] = "a test"

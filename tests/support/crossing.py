@@ -1,6 +1,7 @@
-"""Which modules of ours one command imports and which of them run: `python -m tests.support.crossing run --model …`.
+"""The modules of ours that one command imports and uses.
 
-Prints JSON. Plug-ins are left out, of which a run uses as many as its protocol names; so are the verbs.
+Call `python -m tests.support.crossing run --model …`. It prints JSON. It leaves out the commands, and the plug-ins,
+because their number depends on the protocol.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ OWN = ("bench", "model_zoo", "attacks", "metrics", "leaderboard")
 
 
 def crossed(words: Sequence[str]) -> dict[str, list[str]]:
-    """Run a command; return the modules that it imported, and those whose functions it called."""
+    """Run a command and return its imported and its used modules.
+
+    A module is used if one of its functions is called.
+    """
     ran: set[str] = set()
 
     def watch(frame: FrameType, event: str, _: object) -> None:

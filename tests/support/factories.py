@@ -1,4 +1,7 @@
-"""Valid records, rows and showcases made of numpy alone: what a results folder looks like without a network."""
+"""Valid records, rows and showcases without a network.
+
+They are made with numpy only.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ K = 100
 
 
 def model_entry(name: str = "art-wrn28", **changes: Any) -> ModelEntry:
-    """A registry entry; `changes` replace top-level fields."""
+    """Return a registry entry.
+
+    `changes` replace top-level fields.
+    """
     fields: dict[str, Any] = {
         "name": name,
         "title": f"The network {name}",
@@ -53,7 +59,10 @@ def model_entry(name: str = "art-wrn28", **changes: Any) -> ModelEntry:
 
 
 def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) -> RunSpec:
-    """A spec; `changes` replace top-level fields, `protocol_spec` the protocol's whole content."""
+    """Return a spec.
+
+    `changes` replace top-level fields, and `protocol_spec` replaces the whole content of the protocol.
+    """
     whole = changes.pop("protocol_spec", None)
     protocol, floor = changes.pop("protocol", "cifar10-linf8"), changes.pop("protocol_floor", "random-noise")
     reference = changes.pop("protocol_reference", ())
@@ -104,9 +113,10 @@ def run_spec(entry: ModelEntry, attack_name: str = "ifia-topk", **changes: Any) 
 
 
 def rows_of(spec: RunSpec, robustness: float, seed: int) -> pd.DataFrame:
-    """Rows whose kendall is `robustness` on average; the first sample's is undefined, the second is infeasible.
+    """Return rows with `robustness` as the mean of kendall.
 
-    As with real networks, an image that is hard for one model is hard for the others, in class and in heatmap.
+    The first sample's kendall is undefined, and the second sample is infeasible. As with real networks, an image that
+    is hard for one model is hard for the other models, in class and in heatmap.
     """
     rng, n = np.random.default_rng(seed), spec.samples.count
     difficulty = np.random.default_rng(0).random(n)
@@ -156,7 +166,10 @@ def rows_of(spec: RunSpec, robustness: float, seed: int) -> pd.DataFrame:
 
 
 def summaries_of(spec: RunSpec, rows: pd.DataFrame) -> dict[str, dict[str, Summary]]:
-    """Means of the rows, with a normal interval in the bootstrap's place."""
+    """Return means of the rows, with a normal interval.
+
+    The interval stands for the bootstrap interval.
+    """
 
     def summary(values: pd.Series[float]) -> Summary:
         known = values.dropna()
@@ -170,7 +183,10 @@ def summaries_of(spec: RunSpec, rows: pd.DataFrame) -> dict[str, dict[str, Summa
 
 
 def showcase_of(images: list[npt.NDArray[np.uint8]], robustness: float, seed: int) -> bytes:
-    """A showcase PNG of (SIDE, SIDE, 3) images: smooth heatmaps, of which the attack moves the more the less robust."""
+    """Return a showcase PNG of (SIDE, SIDE, 3) images.
+
+    The heatmaps are smooth. The attack moves them further if robustness is low.
+    """
     rng, rows = np.random.default_rng(seed), []
     for image in images:
         noise = rng.integers(-8, 9, image.shape)
@@ -207,9 +223,9 @@ def store_run(
     record_changes: Mapping[str, Any] | None = None,
     columns: Mapping[str, Any] | None = None,
 ) -> StoredRun:
-    """File a run of `entry` under `attack`; its showcase holds the given images as its first samples.
+    """File a run of `entry` under `attack`.
 
-    `columns` replace or add columns of the rows.
+    Its showcase holds the given images as its first samples. `columns` replace or add columns of the rows.
     """
     entry = entry or model_entry()
     spec = run_spec(entry, attack, **(spec_changes or {}))

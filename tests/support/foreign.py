@@ -1,4 +1,4 @@
-"""Our networks as others save them."""
+"""Our networks in the formats of other packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ OUTSIDE = {"stem": "conv1", "norm": "bn1", "head": "fc"}
 
 
 def foreign_state_dict(network: nn.Module, prefix: str = "module.") -> dict[str, Tensor]:
-    """The state dict of a wide residual network by the names of TRADES and RobustBench."""
+    """Return a wide residual network's state dict with foreign names.
+
+    TRADES and RobustBench use these names.
+    """
     state = network.state_dict()
     blocks = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
     return {prefix + _foreign(name, blocks // 3): tensor for name, tensor in state.items()}

@@ -1,6 +1,6 @@
-"""A server on this machine that speaks the Hub's protocol, well or badly, to the real client.
+"""A server on this machine that speaks the Hub's protocol.
 
-The client reads its settings when it is imported, hence `ask` runs it in a process of its own.
+It answers the real client, well or badly. The client reads its settings at import, so it runs in its own process.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Misbehaviour:
-    """What goes wrong with a file."""
+    """The faults in the delivery of a file."""
 
     status: int = 200
     code: str = ""
     message: str = ""
     etag: str = ""
-    """In place of the body's own."""
+    """A value that replaces the real etag of the body."""
     break_at: int = 0
-    """The first answer ends after so many bytes."""
+    """Number of bytes after which the first answer ends."""
     delay: float = 0
-    """The first answer comes so many seconds late."""
+    """Delay of the first answer, in seconds."""
 
 
 @dataclass
 class Request:
-    """What the client asked."""
+    """A request of the client."""
 
     method: str
     path: str
@@ -50,7 +50,7 @@ class Request:
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories, each of one commit to which `main` points."""
+    """Repositories with one commit each, to which `main` points."""
 
     daemon_threads = True
 
@@ -64,7 +64,7 @@ class Hub(ThreadingHTTPServer):
         self.token_needed = ""
 
     def put(self, repo: str, name: str, body: bytes, wrong: Misbehaviour | None = None) -> None:
-        """Let a repository hold a file, which the pinned commit and `main` name."""
+        """Add a file to a repository, at its commit and at `main`."""
         for revision in (self.commit, "main"):
             path = f"/{repo}/resolve/{revision}/{name}"
             self.files[path] = body
@@ -95,7 +95,10 @@ class Answer(BaseHTTPRequestHandler):
             self._send(body, wrong)
 
     def _describe(self, path: str) -> None:
-        """Answer what a dataset repository holds: its description, or its tree of files."""
+        """Answer with the description of a dataset repository.
+
+        The answer may also be its tree of files.
+        """
         repo, kind, revision = re.split("/(revision|tree)/", path.partition("?")[0])
         start = f"/{repo}/resolve/{self.server.commit}/"
         files = {name.removeprefix(start): body for name, body in self.server.files.items() if name.startswith(start)}
@@ -173,7 +176,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Hub]:
-    """Run a Hub for as long as the context lasts."""
+    """Run a Hub while the context lasts."""
     with Hub() as hub:
         thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -186,13 +189,16 @@ def serving() -> Iterator[Hub]:
 
 @dataclass
 class Client:
-    """Programs that see a Hub through the real client, with a cache of their own."""
+    """Programs that use a Hub through the real client.
+
+    They have their own cache.
+    """
 
     hub: Hub
     home: Path
 
     def environment(self, *, offline: bool = False) -> dict[str, str]:
-        """Return the variables under which the client knows only this Hub."""
+        """Return the variables that let the client know only this Hub."""
         known = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
         return known | {
             "HF_ENDPOINT": f"http://127.0.0.1:{self.hub.server_port}",

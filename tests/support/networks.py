@@ -1,6 +1,7 @@
-"""What a network may be made of: each spelling with its outcome, tried; `docs/networks.md` is written of it.
+"""The parts of a network that attacks can follow or not.
 
-python -m tests.support.networks    # writes the page anew
+Each spelling is tried and stands with its outcome in `docs/networks.md`. python -m tests.support.networks # writes the
+page
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from model_zoo.derivatives.surrogate import smooth_copy
 PAGE = Path(__file__).parents[2] / "docs/networks.md"
 BETA = 50.0
 Outcome = str
-"""followed, refused, or kept: as it is, its switches unknown to the second derivative."""
+"""followed, refused, or kept: left as it is, without a second derivative at its kinks."""
 
 
 class Hand(torch.autograd.Function):
-    """ReLU with a backward by hand."""
+    """ReLU with a handwritten backward pass."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class Hand(torch.autograd.Function):
 
 
 class Detached(torch.autograd.Function):
-    """A smooth function whose backward forgets that it depends on u."""
+    """A smooth function whose backward pass ignores that it depends on u."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class Detached(torch.autograd.Function):
 
 
 class Once(Detached):
-    """The same, and says so."""
+    """The same function, declared as differentiable only once."""
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -63,7 +64,7 @@ class Once(Detached):
 
 
 class Whole(torch.autograd.Function):
-    """A smooth function with a backward that can be differentiated."""
+    """A smooth function whose backward pass can be differentiated."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> Tensor:
@@ -77,26 +78,26 @@ class Whole(torch.autograd.Function):
 
 @torch.jit.script
 def scripted(u: Tensor) -> Tensor:
-    """Scripted code, which no Python code sees."""
+    """Return ReLU by scripted code, which Python cannot see."""
     return u * (u > 0).to(u.dtype)
 
 
 def assigned(u: Tensor) -> Tensor:
-    """An assignment by a mask."""
+    """Return ReLU by an assignment with a mask."""
     v = u.clone()
     v[v < 0] = 0
     return v
 
 
 def masked_apart(u: Tensor) -> Tensor:
-    """A mask that is made without gradients."""
+    """Return ReLU by a mask made without gradients."""
     with torch.no_grad():
         mask = u > 0
     return u * mask
 
 
 def zero(u: Tensor) -> Tensor:
-    """Zeros like u."""
+    """Return zeros like u."""
     return torch.zeros_like(u)
 
 
@@ -185,7 +186,7 @@ RELUS: dict[str, tuple[Callable[[Tensor], Tensor], Outcome]] = {
     "`torch.jit.script`": (lambda u: scripted(u), "refused"),  # noqa: PLW0108 - it cannot be copied
     "a `torch.autograd.Function` with its own backward": (Hand.apply, "refused"),
 }
-"""ReLU: by the way in which it is written, a function and the outcome."""
+"""Spellings of ReLU, each with a function and its outcome."""
 
 OTHERS: dict[str, tuple[Callable[[], nn.Module], Outcome]] = {
     "`nn.ReLU6`, `F.relu6`": (nn.ReLU6, "followed"),
@@ -232,62 +233,62 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], Outcome]] = {
 
 
 class Act(nn.Module):
-    """A function as a module."""
+    """A module that calls a function."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
 
     def forward(self, u: Tensor) -> Tensor:
-        """Any shape to the same."""
+        """Return a tensor of the same shape."""
         return self.function(u)
 
 
 class Attention(nn.Module):
-    """Attention by the function."""
+    """Attention by torch's function."""
 
     def __init__(self) -> None:
         super().__init__()
         self.qkv = nn.Linear(16, 48)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, 16) to the same."""
+        """(N, L, 16) from the same shape."""
         q, k, v = self.qkv(tokens).view(len(tokens), -1, 3, 2, 8).permute(2, 0, 3, 1, 4)
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 class Multihead(nn.Module):
-    """Attention by the module, without weights."""
+    """Attention by torch's module, without returned weights."""
 
     def __init__(self) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, 16) to the same."""
+        """(N, L, 16) from the same shape."""
         return self.attention(tokens, tokens, tokens, need_weights=False)[0]
 
 
 class Tokens(nn.Module):
-    """A block of tokens over the positions of feature maps."""
+    """A block on tokens, which are the positions of feature maps."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block = block
 
     def forward(self, u: Tensor) -> Tensor:
-        """(N, 16, H, W) to the same."""
+        """(N, 16, H, W) from the same shape."""
         return u + self.block(u.flatten(2).transpose(1, 2)).transpose(1, 2).view_as(u)
 
 
 @torch.no_grad()
 def still(u: Tensor) -> Tensor:
-    """ReLU without gradients."""
+    """Return ReLU without gradients."""
     return F.relu(u)
 
 
 def network(part: nn.Module) -> nn.Module:
-    """Return a small network around a part, with weights drawn by a fixed seed."""
+    """Return a small network around a part, with fixed random weights."""
     made = nn.Sequential(
         nn.Conv2d(3, 16, 3, stride=2, padding=1), part, nn.Conv2d(16, 16, 3, padding=1), nn.Tanh(), nn.Flatten(),
         nn.Linear(16 * 64, 10),
@@ -300,12 +301,12 @@ def network(part: nn.Module) -> nn.Module:
 
 
 def images() -> Tensor:
-    """(2, 3, 16, 16)."""
+    """(2, 3, 16, 16): two random images."""
     return torch.rand((2, 3, 16, 16), generator=Rng(1).generator())
 
 
 class Derivatives(NamedTuple):
-    """What an attack asks of a network."""
+    """The derivatives that an attack needs from a network."""
 
     logits: Tensor
     gradient: Tensor
@@ -317,7 +318,7 @@ class Derivatives(NamedTuple):
 
 
 def derivatives(smooth: nn.Module, at: Tensor) -> Derivatives:
-    """Return logits, the gradient of the first and its Hessian times the image."""
+    """Return logits, first gradient and its Hessian times the image."""
     leaf = at.clone().requires_grad_()
     logits = smooth(leaf)
     (gradient,) = torch.autograd.grad(logits[:, 0].sum(), leaf, create_graph=True)
@@ -326,7 +327,7 @@ def derivatives(smooth: nn.Module, at: Tensor) -> Derivatives:
 
 
 def outcome_of(part: nn.Module) -> Outcome:
-    """Try a network with this part."""
+    """Return the outcome for a network with this part."""
     whole = network(part)
     try:
         surrogate(whole, BETA, images())
@@ -337,13 +338,16 @@ def outcome_of(part: nn.Module) -> Outcome:
 
 
 def relu_gap(function: Callable[[Tensor], Tensor]) -> float:
-    """Return how far the surrogate of a spelling of ReLU is from that of `nn.ReLU`."""
+    """Return the error of a ReLU spelling's surrogate.
+
+    The reference is the surrogate of `nn.ReLU`.
+    """
     true = derivatives(smooth_copy(network(nn.ReLU()), BETA), images())
     return derivatives(surrogate(network(Act(function)), BETA, images()), images()).gap(true)
 
 
 def page() -> str:
-    """Return the page, each spelling tried."""
+    """Return the page, after trying every spelling."""
     rows = [("ReLU", name, outcome_of(Act(function))) for name, (function, _) in RELUS.items()]
     rows += [("other", name, outcome_of(copy.deepcopy(make()))) for name, (make, _) in OTHERS.items()]
     relus = [f"| {name} | {outcome} |" for kind, name, outcome in rows if kind == "ReLU"]

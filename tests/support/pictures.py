@@ -1,4 +1,7 @@
-"""Pictures as others publish them, made here: an opaque frame whose inside is clear."""
+"""Pictures in the format in which other people publish them.
+
+A picture is an opaque frame with a clear inside.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ from PIL import Image
 from bench.core.storage.files import sha256_of
 
 FOLDER = tempfile.TemporaryDirectory(prefix="pictures-")
-"""For BENCH_WEIGHTS; gone when the tests end."""
+"""A folder for BENCH_WEIGHTS, deleted when the tests end."""
 
 
 def frame(side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(side, side, 4): a border one pixel wide, grey values rising along the rows."""
+    """(side, side, 4): a border one pixel wide.
+
+    Its grey values rise along the rows.
+    """
     pixels = np.zeros((side, side, 4), dtype=np.uint8)
     pixels[..., :3] = np.linspace(0, 255, side, dtype=np.uint8)[None, :, None]
     pixels[..., 3] = 255
@@ -26,7 +32,10 @@ def frame(side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def picture_origin(side: int) -> dict[str, Any]:
-    """What an entry or a protocol says of the picture, a copy of which lies in `FOLDER`."""
+    """Return the origin of the picture for an entry or protocol.
+
+    A copy of the picture lies in `FOLDER`.
+    """
     buffer = io.BytesIO()
     Image.fromarray(frame(side)).save(buffer, "PNG")
     body = buffer.getvalue()

@@ -1,4 +1,7 @@
-"""A tiny, untrained model and a short protocol as files, for tests that need no good classifier."""
+"""A tiny untrained model and a short protocol, as files.
+
+They are for tests that need no good classifier.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def tiny_network(seed: int = 0, num_classes: int = 10) -> nn.Module:
 
 
 def tiny_content(folder: Path, name: str = "tiny") -> dict[str, Any]:
-    """Write weights into `folder` and return a valid entry of them."""
+    """Write weights into `folder` and return a valid entry for them."""
     weights = export_weights(tiny_network(), folder / f"{name}.safetensors")
     return {
         "name": name,
@@ -43,14 +46,20 @@ def tiny_content(folder: Path, name: str = "tiny") -> dict[str, Any]:
 
 
 def write_entry(folder: Path, content: dict[str, Any]) -> Path:
-    """Write an entry as `<name>.toml`: dotted keys, JSON values (which are TOML values)."""
+    """Write an entry as `<name>.toml` with dotted keys.
+
+    Values are written as JSON, which is TOML, too.
+    """
     path = folder / f"{content['name']}.toml"
     path.write_text("".join(f"{key} = {value}\n" for key, value in _flat(content)))
     return path
 
 
 def write_protocol(folder: Path, name: str, count: int, shard_size: int) -> Path:
-    """Write a protocol of the first real images and few steps as `<name>-v1.toml`."""
+    """Write a short protocol as `<name>-v1.toml`.
+
+    It uses the first real images and few steps.
+    """
     smoke = registry.load("protocols", "cifar10-smoke-v1")
     images = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test").images
     content: dict[str, Any] = smoke.model_dump(mode="json", exclude_none=True)

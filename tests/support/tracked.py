@@ -1,4 +1,4 @@
-"""A results folder with runs of the tracks beyond the leaderboard, made of numpy alone."""
+"""A results folder with runs of the tracks, made with numpy only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def stored(
     showcase: bool = False,
     **changes: Any,
 ) -> StoredRun:
-    """A run whose metric columns have the given means: that share of ones."""
+    """File a run whose metric columns have the given means.
+
+    A mean is the share of ones in a column.
+    """
     names = list(dict.fromkeys(name.partition("@")[0] for name in columns))
     spec_changes = {
         "protocol": protocol,

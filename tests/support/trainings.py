@@ -1,4 +1,4 @@
-"""A recipe, data and a network so small that tests train it."""
+"""A recipe, data and a network small enough for tests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def made(wanted: Recipe) -> Objective:
 
 
 def quiet(text: str, done: int, total: int) -> None:
-    """No progress."""
+    """Show no progress."""
 
 
 def same_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:

@@ -1,4 +1,7 @@
-"""`bench audit`, end to end on a tiny network: its runs, what it says of them, and what boards make of them."""
+"""`bench audit` on a tiny network, from start to end.
+
+Tests its runs, its output and the boards that show it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Executors of other packages, for real: Ray's actors and submitit's jobs, in processes of this machine."""
+"""The executors of Ray and submitit, on this machine.
+
+Real actors and jobs run in processes of this machine.
+"""
 
 from __future__ import annotations
 

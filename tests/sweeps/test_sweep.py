@@ -1,4 +1,7 @@
-"""Sweeps: the same bytes for any number of workers in any order, and nothing that one failure takes with it."""
+"""Sweeps give equal bytes for all numbers and orders of workers.
+
+One failure does not stop other runs.
+"""
 
 from __future__ import annotations
 

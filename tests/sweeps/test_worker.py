@@ -1,4 +1,4 @@
-"""Workers: what a unit's failure does to them, and how whoever minds them knows that they live."""
+"""Failures and signs of life of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: exit codes, one sentence for an error, JSON on stdout alone."""
+"""The command line's exit codes, one-sentence errors and JSON on stdout."""
 
 from __future__ import annotations
 

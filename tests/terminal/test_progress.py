@@ -40,7 +40,7 @@ def test_a_training_without_a_terminal_says_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("bench.terminal.console.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bench.terminal.progress.time.monotonic", lambda: now[0])
     with TrainingProgress("tiny", str) as progress:
         for step in range(1, 101):
             now[0] += 1

@@ -1,4 +1,7 @@
-"""What people see: a line for each thing, whole where it is read by another program."""
+"""The output for people, with one line per thing.
+
+Lines are not cut when another program reads them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A recipe and a tiny image set of digits that it trains on within a second."""
+"""A recipe and a tiny image set of digits.
+
+The training takes less than a second.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A budget decides the epochs: as a probe's costs say, once, and not below what a recipe allows."""
+"""A time limit decides the number of epochs.
+
+The number follows from the costs of one probe, and is not below the minimum of the recipe.
+"""
 
 from __future__ import annotations
 

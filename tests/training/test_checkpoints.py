@@ -1,4 +1,7 @@
-"""Checkpoints: what was damaged, or belongs to another recipe, other data or another parent, is refused."""
+"""Damaged and foreign checkpoints are refused.
+
+A foreign checkpoint belongs to another recipe, other data or another parent.
+"""
 
 from __future__ import annotations
 

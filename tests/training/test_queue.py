@@ -1,4 +1,7 @@
-"""A queue of trainings: in order, cut by the clock and continued, with parents made on the way."""
+"""A queue of trainings runs in order and can be continued.
+
+Time ends a queue, and it trains parents that are missing.
+"""
 
 from __future__ import annotations
 

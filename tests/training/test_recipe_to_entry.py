@@ -1,4 +1,7 @@
-"""From a recipe file and a data folder to weights and an entry that loads, on a tiny image set."""
+"""A recipe file becomes weights and an entry that loads.
+
+The data is a tiny image set.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Trainings: resume to the bit, depend on the seed alone, end where the recipe says, refuse what does not fit."""
+"""Trainings resume exactly and depend only on the seed.
+
+They end where the recipe says, and refuse settings that do not fit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The parts of the training loop against slow oracles: rates, splits, crops, and the PGD that measures."""
+"""The parts of the training loop against slow oracles.
+
+The parts are rates, splits, crops and the PGD that measures.
+"""
 
 from __future__ import annotations
 
