@@ -270,9 +270,8 @@ def _check_rows(run: StoredRun) -> str:
 
 def _check_threat(run: StoredRun) -> str:
     threat, rows = run.record.spec.threat, run.rows()
-    outside = rows[
-        ~(rows[threat.norm] <= float(threat.epsilon) + OUTSIDE)
-    ]  # written with `not`, so that NaN counts as outside
+    # Negated, so that NaN counts as outside.
+    outside = rows[~(rows[threat.norm] <= float(threat.epsilon) + OUTSIDE)]
     if len(outside):
         sample, length = outside.iloc[0]["sample_id"], outside.iloc[0][threat.norm]
         raise IntegrityError(

@@ -19,9 +19,8 @@ class RandomBeatsAttack(RunFlag):
     def find(self, run: Evidence) -> str | None:
         """Return the difference of the means, if the floor is as strong."""
         threat = run.spec.threat
-        if (
-            run.floor is None or threat.unbounded or threat.epsilon == 0
-        ):  # the floor does not draw images here, or nothing may move
+        # Without a ball the floor draws no images, and at radius 0 nothing may move.
+        if run.floor is None or threat.unbounded or threat.epsilon == 0:
             return None
         if run.knowledge != "white-box":  # an attack that asks for no gradients cannot meet masked ones
             return None

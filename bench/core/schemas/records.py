@@ -114,10 +114,11 @@ class ProtocolSpec(Strict):
     rankable: bool
     floor: Name = Field(description="the attack without knowledge that every other attack must beat")
     reference: tuple[Name, ...] = Field(
-        default=(), description="models whose common correct images rank; changes no number of a run, so no run_id"
+        default=(),
+        description="models on whose common correct images models rank; does not change numbers of a run or the run_id",
     )
     track: Name = Field(
-        default=ATTRIBUTION, description="the question that it asks; changes no number of a run, so no run_id"
+        default=ATTRIBUTION, description="the question that it answers; does not change numbers of a run or the run_id"
     )
 
     @property

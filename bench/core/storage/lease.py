@@ -38,9 +38,8 @@ def lease(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[Non
     try:
         yield
     finally:
-        path.unlink(
-            missing_ok=True
-        )  # while it is held: whoever waits for this file finds that it is gone, and begins anew
+        # Removed while it is held: a waiting process then sees that the file is gone, and tries a new one.
+        path.unlink(missing_ok=True)
         lock.release()
 
 
