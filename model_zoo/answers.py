@@ -1,4 +1,4 @@
-"""What a network must answer before it is judged, and what its errors say."""
+"""Checks of a network's answers, and the messages of its errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 384, 448, 512)
 
 
 def failure(error: Exception, images: Tensor) -> Exception:
-    """Return what an error in a network's forward says to its author; one of memory or of the device as it is."""
+    """Return the message for an error in a network's forward.
+
+    An error of memory or of the device is returned as it is.
+    """
     if isinstance(error, BenchError) or is_out_of_memory(error) or is_broken_device(error):
         return error
     said = str(error).strip().split("\n")[0]
@@ -31,7 +34,9 @@ def failure(error: Exception, images: Tensor) -> Exception:
 
 @torch.no_grad()
 def check_logits(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
-    """Ask a model about images in [0, 1], in batches of several sizes, and return its logits.
+    """Return a model's logits, checked on batches of several sizes.
+
+    Images are in [0, 1].
 
     Args:
         model: images to logits.
@@ -55,7 +60,7 @@ def check_logits(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
 
 
 def _check_neighbours(model: nn.Module, images: Tensor, num_classes: int) -> None:
-    """Ask about the first image alone, and among others in a batch as large as those of a run."""
+    """Check the first image alone and in a full batch."""
     others = images.repeat(-(-CPU_BATCH // len(images)), 1, 1, 1)[:CPU_BATCH]
     among, alone = (_asked(model, batch, num_classes)[:1] for batch in (others, images[:1]))
     if not _alike(alone, among):
@@ -120,7 +125,7 @@ def _wrapper(answer: object) -> str:
 
 
 def _other_size(model: nn.Module, images: Tensor) -> int | None:
-    """Return the height and width of the images that a model takes instead of these."""
+    """Return the image size that a model takes instead of this one."""
     for size in SIZES:
         try:
             model(images.new_zeros(1, images.shape[1], size, size))

@@ -1,4 +1,7 @@
-"""Classifiers as everything else sees them: [0, 1] images in, logits out, normalisation inside."""
+"""Classifiers with the normalisation inside.
+
+They take images in [0, 1] and return logits.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ from model_zoo.tensors import read_weights
 
 BuildNetwork = Callable[..., nn.Module]
 MAX_MODULES = 5000
-"""Layers and containers of one network: twice those of the deepest residual networks. An entry may be a stranger's."""
+"""Layers and containers of one network, twice as many as in the deepest residual networks.
+
+An entry may come from an untrusted source.
+"""
 
 
 class Normalize(nn.Module):
@@ -41,7 +47,10 @@ class Normalize(nn.Module):
 
 
 class Classifier(nn.Sequential):
-    """A normalisation and a network, whose errors become one sentence wherever it is asked."""
+    """A normalisation and a network.
+
+    An error of the network becomes one sentence.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images in [0, 1] to (N, K) logits."""
@@ -55,7 +64,10 @@ class Classifier(nn.Sequential):
 
 
 def classifier(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Classifier:
-    """Put the normalisation in front of a network, so that nobody outside can forget or repeat it."""
+    """Return the network with its normalisation in front.
+
+    So no caller can forget or repeat the normalisation.
+    """
     return Classifier(Normalize(mean, std), network)
 
 
@@ -71,7 +83,7 @@ def build(entry: ModelEntry, build_network: BuildNetwork, weights_path: Path, *,
         entry: names architecture, number of classes and normalisation.
         build_network: the architecture's `build(num_classes, **params)`.
         weights_path: a safetensors file; what is parsed are the bytes that the entry promises.
-        device: where the model shall compute.
+        device: where the model computes.
     Returns:
         (N, C, H, W) images in [0, 1] to (N, K) float32 logits; eval mode, frozen, channels-last.
     Raises:
@@ -113,7 +125,10 @@ def construct(build_network: BuildNetwork, num_classes: int, architecture: Compo
 
 @contextmanager
 def _few_modules() -> Iterator[None]:
-    """Stop a block that makes more than MAX_MODULES modules: each takes time, even where it takes no memory."""
+    """Stop a block that makes more than MAX_MODULES modules.
+
+    Every module takes time, even where it takes no memory.
+    """
     made = 0
 
     def count(module: nn.Module, name: str, child: nn.Module | None) -> None:  # noqa: ARG001

@@ -28,9 +28,10 @@ def extra(name: str) -> Iterator[None]:
 
 @contextmanager
 def quickly_offline() -> Iterator[None]:
-    """Run a block in which another library uses the Hub; where the Hub does not answer, from its cache alone.
+    """Run a block in which another library uses the Hub.
 
-    The Hub's client tries again for minutes otherwise, file by file.
+    Where the Hub does not answer, the library uses its cache alone. The Hub's client tries again for minutes otherwise,
+    file by file.
     """
     from huggingface_hub import constants, get_session
 

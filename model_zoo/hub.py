@@ -1,4 +1,4 @@
-"""From the name of a model to its entry and a weights file whose bytes are the promised ones."""
+"""Finds a model's entry and its verified weights file by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = None) -> Resolved:
-    """Find a model, fetch its weights if need be, and verify them before anything reads them.
+    """Find a model, and fetch and verify its weights.
+
+    The weights are verified before anything reads them.
 
     Args:
         reference: `hub:NAME`, an entry of the registry; `hub:ORG/REPO[@COMMIT]`, what somebody published on the Hub,
@@ -90,7 +92,9 @@ def _zoo(reference: str, scheme: str) -> Zoo:
 
 
 def full(reference: str) -> str:
-    """Return a reference as `resolve` takes it: NAME stands for hub:NAME, and PATH.toml for file:PATH.toml.
+    """Return a reference in the form that `resolve` takes.
+
+    NAME becomes hub:NAME, and PATH.toml becomes file:PATH.toml.
 
     Raises:
         UsageError: if it is the path of a checkpoint.
@@ -117,12 +121,15 @@ def refuse_checkpoint(path: str) -> None:
 
 
 def bare(reference: str) -> str:
-    """Return the name of a registered model, given as NAME or as hub:NAME."""
+    """Return the name of a registered model from NAME or hub:NAME."""
     return reference.removeprefix("hub:")
 
 
 def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
-    """Fetch the entry of a repository, and pin it and its weights to the commit that it came from."""
+    """Fetch a repository's entry, and pin it to a commit.
+
+    Its weights are pinned to the same commit.
+    """
     match = _PUBLISHED.fullmatch(rest)
     if match is None or ".." in rest:
         raise UsageError(f"expected hub:ORG/REPO or hub:ORG/REPO@COMMIT, got {reference!r}; correct it")
@@ -150,7 +157,10 @@ def _published(reference: str, rest: str) -> tuple[ModelEntry, str]:
 
 
 def _refuse_borrowed_name(reference: str, entry: ModelEntry) -> None:
-    """Let nobody's model stand on a board as a registered one: a name belongs to one set of weights."""
+    """Refuse a model that has the name of another registered one.
+
+    On a board a name belongs to one set of weights.
+    """
     try:
         registered: ModelEntry = registry.load("models", entry.name)
     except UnknownNameError:
@@ -158,7 +168,7 @@ def _refuse_borrowed_name(reference: str, entry: ModelEntry) -> None:
     if registered.weights.sha256 != entry.weights.sha256:
         raise UsageError(
             f"expected {reference} under a name of its own, got {entry.name}, the name of a registered model with "
-            "other weights; ask whoever published it to rename it"
+            "other weights; ask its publisher to rename it"
         )
 
 
@@ -190,7 +200,7 @@ def _download(repo: str, file: str, revision: str) -> Path:
 
 
 def translate(what: str, error: Exception) -> BenchError:
-    """Return what an error of the Hub's client means to whoever wanted `what`."""
+    """Return our error for an error of the Hub's client."""
     told = error.__cause__ or error  # the client wraps what happened in general advice
     reason = str(told).strip().split("\n")[0].rstrip(".") or type(told).__name__
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT}:

@@ -1,8 +1,9 @@
-"""Networks of other libraries as ordinary entries: fetched once, checked, and from then on read as safetensors.
+"""Networks of other libraries as ordinary entries.
 
-The fetching is the library's own and may unpickle files, which nothing else here does: whoever names such a network
-trusts that library and its download. What it loaded is written to the cache as safetensors beside an entry, whose
-SHA-256 pins every run; `file:` reads the same pair on machines without the library's download.
+They are fetched once, checked, and from then on read as safetensors. The fetching is the library's own and may unpickle
+files, which nothing else here does: a user who names such a network trusts that library and its download. What it
+loaded is written to the cache as safetensors beside an entry, whose SHA-256 pins every run; `file:` reads the same pair
+on machines without the library's download.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ TOLERANCE = 1e-4
 
 
 def bring_in(zoo_name: str, zoo: Zoo, name: str, check_dataset: Callable[[str, str], None] | None = None) -> Resolved:
-    """Return the entry of another library's network, from the cache or else through that library.
+    """Return the entry of another library's network.
+
+    It comes from the cache, or else through that library.
 
     Args:
         zoo_name: name of the zoo.
@@ -60,7 +63,9 @@ def bring_in(zoo_name: str, zoo: Zoo, name: str, check_dataset: Callable[[str, s
 
 
 def keep(found: ZooModel, reference: str, name: str, folder: Path) -> Resolved:
-    """Write a network's entry and its safetensors, from which alone a run will build it.
+    """Write a network's entry and its safetensors.
+
+    A run builds the network from these alone.
 
     Args:
         found: the network, and what its entry says.
@@ -107,7 +112,10 @@ def _fetch(zoo: Zoo, reference: str, canonical: str, downloads: Path) -> ZooMode
 
 
 def _write(network: nn.Module, path: Path) -> Weights:
-    """Write a state dict as safetensors: names sorted, floats as float32; equal tensors give equal bytes."""
+    """Write a state dict as safetensors.
+
+    Names are sorted, floats are float32; equal tensors give equal bytes.
+    """
     tensors = {}
     for name, tensor in sorted(network.state_dict().items()):
         stored = tensor.detach().cpu()
@@ -119,7 +127,10 @@ def _write(network: nn.Module, path: Path) -> Weights:
 
 @torch.no_grad()
 def _check_rebuilt(found: ZooModel, path: Path, reference: str) -> None:
-    """Compare the library's network with the one that a run will build from architecture and weights."""
+    """Compare the library's network with the network of a run.
+
+    A run builds it from architecture and weights.
+    """
     images = torch.rand((2, *found.shape), generator=Rng(0).fork("zoo").generator())
     own = freeze(classifier(found.network, found.mean, found.std))(images)
     try:

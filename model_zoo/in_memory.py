@@ -1,4 +1,7 @@
-"""A module in somebody's hands, described as a network of another library is: copied, normalised, asked once."""
+"""A user's module, described as a network of another library.
+
+It is copied, normalised and asked once.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ Channels = float | Sequence[float] | Tensor | np.ndarray | None
 def describe(
     model: nn.Module, mean: Channels, std: Channels, *, name: str, dataset: type[Dataset], images: Tensor
 ) -> ZooModel:
-    """Return a module's copy with what an entry needs; the module itself stays as it is.
+    """Return a module's copy and the contents of its entry.
+
+    The module itself stays as it is.
 
     Args:
         model: normalised (N, C, H, W) images to (N, K) logits.
@@ -82,7 +87,7 @@ def describe(
 
 
 def public_name(model: nn.Module) -> str:
-    """Return the name of a module's class as names of models are written."""
+    """Return the name of a module's class as a model name."""
     words = re.findall("[a-z0-9]+", type(_inner(model)).__name__.lower())
     return "-".join(words)[:80].strip("-") or "network"
 
@@ -100,7 +105,10 @@ def _of_each(given: Channels, count: int) -> tuple[float, ...]:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    """Return a copy in float32 whose weights are parameters, not computed by hooks or parametrisations."""
+    """Return a copy in float32 with plain parameters.
+
+    Hooks or parametrisations no longer compute its weights.
+    """
     network = _inner(model)
     _check_kind(network)
     # What hooks compute from parameters is part of a graph, which cannot be copied: its values alone are.
@@ -141,7 +149,10 @@ def _check_kind(network: nn.Module) -> None:
 
 
 def _plain(network: nn.Module) -> nn.Module:
-    """Make weights that hooks or parametrisations compute (weight norm, spectral norm, pruning) plain parameters."""
+    """Replace weights computed by hooks or parametrisations by plain parameters.
+
+    Such are weight norm, spectral norm and pruning.
+    """
     for module in list(network.modules()):
         for hook in list(module._forward_pre_hooks.values()):
             if isinstance(hook, WeightNorm):
@@ -157,14 +168,20 @@ def _plain(network: nn.Module) -> nn.Module:
 
 
 def _forget_old_weights(module: nn.Module) -> None:
-    """Remove the hook with which spectral norm waits for the state dicts of older versions; torch leaves it."""
+    """Remove the hook that spectral norm leaves behind.
+
+    It waits for the state dicts of older versions.
+    """
     for key, hook in list(module._load_state_dict_pre_hooks.items()):
         if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
             del module._load_state_dict_pre_hooks[key]
 
 
 def _fix_parametrized(module: nn.Module) -> None:
-    """Replace parametrised tensors by their values; torch's own removal would change the original's class, too."""
+    """Replace parametrised tensors by their values.
+
+    torch's own removal would change the original's class, too.
+    """
     assert isinstance(module.parametrizations, nn.ModuleDict)
     values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
     module.__class__ = type(module).__bases__[0]
@@ -174,7 +191,7 @@ def _fix_parametrized(module: nn.Module) -> None:
 
 
 def _inner(model: nn.Module) -> nn.Module:
-    """Return the network itself, without what torch.compile and the parallel wrappers put around it."""
+    """Return the network without wrappers of torch.compile and parallel training."""
     if isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):
         return _inner(compiled)
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):

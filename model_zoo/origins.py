@@ -16,7 +16,9 @@ from model_zoo.tensors import pack
 
 
 def weights_by_origin(entry: ModelEntry) -> Path:
-    """Return the safetensors of an entry whose weights others published, converted at first use.
+    """Return the safetensors of an entry with published weights.
+
+    They are converted at first use.
 
     Raises:
         NetworkError: if the checkpoint must be fetched and cannot be.

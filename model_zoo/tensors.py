@@ -1,4 +1,4 @@
-"""Networks' tensors as safetensors: reading what an entry promises, writing what it will promise."""
+"""Reads and writes networks' tensors as safetensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STORED_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def read_weights(path: Path, like: Mapping[str, Tensor], *, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file in the names, shapes and dtypes of `like`.
+    """Read safetensors in the names, shapes and dtypes of `like`.
 
     Floating-point tensors may be stored as float16 or bfloat16; they come back in the dtype of `like`.
 
@@ -63,7 +63,9 @@ def _objection(tensor: Tensor, like: Tensor) -> str | None:
 
 
 def export_weights(network: nn.Module, path: Path) -> Weights:
-    """Write a network (without normalisation) as safetensors, floats as float16; equal tensors give equal bytes.
+    """Write a network (without normalisation) as safetensors.
+
+    Floats are stored as float16; equal tensors give equal bytes.
 
     Returns:
         What the model's entry must say of the file.
@@ -86,6 +88,9 @@ def export_weights(network: nn.Module, path: Path) -> Weights:
 
 
 def pack(tensors: Mapping[str, Tensor], file: str) -> tuple[bytes, Weights]:
-    """Return contiguous tensors as the bytes of a safetensors file, and what the model's entry must say of it."""
+    """Return tensors as safetensors bytes, and the entry's weights section.
+
+    The tensors must be contiguous.
+    """
     content = save_tensors(dict(sorted(tensors.items())))
     return content, Weights(file=file, sha256=sha256_of(content), size=len(content))

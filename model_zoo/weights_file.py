@@ -1,4 +1,7 @@
-"""Entries and their weights as files: written together, and verified before anything parses them. Needs no torch."""
+"""Entries and their weights as files.
+
+They are written together, and verified before anything parses them. Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,18 @@ class Resolved(NamedTuple):
 
 
 def write_entry(entry: ModelEntry, folder: Path, *, without: Sequence[str] = ()) -> Path:
-    """Write an entry as TOML into a folder, except for some keys, and return its path."""
+    """Write an entry as TOML into a folder, and return its path.
+
+    Some keys are left out.
+    """
     return rewrite_entry(entry, folder / f"{entry.name}.toml", without=without)
 
 
 def rewrite_entry(entry: ModelEntry, path: Path, *, without: Sequence[str] = ()) -> Path:
-    """Write an entry as TOML in the place of a file, except for some keys, and return its path."""
+    """Replace a file by an entry as TOML, and return its path.
+
+    Some keys are left out.
+    """
     content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude=set(without))
     write_atomic(path, tomli_w.dumps({**content, "added": entry.added}).encode())
     return path
@@ -63,7 +72,7 @@ def verify_weights(path: Path, weights: Weights, *, own: bool = False) -> None:
 
 def _remedy(path: Path, weights: Weights, own: bool) -> str:
     if weights.origin is not None:
-        return f"delete {path.resolve()} and run again to convert the published checkpoint anew"
+        return f"delete {path.resolve()} and run again to convert the published checkpoint again"
     if weights.repo is None and own:
         return "correct [weights] in that entry, as `bench submit init` writes it, or restore the file"
     if weights.repo is None:

@@ -1,4 +1,7 @@
-"""A linear layer on the mean colour: a control whose gradient map is the same at every pixel and shows nothing."""
+"""A linear layer on the mean colour, a control with constant maps.
+
+Its gradient map is the same at every pixel and shows nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ VERSION = 1
 
 
 class ConstantMap(nn.Module):
-    """z = W mean(x) + b over the pixels: dz_y/dx is w_y / (H W) at every pixel of every image."""
+    """A linear layer on the mean colour.
+
+    z = W mean(x) + b. The mean is over the pixels: dz_y/dx is w_y / (H W) at every pixel of every image.
+    """
 
     def __init__(self, num_classes: int, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""A small convolutional network without pooling or normalisation, common in work on certified robustness."""
+"""A small convolutional network without pooling or normalisation.
+
+It is common in work on certified robustness.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,9 @@ def build(num_classes: int, *, padding: int = 1, channels: int = 3, side: int = 
 
 
 def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[str, str | None]]:
-    """Read the parameters of `build` off published shapes, and translate their names into ours.
+    """Return the parameters of `build` and our names for published tensors.
+
+    The shapes give the parameters.
 
     Args:
         shapes: of the tensors of a state dict, by their names there, in PyTorch's layout.
@@ -89,7 +94,9 @@ def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[s
 
 
 def arrange(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return TensorFlow's variables in PyTorch's layout; other tensors stay as they are.
+    """Return TensorFlow's variables in PyTorch's layout.
+
+    Other tensors stay as they are.
 
     Args:
         tensors: of a checkpoint, by their names there.

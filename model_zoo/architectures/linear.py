@@ -1,4 +1,4 @@
-"""One linear layer on the pixels: a control whose gradient map cannot move."""
+"""One linear layer on the pixels, a control with fixed gradient maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ VERSION = 1
 
 
 class Linear(nn.Module):
-    """z = W x + b: dz_y/dx is row y of W, whatever the image."""
+    """A linear layer on the pixels, z = W x + b.
+
+    dz_y/dx is row y of W, whatever the image.
+    """
 
     def __init__(self, num_classes: int, channels: int, side: int) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""A residual network of two blocks without normalisation, common in work on certified robustness."""
+"""A residual network of two blocks without normalisation.
+
+It is common in work on certified robustness.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Block(nn.Module):
         self.act2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
         summed: Tensor = self.act2(self.add(self.shortcut(x), self.conv2(self.act1(self.conv1(x)))))
         return summed
 

@@ -1,4 +1,4 @@
-"""ResNet-50 for images of about 224x224 pixels, with the names that torchvision gives its weights."""
+"""ResNet-50 for images of about 224x224 pixels, with torchvision's names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from torch import Tensor, nn
 VERSION = 1
 """Part of a run's identity: raised when the same weights would give other logits."""
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
-"""Width, blocks and stride of the first block of each stage."""
+"""Width and blocks of a stage, and stride of its first block."""
 EXPANSION = 4
 
 
 class Add(nn.Module):
-    """A sum as a module, so that layer-wise relevance propagation can split relevance between its terms."""
+    """A sum as a module.
+
+    Layer-wise relevance propagation can then split relevance between its terms.
+    """
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Two tensors of one shape to their sum."""
@@ -21,7 +24,10 @@ class Add(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1x1, 3x3 (which strides) and 1x1; each activation is a module of its own."""
+    """A bottleneck of 1x1, 3x3 and 1x1 convolutions.
+
+    The 3x3 convolution strides. Every activation is its own module.
+    """
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -43,7 +49,7 @@ class Bottleneck(nn.Module):
         self.act3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, 4 width, H / stride, W / stride)."""
+        """(N, inputs, H, W) to (N, 4*width, H/stride, W/stride)."""
         y = self.act1(self.bn1(self.conv1(x)))
         y = self.act2(self.bn2(self.conv2(y)))
         skip = x if self.downsample is None else self.downsample(x)
@@ -52,7 +58,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """A strided stem, four stages of bottlenecks, global average pooling and one linear layer."""
+    """A ResNet-50 of four stages of bottlenecks.
+
+    A strided stem comes first, global average pooling and one linear layer last.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

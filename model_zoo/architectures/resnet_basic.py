@@ -1,4 +1,7 @@
-"""Residual networks of He et al. for 32x32 images, without parameters in their shortcuts."""
+"""Residual networks of He et al. for 32x32 images.
+
+Their shortcuts have no parameters.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ VERSION = 1
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut that keeps every second pixel and adds zero channels."""
+    """Two convolutions and a shortcut.
+
+    The shortcut keeps every second pixel and adds zero channels where the size changes.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -30,7 +36,7 @@ class Block(nn.Module):
         self.stride, self.added = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
         y = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
         skip = x
         if self.added:
@@ -41,7 +47,10 @@ class Block(nn.Module):
 
 
 class ResNetBasic(nn.Module):
-    """Three stages of blocks of 16, 32 and 64 channels, global average pooling and one linear layer."""
+    """A residual network of three stages of 16, 32 and 64 channels.
+
+    Global average pooling and one linear layer follow.
+    """
 
     def __init__(self, num_classes: int, depth: int, channels: int) -> None:
         super().__init__()

@@ -24,7 +24,10 @@ _OUTSIDE = {"0": "stem", "4": "norm", "5": "act", "7": "head"}
 
 
 class HalfHuber(nn.Module):
-    """0 for u <= 0, u^2 / 2d up to d, u - d / 2 beyond: a ReLU whose derivative has no jump."""
+    """A ReLU whose derivative has no jump.
+
+    0 for u <= 0, u^2 / 2d up to d, u - d / 2 beyond.
+    """
 
     d: Tensor
 
@@ -39,7 +42,10 @@ class HalfHuber(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-activation residual block whose shortcut is a 3x3 convolution where the size changes."""
+    """Pre-activation residual block.
+
+    The shortcut is a 3x3 convolution where the size changes.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -53,7 +59,7 @@ class Block(nn.Module):
         self.add = Add()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
         y = self.act1(self.norm1(x))
         skip = x if self.shortcut is None else self.shortcut(y)
         summed: Tensor = self.add(skip, self.conv2(self.act2(self.norm2(self.conv1(y)))))
@@ -61,7 +67,10 @@ class Block(nn.Module):
 
 
 class ResNetPreact(nn.Module):
-    """Three stages of blocks of 16, 32 and 64 channels, global average pooling and a 1x1 convolution."""
+    """A pre-activation network of stages of 16, 32 and 64 channels.
+
+    Global average pooling and a 1x1 convolution follow.
+    """
 
     def __init__(self, num_classes: int, depth: int, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -109,7 +118,9 @@ def build(num_classes: int, *, depth: int = 44, activation: Activation = "relu")
 
 
 def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int | str], dict[str, str | None]]:
-    """Read the parameters of `build` off the shapes of Woods' networks, and translate their names.
+    """Return the parameters of `build` and our names for Woods' tensors.
+
+    The shapes give the parameters.
 
     Args:
         shapes: of the tensors of a state dict, by their names there.

@@ -42,7 +42,9 @@ def build(num_classes: int, *, model: str = "Standard", dataset: str = "cifar10"
 
 
 def networks(dataset: str, threat: str) -> dict[str, Any]:
-    """Return RobustBench's networks of a data set and a threat model: by name, how each is built.
+    """Return the builders of RobustBench's networks by name.
+
+    They belong to a data set and a threat model.
 
     Raises:
         EnvironmentFault: if robustbench is not installed.

@@ -18,7 +18,10 @@ _OUTSIDE = {"conv1": "stem", "bn1": "norm", "fc": "head", "linear": "head"}
 
 
 class Add(nn.Module):
-    """A sum as a module, so that layer-wise relevance propagation can split relevance between its terms."""
+    """A sum as a module.
+
+    Layer-wise relevance propagation can then split relevance between its terms.
+    """
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Two tensors of one shape to their sum."""
@@ -26,7 +29,10 @@ class Add(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-activation residual block; each activation is a module of its own, so that it can be swapped or hooked."""
+    """Pre-activation residual block.
+
+    Every activation is its own module, so that it can be swapped or hooked.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -41,7 +47,7 @@ class Block(nn.Module):
         self.add = Add()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
         y = self.act1(self.norm1(x))
         skip = x if self.shortcut is None else self.shortcut(y)
         y = self.act2(self.norm2(self.conv1(y)))
@@ -100,7 +106,9 @@ def build(num_classes: int, *, depth: int = 28, width: int = 10, dropout: float 
 
 
 def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[str, str | None]]:
-    """Read the parameters of `build` off the shapes of somebody's WRN, and translate its names into ours.
+    """Return the parameters of `build` and our names for a foreign WRN.
+
+    The shapes give the parameters.
 
     Args:
         shapes: of the tensors of a state dict, by their names there.

@@ -1,4 +1,4 @@
-"""What comparisons, products, sums and choices mean, where together they make a function with one kink.
+"""Recognises functions with one kink in comparisons, products, sums and choices.
 
 Each reader takes what is known of tensors, the function of torch and its arguments, and returns what the result means,
 or None where nothing is known of it.
@@ -30,7 +30,9 @@ class _Entry(NamedTuple):
 
 
 class Known:
-    """What is known of the tensors of a forward pass; what was changed in place since is forgotten.
+    """What is known about the tensors of a forward pass.
+
+    Knowledge about a tensor that changed in place is dropped.
 
     Args:
         beta: sharpness of softplus.
@@ -61,7 +63,10 @@ class Known:
         return found if isinstance(found, Piece) else Piece(tensor)
 
     def line(self, value: Any, base: Tensor) -> Line | None:
-        """Return slope and offset of a number or tensor over another tensor, if it is a straight line of it."""
+        """Return slope and offset of a straight line over a tensor.
+
+        The value is a number or tensor; None where it is no straight line.
+        """
         if isinstance(value, int | float):
             return 0.0, float(value)
         if value is base:
@@ -90,7 +95,10 @@ def _versions(tensor: Tensor, meaning: Meaning) -> list[int]:
 
 
 def _number(value: Any) -> float | None:
-    """Return the number that a constant tensor holds everywhere; None of one that depends on the images."""
+    """Return the number that a constant tensor holds everywhere.
+
+    None for a tensor that depends on the images.
+    """
     if isinstance(value, int | float):
         return float(value)
     if not isinstance(value, Tensor) or value.requires_grad or not value.numel() or value.is_complex():
@@ -112,7 +120,7 @@ def _cast(known: Known, func: Any, tensor: Any, *rest: Any, **named: Any) -> Mea
 
 
 def _applied(known: Known, func: Any, tensor: Any, *rest: Any, **named: Any) -> Step | None:
-    """Return a function of each number of a comparison."""
+    """Return a function applied to every number of a comparison."""
     if (step := known.step(tensor)) is None or not all(_is_plain(value) for value in rest):
         return None
     dtype = torch.bool if tensor.dtype is torch.bool else torch.float64
@@ -121,7 +129,10 @@ def _applied(known: Known, func: Any, tensor: Any, *rest: Any, **named: Any) -> 
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is the same for each of a tensor's numbers: a number, a dtype, a tensor that lends its type."""
+    """Return whether a value is the same for every number of a tensor.
+
+    Such are a number, a dtype, and a tensor that lends its type.
+    """
     return not isinstance(value, Tensor) or not value.requires_grad
 
 
@@ -228,7 +239,10 @@ def _fill(known: Known, func: Any, tensor: Any, mask: Any, value: Any) -> Read:
 
 
 def _extreme(largest: bool) -> Reader:
-    """Read the larger (or smaller) of a tensor v and slope * v + offset."""
+    """Read the larger (or smaller) of v and a line over v.
+
+    The line is slope * v + offset.
+    """
 
     def read(known: Known, func: Any, a: Any, b: Any = None) -> Read:  # noqa: ARG001
         if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
@@ -262,7 +276,7 @@ def _cat(known: Known, func: Any, tensors: Any, dim: int = 0) -> Stacked | None:
 
 
 def _over(largest: bool) -> Reader:
-    """Read the largest (or smallest) of stacked tensors as a chain of pairs."""
+    """Read the largest (or smallest) stacked tensor as chained pairs."""
 
     def read(known: Known, func: Any, tensor: Any, dim: Any = None, keepdim: bool = False) -> Read:
         if isinstance(dim, Tensor):

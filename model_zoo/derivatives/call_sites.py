@@ -1,7 +1,7 @@
-"""Networks of other libraries, rewritten so that each ReLU is a module of its own, used once, not in place.
+"""Rewrites foreign networks so that every ReLU is its own module.
 
-Captum's layered methods and fused kernels see modules: a ReLU that two places share, or that is a function call inside
-`forward`, escapes them.
+A module is used once, and does not work in place. Captum's layered methods and fused kernels see modules: a ReLU that
+two places share, or that is a function call inside `forward`, escapes them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ RELU_CALLS: tuple[Callable[..., Any] | str, ...] = (F.relu, F.relu_, torch.relu,
 
 
 def separate_activations(network: nn.Module) -> nn.Module:
-    """Give every call of ReLU in `network` an `nn.ReLU` of its own, and make no activation work in place.
+    """Give every call of ReLU in `network` its own `nn.ReLU`.
 
-    Each module of a foreign class is traced alone, its children being leaves; where that needs no change, or cannot be
-    done (control flow on values), the module stays as it is. Names, shapes and values of the weights stay.
+    No activation works in place afterwards. Each module of a foreign class is traced alone, its children being leaves;
+    where that needs no change, or cannot be done (control flow on values), the module stays as it is. Names, shapes and
+    values of the weights stay.
 
     Args:
         network: in eval mode; functional dropout and the like are frozen in the mode that they have.
@@ -43,7 +44,7 @@ def _separate_below(module: nn.Module, used: set[int]) -> nn.Module:
 
 
 class _OneFloor(fx.Tracer):
-    """Traces one `forward`; every child is a leaf."""
+    """A tracer of one `forward`, with children as leaves."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         return True
@@ -64,7 +65,9 @@ def _separated(module: nn.Module, used: set[int]) -> nn.Module:
 
 
 def traced(module: nn.Module, tracer: fx.Tracer) -> tuple[fx.Graph, dict[str, Tensor]]:
-    """Return what a module's `forward` does as a graph, and the constants in it by name; a copy is traced.
+    """Return a module's `forward` as a graph, and its constants.
+
+    Constants come by name. A copy is traced.
 
     Raises:
         Exception: of any kind if it cannot be a graph: control flow on values, gradients switched off for a part,
@@ -83,7 +86,10 @@ def traced(module: nn.Module, tracer: fx.Tracer) -> tuple[fx.Graph, dict[str, Te
 
 
 def _kept(network: nn.Module) -> dict[tuple[str, str], object]:
-    """Return what each module holds: which object, and of a container how much."""
+    """Return the objects that the modules hold.
+
+    For a container also how many objects it holds.
+    """
     found: dict[tuple[str, str], object] = {}
     for path, module in network.named_modules(remove_duplicate=False):
         held = {**vars(module), **module._buffers, **module._parameters}
@@ -94,7 +100,10 @@ def _kept(network: nn.Module) -> dict[tuple[str, str], object]:
 
 
 class _GradientsStay(TorchFunctionMode):
-    """Refuses to trace what switches gradients off, since a graph would leave them on."""
+    """A guard that refuses to trace code that switches gradients off.
+
+    A graph would leave gradients on.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Look at one call."""
@@ -104,7 +113,10 @@ class _GradientsStay(TorchFunctionMode):
 
 
 def _separate(graph: fx.Graph, modules: dict[str, nn.Module], used: set[int]) -> dict[str, nn.Module]:
-    """Point each call of ReLU at a new module, but for the first use of one; return the new ones by name."""
+    """Give calls of ReLU new modules, and return these by name.
+
+    The first use of a module keeps it.
+    """
     added: dict[str, nn.Module] = {}
     for node in graph.nodes:
         if node.op == "call_module" and type(modules[node.target]) is nn.ReLU:
@@ -120,5 +132,8 @@ def _separate(graph: fx.Graph, modules: dict[str, nn.Module], used: set[int]) ->
 
 
 def _members(module: nn.Module) -> list[tuple[str, Any]]:
-    """Children, parameters and buffers by the dotted names that a graph may use."""
+    """Return children, parameters and buffers by their dotted names.
+
+    A graph may use these names.
+    """
     return [*module.named_modules(remove_duplicate=False), *module.named_parameters(), *module.named_buffers()]

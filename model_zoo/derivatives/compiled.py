@@ -1,9 +1,10 @@
-"""Gradients of a smooth copy's logits as compiled code: what lies between convolutions is one pass over memory.
+"""Compiled gradients of a smooth copy's logits.
 
-PyTorch's compiler differentiates once, and attacks on explanations twice. So the first derivative is written out as a
-graph of its own, operator by operator, and compiled as if it were a network's forward pass; what the compiler derives
-from that is the second derivative, of the same four forward passes per node as by double backward. (A dual network,
-which carries value and tangent, would be of first order too, but needs the tangent before it begins: six passes.)
+Everything between convolutions is one pass over memory. PyTorch's compiler differentiates once, and attacks on
+explanations twice. So the first derivative is written out as a graph of its own, operator by operator, and compiled as
+if it were a network's forward pass; what the compiler derives from that is the second derivative, of the same four
+forward passes per node as by double backward. (A dual network, which carries value and tangent, would be of first order
+too, but needs the tangent before it begins: six passes.)
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ alone comes to 0.12."""
 
 
 class Compiled(nn.Module):
-    """A frozen smooth copy of a network whose gradients of logits are compiled at first use.
+    """A frozen smooth copy of a network with compiled gradients.
 
-    Compiling takes about a minute, and is kept in the cache folder. Other bits than the copy's own, within rounding.
-    Where it fails, or its derivatives are not the plain ones, a warning says so and the plain ones serve.
+    The gradients of logits are compiled at first use. Compiling takes about a minute, and is kept in the cache folder.
+    Other bits than the copy's own, within rounding. Where it fails, or its derivatives are not the plain ones, a
+    warning says so and the plain ones serve.
 
     Args:
-        smooth: what `model_zoo.derivatives.surrogate.smooth_copy` made, in eval mode; its parameters shall not
-            change any more.
+        smooth: what `model_zoo.derivatives.surrogate.smooth_copy` made, in eval mode; its parameters must not change
+            any more.
     """
 
     def __init__(self, smooth: nn.Module) -> None:
@@ -54,7 +56,10 @@ class Compiled(nn.Module):
         return logits
 
     def logit_gradients(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(M, C, H, W) gradients of the logits `labels`, (M,) int64; they can be differentiated once more."""
+        """(M, C, H, W) gradients of the logits `labels`, (M,) int64.
+
+        They can be differentiated once more.
+        """
         on_cpu, kind = images.device.type == "cpu", images.device.type
         short = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else not on_cpu and is_shortened()
         key = (images.shape[int(not on_cpu) :], images.dtype, images.device, short)
@@ -65,11 +70,14 @@ class Compiled(nn.Module):
         return form(_laid_out(images), labels, self._factor(images))
 
     def _factor(self, like: Tensor) -> Tensor:
-        """() the factor on the sharpness that a block of `sharpened` has set."""
+        """Return the factor, (), that a block of `sharpened` has set."""
         return like.new_tensor(1.0 if self._first is None else self._first.beta / self._beta)
 
     def _made(self, images: Tensor, labels: Tensor, shortened: bool, *, sizes_vary: bool) -> Form | None:
-        """Compile for such images; None where that fails, or what comes of it cannot be trusted."""
+        """Return the compiled form for such images, or None.
+
+        None where compilation fails, or its result cannot be trusted.
+        """
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
         factor = self._factor(images)
         try:
@@ -104,7 +112,10 @@ class Compiled(nn.Module):
 
 
 def _laid_out(images: Tensor) -> Tensor:
-    """Return images with channels last: those of another layout would be compiled for anew."""
+    """Return images with channels last.
+
+    Another layout would need another compilation.
+    """
     return images.contiguous(memory_format=torch.channels_last)
 
 

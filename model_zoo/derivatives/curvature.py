@@ -1,4 +1,7 @@
-"""Whether a network's second derivative accounts for how its gradient changes: no operator is asked by name."""
+"""Tests whether second derivatives account for how a gradient changes.
+
+The test does not depend on the names of operators.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ PAIR = (0.21132486540518713, 0.7886751345948129)
 
 
 def unexplained(smooth: nn.Module, images: Tensor, directions: Tensor, parts: int = 1) -> float:
-    """Return the share of a gradient's change that the integral of Hessian-vector products misses.
+    """Return the share of a gradient's change that the Hessian misses.
 
-    Between x and x + d the gradient g of the largest logit changes by the integral of H d. A kink that the second
-    derivative does not know changes g and leaves H as it is.
+    The prediction is the integral of Hessian-vector products. Between x and x + d the gradient g of the largest logit
+    changes by the integral of H d. A kink that the second derivative does not know changes g and leaves H as it is.
 
     Args:
         smooth: a network with two derivatives.
@@ -42,10 +45,11 @@ def unexplained(smooth: nn.Module, images: Tensor, directions: Tensor, parts: in
 
 
 def explained(model: nn.Module, smooth: nn.Module, images: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
-    """(N,) share of the change of a network's gradient that its surrogate's second derivative foretells.
+    """(N,) share of the gradient's change that the surrogate predicts.
 
-    Between x and x + d the network's gradient changes by c, and the surrogate foretells the integral f of H d. The
-    share is <c, f> / <c, c>: about 1 where the surrogate bends as the network does, about 0 where it is blind.
+    The surrogate's second derivative predicts it. Between x and x + d the network's gradient changes by c, and the
+    surrogate foretells the integral f of H d. The share is <c, f> / <c, c>: about 1 where the surrogate bends as the
+    network does, about 0 where it is blind.
 
     Args:
         model: the network, with one derivative.
@@ -67,7 +71,10 @@ def explained(model: nn.Module, smooth: nn.Module, images: Tensor, labels: Tenso
 
 
 def _product(smooth: nn.Module, images: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
-    """(N, C, H, W) Hessian of the logits `labels` times the directions; 0 where there is none."""
+    """(N, C, H, W) Hessian of logits times the directions.
+
+    The logits are `labels`; 0 where there is no Hessian.
+    """
     leaf = images.detach().requires_grad_()
     slope = gradient(smooth, leaf, labels, create_graph=True)
     if not slope.requires_grad:

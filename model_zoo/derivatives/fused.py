@@ -1,9 +1,9 @@
-"""Normalisation and softplus as one function, so that a GPU reads and writes memory once for both, in each derivative.
+"""Normalisation and softplus as one function, for GPUs.
 
-Between the convolutions of a wide network lie passes over memory: scale, shift, softplus, and several for each of their
-derivatives, together as long as the convolutions. Here value, slope and second derivative are one kernel each, compiled
-at first use by the CUDA runtime compiler that torch brings along (`torch.cuda.jiterator`), and compared with the plain
-formulas before they are trusted.
+A GPU reads and writes memory once for both, in each derivative. Between the convolutions of a wide network lie passes
+over memory: scale, shift, softplus, and several for each of their derivatives, together as long as the convolutions.
+Here value, slope and second derivative are one kernel each, compiled at first use by the CUDA runtime compiler that
+torch brings along (`torch.cuda.jiterator`), and compared with the plain formulas before they are trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from model_zoo.derivatives.surrogate import Softplus
 
 
 class Kernels(NamedTuple):
-    """Functions of x (N, C, H, W), of scale s and shift t (1, C, 1, 1), and of beta; with z = beta (s x + t)."""
+    """Functions for the value and two derivatives of softplus.
+
+    They take x (N, C, H, W), scale s and shift t (1, C, 1, 1), and beta; with z = beta (s x + t).
+    """
 
     value: Callable[..., Tensor]
     """x, s, t, beta to a(x) = softplus(z) / beta."""
@@ -82,7 +85,10 @@ CODE = Code(
 
 @cache
 def _compiled() -> Kernels:
-    """Return the kernels of this process's GPUs; the plain functions where the compiler fails or errs."""
+    """Return the kernels of this process's GPUs.
+
+    The plain functions where the compiler fails or errs.
+    """
     from torch.cuda import jiterator
 
     try:
@@ -115,7 +121,10 @@ def kernels(x: Tensor) -> Kernels:
 
 
 class _Activate(torch.autograd.Function):
-    """x, scale, shift, beta to a(x); scale and shift are constants."""
+    """x, scale, shift, beta to a(x).
+
+    Scale and shift are constants.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, beta: float) -> Tensor:
@@ -150,7 +159,10 @@ class _Slope(torch.autograd.Function):
 
 
 class SoftplusOfAffine(Softplus):
-    """Softplus of eval-mode batch normalisation, whose scale and shift are taken as they are now."""
+    """Softplus of eval-mode batch normalisation.
+
+    Scale and shift are taken as they are now.
+    """
 
     scale: Tensor
     shift: Tensor
@@ -177,14 +189,14 @@ class Layers(fx.Tracer):
 
 
 def fused(smooth: nn.Module) -> nn.Module:
-    """Return a frozen smooth copy with every softplus of a normalisation as one function, for searches on GPUs.
+    """Return a frozen smooth copy with fused normalisation and softplus.
 
-    Other bits than the copy's own, within rounding. A network that cannot be traced, or has no such pair, is returned
-    as it is.
+    It is meant for searches on GPUs. Other bits than the copy's own, within rounding. A network that cannot be traced,
+    or has no such pair, is returned as it is.
 
     Args:
-        smooth: what `model_zoo.derivatives.surrogate.smooth_copy` made, in eval mode; its parameters shall not
-            change any more.
+        smooth: what `model_zoo.derivatives.surrogate.smooth_copy` made, in eval mode; its parameters must not change
+            any more.
     """
     try:
         graph, constants = traced(smooth, Layers())

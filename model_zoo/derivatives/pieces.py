@@ -1,4 +1,4 @@
-"""Functions of one tensor that are straight lines but for one kink, tracked while a network computes them.
+"""Functions of one tensor that have one kink, tracked during computation.
 
 A kink may be spelled in many ways: `u * (u > 0)`, `torch.where(u > 0, u, 0.1 * u)`, `(u + u.abs()) / 2`. Each is built
 of comparisons, sums and multiples of one tensor. Here such parts are written down as numbers, so that the whole can be
@@ -20,7 +20,10 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """slope * v + offset + bend * relu(v - at), where v is the tensor `base`."""
+    """A function with one kink of the tensor v, `base`.
+
+    slope * v + offset + bend * relu(v - at).
+    """
 
     base: Tensor
     slope: float = 1.0
@@ -33,7 +36,10 @@ class Piece:
         return replace(self, slope=self.slope * factor, offset=self.offset * factor + shift, bend=self.bend * factor)
 
     def plus(self, other: Piece) -> Piece | None:
-        """Return the sum with a piece of the same base; None where their kinks lie apart."""
+        """Return the sum with a piece of the same base.
+
+        None where their kinks lie apart.
+        """
         if self.bend and other.bend and self.at != other.at:
             return None
         return replace(
@@ -45,7 +51,10 @@ class Piece:
         )
 
     def smooth(self, beta: float | Tensor) -> Tensor:
-        """Return the value, its kink rounded by softplus; without a term whose number is zero."""
+        """Return the value, its kink rounded by softplus.
+
+        Terms whose number is zero are left out.
+        """
         slope, offset, v = self.slope, self.offset, self.base
         if self.bend and slope + self.bend == 0:  # relu(w) = relu(-w) + w: falling pieces need no sum of large terms
             slope, offset = 0.0, offset - self.bend * self.at
@@ -61,7 +70,10 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The number `above` where the tensor `base` is larger than `at`, else `below`: a comparison, or made of one."""
+    """A comparison of the tensor `base`, or a function of one.
+
+    The number `above` where `base` is larger than `at`, else `below`.
+    """
 
     base: Tensor
     at: float
@@ -69,11 +81,17 @@ class Step:
     below: float
 
     def times(self, slope: float, offset: float) -> Piece | None:
-        """Return the product with slope * v + offset; None where it jumps."""
+        """Return the product with slope * v + offset.
+
+        None where it jumps.
+        """
         return self.between(slope * self.above, offset * self.above, slope * self.below, offset * self.below)
 
     def between(self, *lines: float) -> Piece | None:
-        """Return slope and offset of the line above and of that below as one piece; None where it jumps."""
+        """Return the lines above and below the step as one piece.
+
+        The arguments are slopes and offsets; None where the piece jumps.
+        """
         slope, offset, below, start = lines
         jump = (slope - below) * self.at + (offset - start)
         if abs(jump) > ROUNDING * max(1.0, abs(offset), abs(start)):

@@ -1,4 +1,4 @@
-"""The one way from a network to its smooth surrogate: whatever attacks, trains or checks a network takes it from here.
+"""Makes the smooth surrogate of a network, for attacks, trainings and checks.
 
 A surrogate is made of the network as cheaply as it can be, and believed only if, nearly sharp, it answers and has the
 gradients that the network has, and if its second derivatives account for how its gradient changes. Else the next way is
@@ -42,7 +42,7 @@ def surrogate(model: nn.Module, beta: float, images: Tensor, *, fuse: bool = Fal
         model: (N, C, H, W) images in [0, 1] to (N, K) logits.
         beta: sharpness of softplus, > 0.
         images: (M, C, H, W) of which the first are tried.
-        fuse: whether normalisation and softplus shall be one kernel, as is faster on GPUs.
+        fuse: whether normalisation and softplus are one kernel, which is faster on GPUs.
     Returns:
         A network over the same parameters, in the mode (train, eval) of `model`, with two derivatives.
     Raises:
@@ -72,7 +72,10 @@ def _candidates(model: nn.Module, beta: float, images: Tensor, fuse: bool) -> It
 
 
 def _needs_following(copied: nn.Module, beta: float, images: Tensor) -> bool:
-    """Return whether kinks, or attention without a second derivative, stand anywhere but in modules of nn.ReLU."""
+    """Return whether kinks stand outside of modules of nn.ReLU.
+
+    The same holds for attention without a second derivative.
+    """
     with _in_eval(copied), torch.enable_grad(), Remainders() as met, Spellings(beta) as spellings:
         try:
             copied(images.clone().requires_grad_())
@@ -82,7 +85,9 @@ def _needs_following(copied: nn.Module, beta: float, images: Tensor) -> bool:
 
 
 def check_surrogate(model: nn.Module, smooth: nn.Module, images: Tensor) -> None:
-    """Compare a surrogate with the network that it stands for, on the first of (M, C, H, W) images.
+    """Compare a surrogate with its network on a few images.
+
+    These are the first of (M, C, H, W) images.
 
     Raises:
         UsageError: if it answers otherwise, has other gradients, or bends where its second derivative is silent.
@@ -103,7 +108,7 @@ def check_surrogate(model: nn.Module, smooth: nn.Module, images: Tensor) -> None
 
 
 def is_same(network: nn.Module, rewritten: nn.Module, images: Tensor) -> bool:
-    """Return whether a network that was rewritten has the answers and gradients that it had."""
+    """Return whether a rewritten network has the same answers and gradients."""
     try:
         _check_likeness(network, rewritten, _probes(images[:PROBES]))
     except Exception:  # a network may fail in ways of its own; the one that was given is told apart later
@@ -112,7 +117,10 @@ def is_same(network: nn.Module, rewritten: nn.Module, images: Tensor) -> bool:
 
 
 def _probes(images: Tensor) -> Tensor:
-    """Return images with a little noise, so that no exact zero stands on a kink."""
+    """Return images with a little noise.
+
+    Then no exact zero lies on a kink.
+    """
     noise = torch.rand(images.shape, generator=Rng(0).fork("surrogate").generator()).to(images)
     return 0.96 * images.detach() + 0.04 * noise
 
@@ -181,7 +189,10 @@ def _met(smooth: nn.Module, images: Tensor) -> Remainders:
 
 
 def _named(smooth: nn.Module, images: Tensor) -> str:
-    """Say which comparisons were not understood, and which functions bring a backward pass of their own."""
+    """Return which comparisons and backward passes were not understood.
+
+    Such functions bring their own backward pass.
+    """
     with torch.enable_grad(), Spellings(1.0) as spellings:
         try:
             logits = smooth(images.clone().requires_grad_())
@@ -193,7 +204,10 @@ def _named(smooth: nn.Module, images: Tensor) -> str:
 
 
 def _own_backwards(logits: Tensor) -> list[str]:
-    """Return the names of the functions in a graph whose derivatives are written by hand, but for ours."""
+    """Return the names of functions with hand-written derivatives in a graph.
+
+    Our own functions are left out.
+    """
     names, seen, left = set(), set(), [logits.grad_fn]
     while left:
         node = left.pop()

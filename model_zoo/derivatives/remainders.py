@@ -1,4 +1,7 @@
-"""Names operators with a kink that a network still calls, below what Python code shows: of a scripted module, say."""
+"""Finds operators with a kink that Python code does not show.
+
+They may stand in a scripted module.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ ATTENTION = ("scaled_dot_product", "native_multi_head_attention", "transformer_e
 
 
 class Remainders(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Collects the names of operators through which gradients flow and that have a kink among the numbers they see."""
+    """A collector of operators with a kink among their numbers.
+
+    Gradients flow through these operators.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -40,7 +46,7 @@ class Remainders(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _bends(name: str, args: Any, given: dict[str, Any]) -> bool:
-    """Whether an operator has a kink strictly between the numbers that it is given."""
+    """Return whether an operator has a kink between its numbers."""
     if name in KINKED:
         return True
     if name == "elu":

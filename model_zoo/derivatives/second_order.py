@@ -22,10 +22,10 @@ _forward_kernels_wanted = False
 
 @contextmanager
 def only_input_gradients() -> Iterator[None]:
-    """While gradients with respect to images are taken, leave the convolutions' weight gradients out.
+    """Leave out convolutions' weight gradients while a block runs.
 
-    A Python function cannot see which gradients a call of `torch.autograd.grad` asks for. Not for two threads that
-    train at once.
+    The block takes gradients with respect to images. A Python function cannot see which gradients a call of
+    `torch.autograd.grad` asks for. Not for two threads that train at once.
     """
     global _weights_wanted  # noqa: PLW0603 - autograd's device threads must see it, so it is no context variable
     before, _weights_wanted = _weights_wanted, False
@@ -37,9 +37,9 @@ def only_input_gradients() -> Iterator[None]:
 
 @contextmanager
 def by_forward_kernels() -> Iterator[None]:
-    """While a compiler looks on, write convolutions' gradients as convolutions, as on GPUs: it knows their derivatives.
+    """Write convolutions' gradients as convolutions while a compiler traces.
 
-    Not for two threads at once.
+    The compiler knows the derivatives of convolutions. GPUs compute the gradients so, too. Not for two threads at once.
     """
     global _forward_kernels_wanted  # noqa: PLW0603 - as above
     before, _forward_kernels_wanted = _forward_kernels_wanted, True
@@ -89,7 +89,10 @@ class _Convolve(torch.autograd.Function):
 
 
 class _ToInput(torch.autograd.Function):
-    """g, w to the gradient of <g, x * w> with respect to x, which is linear in both."""
+    """g, w to the gradient of <g, x * w> over x.
+
+    It is linear in both.
+    """
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
@@ -107,7 +110,10 @@ class _ToInput(torch.autograd.Function):
 
 
 class _ToWeight(torch.autograd.Function):
-    """g, x to the gradient of <g, x * w> with respect to w, which is linear in both; `weight` only lends its shape."""
+    """g, x to the gradient of <g, x * w> over w.
+
+    It is linear in both; `weight` only lends its shape.
+    """
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, how: Geometry) -> Tensor:
@@ -124,13 +130,19 @@ class _ToWeight(torch.autograd.Function):
 
 
 def _by_backward_kernels(gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
-    """(N, inputs, H, W) the gradient of <gradient, x * weight> with respect to an x of this shape."""
+    """(N, inputs, H, W) gradient of <gradient, x * weight> over x.
+
+    `shape` is the shape of x.
+    """
     x = gradient.new_empty(1).expand(shape)  # only its shape counts
     return _adjoints(gradient, x, weight, how, (True, False))[0]
 
 
 def _by_forward_kernels(gradient: Tensor, weight: Tensor, shape: torch.Size, how: Geometry) -> Tensor:
-    """Return the same by a convolution with the turned kernel: on GPUs faster, and without a copy of x for nothing."""
+    """Return the same by a convolution with the turned kernel.
+
+    On GPUs this is faster, and needs no copy of x.
+    """
     kernel = weight.shape[2:]
     whole = [d * (k - 1) - p for d, k, p in zip(how.dilation, kernel, how.padding, strict=True)]
     if set(how.stride) == {1} and how.groups == 1 and min(whole) >= 0:
@@ -151,7 +163,10 @@ def _adjoints(gradient: Tensor, x: Tensor, weight: Tensor, how: Geometry, wanted
 
 
 class Convolution(nn.Module):
-    """The convolution of an `nn.Conv2d`, sharing its parameters; in the dtype of autocast where that is on."""
+    """The convolution of an `nn.Conv2d`, sharing its parameters.
+
+    It has the dtype of autocast where that is on.
+    """
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
@@ -169,7 +184,10 @@ class Convolution(nn.Module):
 
 
 class Normalization(nn.Module):
-    """The batch normalisation of an `nn.BatchNorm2d`, sharing its parameters; in eval mode an affine map."""
+    """The batch normalisation of an `nn.BatchNorm2d`, sharing its parameters.
+
+    In eval mode it is an affine map.
+    """
 
     def __init__(self, layer: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -185,12 +203,15 @@ class Normalization(nn.Module):
 
     @property
     def is_affine(self) -> bool:
-        """Whether it does not look at the batch."""
+        """Return whether the layer does not look at the batch."""
         layer = self.layer
         return not (layer.training or layer.running_mean is None or layer.running_var is None)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift, each (1, C, 1, 1), of a normalisation that does not look at the batch."""
+        """Return scale and shift, (1, C, 1, 1), of a fixed normalisation.
+
+        Such a normalisation does not look at the batch.
+        """
         layer = self.layer
         assert layer.running_mean is not None
         assert layer.running_var is not None
@@ -205,9 +226,10 @@ THRESHOLD = 20.0
 
 
 def softplus(u: Tensor, beta: float | Tensor) -> Tensor:
-    """log(1 + exp(beta u)) / beta, of any shape; on GPUs with a second derivative in fewer passes over memory.
+    """Return log(1 + exp(beta u)) / beta, in any shape.
 
-    A beta that is a tensor, (), is one that a compiled graph leaves open.
+    On GPUs its second derivative needs fewer passes over memory. A beta that is a tensor, (), is one that a compiled
+    graph leaves open.
     """
     if isinstance(beta, Tensor):
         return F.softplus(beta * u, 1.0, THRESHOLD) / beta
@@ -242,7 +264,10 @@ class _Softplus(torch.autograd.Function):
 
 
 class _SoftplusSlope(torch.autograd.Function):
-    """g, u to g times the slope s at u; with ds/du = beta s (1 - s), and so without a pass for s itself."""
+    """g, u to g times the slope s at u.
+
+    As ds/du = beta s (1 - s), s itself needs no pass.
+    """
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, u: Tensor, beta: float) -> Tensor:
@@ -261,7 +286,7 @@ class _SoftplusSlope(torch.autograd.Function):
 
 
 def second_order(layer: nn.Module) -> nn.Module | None:
-    """Return the counterpart of a layer whose second derivatives are cheap, or None where it has none here."""
+    """Return a layer's counterpart with cheap second derivatives, or None."""
     if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         return Convolution(layer)
     if type(layer) is nn.BatchNorm2d:

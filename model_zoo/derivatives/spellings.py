@@ -1,8 +1,8 @@
-"""Answers the functions with kinks that a network calls by their smooth stand-ins, wherever they stand in its code.
+"""Replaces a network's functions with kinks by smooth stand-ins.
 
-A kink is found by what is called (`F.relu`, `torch.maximum`, `hardtanh_`, …), or is put together of comparisons,
-products, sums and choices (`u * (u > 0)`, `torch.where(u > 0, u, 0.1 * u)`, `u[u < 0] = 0`, …), which `algebra` reads.
-What is not understood runs as it is.
+It does so wherever they stand in the network's code. A kink is found by what is called (`F.relu`, `torch.maximum`,
+`hardtanh_`, …), or is put together of comparisons, products, sums and choices (`u * (u > 0)`, `torch.where(u > 0, u,
+0.1 * u)`, `u[u < 0] = 0`, …), which `algebra` reads. What is not understood runs as it is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
 
 class Spellings(TorchFunctionMode):
-    """While active, kinks of what depends on the images are rounded; what takes no gradient runs as it is.
+    """A mode that rounds kinks of values that depend on images.
+
+    Calls without a gradient run as they are.
 
     Args:
         beta: sharpness of softplus.
@@ -72,7 +74,10 @@ class Spellings(TorchFunctionMode):
         return result
 
     def _answer(self, found: Any, target: Tensor | None) -> Any:
-        """Return a stand-in's value; where the function works in place, in its tensor."""
+        """Return a stand-in's value.
+
+        Where the function works in place, the value lies in its tensor.
+        """
         if not isinstance(found, Piece):
             value = found
         elif found.base is target:
@@ -86,7 +91,7 @@ class Spellings(TorchFunctionMode):
         return value
 
     def _note(self, name: str, given: tuple[Any, ...]) -> None:
-        """Remember a function that takes a comparison beside a tensor with a gradient."""
+        """Remember a function of a comparison and a tensor with gradient."""
         tensors = [argument for argument in given if isinstance(argument, Tensor)]
         compared = [tensor for tensor in tensors if isinstance(self._known.meaning(tensor), Step | Ordered)]
         if compared and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -94,26 +99,32 @@ class Spellings(TorchFunctionMode):
 
 
 def _is_bent(found: Any) -> bool:
-    """Whether an answer is to be given in place of the function's own."""
+    """Return whether a stand-in answers in the function's place."""
     return isinstance(found, Tensor | tuple) or (isinstance(found, Piece) and found.bend != 0)
 
 
 def _depends(given: tuple[Any, ...]) -> bool:
-    """Whether a call takes floating-point numbers, and gradients flow through it."""
+    """Return whether gradients flow through a call with floating-point numbers."""
     tensors = [argument for argument in given if isinstance(argument, Tensor)]
     floats = isinstance(given[0], Tensor) and given[0].is_floating_point()
     return floats and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _ordered(args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a call's arguments with those first whose names vary from function to method."""
+    """Return a call's arguments in one order for function and method.
+
+    Arguments whose names vary come first.
+    """
     rest = dict(named)
     first = [rest.pop(key) for key in ("condition", "input", "self", "tensors", "other") if key in rest]
     return (*args, *first), rest
 
 
 def _plain(func: Any) -> tuple[str, bool]:
-    """Return the name that a function shares with its operator and in-place form, and whether it is the latter."""
+    """Return a function's plain name, and whether it works in place.
+
+    The operator and the in-place form share this name.
+    """
     return ("data", False) if func == DATA else _plain_name(getattr(func, "__name__", ""))
 
 
@@ -130,10 +141,11 @@ def _plain_name(name: str) -> tuple[str, bool]:
 
 
 class Pooled(TorchFunctionMode):
-    """While active, largest values are means, so that a check of second derivatives does not see their switches.
+    """A mode in which largest values are means.
 
-    Which of several values is the largest changes at kinks that no surrogate here rounds. A largest value of something
-    and a constant is an activation, and no mean is taken.
+    So a check of second derivatives does not see the switches of a maximum. Which of several values is the largest
+    changes at kinks that no surrogate here rounds. A largest value of something and a constant is an activation, and no
+    mean is taken.
     """
 
     def __init__(self) -> None:
@@ -155,7 +167,7 @@ class Pooled(TorchFunctionMode):
         return result
 
     def _is_mixed(self, name: str, first: Any) -> bool:
-        """Whether a function takes, or puts together, what depends on the images and constants."""
+        """Return whether a function mixes constants and values that depend on images."""
         if name in {"stack", "cat", "concat", "concatenate"} and isinstance(first, tuple | list):
             return len({part.requires_grad for part in first}) > 1
         return id(first) in self._mixed and (name in SHAPES or name in MEANS)

@@ -1,8 +1,8 @@
-"""Smooth stand-ins of functions with kinks, which tend to the function as their sharpness grows.
+"""Smooth stand-ins of functions with kinks.
 
-Each takes what the function of torch takes, then the sharpness `beta`. A function with one kink is a `Piece`; one with
-several is a sum of softplus, for which relu(w) = max(w, 0) is written below. None says that there is no stand-in, since
-the function has no kink with these arguments, or jumps.
+They tend to the function as their sharpness grows. Each takes what the function of torch takes, then the sharpness
+`beta`. A function with one kink is a `Piece`; one with several is a sum of softplus, for which relu(w) = max(w, 0) is
+written below. None says that there is no stand-in, since the function has no kink with these arguments, or jumps.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def rrelu(
     *,
     beta: Beta,
 ) -> Found:
-    """Return a leaky relu of the mean slope; none where slopes are drawn."""
+    """Return a leaky relu of the mean slope.
+
+    None where slopes are drawn.
+    """
     return None if training else leaky_relu(u, (lower + upper) / 2, beta=beta)
 
 
@@ -54,12 +57,18 @@ def prelu(u: Tensor, weight: Tensor, *, beta: Beta) -> Found:
 
 
 def threshold(u: Tensor, threshold: float, value: float, inplace: bool = False, *, beta: Beta) -> Found:  # noqa: ARG001
-    """Return value + relu(u - threshold) where both are equal; else it jumps."""
+    """Return value + relu(u - threshold) if value equals threshold.
+
+    Otherwise it jumps.
+    """
     return Piece(u, slope=0, offset=value, bend=1, at=threshold) if threshold == value else None
 
 
 def elu(u: Tensor, alpha: float = 1.0, scale: float = 1.0, inplace: bool = False, *, beta: Beta) -> Found:  # noqa: ARG001
-    """Return alpha * elu_1(u) + (1 - alpha) * relu(u), scaled; elu_1 has no kink."""
+    """Return a scaled elu.
+
+    alpha * elu_1(u) + (1 - alpha) * relu(u), scaled; elu_1 has no kink.
+    """
     return None if alpha == 1 else scale * (alpha * F.elu(u) + (1 - alpha) * softplus(u, beta))
 
 

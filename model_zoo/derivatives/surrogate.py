@@ -1,4 +1,7 @@
-"""Smooth copies of a network: same weights, kinks rounded by softplus, so that second derivatives exist."""
+"""Smooth copies of a network, which have second derivatives.
+
+Weights are the same; softplus rounds the kinks.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ class StandIn(nn.Module):
 
 
 class Softplus(StandIn):
-    """log(1 + exp(beta u)) / beta, which tends to ReLU as beta grows."""
+    """log(1 + exp(beta u)) / beta, a smooth ReLU.
+
+    It tends to ReLU as beta grows.
+    """
 
     def forward(self, u: Tensor) -> Tensor:
         """Any shape to the same shape."""
@@ -33,9 +39,9 @@ class Softplus(StandIn):
 
 
 class Followed(StandIn):
-    """A network run under `Spellings`, which rounds the kinks in its code, and with attention that has two derivatives.
+    """A network run under `Spellings`, which rounds kinks in its code.
 
-    Without gradients its values are the same; no graph is kept.
+    Its attention has two derivatives. Without gradients its values are the same; no graph is kept.
     """
 
     def __init__(self, network: nn.Module, beta: float) -> None:
@@ -59,7 +65,10 @@ def _without_graph() -> Any:
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Compute attention by matrix products and softmax, whose derivatives can be differentiated, while a block runs."""
+    """Compute attention by matrix products while a block runs.
+
+    Their derivatives, and softmax's, can be differentiated.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -70,11 +79,12 @@ def plain_attention() -> Iterator[None]:
 
 
 def smooth_copy(model: nn.Module, beta: float) -> nn.Module:
-    """Return a copy of `model` in which softplus of sharpness `beta` replaces each ReLU module.
+    """Return a copy of `model` with softplus in place of ReLU.
 
-    Its second derivatives are those of the plain layers, by cheaper ways (`second_order`). Parameters and buffers are
-    shared with `model`, not copied: training one trains the other. Layers with hooks or parametrisations, and all other
-    code, stay as they are: `Followed` rounds their kinks.
+    Softplus of sharpness `beta` replaces every ReLU module. Its second derivatives equal the plain layers' derivatives,
+    but are cheaper (`second_order`). Parameters and buffers are shared with `model`, not copied: training one trains
+    the other. Layers with hooks or parametrisations, and all other code, stay as they are: `Followed` rounds their
+    kinks.
 
     Args:
         model: a network.
@@ -88,12 +98,18 @@ def smooth_copy(model: nn.Module, beta: float) -> nn.Module:
 
 
 def second_order_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of `model`, the same function over the same parameters, with cheap second derivatives."""
+    """Return a copy of `model` with cheap second derivatives.
+
+    It is the same function over the same parameters.
+    """
     return shared_copy(model, second_order)
 
 
 def shared_copy(model: nn.Module, replace: Callable[[nn.Module], nn.Module | None] = lambda _: None) -> nn.Module:
-    """Return a copy of `model` over the same parameters and buffers, some of its layers replaced."""
+    """Return a copy of `model` with some layers replaced.
+
+    Parameters and buffers are shared.
+    """
     shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
     try:
         copied = copy.deepcopy(model, shared)
@@ -112,14 +128,17 @@ def shared_copy(model: nn.Module, replace: Callable[[nn.Module], nn.Module | Non
 
 
 def is_adorned(layer: nn.Module) -> bool:
-    """Return whether more happens at a layer than its class says: hooks, a `forward` of its own."""
+    """Return whether a layer has hooks or its own `forward`.
+
+    Then more happens there than its class says.
+    """
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return "forward" in vars(layer) or any(getattr(layer, name) for name in hooks)
 
 
 @contextmanager
 def sharpened(smooth: nn.Module, factor: float | Tensor) -> Iterator[None]:
-    """Run a block with the sharpness of a smooth copy's softplus times `factor`."""
+    """Multiply the sharpness of a smooth copy by `factor` within a block."""
     activations = [module for module in smooth.modules() if isinstance(module, StandIn)]
     before = [activation.beta for activation in activations]
     for activation in activations:

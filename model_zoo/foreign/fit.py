@@ -1,4 +1,7 @@
-"""From somebody's checkpoint to the tensors of one of our architectures, every key accounted for."""
+"""Fits a foreign checkpoint to one of our architectures.
+
+Every key is accounted for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives the tensors of a foreign checkpoint our names, and reports every key."""
+"""Translates the names of foreign tensors, and reports every key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COUNTER = "num_batches_tracked"
 
 
 class Checkpoint(NamedTuple):
-    """The tensors of one network, as somebody saved them, and where in the file they were."""
+    """The tensors of one network in a file, and their place."""
 
     tensors: dict[str, Tensor]
     table: str
@@ -52,28 +52,28 @@ class Normalisation(NamedTuple):
 
 
 class KeyReport(NamedTuple):
-    """What became of every key."""
+    """The outcome for every key."""
 
     matched: tuple[str, ...]
     renamed: dict[str, str]
-    """Their name to ours."""
+    """From names in the file to ours."""
     unused: tuple[str, ...]
-    """Theirs, which their own network never uses."""
+    """Names in the file that its own network never uses."""
     filled: tuple[str, ...]
-    """Ours, which no evaluation reads and which the checkpoint lacks."""
+    """Our names that the file lacks, but no evaluation reads."""
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     misshapen: tuple[str, ...]
-    """Theirs and ours with both shapes, where a name is right and a shape is not."""
+    """Both names and both shapes, where a name is right but a shape is wrong."""
 
     @property
     def complete(self) -> bool:
-        """Whether every tensor of the network was found, and nothing else was there."""
+        """Return whether the tensors fit without a rest."""
         return not (self.missing or self.unexpected or self.misshapen)
 
     @property
     def misfit(self) -> str:
-        """Say how many tensors do not fit, and name some of each kind."""
+        """Return how many tensors do not fit, and some names."""
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.misshapen}
         return "; ".join(
             f"{len(names)} {kind}: {', '.join(names[:2])}{' …' if len(names) > 2 else ''}"
@@ -83,7 +83,9 @@ class KeyReport(NamedTuple):
 
 
 def read_checkpoint(path: Path, table: str | None = None, drop: Sequence[str] = ()) -> Checkpoint:
-    """Read the tensors of one network from a checkpoint; no code of the file runs.
+    """Return the tensors of one network from a checkpoint.
+
+    No code of the file runs.
 
     Args:
         path: the file.
@@ -112,7 +114,10 @@ def read_checkpoint(path: Path, table: str | None = None, drop: Sequence[str] = 
 
 
 def _chosen(table: str, choices: Mapping[str, object], path: Path, shown: Sequence[str]) -> str:
-    """Return the full name of a table, which may be given by its end where that is clear."""
+    """Return the full name of a table.
+
+    The end of the name is enough where it is clear.
+    """
     ends = [name for name in choices if name == table] or [name for name in choices if name.endswith(f".{table}")]
     if len(ends) != 1:
         raise UsageError(
@@ -122,7 +127,7 @@ def _chosen(table: str, choices: Mapping[str, object], path: Path, shown: Sequen
 
 
 def _parts(whole: str, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return the parts of a table whose names begin differently, by their places."""
+    """Return the parts of a table by their prefixes."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         first, _, rest = name.partition(".")
@@ -131,7 +136,9 @@ def _parts(whole: str, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Ten
 
 
 def strip(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Normalisation | None]:
-    """Take off the prefixes that all names share or that wrappers add, and a normalisation in front.
+    """Return tensors without shared name prefixes, and their normalisation.
+
+    Wrappers add such prefixes.
 
     Raises:
         UsageError: if two names become one.
@@ -153,7 +160,9 @@ def strip(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Normalisati
 def translate(
     tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], names: Mapping[str, str | None]
 ) -> tuple[dict[str, Tensor], KeyReport]:
-    """Give tensors the names of `like`: by name, by the architecture's table, then by the only shape that fits.
+    """Give tensors the names of `like`.
+
+    First by name, then by the architecture's table, then by the only shape that fits.
 
     Args:
         tensors: stripped, by their own names.
@@ -197,7 +206,10 @@ def translate(
 
 
 def _preference(name: str, count: int) -> tuple[int, int, int]:
-    """Order tables: usual places, then the first of a list (a cascade's first network), then the largest."""
+    """Return tables, the likeliest network first.
+
+    Usual places come first, then the first of a list (a cascade's first network), then the largest.
+    """
     parts = re.findall(r"[^.[\]]+", name)
     usual = [TABLES.index(part) if part in TABLES else len(TABLES) for part in parts if not part.isdigit()]
     return max(usual, default=0), max((int(part) for part in parts if part.isdigit()), default=0), -count
@@ -224,7 +236,10 @@ def _unwrapped(name: str) -> str:
 
 
 def _by_shape(left: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> dict[str, str]:
-    """Pair what is left with what is missing wherever exactly one tensor of a kind and shape is on each side."""
+    """Pair remaining tensors with missing ones where only one pair fits.
+
+    A pair has the same kind and shape.
+    """
 
     def sort(table: Mapping[str, Tensor]) -> dict[tuple[str, tuple[int, ...]], list[str]]:
         kinds: dict[tuple[str, tuple[int, ...]], list[str]] = {}

@@ -1,4 +1,4 @@
-"""Says what a file is by its first bytes and its structure, never by its name alone."""
+"""Recognises files by their first bytes and structure, not their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = 80
 
 
 class Nature(NamedTuple):
-    """What a file is, and what a person who did not make it can do."""
+    """The nature of a file, and advice for its user."""
 
     kind: str
     """A key of the readers; empty, `text` or `unknown` where nothing of ours reads it."""
@@ -61,7 +61,7 @@ def examine(path: Path) -> Nature:
 
 
 def _signed(start: bytes) -> Nature | None:
-    """Recognise a file by fixed first bytes, or by a header that nothing else begins with."""
+    """Recognise a file by its first bytes or its header."""
     for pattern, nature in SIGNATURES:
         if re.match(pattern, start, re.DOTALL):
             return nature
@@ -69,12 +69,15 @@ def _signed(start: bytes) -> Nature | None:
 
 
 def is_data(name: str) -> bool:
-    """Say whether a member of an archive is the one in which `torch.save` keeps its pickle."""
+    """Return whether `torch.save` keeps its pickle in an archive's member."""
     return name == "data.pkl" or (name.endswith("/data.pkl") and name.count("/") == 1)
 
 
 def in_place_of(path: Path, wanted: str = "the file") -> str:
-    """Say in brackets what lies in the place of safetensors or of an entry, where that can be told; else nothing."""
+    """Return in brackets what the file is, if it can be recognised.
+
+    It lies in the place of safetensors or of an entry.
+    """
     found = examine(path)
     if found.kind in {"safetensors", "text", "unknown"}:
         return ""

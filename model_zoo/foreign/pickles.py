@@ -1,4 +1,4 @@
-"""Reads PyTorch's pickles as data: tensors come out, and nothing of the file runs."""
+"""Reads PyTorch's pickles as data, and runs no code of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STORAGES = {
 
 
 class Inert:
-    """Stands for an object of a class or function of the file, of which nothing runs."""
+    """A stand-in for an object of the file, which runs no code."""
 
     origin: ClassVar[str] = ""
     """Name of the class or function."""
@@ -53,7 +53,7 @@ class Inert:
         return made
 
     def __call__(self, *args: object, **_: object) -> Inert:
-        """Stand for the result, too, where a method of the object would be called."""
+        """Return the stand-in itself as the result of a method call."""
         return Inert(*args)
 
     def __setitem__(self, key: object, value: object) -> None:
@@ -67,7 +67,7 @@ class Inert:
 
     @property
     def attributes(self) -> dict[object, object]:
-        """The attributes that the object would have, without those of slots."""
+        """Return the attributes that the object would have, without its slots."""
         state = self.state[0] if isinstance(self.state, tuple) and self.state else self.state
         return state if isinstance(state, dict) else {}
 
@@ -127,7 +127,10 @@ class _Reader(pickle._Unpickler):  # in Python, so that a lying index costs no m
         self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return our own function for a rebuild function of torch, else an inert class."""
+        """Return our function for a rebuild function of torch.
+
+        Other names give an inert class.
+        """
         if module in {"torch", "torch.storage"} and name in STORAGES:
             return STORAGES[name]
         if module == "torch" and name in DTYPES:
@@ -150,7 +153,10 @@ class _Reader(pickle._Unpickler):  # in Python, so that a lying index costs no m
 
 
 def read_archive(path: Path, part: str = "data") -> object:
-    """Return what `torch.save` put into a zip archive, or one part of what TorchScript put there."""
+    """Return the content of a zip archive by `torch.save`.
+
+    It may also be one part of what TorchScript saved.
+    """
     with ZipFile(path) as archive:
         folder = next(name for name in archive.namelist() if is_data(name)).removesuffix("data.pkl")
         if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
@@ -184,7 +190,10 @@ def _flat(content: bytes, dtype: torch.dtype) -> Tensor:
 
 
 def read_legacy(path: Path) -> object:
-    """Return what `torch.save` wrote before PyTorch 1.6: pickles one after the other, then the numbers."""
+    """Return the content of a file by `torch.save` before PyTorch 1.6.
+
+    Such a file has pickles one after the other, then the numbers.
+    """
     limit, storages = path.stat().st_size, dict[str, Tensor]()
 
     def storage(dtype: object, key: str, _: object, count: int, view: Any = None) -> object:

@@ -1,4 +1,4 @@
-"""Reads tensors out of the files in which networks are published; no code of a file runs."""
+"""Reads tensors from published files without running their code."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def _pickled(read: Callable[[Path], object]) -> Callable[[Path], dict[str, Table
 
 
 def _script(path: Path) -> dict[str, Table]:
-    """Return the tensors of TorchScript; a frozen one keeps them among its constants."""
+    """Return the tensors of TorchScript.
+
+    A frozen one keeps them among its constants.
+    """
     return tables_of(read_archive(path)) or tables_of({"constants": read_archive(path, "constants")})
 
 
@@ -110,7 +113,10 @@ READERS: Mapping[str, Callable[[Path], dict[str, Table]]] = {
 
 
 def _numeric(arrays: Mapping[str, object]) -> dict[str, Table]:
-    """Return arrays of numbers as one table; others are skipped."""
+    """Return arrays of numbers as one table.
+
+    Other arrays are skipped.
+    """
     found = {
         name: torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).copy())
         for name, array in arrays.items()
@@ -120,7 +126,10 @@ def _numeric(arrays: Mapping[str, object]) -> dict[str, Table]:
 
 
 def tables_of(value: object) -> dict[str, Table]:
-    """Return every table of named tensors inside nested dictionaries, lists and objects, by its place."""
+    """Return every table of named tensors by its place.
+
+    Tables may lie inside nested dictionaries, lists and objects.
+    """
     places = list(islice(_places(value, "", 0), MAX_PLACES + 1))
     if len(places) > MAX_PLACES:
         raise ValueError(f"more than {MAX_PLACES} objects inside one another")
@@ -128,7 +137,10 @@ def tables_of(value: object) -> dict[str, Table]:
 
 
 def _places(value: object, name: str, depth: int) -> Iterator[tuple[str, Table]]:
-    """Yield each container with the tensors that it holds itself; of a module all that are below it."""
+    """Yield the containers with the tensors that they hold.
+
+    A module holds all tensors below it.
+    """
     if isinstance(value, Inert) and _is_module(value):
         yield name, dict(islice(_state_dict(value, ""), MAX_PLACES + 1))
         return
@@ -142,7 +154,7 @@ def _places(value: object, name: str, depth: int) -> Iterator[tuple[str, Table]]
 
 
 def _inner(value: object) -> list[tuple[str, object, str]]:
-    """Return the content of a container: key, value, and how its place is written."""
+    """Return the keys, values and written places in a container."""
     if isinstance(value, dict):
         return [(str(key), nested, f".{key}") for key, nested in value.items()]
     if isinstance(value, list | tuple):
@@ -157,7 +169,10 @@ def _is_module(value: Inert) -> bool:
 
 
 def _state_dict(module: Inert, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """Yield what a module's `state_dict` would hold; of a script all tensors."""
+    """Yield what a module's `state_dict` would hold.
+
+    For a script these are all tensors.
+    """
     attributes = module.attributes
     if "_modules" in attributes:
         passing = attributes.get("_non_persistent_buffers_set", ())

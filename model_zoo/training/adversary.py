@@ -1,4 +1,4 @@
-"""Projected gradient ascent in a ball: the adversaries inside trainings and of the accuracy measurements."""
+"""Projected gradient ascent in a ball, for trainings and their measurements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Gain = Callable[[Tensor], Tensor]
 
 
 def prediction_gain(model: nn.Module, labels: Tensor, fast: Fast = nullcontext) -> Gain:
-    """Return the summed cross-entropy of images as a gain; `fast` is the context of the network pass."""
+    """Return the summed cross-entropy of images as a gain.
+
+    `fast` is the context of the network pass.
+    """
 
     def gain(images: Tensor) -> Tensor:
         with fast():
@@ -30,10 +33,12 @@ def prediction_gain(model: nn.Module, labels: Tensor, fast: Fast = nullcontext) 
 
 
 def linf_ascent(gain: Gain, images: Tensor, *, start: Tensor, epsilon: float, step_size: float, steps: int) -> Tensor:
-    """Raise a gain in the L-infinity ball, by signed gradient steps from `images + start`.
+    """Raise a gain in the L-infinity ball by signed steps.
+
+    The ascent begins at `images + start`.
 
     Args:
-        gain: what shall grow.
+        gain: what the ascent increases.
         images: (N, C, H, W) float32 in [0, 1].
         start: (N, C, H, W) first perturbation, in pixel units.
         epsilon: radius of the ball, in pixel units.
@@ -51,9 +56,10 @@ def linf_ascent(gain: Gain, images: Tensor, *, start: Tensor, epsilon: float, st
 
 
 def l2_ascent(gain: Gain, images: Tensor, *, start: Tensor, epsilon: float, step_size: float, steps: int) -> Tensor:
-    """Raise a gain in the Euclidean ball, by gradient steps of length `step_size` from `images + start`.
+    """Raise a gain in the Euclidean ball by normalised steps.
 
-    Args and result are those of `linf_ascent`; an iterate is projected on the ball, then clipped to [0, 1].
+    Steps have the length `step_size`; the ascent begins at `images + start`. Arguments and result are as in
+    `linf_ascent`; an iterate is projected on the ball, then clipped to [0, 1].
     """
 
     def project(moved: Tensor) -> Tensor:
@@ -79,10 +85,10 @@ def linf_pgd(
     steps: int,
     fast: Fast = nullcontext,
 ) -> Tensor:
-    """Maximise the cross-entropy in the L-infinity ball: `linf_ascent` on the prediction.
+    """Maximise the cross-entropy in the L-infinity ball by `linf_ascent`.
 
     Args:
-        model: (N, C, H, W) to (N, K) logits, in the mode in which it shall be attacked.
+        model: (N, C, H, W) to (N, K) logits, in the mode in which it is attacked.
         images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) int64.
         start: (N, C, H, W) first perturbation, in pixel units.
@@ -100,12 +106,18 @@ def linf_pgd(
 
 
 def linf_start(images: Tensor, epsilon: float, rng: Rng) -> Tensor:
-    """(N, C, H, W) noise, uniform in the L-infinity ball of radius `epsilon`."""
+    """(N, C, H, W) noise, uniform in an L-infinity ball.
+
+    Its radius is `epsilon`.
+    """
     return (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images) * epsilon
 
 
 def l2_start(images: Tensor, epsilon: float, rng: Rng) -> Tensor:
-    """(N, C, H, W) noise, uniform in the Euclidean ball of radius `epsilon`."""
+    """(N, C, H, W) noise, uniform in a Euclidean ball.
+
+    Its radius is `epsilon`.
+    """
     generator, size = rng.fork("start").generator(), images[0].numel()
     direction = torch.randn(images.shape, generator=generator)
     radius = epsilon * torch.rand(len(images), generator=generator) ** (1 / size)

@@ -1,4 +1,4 @@
-"""A training's state in one safetensors file that notices when it was damaged."""
+"""A training's state in one safetensors file with a checksum."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Checkpoint(NamedTuple):
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file in one stroke, with a checksum of everything in it."""
+    """Write the file atomically, with a checksum of its content."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
     text = json.dumps(checkpoint.state)
     write_atomic(path, save_tensors(tensors, {"state": text, "sha256": checksum(tensors, text)}))
@@ -48,14 +48,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         text, promised = header["__metadata__"]["state"], header["__metadata__"]["sha256"]
     except (SafetensorError, KeyError, ValueError) as error:
-        raise IntegrityError(f"expected a checkpoint in {path}, got {error!r}; delete it to start anew") from None
+        raise IntegrityError(f"expected a checkpoint in {path}, got {error!r}; delete it to start again") from None
     if checksum(tensors, text) != promised:
-        raise IntegrityError(f"expected a checkpoint in {path}, got one with damaged bytes; delete it to start anew")
+        raise IntegrityError(f"expected a checkpoint in {path}, got one with damaged bytes; delete it to start again")
     return Checkpoint(tensors, json.loads(text))
 
 
 def checksum(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """Return the SHA-256 of a text and of named tensors on the CPU."""
+    """Return the SHA-256 of a text and of named tensors.
+
+    The tensors are on the CPU.
+    """
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         digest.update(name.encode())

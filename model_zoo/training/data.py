@@ -1,4 +1,4 @@
-"""Training images: the held-out part, the order of an epoch and the random changes of a batch."""
+"""Training images: held-out part, order of epochs and random changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Partition(NamedTuple):
 
 
 def hold_out(split: Split, count: int, rng: Rng) -> Partition:
-    """Set `count` images aside, equally many of each class (the first classes take the remainder).
+    """Set `count` images aside, equally many per class.
+
+    The first classes take the remainder.
 
     Raises:
         UsageError: if a class has no image left to train with.
@@ -61,7 +63,7 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, augmentation: Augmentation, rng: Rng) -> Tensor:
-    """(N, C, H, W): images of the same type, randomly cropped and flipped.
+    """(N, C, H, W): images, randomly cropped and flipped.
 
     The crop is one of the zero-padded image.
     """

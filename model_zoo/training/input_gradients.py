@@ -1,7 +1,8 @@
-"""Losses of input gradients, and their exact parameter gradient in bounded memory: the pullback's counterpart.
+"""Losses of input gradients with exact parameter gradients.
 
-With G_t = grad_x s(x_t) at M points and a loss l(G), the cotangents c_t = dl/dG_t give
-dl/dtheta = sum_t d<G_t, c_t>/dtheta, so that points can pass through the network in chunks without a common graph.
+They need bounded memory only, like the pullback of attacks. With G_t = grad_x s(x_t) at M points and a loss l(G), the
+cotangents c_t = dl/dG_t give dl/dtheta = sum_t d<G_t, c_t>/dtheta, so that points can pass through the network in
+chunks without a common graph.
 """
 
 from __future__ import annotations
@@ -32,14 +33,20 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def single(logits: Tensor) -> Tensor:
-    """Logits of a fast pass in single precision; others as they are."""
+    """Return the logits of a fast pass in single precision.
+
+    Other logits stay as they are.
+    """
     return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 def input_gradients(
     model: nn.Module, points: Tensor, labels: Tensor, score: Score, *, create_graph: bool = False
 ) -> Tensor:
-    """(M, C, H, W): the gradient of each point's score; with a graph back to the points and the weights if asked."""
+    """(M, C, H, W): the gradients of the points' scores.
+
+    If asked, with a graph back to the points and the weights.
+    """
     points = points if points.requires_grad else points.detach().requires_grad_()
     explained = score(single(model(points)), labels).sum()
     with only_input_gradients():
@@ -56,7 +63,9 @@ def loss_of_input_gradients(
     *,
     chunk: int = CHUNK,
 ) -> Tensor:
-    """Return loss(G), where G are the input gradients of the score at `points`, ready for `backward`.
+    """Return loss(G) of input gradients G, ready for `backward`.
+
+    G are the gradients of the score at `points`.
 
     Args:
         model: (M, C, H, W) to (M, K) logits; in eval mode, so that a point's gradient is its own.
@@ -84,6 +93,6 @@ def loss_of_input_gradients(
 
 
 def _with_gradient(value: Tensor, parameters: list[nn.Parameter], gradients: list[Tensor]) -> Tensor:
-    """Return `value` as a function of the parameters that has the given gradient."""
+    """Return `value` with the given gradient of the parameters."""
     linear = torch.stack([(p * g).sum() for p, g in zip(parameters, gradients, strict=True)]).sum()
     return value + (linear - linear.detach())

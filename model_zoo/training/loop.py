@@ -1,4 +1,7 @@
-"""One loop for every training: recipe in, checkpoints on the way, weights out."""
+"""The loop of every training, from recipe to weights.
+
+It writes checkpoints on the way.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def learning_rate(schedule: Schedule, done: float) -> float:
 
 
 def initialize(network: nn.Module, rng: Rng) -> None:
-    """Give every convolution and linear layer He-normal weights from a named stream, in the order of the modules."""
+    """Give every convolution and linear layer He-normal weights.
+
+    They come from a named stream, in the order of the modules.
+    """
     generator = rng.generator()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -294,7 +300,10 @@ def _line(row: dict[str, float]) -> str:
 def begin(
     recipe: Recipe, model: nn.Module, data: Partition, objective: Objective, device: torch.device, *, parent: bool
 ) -> Training:
-    """Return a training at its first step; without a parent's weights the network is initialised here."""
+    """Return a training at its first step.
+
+    Without a parent's weights the network is initialised here.
+    """
     if not parent:
         initialize(model, Rng(recipe.seed).fork("initialization"))
     start = checksum(model.state_dict()) if parent else None
@@ -302,11 +311,17 @@ def begin(
 
 
 def as_begun(recipe: Recipe, path: Path) -> Recipe:
-    """Return the recipe with the epochs of a checkpoint, if a budget fixed them."""
+    """Return the recipe with the epochs that a budget fixed.
+
+    A checkpoint holds them; without a budget the recipe stays as it is.
+    """
     state = read_checkpoint(path).state
     return recipe if state.get("budget") is None else recipe.model_copy(update={"epochs": state["epochs"]})
 
 
 def partition(split: Split, recipe: Recipe) -> Partition:
-    """Return the recipe's training and held-out images; the split is the same for every recipe of a dataset."""
+    """Return the recipe's training and held-out images.
+
+    The split is the same for every recipe of a dataset.
+    """
     return hold_out(split, recipe.validation.images, Rng(0).fork("held-out", recipe.dataset))

@@ -22,7 +22,10 @@ Fast = Callable[[], AbstractContextManager[object]]
 def correct(
     model: nn.Module, images: Tensor, labels: Tensor, *, device: torch.device, fast: Fast = nullcontext
 ) -> Tensor:
-    """(N,) bool: whether the largest logit is the label's, for (N, C, H, W) float32 images in [0, 1]."""
+    """(N,) bool: whether the predicted class is the label.
+
+    Images are (N, C, H, W) float32 in [0, 1].
+    """
     answers = []
     for part, truth in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
         with fast():
@@ -50,10 +53,11 @@ def robust_correct(
     fast: Fast = nullcontext,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Tensor:
-    """Which images keep their label at every iterate of PGD from a random start.
+    """Return which images keep their label under PGD.
 
-    An image leaves the search as soon as one iterate is misclassified: the count is at most that of the last iterate.
-    Gradients may come from fast passes; that an image is misclassified is confirmed in full precision.
+    The label must stay at every iterate; the search has a random start. An image leaves the search as soon as one
+    iterate is misclassified: the count is at most that of the last iterate. Gradients may come from fast passes; that
+    an image is misclassified is confirmed in full precision.
 
     Args:
         model: (N, C, H, W) to (N, K) logits, in eval mode.

@@ -10,7 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Run a block with `model` in eval mode, then give every module its own mode back."""
+    """Run a block with `model` in eval mode.
+
+    Afterwards every module has its own mode again.
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

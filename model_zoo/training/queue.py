@@ -71,7 +71,7 @@ def train_queue(
 ) -> Iterator[Outcome]:
     """Train in order until the time is over.
 
-    Trainings that an earlier call finished are kept, and those that it began are continued.
+    Trainings that an earlier call finished are kept; trainings that it began are continued.
 
     Args:
         turns: what `read_queue` returned.

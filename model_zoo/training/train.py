@@ -157,7 +157,10 @@ def _differences(recipe: Recipe, training: Training) -> str:
 def measure(
     entry: ModelEntry, weights: Path, test: Split, device: torch.device, progress: Progress
 ) -> MeasuredAccuracy:
-    """Measure clean and PGD-40 accuracy of exported weights on a whole test set, at the radius of its literature."""
+    """Measure clean and PGD-40 accuracy of exported weights.
+
+    On a whole test set, at the radius that is usual for it in the literature.
+    """
     model = build(entry, registry.load("architectures", entry.architecture.name), weights, device=device)
     epsilon = registry.load("datasets", entry.dataset).epsilon
     images = to_float(test.images)
@@ -192,7 +195,10 @@ def _network(recipe: Recipe, num_classes: int, parents: Mapping[str, Path]) -> n
 
 
 def _start_from(reference: str, network: nn.Module, num_classes: int, recipe: Recipe) -> None:
-    """Give a network its parent's weights; where the parent tells other classes apart, the last layer stays new."""
+    """Give a network its parent's weights.
+
+    Where the parent tells other classes apart, the last layer stays new.
+    """
     found = resolve(reference)
     own = network.state_dict()
     if found.entry.num_classes == num_classes:

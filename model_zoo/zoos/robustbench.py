@@ -17,12 +17,17 @@ SIDES = {"cifar10": 32, "cifar100": 32, "imagenet": 224}
 
 
 class Robustbench(Zoo):
-    """Networks that `robustbench.utils.load_model` knows. They normalise inside; their files are pickles."""
+    """Networks that `robustbench.utils.load_model` knows.
+
+    They normalise inside; their files are pickles.
+    """
 
     version: ClassVar[int] = 1
 
     def canonical(self, name: str) -> str:
-        """Return `DATASET/THREAT/NAME`; a name alone is one of cifar10/Linf.
+        """Return `DATASET/THREAT/NAME`.
+
+        A name alone is one of cifar10/Linf.
 
         Raises:
             EnvironmentFault: if robustbench is not installed.

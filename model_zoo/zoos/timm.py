@@ -16,7 +16,10 @@ HUB = ("hf-hub:", "hf_hub:")
 
 
 class Timm(Zoo):
-    """Networks that `timm.create_model(NAME, pretrained=True)` knows; a prefix `DATASET/` says what they classify."""
+    """Networks that `timm.create_model(NAME, pretrained=True)` knows.
+
+    A prefix `DATASET/` says what they classify.
+    """
 
     version: ClassVar[int] = 1
 
@@ -47,7 +50,9 @@ class Timm(Zoo):
         return _parts(canonical)[0]
 
     def fetch(self, name: str, downloads: Path) -> ZooModel:  # noqa: ARG002 - timm has a cache of its own
-        """Load the network of a canonical name; its normalisation becomes the entry's.
+        """Load the network of a canonical name.
+
+        Its normalisation becomes the entry's.
 
         Raises:
             UsageError: if no data set is named and the network is none of ImageNet's 1000 classes.
@@ -87,6 +92,9 @@ def _library() -> Any:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Split DATASET/NAME; the names of the Hugging Face Hub have a slash of their own."""
+    """Return the two parts of DATASET/NAME.
+
+    Names of the Hugging Face Hub have a slash, too.
+    """
     first, slash, rest = name.partition("/")
     return (first, rest) if slash and ":" not in first else (IMAGENET, name)

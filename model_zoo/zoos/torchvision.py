@@ -14,12 +14,17 @@ IMAGENET = "imagenet"
 
 
 class Torchvision(Zoo):
-    """Networks whose names in `torchvision.models` have weights; torchvision checks the hash of its download."""
+    """Networks whose names in `torchvision.models` have weights.
+
+    torchvision checks the hash of its download.
+    """
 
     version: ClassVar[int] = 1
 
     def canonical(self, name: str) -> str:
-        """Return `MODEL/WEIGHTS`; without weights, those that this torchvision recommends.
+        """Return `MODEL/WEIGHTS`.
+
+        Without weights in the name, torchvision's recommended weights are taken.
 
         Raises:
             UnknownNameError: if torchvision has no such classifier or no such weights.
@@ -40,7 +45,10 @@ class Torchvision(Zoo):
         return IMAGENET
 
     def fetch(self, name: str, downloads: Path) -> ZooModel:  # noqa: ARG002 - torch has a cache of its own
-        """Load the network of a canonical name; its normalisation becomes the entry's."""
+        """Load the network of a canonical name.
+
+        Its normalisation becomes the entry's.
+        """
         from bench.core.compute.vision import models
 
         model, _, chosen = name.partition("/")

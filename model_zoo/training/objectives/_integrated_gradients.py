@@ -1,4 +1,7 @@
-"""What IG-Norm and IG-SUM-Norm share: the size of the loss's integrated gradients from an image to its neighbour."""
+"""The loss that IG-Norm and IG-SUM-Norm share.
+
+It is the size of the cross-entropy's integrated gradients from an image to its neighbour.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,11 @@ from model_zoo.training.modes import evaluating
 
 @dataclass(frozen=True, kw_only=True)
 class IgObjective(Objective):
-    """Cross-entropy plus `weight` times R, the L1 norm of the cross-entropy's integrated gradients from x to x'.
+    """Cross-entropy plus `weight` times R.
 
-    R = sum over pixels of |(x' - x) * 1/m sum_i grad CE(x + i/m (x' - x))|, i = 1 ... m: right Riemann, `nodes` points;
-    the search for x' makes do with `search_nodes`.
+    R is the L1 norm of the cross-entropy's integrated gradients from x to x'. R = sum over pixels of |(x' - x) * 1/m
+    sum_i grad CE(x + i/m (x' - x))|, i = 1 ... m: right Riemann, `nodes` points; the search for x' makes do with
+    `search_nodes`.
     """
 
     epsilon: PixelFraction = Field(default="8/255", validate_default=True)
@@ -45,7 +49,7 @@ class IgObjective(Objective):
 
     @abstractmethod
     def classified(self, images: Tensor, perturbed: Tensor) -> Tensor:
-        """(N, C, H, W): which of x and x' the cross-entropy is of."""
+        """(N, C, H, W): the images of the cross-entropy, x or x'."""
 
     def loss(self, student: Student, images: Tensor, labels: Tensor, *, rng: Rng) -> Tensor:
         """Scalar mean loss of (N, C, H, W) images in [0, 1]."""
@@ -57,7 +61,10 @@ class IgObjective(Objective):
         return F.cross_entropy(logits.float(), labels) + self.weight * penalty
 
     def search(self, student: Student, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
-        """(N, C, H, W): x' in the ball, by signed ascent on the gain from a random start."""
+        """(N, C, H, W): images x' in the ball with high gain.
+
+        Signed ascent finds them from a random start.
+        """
         epsilon = float(self.epsilon)
         return linf_ascent(
             self.gain(student, images, labels),
@@ -70,21 +77,27 @@ class IgObjective(Objective):
 
 
 def norm_for_search(model: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, nodes: int) -> Tensor:
-    """Return R, summed over N images, with a graph back to `perturbed`: path and factor both follow it."""
+    """Return R, summed over N images, with a graph to `perturbed`.
+
+    The path and the factor both follow it.
+    """
     points, truth = _path(images, perturbed, labels, nodes)
     gradients = input_gradients(model, points, truth, cross_entropy, create_graph=True)
     return _norm(gradients, perturbed - images)
 
 
 def norm_for_weights(model: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, nodes: int) -> Tensor:
-    """Return R, summed over N images, whose gradient with respect to the weights is exact."""
+    """Return R, summed over N images, with exact weight gradients."""
     points, truth = _path(images, perturbed, labels, nodes)
     difference = (perturbed - images).detach()
     return loss_of_input_gradients(model, points, truth, cross_entropy, lambda g: _norm(g, difference))
 
 
 def _path(images: Tensor, perturbed: Tensor, labels: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
-    """(N * nodes, C, H, W) points, image by image, and their (N * nodes,) labels."""
+    """Return (N * nodes, C, H, W) points and their labels.
+
+    They are ordered image by image; the labels are (N * nodes,).
+    """
     shares = torch.arange(1, nodes + 1, device=images.device).to(images).view(1, -1, 1, 1, 1) / nodes
     points = images.unsqueeze(1) + shares * (perturbed - images).unsqueeze(1)
     return points.flatten(0, 1), labels.repeat_interleave(nodes)

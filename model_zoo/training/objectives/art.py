@@ -1,4 +1,7 @@
-"""Attributional robustness training: the image nearer to its own class's gradient than to the runner-up's."""
+"""Attributional robustness training (ART).
+
+The image comes nearer to its own class's gradient than to the runner-up's.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ from model_zoo.training.modes import evaluating
 
 
 class ClassGradients(NamedTuple):
-    """Gradients of the true class's logit and of the largest other logit, (N, C, H, W) each."""
+    """(N, C, H, W) gradients of the true and the runner-up class.
+
+    The runner-up has the largest other logit.
+    """
 
     own: Tensor
     other: Tensor
@@ -27,10 +33,11 @@ class ClassGradients(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Art(Objective):
-    """CE(z(x'), y) + weight * soft-margin triplet of (image, own gradient, other gradient) on x and x'.
+    """Cross-entropy plus a triplet loss on gradients.
 
-    The triplet asks that the image be nearer, by cosine, to the gradient g+ of its own logit than to the gradient g- of
-    the runner-up; x' is found by signed ascent on the same triplet, over the `top_k` largest gradient coordinates.
+    CE(z(x'), y) + weight * soft-margin triplet of (image, own gradient, other gradient) on x and x'. The triplet asks
+    that the image be nearer, by cosine, to the gradient g+ of its own logit than to the gradient g- of the runner-up;
+    x' is found by signed ascent on the same triplet, over the `top_k` largest gradient coordinates.
 
     Source:
         Singh et al. 2020, ART; reference code nupurkmr9/Attributional-Robustness, cifar/.
@@ -63,7 +70,10 @@ class Art(Objective):
     def attribution_term(
         self, student: Student, images: Tensor, labels: Tensor, rng: Rng
     ) -> tuple[Tensor, Tensor | float]:
-        """(N, C, H, W) images that the search found, and the weighted mean triplet loss of clean and found ones."""
+        """Return the images found, (N, C, H, W), and their triplet loss.
+
+        It is the weighted mean triplet loss of clean and found images.
+        """
         smooth = student.smooth(self.beta)
         with evaluating(student.model), evaluating(smooth), student.fast():
             perturbed = self.search(student, images, labels, rng)
@@ -72,7 +82,7 @@ class Art(Objective):
         return perturbed, triplet
 
     def search(self, student: Student, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
-        """(N, C, H, W): images in the ball for which the triplet is violated most."""
+        """(N, C, H, W): images in the ball with high triplet loss."""
         epsilon, smooth = float(self.epsilon), student.smooth(self.beta)
         low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
         noise = (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images)
@@ -98,7 +108,10 @@ class Art(Objective):
 
 
 def class_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> ClassGradients:
-    """Return the gradients of the true class's logit and of the largest other logit at (N, C, H, W) `images`."""
+    """Return the gradients of the true and the runner-up class.
+
+    They are taken at (N, C, H, W) `images`; the runner-up has the largest other logit.
+    """
     logits = single(model(images))
     index = labels.unsqueeze(1)
     other = logits.detach().scatter(1, index, -torch.inf).argmax(1, keepdim=True)
@@ -111,7 +124,7 @@ def class_gradients(model: nn.Module, images: Tensor, labels: Tensor, *, create_
 
 
 def paired_triplet(smooth: nn.Module, both: Tensor, labels: Tensor) -> Tensor:
-    """(2N,) soft-margin triplet losses of N clean images followed by their N perturbed ones.
+    """(2N,) soft-margin triplet losses of clean, then perturbed images.
 
     Each image is an anchor (not differentiated); of the gradients of the pair's two images, the farther own and the
     nearer other gradient count. Gradients are with respect to the normalised image.

@@ -1,4 +1,4 @@
-"""ART with an adversarial loss: also right on the images that an attack on the prediction finds."""
+"""ART with a loss on adversarial images of the prediction."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from model_zoo.training.objectives.art import Art
 
 @dataclass(frozen=True, kw_only=True)
 class ArtAdv(Art):
-    """(1 - share) CE(z(x'), y) + share CE(z(x''), y) + weight * ART's triplet.
+    """ART's loss, with a share of adversarial cross-entropy.
 
-    x' is the image that ART's search found, x'' the one that PGD on the prediction found.
+    (1 - share) CE(z(x'), y) + share CE(z(x''), y) + weight * ART's triplet. x' is the image that ART's search found,
+    x'' the one that PGD on the prediction found.
 
     Source:
         Singh et al. 2020, appendix C, "ART + adversarial loss".

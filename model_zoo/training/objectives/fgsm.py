@@ -18,9 +18,10 @@ from model_zoo.training.modes import evaluating
 
 @dataclass(frozen=True, kw_only=True)
 class Fgsm(Objective):
-    """Cross-entropy on x' = clip(x + n + step_ratio * epsilon * sign grad CE(x + n)), n uniform in the ball.
+    """Cross-entropy on images of one signed gradient step.
 
-    One step is easily overfitted: a recipe watches `pgd_accuracy` and ends where it collapses.
+    x' = clip(x + n + step_ratio * epsilon * sign grad CE(x + n)), n uniform in the ball. One step is easily overfitted:
+    a recipe watches `pgd_accuracy` and ends where it collapses.
 
     Source:
         Wong, Rice, Kolter 2020, "Fast is better than free"; FGSM4 and FGSM8 of Zhang, Zhu 2019.

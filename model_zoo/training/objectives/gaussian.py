@@ -17,7 +17,9 @@ from bench.core.schemas.protocol import PixelFraction
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian(Objective):
-    """Cross-entropy on clip(x + sigma n), n standard normal per pixel: the noise baseline N-epsilon, sigma = epsilon.
+    """Cross-entropy on noisy images clip(x + sigma n).
+
+    n is standard normal per pixel. It is the noise baseline N-epsilon, with sigma = epsilon.
 
     Source:
         Aggarwal et al. 2020, "N-epsilon".

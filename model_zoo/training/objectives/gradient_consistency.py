@@ -1,4 +1,7 @@
-"""Gradient consistency: the input gradient of a noisy image near that of the clean one, in length and direction."""
+"""Gradient consistency between noisy and clean images.
+
+The input gradients come near each other in length and direction.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,15 @@ from model_zoo.training.modes import evaluating
 
 @dataclass(frozen=True, kw_only=True)
 class GradientConsistency(Objective):
-    """CE(z(x), y) + l2_weight * |g - g_r|^2 + cosine_weight * (1 - cos(g, g_r)) / 2.
+    """Cross-entropy plus distances between input gradients.
 
-    g and g_r are the gradients of the true class's logit at the clean image and at one moved by uniform noise, with
-    respect to the normalised image; g is a constant.
+    CE(z(x), y) + l2_weight * |g - g_r|^2 + cosine_weight * (1 - cos(g, g_r)) / 2. g and g_r are the gradients of the
+    true class's logit at the clean image and at one moved by uniform noise, with respect to the normalised image; g is
+    a constant.
 
     Source:
         Joo et al. 2023, RobustAGA; reference code joshua840/RobustAGA.
-        Differs: gradients are those of the smooth copy in eval mode (the code trains a softplus network); noise in
+        Differs: gradients come from the smooth copy in eval mode (the code trains a softplus network); noise in
         pixel units; squared lengths are sums over pixels.
     """
 
@@ -52,7 +56,10 @@ class GradientConsistency(Objective):
         return F.cross_entropy(logits.float(), labels) + penalty
 
     def mismatch(self, smooth: nn.Module, images: Tensor, moved: Tensor, labels: Tensor) -> Tensor:
-        """Scalar weighted mean distance of the (N, C, H, W) moved images' gradients from the clean images'."""
+        """Return the mean distance of moved images' gradients, weighted.
+
+        It is a scalar; the (N, C, H, W) moved images are compared with the clean images.
+        """
         normalize, network = smooth.children()
         clean = input_gradients(network, normalize(images), labels, true_logit).flatten(1)
 

@@ -1,4 +1,4 @@
-"""IG-Norm: clean accuracy, and a loss whose integrated gradients change little around an image."""
+"""IG-Norm: a loss with small integrated gradients around clean images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from model_zoo.training.objectives._integrated_gradients import IgObjective, nor
 
 @dataclass(frozen=True, kw_only=True)
 class IgNorm(IgObjective):
-    """CE(z(x), y) + weight * max over x' of the L1 norm of the loss's integrated gradients from x to x'.
+    """Clean cross-entropy plus the largest norm of integrated gradients.
+
+    CE(z(x), y) + weight * max over x' of the L1 norm of the loss's integrated gradients from x to x'.
 
     Source:
         Chen et al. 2019, RAR; reference code jfc43/robust-attribution-regularization (values: its GTSRB).

@@ -14,7 +14,9 @@ from model_zoo.training.objectives._integrated_gradients import IgObjective, nor
 
 @dataclass(frozen=True, kw_only=True)
 class IgSumNorm(IgObjective):
-    """max over x' of CE(z(x'), y) + weight * the L1 norm of the loss's integrated gradients from x to x'.
+    """Worst cross-entropy plus norm of integrated gradients.
+
+    max over x' of CE(z(x'), y) + weight * the L1 norm of the loss's integrated gradients from x to x'.
 
     Source:
         Chen et al. 2019, RAR; reference code jfc43/robust-attribution-regularization (values: its GTSRB).

@@ -18,7 +18,9 @@ from model_zoo.training.modes import evaluating
 
 @dataclass(frozen=True, kw_only=True)
 class L2Pgd(Objective):
-    """Cross-entropy on the images that `steps` normalised gradient steps found in the Euclidean ball.
+    """Cross-entropy on adversarial images of a Euclidean ball.
+
+    `steps` normalised gradient steps find them.
 
     Source:
         Madry et al. 2018; the L2 rows of Zhang, Zhu 2019.
