@@ -1,4 +1,7 @@
-"""Ascent with a step size of its own for every image: halved where progress stops, from the best iterate on."""
+"""Ascent with an adaptive step size per image.
+
+The step is halved where progress stops, and the search goes on from the best iterate.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ Score = Callable[[View], Tensor]
 
 
 class Goal(NamedTuple):
-    """What an ascent increases, and by which number of the real network it picks its iterate."""
+    """The loss that an ascent increases, and the score of its iterates.
+
+    The real network gives the score that picks an iterate.
+    """
 
     objective: Objective
     score: Callable[[Victim, View], Score]
@@ -46,7 +52,10 @@ def by_primary(victim: Victim, before: View) -> Score:
 
 
 def by_loss(objective: Objective) -> Callable[[Victim, View], Score]:
-    """Score an iterate by the loss itself, on the real network; +inf where it does not count."""
+    """Score an iterate by its loss on the real network.
+
+    The score is +inf where the iterate does not count.
+    """
 
     def score(victim: Victim, before: View) -> Score:
         loss, targets = objective(before)
@@ -61,7 +70,10 @@ def by_loss(objective: Objective) -> Callable[[Victim, View], Score]:
 
 
 def checkpoints(steps: int) -> Iterator[int]:
-    """Yield the numbers of steps after which the step size is looked at: ever shorter periods, from 22 % of all on."""
+    """Yield the steps at which the step size is checked.
+
+    Periods become shorter, from 22 % of all steps on.
+    """
     before, now = 0.0, 0.22
     while (number := math.ceil(round(now * steps, 9))) < steps:
         yield number
@@ -78,13 +90,13 @@ def adaptive_ascent(
     rng: SampleRng,
     steps: int,
 ) -> Tensor:
-    """Climb from a random start by signed steps with momentum, halving an image's step where it no longer helps.
+    """Climb from a random start by adaptive signed steps with momentum.
 
-    The step begins with the radius of the ball. At each checkpoint it is halved, and the search goes back to the best
-    iterate, where fewer than three quarters of the last steps were better than the one before, or where the step was
-    kept last time and the best iterate is still the same. An image without any allowed iterate by then retreats towards
-    the clean image, and from then on towards its last allowed iterate at each step that breaks a rule; a retreat goes
-    three quarters of the way and quarters the step.
+    An image's step is halved where it no longer helps. The step begins with the radius of the ball. At each checkpoint
+    it is halved, and the search goes back to the best iterate, where fewer than three quarters of the last steps were
+    better than the one before, or where the step was kept last time and the best iterate is still the same. An image
+    without any allowed iterate by then retreats towards the clean image, and from then on towards its last allowed
+    iterate at each step that breaks a rule; a retreat goes three quarters of the way and quarters the step.
 
     Args:
         victim: the attacked network.
@@ -134,7 +146,7 @@ def adaptive_ascent(
 
 
 class _Watch:
-    """Per image, how the steps since the last checkpoint went."""
+    """The progress of every image since the last checkpoint."""
 
     def __init__(self, best: Tensor, count: int) -> None:
         self._best, self._steps = best, 0
@@ -146,7 +158,10 @@ class _Watch:
         self._better += better
 
     def stuck(self, best: Tensor) -> Tensor:
-        """(N,) bool: whose step must be halved; begins the next period."""
+        """(N,) bool: the images whose step must be halved.
+
+        The call begins the next period.
+        """
         stuck = (self._better < PROGRESS * self._steps) | (~self._halved & (best >= self._best))
         self._best, self._halved, self._steps = best.clone(), stuck, 0
         self._better = torch.zeros_like(self._better)
@@ -154,7 +169,10 @@ class _Watch:
 
 
 class _Careful:
-    """Images of which no iterate was allowed: from then on they keep near a place that is."""
+    """Images without an allowed iterate.
+
+    From then on they keep near an allowed place.
+    """
 
     def __init__(self, images: Tensor) -> None:
         self._allowed = images.clone()
@@ -167,13 +185,19 @@ class _Careful:
         return new
 
     def broke(self, current: Tensor, value: Tensor) -> Tensor:
-        """(N,) bool: whose step broke a rule, as its value does not count; remembers the others' places."""
+        """(N,) bool: the images whose step broke a rule.
+
+        Their value does not count; the places of the others are remembered.
+        """
         broke = self._chosen & torch.isinf(value)
         self._allowed = torch.where((self._chosen & ~broke).view(-1, 1, 1, 1), current, self._allowed)
         return broke
 
     def retreat(self, which: Tensor, current: Tensor, previous: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Places, those before them, (N,) steps: the chosen ones nearer to the last allowed place, and smaller."""
+        """Return places, previous places and (N,) steps after a retreat.
+
+        The chosen images move nearer to the last allowed place, with smaller steps.
+        """
         chosen, nearer = which.view(-1, 1, 1, 1), self._allowed + (current - self._allowed) / RETREAT
         size = torch.where(which, size / RETREAT, size)
         return torch.where(chosen, nearer, current), torch.where(chosen, nearer, previous), size

@@ -1,4 +1,7 @@
-"""The parameter-free worst case: an ordered, frozen suite of adaptive searches, judged together."""
+"""The parameter-free worst case, auto 2.
+
+It is an ordered, frozen suite of adaptive searches, judged together.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from ._adaptive import Goal, adaptive_ascent, by_loss, by_primary
 from ._losses import cosine_distance, mass_outside, order, rank_distance
 
 TOP_SHARE = 100 / 1024
-"""Of a map's pixels, those that count as its top: the 100 of 1024 of the papers, at every size."""
+"""Share of a map's pixels that is its top: 100 of 1024 as in the papers, at every size."""
 
 
 def _ranks(before: View) -> tuple[HeatmapLoss, tuple[Tensor, ...]]:
@@ -44,13 +47,13 @@ SUITE: dict[str, Goal] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Attack):
-    """Per sample and metric the worst of a suite of adaptive searches; it has no parameter but its length.
+    """The worst image of a suite of searches, per metric.
 
-    Three losses, each climbed from a random start of its own with momentum, an adaptive step per image and a surrogate
-    whose sharpness grows: the correlation of log-heatmaps with the clean ranks, the mass outside the clean top, the
-    cosine. The judge measures every member's image and keeps, for each metric, the worst that is allowed; `winner`
-    names the member that is worst by the primary metric. One member costs 3 * nodes * steps gradients, as many as
-    `ifia-topk` with as many steps; the standard suite three times that.
+    The suite has no parameter but its length. Three losses, each climbed from a random start of its own with momentum,
+    an adaptive step per image and a surrogate whose sharpness grows: the correlation of log-heatmaps with the clean
+    ranks, the mass outside the clean top, the cosine. The judge measures every member's image and keeps, for each
+    metric, the worst that is allowed; `winner` names the member that is worst by the primary metric. One member costs 3
+    * nodes * steps gradients, as many as `ifia-topk` with as many steps; the standard suite three times that.
 
     Source:
         Croce, Hein 2020 (APGD, and the ensemble of AutoAttack); Ghorbani, Abid, Zou 2019 (top-k loss); Ivankay et al.

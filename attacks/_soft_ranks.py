@@ -1,4 +1,7 @@
-"""Smooth stand-ins for rank metrics, which themselves have no gradient; attacks increase them."""
+"""Smooth stand-ins for rank metrics, which attacks increase.
+
+Rank metrics themselves have no gradient.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,11 @@ TOGETHER = 16
 def discordance(
     heatmap: Tensor, order: Tensor, sorted_before: Tensor, *, temperature: float = RANK_TEMPERATURE
 ) -> Tensor:
-    """(N,) soft share of pixel pairs whose order changed: (1 - Kendall) / 2 as the temperature goes to 0.
+    """(N,) soft shares of pixel pairs whose order changed.
 
-    A pair of pixels i, j with i below j on the clean map counts sigmoid((l_i - l_j) / temperature), where l is the
-    logarithm of the heatmap over its mean. Pairs that are tied on the clean map do not count.
+    As the temperature goes to 0, a share tends to (1 - Kendall) / 2. A pair of pixels i, j with i below j on the clean
+    map counts sigmoid((l_i - l_j) / temperature), where l is the logarithm of the heatmap over its mean. Pairs that are
+    tied on the clean map do not count.
 
     Args:
         heatmap: (N, H, W).
@@ -42,15 +46,19 @@ def discordance(
 
 
 def in_order(heatmap: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the targets of `discordance`: pixels from the smallest to the largest, and their values."""
+    """Return the targets of `discordance`, sorted pixels and their values.
+
+    Pixels go from the smallest to the largest.
+    """
     values, order = heatmap.flatten(1).sort(dim=1, stable=True)
     return order, values
 
 
 def fallen_from_top(heatmap: Tensor, mask: Tensor) -> Tensor:
-    """(N,) soft share of the masked pixels that are no longer among the k largest, where the mask has k pixels.
+    """(N,) soft shares of masked pixels that left the top.
 
-    A pixel counts sigmoid((l_(k) - l) / temperature): l_(k), the k-th largest log, is a threshold without gradient.
+    The top holds the k largest pixels, where the mask has k pixels. A pixel counts sigmoid((l_(k) - l) / temperature):
+    l_(k), the k-th largest log, is a threshold without gradient.
     """
     logs = _logs(heatmap)
     count = int(mask[0].sum())
@@ -63,7 +71,10 @@ def _logs(heatmap: Tensor) -> Tensor:
 
 
 class _Discordance(torch.autograd.Function):
-    """The value, with its gradient from the same pass over the pairs: autograd would keep every pair in memory."""
+    """The value of `discordance`, with its gradient from the same pass.
+
+    Autograd would keep every pair in memory.
+    """
 
     @staticmethod
     def forward(ctx: Any, logs: Tensor, before: Tensor, temperature: float) -> Tensor:
@@ -97,12 +108,18 @@ class _Discordance(torch.autograd.Function):
 
 
 def _turned(values: Tensor, offsets: Tensor) -> Tensor:
-    """(N, m, n): the rows of (N, n) values turned by (m,) offsets, so that place r holds what stood at r + offset."""
+    """(N, m, n): the rows of (N, n) values, turned by offsets.
+
+    With (m,) offsets, place r holds the value from place r + offset.
+    """
     return torch.cat([values, values], 1).unfold(1, values.shape[1], 1)[:, offsets]
 
 
 def _offsets(length: int, like: Tensor) -> Tensor:
-    """Return differences of rank, at most `OFFSETS`, evenly spaced from 1 to half of the pixels."""
+    """Return at most `OFFSETS` differences of rank.
+
+    They are evenly spaced from 1 to half of the pixels.
+    """
     half = length // 2
     return torch.linspace(1, half, min(half, OFFSETS), device=like.device).round().long()
 

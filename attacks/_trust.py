@@ -1,4 +1,7 @@
-"""Ascent with steps as long as the gradient can be trusted, and back into the class along the class's gradient."""
+"""Ascent whose steps are as long as the gradient can be trusted.
+
+Images that left their class go back along the gradient of the class.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ MAP_STEP = 3
 
 
 class Measure(NamedTuple):
-    """A number by which iterates compare on the real network, lower for more damage."""
+    """A number that compares iterates, lower for more damage.
+
+    It is taken on the real network.
+    """
 
     of: Callable[[View, View], Tensor]
     """From the clean views and the iterates' to (N,) numbers."""
@@ -51,7 +57,10 @@ class Measure(NamedTuple):
 
 
 class Trail:
-    """N images, the places that were looked at on the real network, and the worst of them by each measure."""
+    """N images and their worst places by every measure.
+
+    The places were looked at on the real network.
+    """
 
     def __init__(self, victim: Victim, images: Tensor, labels: Tensor, measures: Mapping[str, Measure]) -> None:
         self.victim, self.images, self.labels, self.measures = victim, images, labels, measures
@@ -59,7 +68,9 @@ class Trail:
         self.worst = {name: BestIterate(images) for name in measures}
 
     def look(self, rows: Tensor, images: Tensor) -> Tensor:
-        """(n,) bool: which of n images are allowed; remembers them.
+        """(n,) bool: which of n images are allowed.
+
+        The call remembers them.
 
         Args:
             rows: (n,) int64. Which of the N images they are made from.
@@ -79,11 +90,12 @@ class Trail:
 
 
 class Ascent:
-    """One climb of a loss from a start: where its N images stand, and how far each may go.
+    """One climb of a loss from a start.
 
-    The length of a step falls by a cosine, and is shortened where successive gradients disagree in more than a quarter
-    of their signs: there the surface bends within a step. An image that lost its class goes back along the gradient of
-    the class's margin, which costs less than the step that it stands in for.
+    It knows where its N images stand, and how far they may go. The length of a step falls by a cosine, and is shortened
+    where successive gradients disagree in more than a quarter of their signs: there the surface bends within a step. An
+    image that lost its class goes back along the gradient of the class's margin, which costs less than the step that it
+    stands in for.
 
     Source:
         Croce, Hein 2020 (APGD) for the momentum of iterates.
@@ -99,7 +111,10 @@ class Ascent:
         self._lost = torch.zeros(len(start), dtype=torch.int64, device=start.device)
 
     def climb(self, name: str, steps: int) -> None:
-        """Take steps with all images that the named measure leaves something to gain."""
+        """Take steps with all images that still can get worse.
+
+        The named measure says which images can.
+        """
         for number in range(steps):
             rows = self._trail.unfinished(name)
             if not len(rows):
@@ -134,7 +149,10 @@ class Ascent:
         self._place(rows, self._toward(rows, gradient, (size * self._share(rows)).clamp(min=REPAIR)))
 
     def _judge(self, rows: Tensor) -> None:
-        """Look at images on the real network; those that lost their class for long go back."""
+        """Look at images on the real network.
+
+        Images without their class for long go back.
+        """
         allowed = self._trail.look(rows, self._current[rows])
         self._allowed[rows[allowed]] = self._current[rows[allowed]]
         self._lost[rows] = torch.where(allowed, 0, self._lost[rows] + 1)
@@ -152,7 +170,10 @@ class Ascent:
         self._gradient[rows] = gradient
 
     def _share(self, rows: Tensor) -> Tensor:
-        """(n,) how much of a full step each image may go; the least as long as there is no second gradient."""
+        """(n,) shares of a full step that images may go.
+
+        The smallest share as long as there is no second gradient.
+        """
         return ((self._agreement[rows] - 0.5) / (TRUSTED - 0.5)).nan_to_num(0.0).clamp(LEAST, 1.0)
 
     def _toward(self, rows: Tensor, gradient: Tensor, sizes: Tensor) -> Tensor:

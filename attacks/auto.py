@@ -1,4 +1,7 @@
-"""The worst case: searches for the order, the top and the angle of a heatmap within one budget."""
+"""The worst case within one budget.
+
+Searches go for the order, the top and the angle of a heatmap.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ from ._soft_ranks import discordance, fallen_from_top, in_order
 from ._trust import MAP_STEP, Ascent, Measure, Trail
 
 TOP_SHARE = 100 / 1024
-"""Of a map's pixels, those that count as its top: the 100 of 1024 of the papers, at every size."""
+"""Share of a map's pixels that is its top: 100 of 1024 as in the papers, at every size."""
 
 SHARES = {"ranks": 0.5, "top": 0.3, "angle": 0.2}
-"""Of the steps, those of each search."""
+"""Share of the steps that each search takes."""
 
 
 def _top(heatmap: Tensor) -> Tensor:
@@ -33,7 +36,10 @@ def _top(heatmap: Tensor) -> Tensor:
 
 
 def _overlap(before: View, after: View) -> Tensor:
-    """(N,) pixels of the clean top that are still there; among equals, the mass in it decides."""
+    """(N,) numbers of clean top pixels that still are on top.
+
+    Among equals, the mass in the top decides.
+    """
     mask = _top(before.heatmap)
     kept = (mask & _top(after.heatmap)).flatten(1).sum(1)
     return kept + mass_inside(after.heatmap, mask) / (2 * mask[0].numel())
@@ -53,14 +59,14 @@ OBJECTIVES: dict[str, Objective] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Attack):
-    """Per sample and metric the worst of three searches; its only parameter is its budget.
+    """The worst image of three searches, per metric.
 
-    The searches climb a soft Kendall correlation of log-heatmaps, a soft top-k intersection and the cosine distance.
-    The first begins at a random place, the others at the worst place so far for their own measure. Each place is
-    looked at on the real network, and for each measure the worst allowed one is kept. A step costs three evaluations of
-    the map: two for its gradient through the surrogate, one for the look. Where successive gradients disagree, steps
-    are shorter. An image that lost its class goes back along the gradient of the margin. An image whose whole top has
-    changed leaves the search for it.
+    The budget is the only parameter. The searches climb a soft Kendall correlation of log-heatmaps, a soft top-k
+    intersection and the cosine distance. The first begins at a random place, the others at the worst place so far for
+    their own measure. Each place is looked at on the real network, and for each measure the worst allowed one is kept.
+    A step costs three evaluations of the map: two for its gradient through the surrogate, one for the look. Where
+    successive gradients disagree, steps are shorter. An image that lost its class goes back along the gradient of the
+    margin. An image whose whole top has changed leaves the search for it.
 
     Source:
         Croce, Hein 2020 (APGD, and the ensemble of AutoAttack); Ghorbani, Abid, Zou 2019 (the top as a goal); Ivankay
@@ -79,7 +85,10 @@ class Auto(Attack):
 
     @property
     def steps(self) -> int:
-        """Steps of all searches together; two looks are for the clean image and the start."""
+        """Return the steps of all searches together.
+
+        Two looks are for the clean image and the start.
+        """
         return (self.budget - 2) // MAP_STEP
 
     @property
@@ -88,7 +97,10 @@ class Auto(Attack):
         return tuple(OBJECTIVES)
 
     def propose(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
-        """(M, N, C, H, W): for each measure the worst image of all searches."""
+        """(M, N, C, H, W): the worst images of all searches.
+
+        There is one image for every measure.
+        """
         measures = {
             "ranks": Measure(victim.similarity),
             "top": Measure(_overlap, done=1.0),

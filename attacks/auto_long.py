@@ -1,4 +1,7 @@
-"""The worst case at ten times the budget: it bounds how far the standard budget falls short."""
+"""The worst case at ten times the budget.
+
+It bounds how far the standard budget falls short.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from .auto import Auto
 
 @dataclass(frozen=True, kw_only=True)
 class AutoLong(Auto):
-    """`auto` with a budget of 2,000: run on a few images of each network to bound what `auto` misses.
+    """The attack `auto` with a budget of 2,000.
+
+    A run on a few images per network bounds what `auto` misses.
 
     Source:
         As `auto`.

@@ -129,7 +129,7 @@ def _applied(known: Known, func: Any, tensor: Any, *rest: Any, **named: Any) -> 
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value is the same for every number of a tensor.
+    """Return whether a value is the same for all numbers.
 
     Such are a number, a dtype, and a tensor that lends its type.
     """
