@@ -57,7 +57,9 @@ def DATA(command: Command) -> Command:  # noqa: N802 in capitals, as the other o
     return command
 
 
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, help="Device to compute on: auto, cpu, cuda, cuda:1, …"
+)
 COMPILED = click.option(
     "--compile",
     "compiled",
@@ -65,7 +67,9 @@ COMPILED = click.option(
     help="Compile the gradients: one minute per network, then faster. Rounding differs, as on another device.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only one JSON document on stdout.")
-PROTOCOL = click.option("--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME")
+PROTOCOL = click.option(
+    "--protocol", default="cifar10-smoke-v1", show_default=True, metavar="NAME", help="One of `bench list protocols`."
+)
 
 
 def read_parameters(words: tuple[str, ...], option: str = "--set") -> dict[str, Any]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Check every registered model; models that cannot be fetched are skipped.",
 )
-@click.option("--flags", "anew", is_flag=True, help="First compute the flags of the records again; no number changes.")
+@click.option("--flags", "renew", is_flag=True, help="First compute the flags of the records again; no number changes.")
 @click.option("--repository", is_flag=True, help="Check entries and RESULTS (default: results) as for a pull request.")
 @click.option("--base", metavar="COMMIT", help="With --repository: records since COMMIT are write-once.")
 @click.option("--against", metavar="AGAIN", help="Compare RESULTS with repeated runs in the folder AGAIN.")
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def verify(
     subjects: tuple[str, ...],
     every: bool,
-    anew: bool,
+    renew: bool,
     repository: bool,
     base: str | None,
     against: str | None,
@@ -61,7 +61,7 @@ def verify(
         raise UsageError("expected --repository beside --base, got --base alone; add it")
     if repository and against is not None:
         raise UsageError("expected --repository or --against, got both; give one")
-    if (repository or against is not None) and (every or anew):
+    if (repository or against is not None) and (every or renew):
         raise UsageError("expected --all and --flags without --repository and --against, got both; give one")
     if repository:
         from bench.checks.repository import validate
@@ -72,7 +72,7 @@ def verify(
 
         checks = confirm(_folder(subjects, None), _folder([against], None))
     else:
-        checks = _each(subjects, every=every, anew=anew, device=device)
+        checks = _each(subjects, every=every, renew=renew, device=device)
     if as_json:
         click.echo(json.dumps([check._asdict() for check in checks]))
     else:
@@ -81,7 +81,7 @@ def verify(
         sys.exit(max(codes))
 
 
-def _each(subjects: tuple[str, ...], *, every: bool, anew: bool, device: str) -> list[Check]:
+def _each(subjects: tuple[str, ...], *, every: bool, renew: bool, device: str) -> list[Check]:
     """Return the checks of the named models and folders."""
     from bench.checks.derived_flags import derive_anew
     from bench.checks.verify import verify_model, verify_results
@@ -96,7 +96,7 @@ def _each(subjects: tuple[str, ...], *, every: bool, anew: bool, device: str) ->
         found.extend(verify_model(model, device=where, skip=True))
     for subject in subjects:
         if Path(subject).is_dir():
-            for run in derive_anew(Path(subject)) if anew else ():
+            for run in derive_anew(Path(subject)) if renew else ():
                 names = ", ".join(flag.name for flag in run.record.flags) or "none"
                 click.echo(f"{run.path.relative_to(subject)}: flags now {names}", err=True)
             found.extend(verify_results(Path(subject)))
