@@ -67,7 +67,7 @@ class Auto(Attack):
     source: ClassVar[str] = "Croce, Hein 2020; Ghorbani, Abid, Zou 2019"
 
     steps: int = Field(default=50, ge=1)
-    """Steps of each of the three searches."""
+    """Steps per search; there are three searches."""
 
     @property
     def members(self) -> tuple[str, ...]:

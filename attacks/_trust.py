@@ -161,7 +161,7 @@ class Ascent:
         self._current[back] = self._previous[back] = nearer
 
     def _trust(self, rows: Tensor, gradient: Tensor) -> None:
-        """Compare the signs of gradients with those of the step before."""
+        """Compare the signs of gradients with the signs one step before."""
         earlier, agreement = self._gradient[rows], self._agreement[rows]
         equal = (gradient.sign() == earlier.sign()).to(agreement).mean(3).mean(2).mean(1)
         mixed = torch.where(agreement.isnan(), equal, MEMORY * agreement + (1 - MEMORY) * equal)

@@ -21,7 +21,7 @@ from ._search import BestIterate, uniform_start
 class Pgd(Attack):
     """Projected steps along the gradient g of a loss.
 
-    x <- project(x + step_size d). d = sign(g) or, under an L2 threat, g / |g|. The loss is the cross-entropy, or minus
+    x <- project(x + step_size d), d = sign(g) or, under an L2 threat, g / |g|. The loss is the cross-entropy, or minus
     the margin z_y - max_{j != y} z_j. A protocol of epsilon 32/255 makes it the large-epsilon generator of Aggarwal et
     al. 2020 (step_size 1.6/255, 50 steps).
 
