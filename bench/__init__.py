@@ -1,4 +1,7 @@
-"""The benchmark from Python: what `__all__` names is imported, torch with it, when it is asked for."""
+"""The benchmark from Python.
+
+Torch is imported when a name of `__all__` is asked for.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -151,7 +151,7 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     table.add_row("infeasible", *(str(run.record.infeasible) for run in runs))
     table.caption = (
         f"mean [95 % bootstrap interval] over the correctly classified images (accuracy: over all); "
-        f"{protocol.primary_metric} is what attacks minimise and what ranks"
+        f"attacks minimise {protocol.primary_metric}, and boards rank by it"
     )
     console.out.print(table)
     for run in runs:
