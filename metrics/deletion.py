@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
+from bench.core.contracts import Role
+
 from ._ablation import AblationMetric
 
 
@@ -25,3 +27,5 @@ class Deletion(AblationMetric):
 
     version: ClassVar[int] = 1
     inserts: ClassVar[bool] = False
+    role: ClassVar[Role] = "faithfulness"
+    place: ClassVar[int] = 3

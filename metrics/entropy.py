@@ -9,7 +9,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Pair
+from bench.core.contracts import Pair, Role
 from bench.core.schemas.protocol import Direction
 
 from ._sides import OneSided, Side, view_of
@@ -31,6 +31,8 @@ class Entropy(OneSided):
     version: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Direction] = "neutral"
+    role: ClassVar[Role] = "sparsity"
+    place: ClassVar[int] = 2
 
     of: Side = "before"
 

@@ -11,7 +11,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Pair
+from bench.core.contracts import Pair, Role
 from bench.core.schemas.protocol import Direction
 
 from ._sides import OneSided, Side, view_of
@@ -33,6 +33,8 @@ class Gini(OneSided):
     version: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Direction] = "neutral"
+    role: ClassVar[Role] = "sparsity"
+    place: ClassVar[int] = 1
 
     of: Side = "before"
 

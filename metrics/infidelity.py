@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from bench.core.compute.rng import SampleRng
-from bench.core.contracts import Pair
+from bench.core.contracts import Pair, Role
 from bench.core.schemas.protocol import Direction
 
 from ._probe import explained, probe_of
@@ -49,6 +49,8 @@ class Infidelity(OneSided):
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     higher_is: ClassVar[Direction] = "neutral"
     asks_model: ClassVar[bool] = True
+    role: ClassVar[Role] = "faithfulness"
+    place: ClassVar[int] = 1
 
     of: Side = "before"
     perturbation: Literal["gaussian", "square"] = "gaussian"

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
+from bench.core.contracts import Metric, Pair, Role
 from bench.core.schemas.protocol import Direction
 
 from ._ranks import kendall_tau_b
@@ -29,6 +29,8 @@ class Kendall(Metric):
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     higher_is: ClassVar[Direction] = "more-robust"
+    role: ClassVar[Role] = "companion"
+    place: ClassVar[int] = 2
 
     def __call__(self, pair: Pair) -> Tensor:
         """Return (N,) float64 values in [-1, 1].

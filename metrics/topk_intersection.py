@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import Metric, Pair
+from bench.core.contracts import Metric, Pair, Role
 from bench.core.schemas.protocol import Direction
 
 from ._topk import shared_top_k
@@ -30,6 +30,8 @@ class TopkIntersection(Metric):
     version: ClassVar[int] = 1
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is: ClassVar[Direction] = "more-robust"
+    role: ClassVar[Role] = "companion"
+    place: ClassVar[int] = 1
 
     k: int = Field(default=100, ge=1)
     """How many of a heatmap's largest pixels are its top."""

@@ -234,13 +234,27 @@ def definition(kind: Kind, name: str) -> tuple[str, dict[str, str]]:
 
     Both are empty if the plug-in is not one of our files.
     """
-    path, form = _files(kind).get(name), KINDS[kind]
-    if path is None or isinstance(form, Toml):
+    if (node := _class(kind, name)) is None:
         return "", {}
-    for node in sources.parse(path).body:
-        if isinstance(node, ast.ClassDef) and "Source:" in (text := ast.get_docstring(node) or ""):
-            return text, sources.meanings(path, f"{form.package}.{path.stem}", node.name)
-    return "", {}
+    path = _files(kind)[name]
+    return ast.get_docstring(node) or "", sources.meanings(path, f"{KINDS[kind].package}.{path.stem}", node.name)
+
+
+def constants(kind: Kind, name: str) -> dict[str, Any]:
+    """Return the class variables that a plug-in's class defines as literals, read without importing it.
+
+    Empty where no file of ours holds it.
+    """
+    return {} if (node := _class(kind, name)) is None else sources.constants(node)
+
+
+def _class(kind: Kind, name: str) -> ast.ClassDef | None:
+    """Return the syntax tree of the class that names its source, or None where no file of ours holds it."""
+    path = _files(kind).get(name)
+    if path is None or isinstance(KINDS[kind], Toml):
+        return None
+    classes = (node for node in sources.parse(path).body if isinstance(node, ast.ClassDef))
+    return next((node for node in classes if "Source:" in (ast.get_docstring(node) or "")), None)
 
 
 def describe(kind: Kind, name: str) -> dict[str, Any]:

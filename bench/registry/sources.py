@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from bench.core.faults import fault
 
@@ -47,6 +49,16 @@ def meanings(path: Path, module: str, name: str) -> dict[str, str]:
                 inherited |= _inherited(path, module, tree, ast.unparse(base))
             return inherited | _fields(node)
     return _imported(path, module, tree, name)
+
+
+def constants(node: ast.ClassDef) -> dict[str, Any]:
+    """Return the class variables of a class whose values are literals."""
+    found = {}
+    for line in node.body:
+        if isinstance(line, ast.AnnAssign) and line.value and ast.unparse(line.annotation).startswith("ClassVar"):
+            with suppress(ValueError):
+                found[ast.unparse(line.target)] = ast.literal_eval(line.value)
+    return found
 
 
 def _inherited(path: Path, module: str, tree: ast.Module, base: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from bench.core.schemas.records import MetricSpec, RunSpec, Summary
 from bench.core.storage.store import StoredRun
 from leaderboard.boards.audit_curves import curves, findings
 from leaderboard.boards.board import HEADLINE, Board, Standing, robustness, summary_of
+from leaderboard.boards.roles import metrics_of
 from leaderboard.records.image_sets import (
     ReadTable,
     Reference,
@@ -24,9 +25,6 @@ from leaderboard.records.image_sets import (
 )
 from leaderboard.records.rows import read_values
 from leaderboard.records.selection import Edition, of_weights, select
-
-COMPANIONS = ("topk-intersection", "kendall")
-"""Metrics to show beside the primary metric: the board takes the first that is not the primary metric."""
 
 
 def boards(runs: Iterable[StoredRun], read: ReadTable = read_values) -> list[Board]:
@@ -57,7 +55,7 @@ def _board(runs: list[StoredRun], read: ReadTable) -> Board:
     reference = reference_of(spec.protocol, shown, read)
     terms = _Terms(spec, edition, excused, attacks, reference)
     standings = [_audited(_standing(of_model, terms, read), by_model[name], read) for name, of_model in chosen.items()]
-    companion = next(name for name in COMPANIONS if name != spec.primary_metric)
+    companion = next(name for name in metrics_of("companion") if name != spec.primary_metric)
     known = {metric.name for metric in spec.metrics}
     metrics = [spec.primary_metric, *([companion] if companion in known else [])]
     complete = reference is None or reference.complete

@@ -26,6 +26,7 @@ from leaderboard.boards.attack_results import AttackResults, Definition
 from leaderboard.boards.audit_curves import KNOBS, Curve
 from leaderboard.boards.board import Board, Standing
 from leaderboard.boards.profiles import Bar
+from leaderboard.boards.roles import metrics_of
 from leaderboard.comparisons.models import Comparison, page_name
 from leaderboard.data.croissant import FIELDS
 from leaderboard.data.export import SCHEMA, TABLES
@@ -38,8 +39,6 @@ from leaderboard.records.image_sets import SampleSetName
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 )
-CONTROLS = ("infidelity", "insertion", "deletion", "gini", "entropy")
-"""Metrics of faithfulness and of sparsity. A board has a column for each one that its protocol measures."""
 
 DASH = "\N{EN DASH}"
 FOLDER = Path(__file__).parent
@@ -177,9 +176,10 @@ def command(record: RunRecord) -> str:
     return shlex.join(words)
 
 
-def _controls(board: Board) -> list[MetricSpec]:
-    """Return the metrics to read beside robustness, faithfulness and sparsity."""
-    return [metric for name in CONTROLS for metric in board.spec.metrics if metric.name == name]
+def _beside_robustness(board: Board) -> list[tuple[str, MetricSpec]]:
+    """Return the board's metrics of faithfulness and of sparsity, each with its role."""
+    wanted = [(role, name) for role in ("faithfulness", "sparsity") for name in metrics_of(role)]
+    return [(role, metric) for role, name in wanted for metric in board.spec.metrics if metric.name == name]
 
 
 def _measured(board: Board, accuracy: str) -> bool:
@@ -323,8 +323,8 @@ def _environment() -> jinja2.Environment:
         "axis_around": _axis_around,
         "axis_of": _axis_of,
         "bar": _bar,
+        "beside_robustness": _beside_robustness,
         "command": command,
-        "controls": _controls,
         "measured": _measured,
         "direction": _direction,
         "page_name": page_name,

@@ -7,7 +7,7 @@ from bench.core.contracts.attack import Attack, AttributionLoss, Cost, CraftedOn
 from bench.core.contracts.attribution import AttributionMethod, Linearization
 from bench.core.contracts.dataset import Dataset, Split
 from bench.core.contracts.executor import Executor, Hire, Worker
-from bench.core.contracts.metric import Metric, Pair, Probe, View
+from bench.core.contracts.metric import Metric, Pair, Probe, Role, View
 from bench.core.contracts.objective import Objective, Student
 from bench.core.contracts.zoo import Zoo, ZooModel
 
@@ -27,6 +27,7 @@ __all__ = [
     "Pair",
     "PredictionLoss",
     "Probe",
+    "Role",
     "Split",
     "Student",
     "Victim",

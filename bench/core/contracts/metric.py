@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from bench.core.compute.rng import SampleRng
 from bench.core.schemas.protocol import Direction
+
+Role = Literal["companion", "faithfulness", "sparsity", None]
+"""Why a board shows a metric beside the one that ranks; None where it has no column of its own."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ class Metric(ABC):
     """Whether it needs the pair's probe; then attacks cannot select by it."""
     reads_maps: ClassVar[bool] = True
     """Whether it looks at attributions or heatmaps; if no metric of a protocol does, none are made."""
+    role: ClassVar[Role] = None
+    """Why a board shows it beside the primary metric. A board takes one companion and all others that it measures."""
+    place: ClassVar[int] = 0
+    """Its place among the metrics of its role."""
 
     @property
     def looks_at_clean_alone(self) -> bool:
