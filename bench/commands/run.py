@@ -143,9 +143,9 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     for run in runs:
         table.add_column(run.record.spec.attack.name, justify="right")
     for metric in protocol.metrics:
-        cells = [_interval(run.record.headline[metric.name]) for run in runs]
-        style = "bold" if metric.name == protocol.primary_metric else ""
-        table.add_row(metric.name, *cells, style=style)
+        cells = [_interval(run.record.headline[metric.column]) for run in runs]
+        style = "bold" if metric.column == protocol.primary_metric else ""
+        table.add_row(metric.column, *cells, style=style)
     table.add_section()
     table.add_row("n", *(str(run.record.correct) for run in runs))
     table.add_row("infeasible", *(str(run.record.infeasible) for run in runs))

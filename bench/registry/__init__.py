@@ -93,6 +93,12 @@ KINDS: dict[Kind, Python | Toml] = {
     "executors": Python("bench.executors", "Executor", parameters=True),
     "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),
 }
+FORMER: dict[tuple[Kind, str], Component] = {
+    ("metrics", f"{name}-after"): Component(name=name, params={"of": "after"})
+    for name in ("insertion", "deletion", "infidelity")
+}
+"""Names in published protocols and records whose files are gone; new protocols write `as = "…"` instead."""
+
 SKELETONS = Path(__file__).parent / "skeletons"
 """Templates that `bench new` fills in."""
 
@@ -162,6 +168,8 @@ def instantiate(kind: Kind, component: Component) -> Any:
         UnknownNameError: if no plug-in of that kind has that name.
         UsageError: if the version does not exist, or a parameter is unknown or its value is not allowed.
     """
+    if (former := FORMER.get((kind, component.name))) is not None:
+        component = component.model_copy(update={"name": former.name, "params": former.params | component.params})
     plugin = _edition(kind, component)
     known = inspect.signature(plugin).parameters
     for given in sorted(set(component.params) - set(known)):

@@ -47,7 +47,7 @@ def assemble(plan: Plan, device_name: str, images: Tensor, cache: Cache, *, comp
     spec, device = plan.spec, pick_device(device_name)
     library = images.to(device)
     model, smooth = cache.networks(plan, plan.model, library, compiled=compiled)
-    metrics = {m.name: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
+    metrics = {m.column: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
     top_k = [m.params["k"] for m in spec.metrics if "k" in m.params]
     return Setup(
         model=model,

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
 from bench.core.errors import UsageError, suggestion
-from bench.core.schemas.protocol import Component, Protocol
+from bench.core.schemas.protocol import Component, Measure, Protocol
 from bench.core.schemas.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.run.attack.search import ENGINE
 from bench.run.request import Parsed, Request, parse
@@ -186,9 +186,10 @@ def _specify(kind: registry.Kind, component: Component) -> PluginSpec:
     return _plugin_spec(component.name, registry.instantiate(kind, component))
 
 
-def _metric_spec(component: Component) -> MetricSpec:
-    metric: Metric = registry.instantiate("metrics", component)
-    return MetricSpec(**_plugin_spec(component.name, metric).model_dump(), higher_is=metric.higher_is)
+def _metric_spec(measure: Measure) -> MetricSpec:
+    metric: Metric = registry.instantiate("metrics", measure)
+    plugin = None if measure.as_ is None else measure.name
+    return MetricSpec(**_plugin_spec(measure.column, metric).model_dump(), higher_is=metric.higher_is, plugin=plugin)
 
 
 def _plugin_spec(name: str, plugin: Any) -> PluginSpec:

@@ -126,8 +126,11 @@ def _check_judge(protocol: Protocol) -> None:
             f"expected an attribution that is fit to rank by under {protocol.key}, got {protocol.attribution.name}: "
             f"{method.unfit_to_rank}; set rankable = false, or choose another"
         )
-    primary = registry.load("metrics", protocol.primary_metric)
-    if primary.asks_model:
+    known = registry.names("metrics")
+    for measure in protocol.metrics:
+        if measure.as_ in known:
+            raise UsageError(f"{protocol.key}: metrics: as: expected a name that no metric has, got {measure.as_}")
+    if registry.instantiate("metrics", protocol.primary).asks_model:
         raise UsageError(
             f"expected a primary metric that compares two heatmaps alone under {protocol.key}, got "
             f"{protocol.primary_metric}, which asks the network again; choose another: attacks select by it at every "

@@ -78,12 +78,11 @@ def threat(request: pytest.FixtureRequest, attack: Attack) -> ThreatModel:
 
 def victim_of(network: nn.Module, attack: Attack, threat: ThreatModel, rng: SampleRng) -> WhiteBoxVictim:
     protocol = registry.load("protocols", registry.names("protocols")[0])
-    metrics = {metric.name: metric for metric in protocol.metrics}
     return WhiteBoxVictim(
         model=network,
         smooth=smooth_copy(network, beta=20.0),
         explainer=explainer(attack),
-        primary=registry.instantiate("metrics", metrics[protocol.primary_metric]),
+        primary=registry.instantiate("metrics", protocol.primary),
         threat=threat,
         knowledge=attack.knowledge,
         rng=rng.fork("attribution"),

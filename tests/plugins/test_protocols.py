@@ -15,8 +15,10 @@ from bench import registry
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
 from bench.core.schemas.protocol import Component, Protocol
+from bench.core.storage.store import read_run
 from bench.data.cifar10 import Cifar10
 from bench.data.foolbox_cifar10 import FoolboxCifar10
+from bench.run.plan import _metric_spec
 from bench.run.samples import checksum, draw_stratified, load_samples
 from model_zoo.training.data import hold_out
 from tests.plugins.protocols_lock import locked
@@ -65,6 +67,24 @@ def test_every_component_exists_and_takes_its_parameters(key: str) -> None:
         registry.instantiate("attributions", attribution)
     for dataset in (protocol.samples.source, protocol.samples.dataset):
         registry.instantiate("datasets", Component(name=dataset))
+
+
+@pytest.mark.parametrize("name", ["insertion", "deletion", "infidelity"])
+def test_former_names_of_metrics_mean_what_they_meant(name: str) -> None:
+    made = registry.instantiate("metrics", Component(name=f"{name}-after"))
+    assert made == registry.instantiate("metrics", Component(name=name, params={"of": "after"}))
+    assert f"{name}-after" not in registry.names("metrics")
+
+
+def test_metrics_under_former_names_keep_their_specs() -> None:
+    protocol: Protocol = registry.load("protocols", "cifar10-faithfulness-v1")
+    results = Path(bench.__file__).parent.parent / "results" / protocol.key
+    record = next(results.glob("*/*/*.json"), None)
+    if record is None:
+        pytest.skip("no results here")
+    published = read_run(record).record.spec
+    assert tuple(_metric_spec(metric) for metric in protocol.metrics) == published.metrics
+    assert published.run_id == read_run(record).record.run_id
 
 
 @pytest.mark.parametrize("key", registry.names("protocols"))

@@ -21,7 +21,8 @@ import torch
 
 from bench.core.compute.chunks import CPU_BATCH, nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, PluginFault, UsageError
-from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
+from bench.core.schemas.protocol import Protocol
+from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES, RunSpec
 from bench.core.storage.store import Store, StoredRun
 from bench.run.attack import search
 from bench.run.build import set_up
@@ -262,6 +263,48 @@ def test_what_metrics_ask_the_network_hangs_on_the_sample_alone(words: dict[str,
     assert rows[[*asking, *moved]][apart].notna().all(axis=None)
     assert rows["local-lipschitz"][~rows["feasible"]].isna().all(), "an image that was put back has no distance"
     assert rows["completeness-gap"].to_numpy() == pytest.approx(rows["completeness_gap_before"], abs=1e-5)
+
+
+def with_second(words: dict[str, str], folder: Path, *metrics: dict[str, Any]) -> dict[str, str]:
+    """The short protocol with more metrics."""
+    content = tomllib.loads(Path(words["protocol"]).read_text())
+    content["metrics"] += metrics
+    (folder / "short-v1.toml").write_text(tomli_w.dumps(content))
+    return words | {"protocol": str(folder / "short-v1.toml")}
+
+
+def test_one_metric_is_measured_twice_under_two_names(words: dict[str, str], tmp_path: Path) -> None:
+    twice: tuple[dict[str, Any], ...] = (
+        {"name": "gini"},
+        {"name": "gini", "as": "gini-after", "params": {"of": "after"}},
+    )
+    done = completed(with_second(words, tmp_path, *twice), tmp_path)
+    first, second = done.record.spec.metrics[-2:]
+    assert (first.name, first.plugin, first.params["of"]) == ("gini", None, "before")
+    assert (second.name, second.plugin, second.params["of"]) == ("gini-after", "gini", "after")
+    rows = done.rows()
+    assert (rows["gini"] != rows["gini-after"])[rows["feasible"]].all()
+    assert done.record.summaries["all"]["gini-after"].mean == pytest.approx(rows["gini-after"].mean())
+    (kept,) = done.path.parents[2].glob("protocol-*.json")
+    assert Protocol.model_validate_json(kept.read_bytes()).sha256 == done.record.spec.protocol.sha256
+    assert RunSpec.model_validate_json(done.record.spec.model_dump_json()).run_id == done.record.run_id
+
+
+@pytest.mark.parametrize(
+    ("name", "second", "sentence"),
+    [
+        ("gini", "correct", "as: expected gini-SOMETHING, got 'correct'"),
+        ("cosine", "cosine-abs", "as: expected a name that no metric has, got cosine-abs"),
+        ("kendall", "kendall", "as: expected kendall-SOMETHING, got 'kendall'"),
+        ("kendall", None, "metrics: expected each once, got 'kendall' twice; give one of them a name with as = "),
+    ],
+)
+def test_a_second_name_says_which_metric_it_is_and_belongs_to_no_other(
+    words: dict[str, str], tmp_path: Path, name: str, second: str | None, sentence: str
+) -> None:
+    metric = {"name": name} | ({} if second is None else {"as": second})
+    with pytest.raises(UsageError, match=sentence):
+        planned(with_second(words, tmp_path, metric))
 
 
 def test_attacks_cannot_select_by_a_metric_that_asks_the_network(words: dict[str, str], tmp_path: Path) -> None:

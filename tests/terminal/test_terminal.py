@@ -35,11 +35,11 @@ def test_a_list_in_a_pipe_has_a_whole_line_for_each_plugin(kind: registry.Kind) 
 
 
 def test_a_plugin_in_a_pipe_is_told_with_its_parameters_and_without_trailing_blanks() -> None:
-    for words in (["ifia-topk"], ["deletion-after"], ["cifar10-smoke-v1"]):
+    for words in (["ifia-topk"], ["deletion"], ["cifar10-smoke-v1"]):
         done = CliRunner().invoke(cli.bench, ["show", *words])
         assert done.exit_code == 0
         assert [line for line in done.output.split("\n") if line != line.rstrip()] == []
-        if words == ["deletion-after"]:
+        if words == ["deletion"]:
             assert "fill: Literal['image-mean', 'black'] = 'image-mean'\n" in done.output
             assert "What fills the places where no pixel is shown: the mean of the image's channel" in done.output
 

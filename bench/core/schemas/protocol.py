@@ -85,6 +85,27 @@ class Component(Strict):
     )
 
 
+class Measure(Component):
+    """A metric of a protocol, under its own name or under another."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    as_: Name | None = Field(
+        default=None, alias="as", description="its name in rows and on boards, where one metric is measured twice"
+    )
+
+    @model_validator(mode="after")
+    def _named_after_the_metric(self) -> Self:
+        if self.as_ is not None and not self.as_.startswith(f"{self.name}-"):
+            raise ValueError(f"as: expected {self.name}-SOMETHING, got {self.as_!r}; begin it with the metric's name")
+        return self
+
+    @property
+    def column(self) -> str:
+        """Return the name of its column."""
+        return self.as_ or self.name
+
+
 class ThreatModel(Strict):
     """The allowed change of an image, and what the adversary may know.
 
@@ -170,7 +191,7 @@ class Protocol(Strict):
     heatmap: HeatmapRule
     attacks: tuple[Component, ...]
     floor: Name = Field(description="the attack without knowledge that every other attack must beat")
-    metrics: tuple[Component, ...]
+    metrics: tuple[Measure, ...]
     primary_metric: Name = Field(description="the metric by which attacks select their best iterate, and models rank")
     shard_size: int = Field(ge=1)
     seed: int = Field(ge=0)
@@ -186,13 +207,14 @@ class Protocol(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for kind, parts in (("attacks", self.attacks), ("metrics", self.metrics)):
-            names = [part.name for part in parts]
+        measured = [metric.column for metric in self.metrics]
+        for kind, names in (("attacks", [attack.name for attack in self.attacks]), ("metrics", measured)):
             if len(set(names)) != len(names):
                 twice = next(name for name in names if names.count(name) > 1)
-                raise ValueError(f"{kind}: expected each once, got {twice!r} twice")
-        if self.primary_metric not in {m.name for m in self.metrics}:
-            named = ", ".join(m.name for m in self.metrics)
+                remedy = '; give one of them a name with as = "…"' if kind == "metrics" else ""
+                raise ValueError(f"{kind}: expected each once, got {twice!r} twice{remedy}")
+        if self.primary_metric not in measured:
+            named = ", ".join(measured)
             raise ValueError(f"primary_metric: expected one of the metrics ({named}), got {self.primary_metric!r}")
         if self.floor not in {a.name for a in self.attacks}:
             named = ", ".join(a.name for a in self.attacks)
@@ -205,9 +227,19 @@ class Protocol(Strict):
         return f"{self.name}-v{self.version}"
 
     @property
-    def sha256(self) -> str:
-        """Return the hash of all values.
+    def primary(self) -> Measure:
+        """Return the metric by which attacks select their best iterate, and models rank."""
+        return next(metric for metric in self.metrics if metric.column == self.primary_metric)
 
-        Comments do not change it, nor do keys that later versions of the schema add with a default.
+    @property
+    def content(self) -> bytes:
+        """Return all values as canonical JSON.
+
+        It holds no comments, and no keys that later versions of the schema add with a default.
         """
-        return sha256_of(canonical_json(self.model_dump(mode="json", exclude_defaults=True)).encode())
+        return canonical_json(self.model_dump(mode="json", exclude_defaults=True, by_alias=True)).encode()
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the content."""
+        return sha256_of(self.content)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import (
@@ -81,9 +81,15 @@ class PluginSpec(Strict):
 
 
 class MetricSpec(PluginSpec):
-    """A metric, and what a higher value means."""
+    """A metric under its name in rows and on boards, and what a higher value means."""
 
     higher_is: Direction
+    plugin: Name | None = Field(default=None, description="the metric's own name, where that is another")
+
+    @model_serializer(mode="wrap")
+    def _without_needless_name(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `plugin` where it is None, so that earlier runs keep their ids."""
+        return {key: value for key, value in dump(self).items() if key != "plugin" or value is not None}
 
 
 class ModelSpec(Strict):

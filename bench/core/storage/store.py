@@ -291,7 +291,7 @@ class Store:
         """
         path = _protocol_path(self.root / protocol.key, protocol.sha256)
         if not path.exists():
-            write_atomic(path, canonical_json(protocol.model_dump(mode="json", exclude_defaults=True)).encode() + b"\n")
+            write_atomic(path, protocol.content + b"\n")
 
     def runs(self) -> Iterator[StoredRun]:
         """Yield every finished run, in the order of the paths."""
