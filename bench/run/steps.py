@@ -10,6 +10,9 @@ A run has eight steps:
 6. attack and judge shard by shard: `Session.complete`
 7. check for flags and record: `file`
 8. report: `bench leaderboard build`
+
+`plan` of `bench.run.plan` takes the steps 1 to 3, `run` the steps 4 to 7. They are two functions because commands,
+audits and sweeps plan all of their runs before the first one starts. So a wrong name in the last run is an error at once.
 """
 
 from __future__ import annotations
