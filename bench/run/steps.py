@@ -12,7 +12,7 @@ A run has eight steps:
 8. report: `bench leaderboard build`
 
 `plan` of `bench.run.plan` takes the steps 1 to 3, `run` the steps 4 to 7. They are two functions because commands,
-audits and sweeps plan all of their runs before the first one starts. So a wrong name in the last run is an error at once.
+audits and sweeps plan all of their runs before the first one starts. A wrong name in the last run is an error at once.
 """
 
 from __future__ import annotations
