@@ -29,6 +29,9 @@ KINDS = {
 }
 """The kinds of answers by their number in the column; 0 stands for logits."""
 
+LEFT_OUT = {"sigmoid": 11, "softmax": 12, "log_softmax": 13, "tanh": 14}
+"""The number where answers end in an operation that is known, and the numbers before it are judged in their place."""
+
 
 class Probabilities(RunFlag):
     """Looks at the answers to clean images and to extreme contrasts.
@@ -37,12 +40,14 @@ class Probabilities(RunFlag):
     """
 
     raised_if = (
-        "every answer of the model is non-negative and sums to 1; or answers are bounded or normalised, as after a "
-        "sigmoid, a log-softmax, tanh or a division by their length, also where images are far out of range"
+        "the model ends in a softmax, a log-softmax, a sigmoid or tanh; or every answer is non-negative and sums to 1; "
+        "or answers are bounded or normalised, as after a division by their length, also where images are far out of "
+        "range"
     )
     means = (
         "a softmax or another squashing function saturates, and its gradients, which are the explanations, vanish with "
-        "the confidence: its scores cannot be compared with scores of logits"
+        "the confidence: its scores cannot be compared with scores of logits; where the flag names the operation, the "
+        "operation was left out, and the scores are those of the numbers before it"
     )
     remedy = "hand in the logits before the softmax, sigmoid or tanh"
     ranks = False
@@ -50,10 +55,15 @@ class Probabilities(RunFlag):
     later_columns = ("answers",)
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """Return whether an answer is a distribution, and its number in `KINDS`.
+        """Return whether an answer is a distribution, and its number in `KINDS` or `LEFT_OUT`.
 
         (N,) bool and (N,) int64.
         """
+        import torch
+
+        if look.left_out is not None:
+            number = torch.full_like(look.logits[:, 0], LEFT_OUT[look.left_out], dtype=torch.int64)
+            return {"probabilities": torch.zeros_like(number, dtype=torch.bool), "answers": number}
         far = [look.ask(0.5 + times * (look.images - 0.5)) for times in FAR]
         return {"probabilities": are_probabilities(look.logits), "answers": kinds(look.logits, far)}
 
@@ -65,6 +75,9 @@ class Probabilities(RunFlag):
             return None
         found = run.rows["answers"].to_numpy(np.int64)
         most = int(np.bincount(found).argmax())
+        for operation, number in LEFT_OUT.items():
+            if number == most:
+                return f"the network ends in {operation}; the numbers before it were attacked and explained"
         share = float((found == most).mean())
         return f"{KINDS[most]}, for {share:.1%} of the samples" if most in KINDS and share > SQUASHED_SHARE else None
 

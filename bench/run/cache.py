@@ -17,6 +17,7 @@ from model_zoo.answers import check_logits
 from model_zoo.build import build
 from model_zoo.derivatives.compiled import Compiled
 from model_zoo.derivatives.prepare import surrogate
+from model_zoo.logits import unsquashed
 from model_zoo.weights_file import Resolved
 
 
@@ -47,6 +48,7 @@ class Cache:
             if spec.precision == "float64":
                 model = model.double()
             check_logits(model, images[:2], entry.num_classes)
+            model = unsquashed(model, images[:2])
             # Not on CPUs: layers there exchange data through caches, and records must keep every bit.
             fuse = device.type == "cuda" and not compiled
             smooth = surrogate(model, spec.surrogate.beta, images, fuse=fuse)

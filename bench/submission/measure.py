@@ -10,6 +10,7 @@ from bench import registry
 from bench.checks.verify import agrees, measure
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
+from bench.flags.doubtful_accuracy import CAUSES, doubt
 from model_zoo.build import build
 from model_zoo.hub import resolve
 from model_zoo.weights_file import rewrite_entry
@@ -27,7 +28,7 @@ def write_accuracy(path: Path, *, device: torch.device) -> ModelEntry:
         path: the entry's TOML.
         device: where to compute.
     Raises:
-        IntegrityError: if the measured accuracy contradicts the claimed one.
+        IntegrityError: if the measured accuracy contradicts the claimed one, or is as low as by chance.
     """
     found = resolve(f"file:{path}")
     entry = found.entry
@@ -38,12 +39,25 @@ def write_accuracy(path: Path, *, device: torch.device) -> ModelEntry:
     count, images = measure(entry, model, device)
     if entry.accuracy is not None and images <= entry.accuracy.images:
         return entry
-    ok, detail = agrees(count, images, entry)
-    if not ok:
-        raise IntegrityError(f"{path.name}: {detail}; correct the claim, the weights or the normalisation")
+    confirm(count, images, entry)
     measured = entry.model_copy(update={"accuracy": MeasuredAccuracy(clean=count / images, images=images)})
     rewrite_entry(measured, path)
     return measured
+
+
+def confirm(count: int, images: int, entry: ModelEntry) -> str:
+    """Compare a number of correct answers with an entry.
+
+    Raises:
+        IntegrityError: if they contradict the entry, or if it says nothing and they are as by chance.
+    """
+    ok, detail = agrees(count, images, entry)
+    if not ok:
+        raise IntegrityError(f"{entry.name}: {detail}; {CAUSES}; correct these or the claim")
+    said = entry.accuracy is not None or (entry.claimed is not None and entry.claimed.clean is not None)
+    if not said and (odd := doubt(count, images, entry.num_classes, None)):
+        raise IntegrityError(f"{entry.name}: {odd}; correct these, or claim that accuracy if it is meant")
+    return detail
 
 
 def require_accuracy(entry: ModelEntry, path: str) -> None:

@@ -26,7 +26,7 @@ from bench.commands import submit as commands
 from bench.commands.plugins import show_lists, show_plugin
 from bench.commands.submit import show_check_table
 from bench.commands.verify import show_checks
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, IntegrityError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of_file
 from bench.core.storage.toml import parse_toml
@@ -35,6 +35,7 @@ from bench.data.cifar10 import Cifar10
 from bench.submission import check as checks
 from bench.submission import normalisation
 from bench.submission.card import accuracy_lines, escaped, eval_results, fenced
+from bench.submission.measure import confirm
 from bench.submission.publish import pull_request, records_of, write_folder
 from bench.terminal import console
 from model_zoo.build import classifier, freeze
@@ -113,6 +114,7 @@ def borrowed_name(folder: Path, content: dict[str, Any]) -> None:
         (nan_weights, "architecture", 3, "finite numbers, got NaN"),
         (set_key("accuracy.clean", 0.95), "clean accuracy", 3, "measured before: 95.00%"),
         (set_key("claimed", {"clean": 0.95}), "clean accuracy", 3, "from the claimed 95.00%"),
+        (set_key("accuracy.clean", 0.95), "clean accuracy", 3, "likely causes: a wrong mean or std"),
     ],
 )
 def test_each_fault_is_found(
@@ -411,6 +413,14 @@ def test_run_measures_the_accuracy_and_writes_it_into_the_entry(
     assert code == 3
     assert "from the claimed 99.99%" in err
     assert parse_toml(path, ModelEntry).accuracy is None
+
+
+def test_an_accuracy_as_by_chance_is_doubted_unless_it_is_claimed() -> None:
+    silent = model_entry(accuracy=None, claimed={"statement": "high"})
+    with pytest.raises(IntegrityError, match=r"2 of 20 .* as by chance .* likely causes: a wrong"):
+        confirm(2, 20, silent)
+    assert confirm(12, 20, silent).startswith("12 of 20 test images correct")
+    assert confirm(2, 20, model_entry(accuracy=None, claimed={"clean": 0.1})).startswith("2 of 20")
 
 
 def test_cards_name_what_is_measured_and_what_is_claimed() -> None:

@@ -49,6 +49,10 @@ class Look(Protocol):
         """(N, K): the logits."""
 
     @property
+    def left_out(self) -> str | None:
+        """Return the network's last operation, where the logits are the numbers before it."""
+
+    @property
     def logits_again(self) -> Tensor:
         """(N, K): the logits of a second pass with the same images."""
 

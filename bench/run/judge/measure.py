@@ -28,6 +28,7 @@ from bench.run.record import soundness
 from bench.run.record.showcase import encode, tiles
 from bench.run.samples import Samples
 from bench.run.setup import Setup
+from model_zoo.logits import left_out
 
 
 class Clean(NamedTuple):
@@ -68,6 +69,11 @@ class Seen:
     def logits(self) -> Tensor:
         """(N, K): the logits of the judge's view."""
         return self.view.logits
+
+    @property
+    def left_out(self) -> str | None:
+        """Return the judged network's last operation, where the numbers before it are its logits."""
+        return left_out(self.setup.model)
 
     @property
     def heatmap(self) -> Tensor | None:
