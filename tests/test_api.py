@@ -337,6 +337,17 @@ def test_odd_values_are_refused_in_one_sentence(given: dict[str, Any], message: 
         bench.benchmark(Foreign(), protocol=short, **{"mean": 0, "std": 1, "device": "cpu"} | given)
 
 
+def test_mean_and_std_in_grey_levels_are_taken_when_they_are_divided_by_255(short: str) -> None:
+    options: dict[str, Any] = {"protocol": short, "attack": "random-noise", "device": "cpu", "limit": 2}
+    with pytest.raises(UsageError, match="divide them by 255"):
+        bench.benchmark(Foreign(), mean=127.5, std=63.75, **options)
+    found, plain = (
+        bench.benchmark(Foreign(), mean=mean, std=std, **options)
+        for mean, std in ((127.5 / 255, 63.75 / 255), (0.5, 0.25))
+    )
+    assert found.rows.equals(plain.rows)
+
+
 class Extra(Foreign):
     def get_extra_state(self) -> dict[str, int]:
         return {"note": 1}

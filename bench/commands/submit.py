@@ -38,8 +38,8 @@ ANSWERS: tuple[Callable[[Any], Any], ...] = (
         "--mean",
         default="",
         metavar="NAME",
-        help="Normalisation that the network expects: none (pixels in [0, 1]), half, imagenet, the data set's name, or "
-        "R,G,B with --std; a checkpoint may carry its own.",
+        help="Normalisation that the network expects: none (pixels in [0, 1]), half, grey-levels (0 to 255), "
+        "imagenet, the data set's name, or R,G,B with --std; a checkpoint may carry its own.",
     ),
     click.option("--std", default="", metavar="R,G,B", help="Standard deviation in pixel units, with --mean R,G,B."),
     click.option("--method", help="How it was trained: natural, pgd, art, …"),

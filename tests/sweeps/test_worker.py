@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from bench.core.errors import BenchError
 from bench.core.faults import BROKEN_DEVICE
 from bench.core.schemas.units import Report
 from bench.run import session
+from bench.run.steps import run
 from bench.sweeps import worker
 from bench.sweeps.sweep import SweepRun, units
 from bench.sweeps.worker import UnitWorker
+from tests.run.test_run import Watcher
 from tests.sweeps.test_sweep import SHARD, execution, folder, protocol, runs
 
 __all__ = ["folder", "protocol", "runs"]
@@ -50,6 +53,29 @@ def test_a_unit_that_cannot_be_done_is_reported_and_the_worker_goes_on(
     assert failed.kind == "failed"
     assert words in failed.text
     assert at_work.do(second, lambda _: None).kind == "done"
+
+
+def asserting(*_: object) -> Any:
+    raise AssertionError("at most three")
+
+
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        (asserting, "got: AssertionError: at most three; correct its forward"),
+        (lambda _, features: {"logits": features}, r"wrap the network in a module .*\['logits'\]"),
+        (lambda _, features: features[:, :10] * torch.nan, "NaN or infinity"),
+        (lambda _, features: features[:, :10].detach(), "expected logits with a gradient"),
+    ],
+)
+def test_of_one_fault_of_a_network_a_sweep_says_what_run_says(
+    runs: list[SweepRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forward: Callable[..., Any], words: str
+) -> None:
+    monkeypatch.setattr(torch.nn.Linear, "forward", forward)
+    failed = hired(tmp_path).do(units(runs[0], execution(tmp_path))[0], lambda _: None)
+    with pytest.raises(BenchError, match=words) as caught:
+        run(runs[0].plan, execution(tmp_path), Watcher())
+    assert (failed.kind, failed.text) == ("failed", str(caught.value))
 
 
 @pytest.mark.parametrize("words", BROKEN_DEVICE)
