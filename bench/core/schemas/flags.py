@@ -50,7 +50,7 @@ class Look(Protocol):
 
     @property
     def left_out(self) -> str | None:
-        """Return the network's last operation, where the logits are the numbers before it."""
+        """Return the squashing operation that the network leaves out, if any."""
 
     @property
     def logits_again(self) -> Tensor:

@@ -72,7 +72,7 @@ class Seen:
 
     @property
     def left_out(self) -> str | None:
-        """Return the judged network's last operation, where the numbers before it are its logits."""
+        """Return the squashing operation that the network leaves out, if any."""
         return left_out(self.setup.model)
 
     @property
