@@ -33,7 +33,7 @@ class Unsquashed(nn.Module):
         self.network, self.left_out = network, left_out
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to the (N, K) numbers before the last operation."""
+        """(N, C, H, W) images to (N, K) numbers before the operation."""
         with _LastSquash() as last:
             answer = self.network(images)
         if last.answer is not answer or last.name != self.left_out:
@@ -59,7 +59,7 @@ def unsquashed(model: nn.Module, images: Tensor) -> nn.Module:
 
 
 def left_out(model: nn.Module) -> str | None:
-    """Return the name of the operation that a model leaves out, if any."""
+    """Return the squashing operation that a model leaves out, if any."""
     return model.left_out if isinstance(model, Unsquashed) else None
 
 

@@ -348,6 +348,19 @@ def test_mean_and_std_in_grey_levels_are_taken_when_they_are_divided_by_255(shor
     assert found.rows.equals(plain.rows)
 
 
+class Rounding(Foreign):
+    """Sees sixteen grey levels: its gradient is zero everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((16 * x).round() / 16)
+
+
+def test_a_network_without_gradients_gets_no_numbers_and_a_flag(short: str) -> None:
+    found = bench.benchmark(Rounding(), protocol=short, mean=0, std=1, device="cpu", limit=2)
+    assert {"vanishing-gradient", "undefined-metric"} <= {flag.name for flag in found.record.flags}
+    assert found.rows[["kendall", "topk-intersection"]].isna().all(axis=None)
+
+
 class Extra(Foreign):
     def get_extra_state(self) -> dict[str, int]:
         return {"note": 1}

@@ -55,9 +55,9 @@ class Probabilities(RunFlag):
     later_columns = ("answers",)
 
     def measure(self, look: Look) -> Mapping[str, Tensor]:
-        """Return whether an answer is a distribution, and its number in `KINDS` or `LEFT_OUT`.
+        """Return whether an answer is a distribution, and its kind's number.
 
-        (N,) bool and (N,) int64.
+        (N,) bool and (N,) int64, a number of `KINDS` or `LEFT_OUT`.
         """
         import torch
 
