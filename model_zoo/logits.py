@@ -35,7 +35,7 @@ class Unsquashed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images to (N, K) numbers before the operation."""
         with _LastSquash() as last:
-            answer = self.network(images)
+            answer: Tensor = self.network(images)
         if last.answer is not answer or last.name != self.left_out:
             raise ModelOutputError(
                 f"expected a network that ends in {self.left_out}, as it did for other images, got another end; let "
@@ -77,7 +77,7 @@ class _LastSquash(TorchFunctionMode):
         named = kwargs or {}
         result = func(*args, **named)
         name = SQUASHING.get(getattr(func, "__name__", "").removeprefix("special_"))
-        before = args[0] if args else named.get("input")
+        before: Any = args[0] if args else named.get("input")
         if name is not None and "out" not in named and _is_of_each_image(name, before, args[1:], named):
             self.name, self.before, self.answer = name, before, result
         return result
