@@ -35,13 +35,14 @@ class Unsquashed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images to (N, K) numbers before the operation."""
         with _LastSquash() as last:
-            answer: Tensor = self.network(images)
+            answer = self.network(images)
         if last.answer is not answer or last.name != self.left_out:
             raise ModelOutputError(
                 f"expected a network that ends in {self.left_out}, as it did for other images, got another end; let "
                 "its forward return the numbers before"
             )
-        return last.before
+        before: Tensor = last.before
+        return before
 
 
 def unsquashed(model: nn.Module, images: Tensor) -> nn.Module:
