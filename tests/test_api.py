@@ -348,6 +348,21 @@ def test_mean_and_std_in_grey_levels_are_taken_when_they_are_divided_by_255(shor
     assert found.rows.equals(plain.rows)
 
 
+class Squashing(Foreign):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).sigmoid()
+
+
+def test_a_network_behind_a_sigmoid_gets_its_logits_numbers_and_the_record_says_so(short: str) -> None:
+    squashed, plain = (
+        bench.benchmark(each, protocol=short, mean=0, std=1, device="cpu", limit=2) for each in (Squashing(), Foreign())
+    )
+    said = {flag.name: flag.detail for flag in squashed.record.flags}
+    assert "ends in sigmoid" in said.pop("probabilities")
+    assert said.keys() == {flag.name for flag in plain.record.flags}
+    assert squashed.rows.drop(columns="answers").equals(plain.rows.drop(columns="answers"))
+
+
 class Rounding(Foreign):
     """Sees sixteen grey levels: its gradient is zero everywhere."""
 
