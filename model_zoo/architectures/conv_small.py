@@ -39,7 +39,7 @@ class ConvSmall(nn.Module):
 
 
 def final_side(side: int, padding: int) -> int:
-    """Return height and width of what the second convolution puts out."""
+    """Return the height and width of the second convolution's output."""
     for _ in range(2):
         side = (side + 2 * padding - 4) // 2 + 1
     return side
@@ -50,13 +50,13 @@ def build(num_classes: int, *, padding: int = 1, channels: int = 3, side: int = 
 
     Args:
         num_classes: K, the number of logits.
-        padding: of both convolutions, 0 or 1.
+        padding: padding of both convolutions, 0 or 1.
         channels: channels of the input images.
         side: height and width of the input images.
     Returns:
         A module from normalised images to (N, K) logits.
     Raises:
-        ValueError: if nothing is left of the image after two convolutions, or the padding is another.
+        ValueError: if the image is too small for two convolutions, or the padding is not 0 or 1.
     Source:
         Wong, Kolter 2018, "Provable defenses against adversarial examples via the convex outer adversarial polytope".
         Reference codes: locuslab/convex_adversarial (padding 1); ConvSmall of eth-sri/eran (padding 0).
@@ -73,9 +73,9 @@ def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[s
     The shapes give the parameters.
 
     Args:
-        shapes: of the tensors of a state dict, by their names there, in PyTorch's layout.
+        shapes: shapes of the published tensors by name, in PyTorch's layout.
     Returns:
-        What the shapes tell of `build`'s parameters, and for every name the one it has here.
+        The parameters of `build` that the shapes tell, and our name for every published name.
     Source:
         The numbering of `nn.Sequential` in locuslab/convex_adversarial, and the variables of fra31/mmr-universal.
         Differs: nothing.
@@ -99,7 +99,7 @@ def arrange(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Other tensors stay as they are.
 
     Args:
-        tensors: of a checkpoint, by their names there.
+        tensors: the tensors of a checkpoint by their names.
     Returns:
         Convolutions (out, in, row, column), matrices (out, in), vectors (n,); the columns of the first matrix in the
         order (channel, row, column) in which PyTorch flattens.

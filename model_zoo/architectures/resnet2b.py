@@ -15,7 +15,10 @@ VERSION = 1
 
 
 class Block(nn.Module):
-    """Two convolutions with biases and a shortcut, 1x1 where the size changes."""
+    """Two convolutions with biases and a shortcut.
+
+    The shortcut is a 1x1 convolution where the size changes.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

@@ -97,12 +97,12 @@ def build(num_classes: int, *, depth: int = 20, channels: int = 3) -> nn.Module:
 
 
 def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[str, str | None]]:
-    """Read the parameters of `build` off the shapes of a published ResNet.
+    """Return the parameters of `build` for published shapes.
 
     Args:
-        shapes: of the tensors of a state dict, by their names there.
+        shapes: shapes of the published tensors by name.
     Returns:
-        What the shapes tell of `build`'s parameters, and the names, which are ours already.
+        The parameters of `build` that the shapes tell, and no new names: the published ones are ours.
     Source:
         The names of akamaster/pytorch_resnet_cifar10.
         Differs: nothing.

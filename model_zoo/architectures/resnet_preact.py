@@ -103,7 +103,7 @@ def build(num_classes: int, *, depth: int = 44, activation: Activation = "relu")
     Returns:
         A module from normalised images to (N, K) logits.
     Raises:
-        ValueError: if `depth` is not 6 n + 2, or the activation is another.
+        ValueError: if `depth` is not 6 n + 2, or the activation is unknown.
     Source:
         Woods, Chen, Teuscher 2019, "Adversarial explanations for understanding image classification decisions and
         improved neural network robustness". Reference code: wwoods/adversarial-explanations-cifar.
@@ -123,9 +123,9 @@ def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int | str], 
     The shapes give the parameters.
 
     Args:
-        shapes: of the tensors of a state dict, by their names there.
+        shapes: shapes of the published tensors by name.
     Returns:
-        What the shapes tell of `build`'s parameters, and for every name the one it has here.
+        The parameters of `build` that the shapes tell, and our name for every published name.
     Source:
         The names of wwoods/adversarial-explanations-cifar.
         Differs: nothing.

@@ -1,4 +1,7 @@
-"""The classifiers of RobustBench, with the normalisation that they bring inside."""
+"""The classifiers of RobustBench.
+
+They normalise the images themselves.
+"""
 
 from __future__ import annotations
 

@@ -111,9 +111,9 @@ def adopt(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[s
     The shapes give the parameters.
 
     Args:
-        shapes: of the tensors of a state dict, by their names there.
+        shapes: shapes of the published tensors by name.
     Returns:
-        What the shapes tell of `build`'s parameters, and for every name the one it has here, or None for a tensor that
+        The parameters of `build` that the shapes tell, and our name for every published name, or None for a tensor that
         its network never uses.
     Source:
         Names of the codes of Zagoruyko, Komodakis 2016 in PyTorch (xternalz), which TRADES, Carmon et al. 2019 and most

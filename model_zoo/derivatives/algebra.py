@@ -1,7 +1,7 @@
 """Recognises functions with one kink in comparisons, products, sums and choices.
 
-Each reader takes what is known of tensors, the function of torch and its arguments, and returns what the result means,
-or None where nothing is known of it.
+Each reader takes the known meanings of tensors, the function of torch and its arguments. It returns the meaning of the
+result, or None where the result is unknown.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from model_zoo.derivatives.pieces import Meaning, Ordered, Piece, Stacked, Step,
 from model_zoo.derivatives.stand_ins import GUARD, maximum, minimum
 
 Line = tuple[float, float]
-"""Slope and offset."""
+"""(slope, offset)."""
 Read = Meaning | Tensor | tuple[Tensor, ...] | None
-"""What a result means, or its smooth stand-in itself."""
+"""The meaning of a result, or the smooth result itself."""
 Reader = Callable[..., Read]
 
 
 class _Entry(NamedTuple):
-    tensor: Tensor  # kept alive, so that its id stays its own
+    tensor: Tensor  # kept alive, so that no other tensor gets its id
     versions: list[int]
     meaning: Meaning
 
@@ -43,22 +43,22 @@ class Known:
         self._entries: dict[int, _Entry] = {}
 
     def remember(self, tensor: Any, meaning: Meaning) -> None:
-        """Note what a tensor means."""
+        """Remember the meaning of a tensor."""
         if isinstance(tensor, Tensor) and (tensor.is_floating_point() or not isinstance(meaning, Piece)):
             self._entries[id(tensor)] = _Entry(tensor, _versions(tensor, meaning), meaning)
 
     def meaning(self, tensor: Any) -> Meaning | None:
-        """Return what is known of a tensor."""
+        """Return the known meaning of a tensor, or None."""
         entry = self._entries.get(id(tensor))
         return None if entry is None or entry.versions != _versions(tensor, entry.meaning) else entry.meaning
 
     def step(self, tensor: Any) -> Step | None:
-        """Return the comparison that a tensor is made of."""
+        """Return the comparison that gave a tensor, or None."""
         found = self.meaning(tensor)
         return found if isinstance(found, Step) else None
 
     def piece(self, tensor: Tensor) -> Piece:
-        """Return a tensor as a piece, at least of itself."""
+        """Return a tensor as a piece, in doubt a piece of itself."""
         found = self.meaning(tensor)
         return found if isinstance(found, Piece) else Piece(tensor)
 
@@ -81,7 +81,7 @@ class Known:
         return None if number is None else (0.0, number)
 
     def common(self, a: Tensor, b: Tensor) -> tuple[Piece, Piece] | None:
-        """Return two tensors as pieces of one base."""
+        """Return two tensors as pieces of one base, or None."""
         first, second = self.piece(a), self.piece(b)
         for bent, straight, tensor in ((first, second, b), (second, first, a)):
             if bent.bend and not straight.bend and (line := self.line(tensor, bent.base)) is not None:
@@ -152,7 +152,7 @@ def _compare(larger: bool) -> Reader:
 def _step(known: Known, tensor: Tensor, number: float, larger: bool) -> Step | None:
     if not tensor.is_floating_point():
         return None
-    if not tensor.requires_grad:  # of `u.detach() > 0`, u
+    if not tensor.requires_grad:  # for `u.detach() > 0`, take u
         alias = known.piece(tensor)
         if (alias.slope, alias.offset, alias.bend) != (1, 0, 0) or not alias.base.requires_grad:
             return None
@@ -328,4 +328,4 @@ READERS: dict[str, Reader] = {
     "stack": _stack,
     "cat": _cat,
 }
-"""By the name of torch's function, its operator, in-place form and method."""
+"""From the name of torch's function, operator, in-place form or method to its reader."""

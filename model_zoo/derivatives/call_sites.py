@@ -27,9 +27,9 @@ def separate_activations(network: nn.Module) -> nn.Module:
     values of the weights stay.
 
     Args:
-        network: in eval mode; functional dropout and the like are frozen in the mode that they have.
+        network: in eval mode, since functional dropout and similar calls keep their present mode.
     Returns:
-        The network, changed in place where its root could keep its class.
+        The network, changed in place where its root keeps its class.
     """
     return _separate_below(network, set())
 
@@ -55,7 +55,7 @@ def _separated(module: nn.Module, used: set[int]) -> nn.Module:
         return module
     try:
         graph, constants = traced(module, _OneFloor())
-    except Exception:  # whatever a foreign `forward` does with a stand-in for a tensor
+    except Exception:  # a foreign `forward` may raise anything at a stand-in for a tensor
         return module
     added = _separate(graph, dict(module.named_modules(remove_duplicate=False)), used)
     if not added:
@@ -70,8 +70,8 @@ def traced(module: nn.Module, tracer: fx.Tracer) -> tuple[fx.Graph, dict[str, Te
     Constants come by name. A copy is traced.
 
     Raises:
-        Exception: of any kind if it cannot be a graph: control flow on values, gradients switched off for a part,
-            values kept for later.
+        Exception: of any class if the `forward` cannot be a graph: control flow on values, gradients switched off for a
+            part, values kept for later.
     """
     copied = shared_copy(module)
     before = _kept(copied)
@@ -106,7 +106,7 @@ class _GradientsStay(TorchFunctionMode):
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Look at one call."""
+        """Run one call, or refuse it."""
         if getattr(func, "__name__", "") in {"_set_grad_enabled", "detach_"}:
             raise ValueError("expected a forward with one mode of gradients, got one that switches it")
         return func(*args, **(kwargs or {}))

@@ -23,11 +23,11 @@ from model_zoo.derivatives.second_order import by_forward_kernels
 from model_zoo.derivatives.surrogate import StandIn, sharpened
 
 Form = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(M, C, H, W) images, (M,) labels and a factor on the sharpness, () to (M, C, H, W) gradients."""
+"""From (M, C, H, W) images, (M,) labels and a factor on the sharpness, (), to (M, C, H, W) gradients."""
 
 AGREES, AGREES_SHORTENED = 1e-2, 0.3
-"""Relative difference to the plain derivatives within which compiled ones are trusted; in TF32 and bfloat16 rounding
-alone comes to 0.12."""
+"""Largest relative differences of compiled derivatives from the plain ones. In TF32 and bfloat16 rounding alone gives
+0.12."""
 
 
 class Compiled(nn.Module):
@@ -87,15 +87,15 @@ class Compiled(nn.Module):
             allowed = AGREES_SHORTENED if shortened else AGREES
             for mine, theirs in zip(found, plain, strict=True):
                 if not (mine - theirs).norm() <= allowed * theirs.norm():
-                    raise ArithmeticError("its derivatives are not those of the network")
-        except Exception as error:  # a compiler's, a tracer's, a stranger's network's
+                    raise ArithmeticError("its derivatives differ from the network's")
+        except Exception as error:  # the compiler, the tracer and the network may raise anything
             first = str(error).strip().partition("\n")[0]
             warnings.warn(f"this network is not compiled, so that searches take longer: {first}", stacklevel=2)
             return None
         return form
 
     def _written_out(self, images: Tensor, labels: Tensor, factor: Tensor, sizes_vary: bool) -> nn.Module:
-        """Return the gradients as a graph of operators."""
+        """Return the computation of the gradients as a graph of operators."""
         from torch.fx.experimental.proxy_tensor import make_fx
 
         now = float(factor)
@@ -133,7 +133,7 @@ def _gradients(smooth: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _twice(gradients: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return gradients at images, and the Hessian at each times its gradient."""
+    """Return gradients at images, and Hessians times these gradients."""
     leaf = images.clone().requires_grad_()
     first = gradients(leaf)
     if not first.requires_grad:

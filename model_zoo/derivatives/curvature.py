@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 NODES = ((0.06943184420297371, 0.1739274225687269), (0.33000947820757187, 0.3260725774312731))
-"""Places and weights of Gauss and Legendre's rule of four nodes on [0, 1], of its first half."""
+"""(place, weight) pairs of the first half of the Gauss-Legendre rule with four nodes on [0, 1]."""
 
 PAIR = (0.21132486540518713, 0.7886751345948129)
-"""Places of the rule of two nodes, each of weight 1/2."""
+"""Places of the Gauss-Legendre rule with two nodes, each of weight 1/2."""
 
 
 def unexplained(smooth: nn.Module, images: Tensor, directions: Tensor, parts: int = 1) -> float:
@@ -27,7 +27,7 @@ def unexplained(smooth: nn.Module, images: Tensor, directions: Tensor, parts: in
         smooth: a network with two derivatives.
         images: (N, C, H, W).
         directions: (N, C, H, W), the d.
-        parts: of the way, each integrated by itself: more for a network that bends more.
+        parts: number of parts of the way, each with its own quadrature. A network that bends more needs more parts.
     Returns:
         |g(x + d) - g(x) - integral of H d| / |g(x + d) - g(x)| in the Euclidean norm of all images; 0 where the
         gradient changes by less than a thousandth, or is no number.

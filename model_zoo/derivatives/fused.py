@@ -57,7 +57,7 @@ PLAIN = Kernels(_value, _slope, _curve)
 
 
 class Code(NamedTuple):
-    """The same for one element, in CUDA C++."""
+    """The three functions for one element, in CUDA C++."""
 
     value: str
     slope: str
@@ -107,7 +107,7 @@ def _compiled() -> Kernels:
 
 
 def _compare(made: Kernels, device: torch.device) -> None:
-    """Raise AssertionError unless kernels compute what the plain functions do."""
+    """Raise AssertionError unless kernels agree with the plain functions."""
     ramp = torch.linspace(-2, 2, 240, device=device).view(2, 4, 5, 6).contiguous(memory_format=torch.channels_last)
     v, g, s, t = ramp.flip(0), ramp.flip(3) + 1, ramp[:1, :, :1, :1] + 2.5, ramp[1:, :, :1, :1]
     for beta in (1.0, 50.0):
@@ -116,7 +116,7 @@ def _compare(made: Kernels, device: torch.device) -> None:
 
 
 def kernels(x: Tensor) -> Kernels:
-    """Return what computes on the device of x."""
+    """Return the functions that compute on the device of x."""
     return _compiled() if x.is_cuda else PLAIN
 
 
@@ -139,7 +139,7 @@ class _Activate(torch.autograd.Function):
 
 
 class _Slope(torch.autograd.Function):
-    """g, x, scale, shift, beta to g a'(x)."""
+    """From g, x, scale, shift and beta to g a'(x)."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, x: Tensor, *affine: Any) -> Tensor:
@@ -180,10 +180,10 @@ class SoftplusOfAffine(Softplus):
 
 
 class Layers(fx.Tracer):
-    """Looks no deeper than layers."""
+    """A tracer that does not look inside layers."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether to take a module as a whole."""
+        """Whether the tracer keeps a module as one node."""
         layer = isinstance(m, Normalization) or not any(True for _ in m.children())
         return layer or super().is_leaf_module(m, module_qualified_name)
 
@@ -200,7 +200,7 @@ def fused(smooth: nn.Module) -> nn.Module:
     """
     try:
         graph, constants = traced(smooth, Layers())
-    except Exception:  # whatever a stranger's network raises at a value that is not there
+    except Exception:  # a foreign network may raise anything at a value without numbers
         return smooth
     if constants:
         return smooth

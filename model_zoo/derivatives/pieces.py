@@ -1,8 +1,8 @@
 """Functions of one tensor that have one kink, tracked during computation.
 
-A kink may be spelled in many ways: `u * (u > 0)`, `torch.where(u > 0, u, 0.1 * u)`, `(u + u.abs()) / 2`. Each is built
-of comparisons, sums and multiples of one tensor. Here such parts are written down as numbers, so that the whole can be
-recognised and its kink replaced by a softplus.
+They are tracked while a network computes them. A kink may be written in many ways: `u * (u > 0)`, `torch.where(u > 0,
+u, 0.1 * u)`, `(u + u.abs()) / 2`. Each way consists of comparisons, sums and multiples of one tensor. Here such parts
+become numbers, so that the whole function can be recognised and its kink replaced by a softplus.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from model_zoo.derivatives.second_order import softplus
 
 ROUNDING = 1e-9
-"""Of a number in Python, below which two lines meet."""
+"""Relative distance below which two lines meet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Ordered:
-    """Where the tensor a is larger than the tensor b."""
+    """The places where the tensor a is larger than b."""
 
     a: Tensor
     b: Tensor
@@ -109,7 +109,7 @@ class Ordered:
 
 @dataclass(frozen=True, eq=False)
 class Stacked:
-    """Tensors put beside each other along a new axis."""
+    """Tensors stacked along a new axis."""
 
     parts: Sequence[Tensor]
     axis: int
@@ -119,7 +119,7 @@ Meaning = Piece | Step | Ordered | Stacked
 
 
 def bases(meaning: Meaning) -> Sequence[Tensor]:
-    """Return the tensors that a meaning speaks of."""
+    """Return the tensors that a meaning refers to."""
     if isinstance(meaning, Piece | Step):
         return (meaning.base,)
     return (meaning.a, meaning.b) if isinstance(meaning, Ordered) else meaning.parts

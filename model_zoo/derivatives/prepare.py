@@ -1,8 +1,9 @@
 """Makes the smooth surrogate of a network, for attacks, trainings and checks.
 
-A surrogate is made of the network as cheaply as it can be, and believed only if, nearly sharp, it answers and has the
-gradients that the network has, and if its second derivatives account for how its gradient changes. Else the next way is
-tried: layers as they are, kinks rounded wherever Python code calls them. If no way holds, the network is refused.
+All attacks, trainings and checks get their surrogates here. The cheapest surrogate comes first. It is accepted only if,
+nearly sharp, it has the network's logits and gradients, and if its second derivatives explain how its gradient changes.
+Otherwise the next one is tried: the layers stay, and kinks are rounded where Python code calls them. If no surrogate is
+accepted, the network is refused.
 """
 
 from __future__ import annotations
@@ -22,21 +23,22 @@ from model_zoo.derivatives.spellings import Pooled, Spellings
 from model_zoo.derivatives.surrogate import Followed, shared_copy, sharpened, smooth_copy
 
 PROBES = 2
-"""Images that a surrogate is tried on."""
+"""Number of images on which a surrogate is tried."""
 SHARP = 1e5
-"""Times its sharpness, a surrogate is the network within rounding."""
+"""Factor on the sharpness at which a surrogate equals the network within rounding."""
 SAME_LOGIT, SAME_GRADIENT = 1e-3, 5e-2
-"""Relative differences that rounding alone may make, units that it puts on the other side of their kink included."""
+"""Largest relative differences that rounding may cause, also where it moves a unit across its kink."""
 UNEXPLAINED = 0.02
-"""Of the change of a gradient; one hidden activation among 25 leaves 0.03 to 0.6, none less than 0.007."""
+"""Allowed share of a gradient's change. One hidden activation among 25 gives 0.03 to 0.6, no hidden one less than
+0.007."""
 STEP = 0.5 / 255
-"""How far each pixel of a probe moves."""
+"""Distance that each pixel of a probe moves."""
 PARTS = (1, 4, 16)
-"""Of that way: a network that bends more than a quadrature can follow is given a finer one."""
+"""Numbers of parts of that distance. A network that bends more gets a finer quadrature."""
 
 
 def surrogate(model: nn.Module, beta: float, images: Tensor, *, fuse: bool = False) -> nn.Module:
-    """Return the smooth surrogate of a network, checked against it.
+    """Return the smooth surrogate of a network after checks.
 
     Args:
         model: (N, C, H, W) images in [0, 1] to (N, K) logits.
@@ -46,7 +48,7 @@ def surrogate(model: nn.Module, beta: float, images: Tensor, *, fuse: bool = Fal
     Returns:
         A network over the same parameters, in the mode (train, eval) of `model`, with two derivatives.
     Raises:
-        UsageError: if no surrogate is the network's, with what was met on the way.
+        UsageError: if every surrogate fails the checks, with the reason of the last one.
     """
     refusal: UsageError | None = None
     for candidate in _candidates(model, beta, images[:PROBES], fuse):
@@ -61,7 +63,7 @@ def surrogate(model: nn.Module, beta: float, images: Tensor, *, fuse: bool = Fal
 
 
 def _candidates(model: nn.Module, beta: float, images: Tensor, fuse: bool) -> Iterator[nn.Module]:
-    """Yield surrogates, the fastest first."""
+    """Yield surrogates, the fastest one first."""
     copied = smooth_copy(model, beta)
     if not _needs_following(copied, beta, images):
         if fuse and (fast := fused(copied)) is not copied:
@@ -90,7 +92,7 @@ def check_surrogate(model: nn.Module, smooth: nn.Module, images: Tensor) -> None
     These are the first of (M, C, H, W) images.
 
     Raises:
-        UsageError: if it answers otherwise, has other gradients, or bends where its second derivative is silent.
+        UsageError: if it has other logits or other gradients, or bends where its second derivative is zero.
     """
     with _in_eval(model, smooth):
         probes = _probes(images[:PROBES])
@@ -111,7 +113,7 @@ def is_same(network: nn.Module, rewritten: nn.Module, images: Tensor) -> bool:
     """Return whether a rewritten network has the same answers and gradients."""
     try:
         _check_likeness(network, rewritten, _probes(images[:PROBES]))
-    except Exception:  # a network may fail in ways of its own; the one that was given is told apart later
+    except Exception:  # a network may raise anything; the given network is checked later
         return False
     return True
 

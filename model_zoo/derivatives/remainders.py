@@ -17,7 +17,7 @@ KINKED = frozenset(
     {"relu", "relu6", "leaky_relu", "rrelu_with_noise", "threshold", "hardtanh", "hardswish", "hardsigmoid", "prelu",
      "_prelu_kernel", "softshrink", "hardshrink", "abs"}
 )  # fmt: skip
-"""Operators that bend at one place or more, without their in-place `_`."""
+"""Operators that bend at one or more places, without the `_` of their in-place forms."""
 PAIRS = frozenset({"maximum", "minimum", "fmax", "fmin"})
 ATTENTION = ("scaled_dot_product", "native_multi_head_attention", "transformer_encoder_layer")
 
@@ -34,7 +34,7 @@ class Remainders(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.attention = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Look at one operator."""
+        """Run one operator and note its kink."""
         given = kwargs or {}
         name = func.overloadpacket.__name__
         self.attention |= any(part in name for part in ATTENTION)
@@ -61,5 +61,8 @@ def _bends(name: str, args: Any, given: dict[str, Any]) -> bool:
 
 @torch.no_grad()
 def _crosses(values: Tensor, place: float) -> bool:
-    """Whether numbers lie on both sides, farther than guards of divisors do."""
+    """Return whether numbers lie on both sides of a place.
+
+    Distances that guards of divisors make do not count.
+    """
     return bool((values < place - GUARD).any()) and bool((values > place + GUARD).any())

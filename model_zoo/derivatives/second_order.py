@@ -1,9 +1,9 @@
-"""Layers whose second derivatives cost no more than they must.
+"""Layers whose second derivatives cost no more than necessary.
 
-PyTorch's double backward of a convolution always computes the term that belongs to the weights, by a kernel that is
-slow for small images, also where nobody asks for it; that of batch normalisation in eval mode is a chain of small
-operations. Here a convolution's backward is itself a differentiable function with a backward of its own, each of them
-one ordinary convolution kernel, and eval-mode batch normalisation is the affine map that it is.
+PyTorch's double backward of a convolution always computes the term of the weights, even if it is not wanted, with a
+kernel that is slow for small images. Its double backward of batch normalisation in eval mode is a chain of small
+operations. Here the backward of a convolution is a differentiable function with its own backward, and both are one
+ordinary convolution kernel. Batch normalisation in eval mode is an affine map.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def by_forward_kernels() -> Iterator[None]:
 
 
 class Geometry(NamedTuple):
-    """How a convolution slides."""
+    """Stride, padding, dilation and groups of a convolution."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -64,7 +64,7 @@ def _apply(function: type[torch.autograd.Function], *arguments: object) -> Tenso
 
 
 class _Convolve(torch.autograd.Function):
-    """x, w to the convolution x * w."""
+    """From x and w to the convolution x * w."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, how: Geometry) -> Tensor:
@@ -222,7 +222,7 @@ class Normalization(nn.Module):
 
 
 THRESHOLD = 20.0
-"""Of beta u, beyond which torch's softplus is the identity."""
+"""Value of beta u above which torch's softplus is the identity."""
 
 
 def softplus(u: Tensor, beta: float | Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def _slope(gradient: Tensor, u: Tensor, beta: float) -> Tensor:
 
 
 class _Softplus(torch.autograd.Function):
-    """u to softplus(u)."""
+    """From u to softplus(u)."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, beta: float) -> Tensor:

@@ -44,15 +44,15 @@ class Spellings(TorchFunctionMode):
         super().__init__()
         self.beta = beta
         self.followed: set[str] = set()
-        """Names of functions that were answered by a stand-in."""
+        """Names of functions that a stand-in replaced."""
         self.escaped: set[str] = set()
-        """Names of functions that took a comparison of what depends on the images, and were not understood."""
+        """Names of functions that took a comparison of values that depend on the images, and were not understood."""
         self._known, self._masks = Known(beta), False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Answer one call."""
+        """Run one call or its stand-in."""
         name, in_place = _plain(func)
         given, named = _ordered(args, kwargs or {})
         if not (name in READERS or name in STAND_INS or self._masks) or not given or "out" in named:
@@ -155,7 +155,7 @@ class Pooled(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Answer one call."""
+        """Run one call or its stand-in."""
         given, name = kwargs or {}, getattr(func, "__name__", "")
         mixed = bool(args) and self._is_mixed(name, args[0])
         averaged = name in MEANS and not mixed and bool(args) and _depends(args)

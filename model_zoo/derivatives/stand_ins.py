@@ -20,7 +20,7 @@ from model_zoo.derivatives.second_order import softplus
 Beta = float | Tensor
 Found = Piece | Tensor | None
 GUARD = 1e-3
-"""A lower bound above 0 and up to this keeps a divisor from 0, and is no activation."""
+"""Largest lower bound (above 0) that counts as a guard of a divisor, not as an activation."""
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
@@ -153,4 +153,4 @@ STAND_INS: dict[str, Callable[..., Found]] = {
     "maximum": maximum,
     "minimum": minimum,
 }
-"""By the name of torch's function, its in-place form and method."""
+"""From the name of torch's function, in-place form or method to its stand-in."""

@@ -20,7 +20,7 @@ from model_zoo.derivatives.spellings import Spellings
 
 
 class StandIn(nn.Module):
-    """What computes with the sharpness `beta` of softplus."""
+    """A module with the sharpness `beta` of softplus."""
 
     def __init__(self, beta: float) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Followed(StandIn):
 
 
 def _without_graph() -> Any:
-    """Drop what a graph would save."""
+    """Return a context in which a graph saves nothing."""
     return torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda nothing: nothing)
 
 
@@ -113,7 +113,7 @@ def shared_copy(model: nn.Module, replace: Callable[[nn.Module], nn.Module | Non
     shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
     try:
         copied = copy.deepcopy(model, shared)
-    except Exception as error:  # what a network holds besides tensors may be of any kind
+    except Exception as error:  # a network may hold any object besides tensors
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(
             f"expected a network that can be copied, got: {reason}; keep that out of its modules"

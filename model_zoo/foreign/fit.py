@@ -16,31 +16,31 @@ from model_zoo.foreign.names import Checkpoint, KeyReport, Normalisation, strip,
 
 
 class Fitted(NamedTuple):
-    """Tensors by our names, and how they came to be."""
+    """The tensors by our names, and the report of all keys."""
 
     tensors: dict[str, Tensor]
-    """Incomplete where the report is."""
+    """Some tensors are missing where the report is not complete."""
     report: KeyReport
     params: dict[str, Any]
-    """Of the architecture, as the shapes and the caller say."""
+    """Parameters of the architecture, from the shapes and the caller."""
     normalisation: Normalisation | None
-    """The checkpoint's own."""
+    """The normalisation that the checkpoint holds, if any."""
 
 
 def fit(
     checkpoint: Checkpoint, architecture: Component, build_network: BuildNetwork, num_classes: int, *, whose: str
 ) -> Fitted:
-    """Give the tensors of a checkpoint our names and layout.
+    """Return the tensors of a checkpoint by our names and layout.
 
-    Beside `build`, the architecture's module may have `arrange`, which lays tensors out as ours, and `adopt`, which
-    tells parameters from shapes and translates names.
+    The architecture's module may have, beside `build`, a function `arrange` that changes the layout of tensors to ours,
+    and a function `adopt` that reads parameters from shapes and translates names.
 
     Args:
         checkpoint: the tensors.
         architecture: its name, for errors, and the parameters that the shapes do not tell.
         build_network: the architecture's `build(num_classes, **params)`.
         num_classes: K, the number of logits.
-        whose: whose parameters they are, for errors.
+        whose: owner of the parameters, named in errors.
     Raises:
         UsageError: if the architecture refuses the parameters.
     """

@@ -15,20 +15,22 @@ from model_zoo.foreign.reading import read_tensors
 from model_zoo.tensors import STORED_FLOATS
 
 Adopt = Callable[[Mapping[str, tuple[int, ...]]], tuple[dict[str, int], dict[str, str | None]]]
-"""An architecture's `adopt`: parameters that foreign shapes tell, and foreign names in ours (None: never used)."""
+"""An architecture's `adopt`: from published shapes to parameters and to our names. The name is None for a tensor that
+is never used."""
 
 TABLES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
-"""Where checkpoints commonly keep the network, the usual one first; averaged weights must be asked for."""
+"""Usual places of the network in a checkpoint, the most usual one first. Averaged weights must be named with --table.
+"""
 
 WRAPPERS = ("module", "_orig_mod", "model", "net", "network")
-"""What DataParallel, torch.compile and wrapper classes put before the names."""
+"""Prefixes that DataParallel, torch.compile and wrapper classes add to names."""
 
 MEANS, STDS = frozenset({"mean", "mu"}), frozenset({"std", "sigma"})
 OFFSETS = "input_offset"
-"""A (2, C) tensor of means and standard deviations, as Woods' networks have it."""
+"""Name of a (2, C) tensor of means and standard deviations, which Woods' networks have."""
 
 COUNTER = "num_batches_tracked"
-"""Of a batch normalisation; older checkpoints lack it, and evaluation never reads it."""
+"""A counter of batch normalisation. Older checkpoints lack it, and evaluation never reads it."""
 
 
 class Checkpoint(NamedTuple):
@@ -39,13 +41,13 @@ class Checkpoint(NamedTuple):
     others: tuple[str, ...]
     """Other places in the file that hold tensors."""
     parts: tuple[str, ...] = ()
-    """What the names begin with, where they begin differently: a network and what lies beside it."""
+    """First parts of the names, if there are several: a network and other objects beside it."""
     dropped: tuple[str, ...] = ()
-    """Names that were left out on request."""
+    """Names that the user left out with --drop."""
 
 
 class Normalisation(NamedTuple):
-    """(x - mean) / std per channel, as a checkpoint carries it."""
+    """The normalisation (x - mean) / std per channel of a checkpoint."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -89,11 +91,11 @@ def read_checkpoint(path: Path, table: str | None = None, drop: Sequence[str] = 
 
     Args:
         path: the file.
-        table: where in the file the network is, such as `ema.state_dict`; what its names begin with may follow, as in
+        table: place of the network in the file, such as `ema.state_dict`. A prefix of its names may follow, as in
             `state_dict.model`. Default: the usual places.
-        drop: beginnings of names to leave out, such as `loss.`.
+        drop: prefixes of names to leave out, such as `loss.`.
     Raises:
-        UsageError: if there is no such file, no such table, or nothing to leave out.
+        UsageError: if the file or the table does not exist, or no name has a prefix of `drop`.
         IntegrityError: if it holds no tensors.
     """
     tables = read_tensors(path)
@@ -165,11 +167,11 @@ def translate(
     First by name, then by the architecture's table, then by the only shape that fits.
 
     Args:
-        tensors: stripped, by their own names.
+        tensors: tensors by their published names, without prefixes.
         like: the state dict of our network.
         names: the architecture's translation of the tensors' names.
     Returns:
-        Tensors by our names, and the report; if that is not complete, so are they not.
+        Tensors by our names, and the report. Some tensors are missing if the report is not complete.
     Raises:
         UsageError: if a tensor is sparse, quantised or complex.
         ModelOutputError: if a number is not finite.

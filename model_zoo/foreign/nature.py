@@ -13,14 +13,14 @@ from bench.core.text import printable
 START = 512
 AGAIN = "download it again"
 SHOWN = 80
-"""Characters of somebody's text."""
+"""Largest number of characters of a file that a message shows."""
 
 
 class Nature(NamedTuple):
     """The nature of a file, and advice for its user."""
 
     kind: str
-    """A key of the readers; empty, `text` or `unknown` where nothing of ours reads it."""
+    """Key of the reader. It is empty, `text` or `unknown` where no reader exists."""
     what: str
     remedy: str = ""
 
@@ -43,11 +43,12 @@ SIGNATURES: tuple[tuple[bytes, Nature], ...] = (
     (rb"%PDF", Nature("", "a PDF", "name the checkpoint")),
     (rb"\x89PNG", Nature("", "an image", "name the checkpoint")),
 )
-"""First bytes as patterns; of ONNX, which has none of its own, the version and the tag of the next field."""
+"""Patterns of the first bytes. ONNX has no fixed first bytes: its pattern is the version and the tag of the next field.
+"""
 
 
 def examine(path: Path) -> Nature:
-    """Return what a file is."""
+    """Return the type of a file."""
     with path.open("rb") as file:
         start = file.read(START)
     if not start:

@@ -15,7 +15,7 @@ from torch import Tensor
 from model_zoo.foreign.nature import is_data
 
 MAGIC = 0x1950A86A20F9469CFC6C
-"""First number of a file of `torch.save` before PyTorch 1.6."""
+"""First number of a file that `torch.save` wrote before PyTorch 1.6."""
 
 DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 STORAGES = {
@@ -43,9 +43,9 @@ class Inert:
 
     arguments: list[object]
     state: object
-    """What the object's attributes would become."""
+    """The state that the object would be restored from."""
     content: dict[object, object]
-    """What it would hold as a dictionary."""
+    """The items that the object would have as a dictionary."""
 
     def __new__(cls, *args: object, **_: object) -> Inert:  # noqa: D102 any call makes one, with or without __init__
         made = super().__new__(cls)
@@ -60,7 +60,7 @@ class Inert:
         self.content[key] = value
 
     def append(self, value: object) -> None:
-        """Keep what a list would keep."""
+        """Keep a value that a list or a set would keep."""
         self.arguments.append(value)
 
     add = append
@@ -73,13 +73,13 @@ class Inert:
 
 
 class _Ordered(dict[object, object]):
-    """Stands for an OrderedDict."""
+    """A stand-in for an OrderedDict."""
 
 
 def _rebuilt(storage: object, offset: int, size: Any, stride: Any, *_: object) -> object:
     if not isinstance(storage, Tensor):
-        return Inert()  # of a quantised kind
-    return storage.as_strided(tuple(size), tuple(stride), offset)  # refuses what lies outside the storage
+        return Inert()  # a quantised tensor
+    return storage.as_strided(tuple(size), tuple(stride), offset)  # raises an error outside the storage
 
 
 def _rebuilt_as(storage: object, offset: int, size: Any, stride: Any, *more: Any) -> object:
@@ -114,11 +114,11 @@ ALLOWED: Mapping[str, Callable[..., object]] = {
     "torch._tensor._rebuild_from_type": _rebuilt_by,
     "torch._tensor._rebuild_from_type_v2": _rebuilt_by,
 }
-"""All functions that a pickle may name; ours stand in their place, and everything else is inert."""
+"""All functions that a pickle may name. Our functions run in their place; every other name gives an inert class."""
 
 
-class _Reader(pickle._Unpickler):  # in Python, so that a lying index costs no memory
-    """Builds tensors, plain values and inert objects."""
+class _Reader(pickle._Unpickler):  # the Python version: a wrong index costs no memory
+    """A reader that builds tensors, plain values and inert objects."""
 
     stack: list[Any]
 
@@ -144,7 +144,7 @@ class _Reader(pickle._Unpickler):  # in Python, so that a lying index costs no m
         return self._storage(*what) if kind == "storage" else _first(*what)
 
     def load_build(self) -> None:
-        """Keep an object's state, and give it to an inert object alone."""
+        """Keep the state of an inert object, and ignore any other state."""
         state = self.stack.pop()
         if isinstance(self.stack[-1], Inert):
             self.stack[-1].state = state

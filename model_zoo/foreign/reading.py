@@ -18,25 +18,25 @@ from model_zoo.foreign.pickles import Inert, read_archive, read_legacy
 
 Table = dict[str, Tensor]
 MAX_PLACES = 100_000
-"""Of dictionaries, lists and objects in one file: more is a trap."""
+"""Largest number of dictionaries, lists and objects in one file. A file with more is a trap."""
 
 MAX_DEPTH = 4
-"""Of dictionaries inside one another; networks lie less deep."""
+"""Largest depth of nested dictionaries. Networks lie less deep."""
 
 
 def read_tensors(path: Path) -> dict[str, Table]:
-    """Return every table of named tensors of a file, by its place.
+    """Return every table of named tensors of a file by place.
 
-    Read are checkpoints of PyTorch (old and new, also of whole modules), TorchScript, safetensors, NumPy's npz,
-    MATLAB 5 and, with the extra `onnx`, ONNX. Objects of other classes are skipped.
+    It reads checkpoints of PyTorch (old and new, also of whole modules), TorchScript, safetensors, NumPy's npz, MATLAB
+    5 and, with the extra `onnx`, ONNX. It skips objects of other classes.
 
     Args:
-        path: the file; what it is, its content tells, not its name.
+        path: the file. Its content tells its type; its name does not count.
     Returns:
-        Tables by where they stand: "" for the file itself, `state_dict`, `state_dict[0]`, `ema.module`.
+        Tables by their places: "" for the file itself, `state_dict`, `state_dict[0]`, `ema.module`.
     Raises:
         UsageError: if there is no such file.
-        IntegrityError: if it is something else, or damaged, or holds no tensors.
+        IntegrityError: if it is not a checkpoint, is damaged, or holds no tensors.
         EnvironmentFault: if it is ONNX and the extra is missing.
     """
     if not path.is_file():

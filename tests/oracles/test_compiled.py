@@ -123,7 +123,7 @@ def fail(*_: object) -> Any:
     ("compile_graph", "network", "why"),
     [
         (fail, nn.ReLU(), "no C\\+\\+ compiler$"),
-        (lambda graph, _: lambda *given: graph(*given) * 1.05, nn.ReLU(), "are not those of the network$"),
+        (lambda graph, _: lambda *given: graph(*given) * 1.05, nn.ReLU(), "differ from the network's$"),
         (lambda graph, _: graph, nn.Sequential(Fickle(), nn.ReLU()), ""),
     ],
     ids=["no-compiler", "wrong-code", "ways-that-depend-on-values"],
