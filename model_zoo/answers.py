@@ -12,7 +12,7 @@ from bench.core.errors import BenchError, ModelOutputError
 from bench.core.faults import is_broken_device, is_out_of_memory
 
 SAME = 1e-3
-"""Share of the largest logit by which two answers about one image may differ: a GPU rounds by its batch."""
+"""Share of the largest logit by which two answers to one image may differ: a GPU rounds by its batch."""
 
 SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 384, 448, 512)
 """Heights and widths that networks are made for."""
@@ -40,13 +40,13 @@ def check_logits(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
 
     Args:
         model: images to logits.
-        images: (N, C, H, W); with one alone, nothing is said about neighbours.
+        images: (N, C, H, W); with one image, neighbours are not checked.
         num_classes: K.
     Returns:
         (N, K) float32 or float64 logits.
     Raises:
-        ModelOutputError: if they are no finite (N, K) tensor, differ from one time to the next or with the other images
-            of the batch, or if the model does not take the images.
+        ModelOutputError: if the logits are not a finite (N, K) tensor, differ between two calls or with the other
+            images of the batch, or if the model does not take the images.
     """
     logits = _asked(model, images, num_classes)
     if not _alike(logits, again := _asked(model, images, num_classes)):

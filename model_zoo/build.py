@@ -82,7 +82,7 @@ def build(entry: ModelEntry, build_network: BuildNetwork, weights_path: Path, *,
     Args:
         entry: names architecture, number of classes and normalisation.
         build_network: the architecture's `build(num_classes, **params)`.
-        weights_path: a safetensors file; what is parsed are the bytes that the entry promises.
+        weights_path: a safetensors file. Only the bytes that the entry promises are parsed.
         device: where the model computes.
     Returns:
         (N, C, H, W) images in [0, 1] to (N, K) float32 logits; eval mode, frozen, channels-last.
@@ -107,7 +107,7 @@ def construct(build_network: BuildNetwork, num_classes: int, architecture: Compo
         build_network: the architecture's `build(num_classes, **params)`.
         num_classes: K, the number of logits.
         architecture: its name, for the error, and its parameters.
-        whose: whose parameters they are, for the error.
+        whose: owner of the parameters, named in the error.
     Raises:
         UsageError: if the architecture refuses the parameters, or they make a network without bounds.
     """

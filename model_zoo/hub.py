@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path(__file__).parent / "weights"
 CHECKPOINTS = frozenset({".pt", ".pth", ".th", ".ckpt", ".bin", ".model", ".onnx", ".npz", ".mat", ".safetensors"})
-"""How files of weights usually end."""
+"""Usual endings of weights files."""
 
 MAX_ENTRY_BYTES = 1 << 16
 FORMS = "hub:NAME, hub:ORG/REPO[@COMMIT], file:PATH.toml, ZOO:NAME"

@@ -29,7 +29,7 @@ from model_zoo.tensors import read_weights
 from model_zoo.weights_file import Resolved, write_entry
 
 TOLERANCE = 1e-4
-"""Of the largest logit: activations that no longer work in place may round otherwise, nothing else may differ."""
+"""Allowed share of the largest logit: only activations that no longer work in place may round differently."""
 
 
 def bring_in(zoo_name: str, zoo: Zoo, name: str, check_dataset: Callable[[str, str], None] | None = None) -> Resolved:

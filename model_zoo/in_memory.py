@@ -26,10 +26,10 @@ from model_zoo.derivatives.call_sites import separate_activations
 from model_zoo.derivatives.prepare import is_same
 
 ARCHITECTURE = "in-memory"
-"""What the entry of a module calls its architecture, which has no registered name."""
+"""Architecture name in the entry of a module, which has no registered name."""
 
 LARGEST = 10
-"""Of a mean or a divisor in pixel units; in grey levels they are larger."""
+"""Largest mean or divisor in pixel units. In grey levels they are larger."""
 
 Channels = float | Sequence[float] | Tensor | np.ndarray | None
 """One number for all channels, or one for each; a tensor or array of any shape."""

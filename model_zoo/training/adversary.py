@@ -15,7 +15,7 @@ from model_zoo.derivatives.second_order import only_input_gradients
 
 Fast = Callable[[], AbstractContextManager[object]]
 Gain = Callable[[Tensor], Tensor]
-"""(N, C, H, W) images to a scalar that an adversary wants to see grow, a sum over images."""
+"""From (N, C, H, W) images to the scalar that an adversary raises, a sum over images."""
 
 
 def prediction_gain(model: nn.Module, labels: Tensor, fast: Fast = nullcontext) -> Gain:

@@ -83,7 +83,7 @@ class Training:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
-    """Of this epoch's steps."""
+    """Losses of this epoch's steps."""
     best: dict[str, Tensor] | None = None
     best_score: float = -math.inf
     seconds: float = 0.0

@@ -23,7 +23,7 @@ Show = Callable[[Recipe, Path], AbstractContextManager[Progress]]
 
 
 class Outcome(NamedTuple):
-    """What became of one training of a queue."""
+    """The result of one training of a queue."""
 
     recipe: Recipe
     state: Literal["finished", "begun", "not begun", "failed"]

@@ -58,7 +58,7 @@ class Terms:
     deadline: float = math.inf
     """By `time.monotonic`: where a training is cut, at a checkpoint."""
     rehearsal: bool = False
-    """Whether a few images do, to see that everything works; of what comes of it nothing is worth keeping."""
+    """Train on a few images only, to see that everything works. The results are not worth keeping."""
     parents: Mapping[str, Path] = field(default_factory=dict)
     """Entries of parents that no registry knows, by name."""
 
