@@ -249,15 +249,18 @@ def definition(kind: Kind, name: str) -> tuple[str, dict[str, str]]:
 
 
 def constants(kind: Kind, name: str) -> dict[str, Any]:
-    """Return the class variables that a plug-in's class defines as literals, read without importing it.
+    """Return the literal class variables of a plug-in, without importing it.
 
-    Empty where no file of ours holds it.
+    They are empty if the plug-in is not one of our files.
     """
     return {} if (node := _class(kind, name)) is None else sources.constants(node)
 
 
 def _class(kind: Kind, name: str) -> ast.ClassDef | None:
-    """Return the syntax tree of the class that names its source, or None where no file of ours holds it."""
+    """Return the syntax tree of the class that names its source.
+
+    It is None if the plug-in is not one of our files.
+    """
     path = _files(kind).get(name)
     if path is None or isinstance(KINDS[kind], Toml):
         return None

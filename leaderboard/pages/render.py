@@ -177,7 +177,7 @@ def command(record: RunRecord) -> str:
 
 
 def _beside_robustness(board: Board) -> list[tuple[str, MetricSpec]]:
-    """Return the board's metrics of faithfulness and of sparsity, each with its role."""
+    """Return the board's metrics of faithfulness and sparsity with their roles."""
     wanted = [(role, name) for role in ("faithfulness", "sparsity") for name in metrics_of(role)]
     return [(role, metric) for role, name in wanted for metric in board.spec.metrics if metric.name == name]
 

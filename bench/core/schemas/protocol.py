@@ -228,7 +228,7 @@ class Protocol(Strict):
 
     @property
     def primary(self) -> Measure:
-        """Return the metric by which attacks select their best iterate, and models rank."""
+        """Return the primary metric: attacks select and boards rank by it."""
         return next(metric for metric in self.metrics if metric.column == self.primary_metric)
 
     @property

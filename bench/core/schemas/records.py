@@ -81,14 +81,14 @@ class PluginSpec(Strict):
 
 
 class MetricSpec(PluginSpec):
-    """A metric under its name in rows and on boards, and what a higher value means."""
+    """A metric with its name in rows and its direction."""
 
     higher_is: Direction
     plugin: Name | None = Field(default=None, description="the metric's own name, where that is another")
 
     @model_serializer(mode="wrap")
     def _without_needless_name(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `plugin` where it is None, so that earlier runs keep their ids."""
+        """Leave out `plugin` if it is None: earlier runs keep their ids."""
         return {key: value for key, value in dump(self).items() if key != "plugin" or value is not None}
 
 
