@@ -70,7 +70,7 @@ def _exhibits(board: Board, read_rows: ReadRows) -> list[Exhibit]:
 
 def _shown(board: Board) -> dict[str, StoredRun]:
     scored = [(s.entry.name, s.headline_run) for s in board.standings if s.headline_run is not None]
-    return dict([(name, run) for name, run in scored if run.record.showcase][:MODELS])
+    return dict([(name, run) for name, run in scored if run.has_pictures()][:MODELS])
 
 
 def _left(board: Board, exhibit: Exhibit) -> float:

@@ -126,7 +126,7 @@ def _gallery(book: Book, key: str, show: Show, read: RowReader) -> Gallery | Non
     drawn = {
         model: {strip.sample_id: {tile.picture: tile for tile in strip.tiles} for strip in strips(run, read)}
         for model, run in runs.items()
-        if run.record.showcase
+        if run.has_pictures()
     }
     if not drawn:
         return None

@@ -11,6 +11,7 @@ import pytest
 from bench.core.errors import IntegrityError
 from bench.core.storage.showcase import INDEX, SHEET
 from bench.core.storage.store import Store, read_run
+from leaderboard.build import build
 from tests.support.factories import model_entry, store_run
 
 SIDE = 32
@@ -56,6 +57,15 @@ def test_pictures_that_are_not_kept_are_named_as_such(root: Path) -> None:
     kept = {read_run(path).record.spec.attack.name: read_run(path).showcase() for path in root.glob("*/*/*/*.json")}
     assert kept[ATTACKS[0]] is not None
     assert kept[ATTACKS[1]] is None
+    assert {name: picture is not None for name, picture in kept.items()} == {
+        run.record.spec.attack.name: run.has_pictures() for run in Store(root).runs()
+    }
+
+
+def test_a_site_is_built_of_runs_whose_pictures_were_not_kept(root: Path, tmp_path: Path) -> None:
+    list(Store(root).pack(lambda _: False))
+    build(root, tmp_path / "site")
+    assert "This run kept no showcase images" in (tmp_path / "site/models/art-wrn28.html").read_text()
 
 
 def test_a_changed_picture_is_not_packed(root: Path) -> None:

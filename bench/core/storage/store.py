@@ -131,6 +131,17 @@ class StoredRun(NamedTuple):
             raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run again")
         return table.replace_schema_metadata(None)
 
+    def has_pictures(self) -> bool:
+        """Return whether the record names pictures that were kept.
+
+        Raises:
+            IntegrityError: if the index of the folder's sheet is damaged.
+        """
+        if self.record.showcase_sha256 is None:
+            return False
+        index = None if self.showcase_path.exists() else read_index(self.path.parents[1])
+        return index is None or index.runs.get(self.record.run_id, ()) is not None
+
     def showcase(self) -> Pixels | None:
         """Return the pictures of the showcase images.
 
