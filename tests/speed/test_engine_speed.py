@@ -56,7 +56,8 @@ PEAK = 2e9
 
 def set_bench(protocol: str, *, compiled: bool = False) -> Setup:
     planned = plan(Request(model=MODEL, attack="ifia-topk", protocol=protocol))
-    return assemble(planned, str(DEVICE), torch.empty(0, 3, 1, 1), Cache(), compiled=compiled)
+    images = registry.load("datasets", "foolbox-cifar10")().load("test").images[:2].float() / 255
+    return assemble(planned, str(DEVICE), images, Cache(), compiled=compiled)
 
 
 @pytest.fixture(scope="module")
