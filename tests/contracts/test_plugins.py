@@ -83,9 +83,9 @@ def test_every_parameter_changes_the_identity(kind: registry.Kind, name: str, fi
         spec for value in others(plugin, field, default.params[field]) if (spec := varied(kind, name, field, value))
     ]
     assert changed, f"expected another allowed value of {field}; teach tests/contracts/parameters.py to find one"
-    spec, other = (run_spec(kind, part) for part in (default, changed[0]))
-    assert spec.run_id != other.run_id
-    assert (spec.attack_id != other.attack_id) or kind == "metrics"
+    run, other = (run_spec(kind, part) for part in (default, changed[0]))
+    assert run.run_id != other.run_id
+    assert (run.attack_id != other.attack_id) or kind == "metrics"
 
 
 def varied(kind: registry.Kind, name: str, field: str, value: Any) -> PluginSpec | None:

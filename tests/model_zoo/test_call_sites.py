@@ -18,6 +18,8 @@ from model_zoo.derivatives.surrogate import smooth_copy
 class Foreign(nn.Module):
     """One convolution, and activations in the ways of other libraries."""
 
+    scale: Tensor
+
     def __init__(self, way: str) -> None:
         super().__init__()
         self.way = way

@@ -25,7 +25,8 @@ from bench.core.compute.rng import Rng
 from bench.core.compute.vision import models
 from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UsageError
 from bench.core.storage.files import sha256_of_file
-from bench.run.plan import Request, plan
+from bench.run.plan import plan
+from bench.run.request import Request
 from model_zoo.build import build
 from model_zoo.derivatives.prepare import surrogate
 from model_zoo.extras import quickly_offline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from fractions import Fraction
 
 import pytest
 import torch
@@ -91,11 +92,11 @@ def test_the_runner_up_is_the_largest_other_logit(model: nn.Module, images: Tens
 
 
 def test_the_search_stays_in_the_ball_and_violates_the_triplet_more(model: nn.Module, images: Tensor) -> None:
-    objective = Art(steps=5, step_size="2/255", top_k=10**6, beta=3.0)
+    objective = Art(steps=5, step_size=Fraction("2/255"), top_k=10**6, beta=3.0)
     student = student_of(model)
     rng = Rng(0).fork("search")
     found = objective.search(student, images, LABELS, rng)
-    start = Art(steps=1, step_size="0/255", top_k=10**6, beta=3.0).search(student, images, LABELS, rng)
+    start = Art(steps=1, step_size=Fraction("0/255"), top_k=10**6, beta=3.0).search(student, images, LABELS, rng)
     assert (found - images).abs().max() <= 8 / 255 + 1e-9
     assert found.min() >= 0
     assert found.max() <= 1

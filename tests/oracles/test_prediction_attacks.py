@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_one_step_is_the_worst_that_a_linear_network_can_meet(
     size = normal.abs().sum(1) if threat.norm == "linf" else normal.norm(dim=1)
     expected = margin(linear(images), labels) - float(threat.epsilon) * size
     torch.testing.assert_close(margin(linear(found), labels), expected, rtol=1e-4, atol=1e-5)
-    searched, _ = attacked(linear, images, Pgd(steps=60, step_size="1/100"), threat)
+    searched, _ = attacked(linear, images, Pgd(steps=60, step_size=Fraction("1/100")), threat)
     clean, reached = (margin(linear(each), labels) for each in (images, searched))
     assert (reached > expected - 1e-4).all()
     assert (clean - reached > 0.95 * (clean - expected)).all()
@@ -114,12 +115,14 @@ def test_spsa_finds_the_sign_of_a_linear_networks_gradient(linear: nn.Module, im
 
 def test_pgd_is_foolbox_pgd_without_a_random_start(model: nn.Module, images: Tensor) -> None:
     for threat in (LINF, L2):
-        theirs, labels = attacked(model, images, FoolboxPgd(steps=1, step_size="1/255", random_start=False), threat)
-        ours, _ = attacked(model, images, Pgd(steps=1, step_size="1/255", random_start=False), threat)
+        theirs, labels = attacked(
+            model, images, FoolboxPgd(steps=1, step_size=Fraction("1/255"), random_start=False), threat
+        )
+        ours, _ = attacked(model, images, Pgd(steps=1, step_size=Fraction("1/255"), random_start=False), threat)
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
-        longer = FoolboxPgd(steps=5, step_size="2/255", random_start=False)
+        longer = FoolboxPgd(steps=5, step_size=Fraction("2/255"), random_start=False)
         last, _ = attacked(model, images, longer, threat)
-        best, _ = attacked(model, images, Pgd(steps=5, step_size="2/255", random_start=False), threat)
+        best, _ = attacked(model, images, Pgd(steps=5, step_size=Fraction("2/255"), random_start=False), threat)
         assert (margin(model(best), labels) <= margin(model(last), labels) + 1e-4).all()
 
 
@@ -169,7 +172,7 @@ def test_autoattack_names_its_extra_where_it_is_missing(
 
 
 def test_an_l2_step_has_its_length(model: nn.Module, images: Tensor) -> None:
-    found, _ = attacked(model, images, Pgd(steps=1, step_size="1/10", random_start=False), L2)
+    found, _ = attacked(model, images, Pgd(steps=1, step_size=Fraction("1/10"), random_start=False), L2)
     torch.testing.assert_close(l2(images, found), torch.full((2,), 0.1), rtol=1e-4, atol=1e-6)
 
 
@@ -184,7 +187,7 @@ def test_pgd_lengths_are_prefixes_of_one_search_and_never_recover(model: nn.Modu
 
 def test_pgd_lengths_stops_once_the_class_is_another_one(linear: nn.Module, images: Tensor) -> None:
     labels, victim = linear(images[:1]).argmax(1), victim_of(linear, threat=LARGE)
-    found = PgdLengths(lengths=(2, 200), step_size="1/10").propose(
+    found = PgdLengths(lengths=(2, 200), step_size=Fraction("1/10")).propose(
         victim, images[:1], labels, threat=LARGE, rng=RNG.select([0])
     )
     assert margin(linear(found[1]), labels) < 0
@@ -194,7 +197,7 @@ def test_pgd_lengths_stops_once_the_class_is_another_one(linear: nn.Module, imag
 def test_pgd_lengths_leave_finished_images_alone_and_are_those_of_each_image_alone(
     model: nn.Module, images: Tensor
 ) -> None:
-    labels, attack = model(images).argmax(1), PgdLengths(lengths=(1, 40), step_size="1/500")
+    labels, attack = model(images).argmax(1), PgdLengths(lengths=(1, 40), step_size=Fraction("1/500"))
     victim = victim_of(model, threat=LARGE)
     together = attack.propose(victim, images, labels, threat=LARGE, rng=RNG)
     for i in range(len(images)):
@@ -213,7 +216,7 @@ def test_generate_climbs_the_logit_of_the_class_within_its_radius(model: nn.Modu
     for steps in (1, 10):
         victim = victim_of(model, threat=LARGE)
         victim.library = RNG.fork("donors").uniform((3, SIDE, SIDE), 0, 1).repeat(3, 1, 1, 1)
-        made = Generate(steps=steps, donors=6, radius="2", step_size="1/4").perturb(
+        made = Generate(steps=steps, donors=6, radius=Fraction("2"), step_size=Fraction("1/4")).perturb(
             victim, images, labels, threat=LARGE, rng=RNG
         )
         assert made.ge(0).all()

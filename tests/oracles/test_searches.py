@@ -5,6 +5,7 @@ Every attack raises its own loss, the published search equals a plain loop, and 
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -127,7 +128,7 @@ def test_an_attack_raises_its_own_loss_above_what_noise_reaches(
         attacked = attack.perturb(victim, images, LABELS, threat=FREE, rng=RNG)
         return -victim.similarity(before, victim.observe(attacked, LABELS))
 
-    assert (reached(attack) > reached(RandomWalk(steps=30, step_size="4/255"))).all()
+    assert (reached(attack) > reached(RandomWalk(steps=30, step_size=Fraction("4/255")))).all()
 
 
 def test_the_black_box_search_climbs_the_map_distance(model: nn.Module, images: Tensor) -> None:
@@ -164,7 +165,7 @@ def test_the_top_k_attack_is_the_plain_loop_to_the_last_bit(
     threat = ThreatModel(norm="linf", epsilon="8/255")
     labels = model(images).argmax(1)
     victim = victim_of(model, Kendall(), method=method)
-    attack = IfiaTopk(steps=steps, step_size="1/255", restarts=restarts, k=K)
+    attack = IfiaTopk(steps=steps, step_size=Fraction("1/255"), restarts=restarts, k=K)
     attacked = attack.perturb(victim, images, labels, threat=threat, rng=RNG)
 
     look = victim_of(model, Kendall(), method=method)
@@ -189,7 +190,7 @@ def test_the_top_k_attack_is_the_plain_loop_to_the_last_bit(
 def test_turns_are_the_plain_loop_along_the_sum_of_the_last_gradients(model: nn.Module, images: Tensor) -> None:
     labels, turns, size = model(images).argmax(1), 3, 1 / 255
     victim, look = (victim_of(model, Kendall(), method=IntegratedGradients(nodes=7)) for _ in range(2))
-    attack = IfiaTopkFrugal(steps=5, step_size="1/255", k=K, turns=turns, blind=0.8)
+    attack = IfiaTopkFrugal(steps=5, step_size=Fraction("1/255"), k=K, turns=turns, blind=0.8)
     attacked = attack.perturb(victim, images, labels, threat=FREE, rng=RNG)
     mask = top_k_mask(look.observe(images, labels).heatmap, K)
     low, high = (images - 8 / 255).clamp(min=0), (images + 8 / 255).clamp(max=1)
@@ -203,7 +204,9 @@ def test_turns_are_the_plain_loop_along_the_sum_of_the_last_gradients(model: nn.
 def test_without_a_ball_a_search_begins_at_the_image(model: nn.Module, images: Tensor) -> None:
     labels, unbounded = model(images).argmax(1), ThreatModel(norm="linf", epsilon="1")
     victim = victim_of(model, Kendall())
-    attacked = IfiaTopk(steps=1, step_size="1/255", k=K).perturb(victim, images, labels, threat=unbounded, rng=RNG)
+    attacked = IfiaTopk(steps=1, step_size=Fraction("1/255"), k=K).perturb(
+        victim, images, labels, threat=unbounded, rng=RNG
+    )
     moved = (attacked - images).abs()
     assert 0 < moved.max() <= 1 / 255 + 1e-6
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -134,7 +136,7 @@ def test_the_ig_losses_are_what_their_formulas_say(objective: IgObjective, model
 def test_their_search_stays_in_the_ball_and_raises_what_they_maximise(
     kind: type[IgObjective], model: nn.Module, images: Tensor
 ) -> None:
-    objective = kind(steps=5, step_size="2/255", weight=0.5)
+    objective = kind(steps=5, step_size=Fraction("2/255"), weight=0.5)
     found = objective.search(student_of(model), images, LABELS, RNG)
     start = (images + linf_start(images, 8 / 255, RNG)).clamp(0, 1)
     assert (found - images).abs().max() <= 8 / 255 + 1e-9
@@ -195,7 +197,7 @@ def test_gradient_consistency_adds_its_penalty_to_cross_entropy(model: nn.Module
 
 
 def test_nothing_moved_is_consistent(model: nn.Module, images: Tensor) -> None:
-    still = GradientConsistency(epsilon="0", beta=3.0)
+    still = GradientConsistency(epsilon=Fraction("0"), beta=3.0)
     torch.testing.assert_close(loss_of(still, model, images), loss_of(Natural(), model, images))
 
 
@@ -209,11 +211,11 @@ def test_fgsm_is_one_long_signed_step_from_noise(model: nn.Module, images: Tenso
     moved = start.detach() + 1.25 * epsilon * gradient.sign()
     moved = torch.minimum(torch.maximum(moved, images - epsilon), images + epsilon).clamp(0, 1)
     expected = F.cross_entropy(model(moved), LABELS)
-    torch.testing.assert_close(loss_of(Fgsm(epsilon="8/255"), model, images), expected)
+    torch.testing.assert_close(loss_of(Fgsm(epsilon=Fraction("8/255")), model, images), expected)
 
 
 def test_art_with_an_adversarial_loss_lies_between_its_parts(model: nn.Module, images: Tensor) -> None:
-    shared = {"steps": 1, "beta": 3.0}
+    shared: dict[str, Any] = {"steps": 1, "beta": 3.0}
     art = loss_of(Art(**shared), model, images)
     triplet = art - loss_of(Art(weight=0.0, **shared), model, images)
     noise = linf_start(images, 8 / 255, RNG.fork("prediction"))
@@ -245,7 +247,7 @@ def test_l2_pgd_is_cross_entropy_of_what_the_ascent_finds(model: nn.Module, imag
     start = l2_start(images, 0.5, RNG)
     gain = prediction_gain(model, LABELS)
     found = l2_ascent(gain, images, start=start, epsilon=0.5, step_size=0.2, steps=3)
-    objective = L2Pgd(epsilon="1/2", step_size="1/5", steps=3)
+    objective = L2Pgd(epsilon=Fraction("1/2"), step_size=Fraction("1/5"), steps=3)
     loss = loss_of(objective, model, images)
     torch.testing.assert_close(loss, F.cross_entropy(model(found), LABELS))
     assert loss > loss_of(Natural(), model, images)
@@ -270,9 +272,9 @@ def test_gaussian_noise_has_its_size_and_none_is_natural(model: nn.Module, image
             return model(noisy)
 
     grey = torch.full((3, 3, 60, 60), 0.5, dtype=torch.float64)
-    loss_of(Gaussian(sigma="16/255"), Watcher(), grey)
+    loss_of(Gaussian(sigma=Fraction("16/255")), Watcher(), grey)
     assert float((seen[-1] - 0.5).std()) == pytest.approx(16 / 255, rel=0.02)
-    loss_of(Gaussian(sigma="1"), Watcher(), grey)
+    loss_of(Gaussian(sigma=Fraction("1")), Watcher(), grey)
     assert seen[-1].min() == 0
     assert seen[-1].max() == 1
-    torch.testing.assert_close(loss_of(Gaussian(sigma="0"), model, images), loss_of(Natural(), model, images))
+    torch.testing.assert_close(loss_of(Gaussian(sigma=Fraction("0")), model, images), loss_of(Natural(), model, images))

@@ -195,11 +195,11 @@ def test_svhn_is_read_as_torchvision_gives_it(folder: Path, monkeypatch: pytest.
         savemat(folder / "svhn" / f"{split}_32x32.mat", {"X": images, "y": np.array([[10], [3]])})
     monkeypatch.setattr(vision.datasets.SVHN, "_check_integrity", lambda _: True)
     assert Svhn().is_stored()
-    split = Svhn().load("test")
-    assert split.labels.tolist() == [0, 3]
-    assert split.labels.dtype == torch.int64
-    assert split.images.shape == (2, 3, 32, 32)
-    assert split.images[1, 2, 7, 9] == images[7, 9, 2, 1]
+    test = Svhn().load("test")
+    assert test.labels.tolist() == [0, 3]
+    assert test.labels.dtype == torch.int64
+    assert test.images.shape == (2, 3, 32, 32)
+    assert test.images[1, 2, 7, 9] == images[7, 9, 2, 1]
 
 
 def picture(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (60, 40), mode: str = "RGB") -> None:

@@ -51,6 +51,7 @@ from leaderboard.boards.audit_curves import curves, findings
 from leaderboard.records.pairing import gain
 from metrics.accuracy import Accuracy
 from metrics.kendall import Kendall
+from model_zoo.build import freeze
 from model_zoo.derivatives.surrogate import smooth_copy
 from tests.support import broken
 from tests.support.factories import model_entry, run_spec, store_run, summaries_of
@@ -441,9 +442,9 @@ def _names(runs: list[StoredRun]) -> set[str]:
 
 def test_exact_zeros_of_a_sound_network_are_no_ties() -> None:
     blind_border = nn.Sequential(nn.ZeroPad2d(-2), nn.ZeroPad2d(2), *broken.sound())
-    rows = Trial(broken.freeze(blind_border), method=Gradient()).rows()
+    rows = Trial(freeze(blind_border), method=Gradient()).rows()
     assert rows["map_tied"].eq(0).all()
-    assert TiedMap().find(soundness.Evidence(run_spec(model_entry()), rows, None, "white-box")) is None
+    assert TiedMap().find(Evidence(run_spec(model_entry()), rows, None, "white-box")) is None
 
 
 def test_the_measures_behind_the_flags() -> None:

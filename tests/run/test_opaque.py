@@ -57,7 +57,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"model": f"file:{write_entry(folder, tiny_content(folder))}", "protocol": str(write_opaque(folder))}
 
 
-def planned(words: Mapping[str, str], attack: str) -> Plan:
+def planned(words: Mapping[str, Any], attack: str) -> Plan:
     params = dict(PARAMS[attack])
     if attack == "transfer":
         params["model"] = words["model"]

@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from bench.core.errors import Busy, EnvironmentFault
-from bench.core.storage import files
 from bench.core.storage.files import remove_leftovers, try_to_write, write_atomic
 from bench.core.storage.lease import is_held, lease
 from bench.core.storage.store import Store, StoredRun
@@ -42,7 +41,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"model": f"file:{entry}", "protocol": str(write_protocol(folder, "short", COUNT, 2))}
 
 
-def completed(words: dict[str, str], folder: Path, watcher: Watcher | None = None, **changes: Any) -> StoredRun:
+def completed(words: dict[str, Any], folder: Path, watcher: Watcher | None = None, **changes: Any) -> StoredRun:
     execution = Execution(Store(folder / "results"), folder / "work", "cpu", **({"batch_size": 4} | changes))
     return run(plan(Request(attack="ifia-topk", **words)), execution, watcher or Watcher())
 
@@ -99,7 +98,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
-    monkeypatch.setattr(files.os, "fsync", sync)
+    monkeypatch.setattr(os, "fsync", sync)
     return lambda count: left.__setitem__(0, count)
 
 
@@ -285,7 +284,7 @@ def interrupted(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def shards(words: dict[str, str], interrupted: Path, tmp_path: Path) -> Shards:
+def shards(words: dict[str, Any], interrupted: Path, tmp_path: Path) -> Shards:
     """Its shards, in a copy below this test's folder."""
     shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     return Shards(plan(Request(attack="ifia-topk", **words)).spec, tmp_path / "work")
@@ -330,7 +329,7 @@ class WaitedError(Exception):
 
 
 def test_a_run_is_filed_by_one_process_wherever_its_unfinished_work_lies(
-    words: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, ready = Store(tmp_path / "results"), plan(Request(attack="ifia-topk", **words))
     execution = Execution(store, tmp_path / "another work", "cpu", 4)

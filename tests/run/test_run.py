@@ -69,7 +69,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"model": f"file:{entry}", "protocol": str(folder / "short-v1.toml")}
 
 
-def planned(words: dict[str, str], attack: str = "ifia-topk", **changes: Any) -> Plan:
+def planned(words: dict[str, Any], attack: str = "ifia-topk", **changes: Any) -> Plan:
     return plan(Request(attack=attack, **words, **changes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,7 +169,7 @@ def test_a_damaged_image_is_an_integrity_error(size: tuple[int, int] | None, whe
 
 def test_without_the_distribution_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
-        raise _sources.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(_sources, "distribution", missing)
     with pytest.raises(EnvironmentFault, match="pip install foolbox"):

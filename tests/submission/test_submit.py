@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
 import yaml
@@ -22,11 +24,10 @@ from torch import Tensor, nn
 
 from bench import cli
 from bench.checks.verify import Check
-from bench.commands import submit as commands
 from bench.commands.plugins import show_lists, show_plugin
 from bench.commands.submit import show_check_table
 from bench.commands.verify import show_checks
-from bench.core.errors import BenchError, IntegrityError
+from bench.core.errors import BenchError, IntegrityError, ModelOutputError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of_file
 from bench.core.storage.toml import parse_toml
@@ -161,13 +162,13 @@ def subject(network: nn.Module, mean: float, std: float) -> checks.Subject:
 
 @pytest.mark.parametrize(("network", "what"), [(Random(), "randomised"), (Batch(), "not to depend on its batch")])
 def test_a_model_that_answers_differently_twice_is_found(network: nn.Module, what: str) -> None:
-    with pytest.raises(checks.ModelOutputError, match=what):
+    with pytest.raises(ModelOutputError, match=what):
         checks._check_deterministic(subject(network, 0.0, 1.0))
 
 
 def test_a_normalisation_that_the_network_was_not_trained_with_is_found() -> None:
     assert "20 of 20 right" in checks._check_contract(subject(Brightness(), 0.0, 1.0))
-    with pytest.raises(checks.IntegrityError, match="20 of 20 right for images without any normalisation"):
+    with pytest.raises(IntegrityError, match="20 of 20 right for images without any normalisation"):
         checks._check_contract(subject(Brightness(), 0.5, 0.2))
 
     class Usual(Brightness):
@@ -175,7 +176,7 @@ def test_a_normalisation_that_the_network_was_not_trained_with_is_found() -> Non
             mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (Cifar10.mean, Cifar10.std))
             return super().forward(images * std + mean)
 
-    with pytest.raises(checks.IntegrityError, match="20 of 20 right for images with the data set's own"):
+    with pytest.raises(IntegrityError, match="20 of 20 right for images with the data set's own"):
         checks._check_contract(subject(Usual(), 0.0, 1.0))
 
 
@@ -184,7 +185,7 @@ def test_infinite_logits_are_found() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return images.flatten(1)[:, :10] / images.mean((1, 2, 3))[:, None]
 
-    with pytest.raises(checks.ModelOutputError, match="NaN or infinity"):
+    with pytest.raises(ModelOutputError, match="NaN or infinity"):
         checks._check_logits(subject(Infinite(), 0.0, 1.0))
 
 
@@ -226,8 +227,8 @@ def test_a_person_at_a_terminal_is_asked(
 ) -> None:
     export_weights(tiny_network(), tmp_path / "net.safetensors")
     answers = iter(["wide-resnet", "art", "Apache-2.0", "half"])
-    monkeypatch.setattr(commands.sys.stdin, "isatty", lambda: True)
-    monkeypatch.setattr(commands.click, "prompt", lambda *_, **__: next(answers))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: next(answers))
     assert invoke(capsys, "submit", "init", str(tmp_path / "net.safetensors"))[0] == 0
     entry = parse_toml(tmp_path / "net.toml", ModelEntry)
     assert (entry.license, entry.training.method, entry.mean) == ("Apache-2.0", "art", (0.5, 0.5, 0.5))

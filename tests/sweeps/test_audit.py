@@ -17,6 +17,7 @@ from torch import nn
 
 from bench import cli, registry
 from bench.core.errors import UsageError
+from bench.core.schemas.flags import Knob
 from bench.core.schemas.protocol import Component
 from bench.core.storage.store import Store
 from bench.run.attack.views import predict
@@ -25,7 +26,7 @@ from bench.run.plan import plan
 from bench.run.request import Request
 from bench.run.samples import checksum
 from bench.sweeps.audit import CONTROL, TRANSFER, Audit, audit
-from leaderboard.boards.audit_curves import Knob, curves, findings
+from leaderboard.boards.audit_curves import curves, findings
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
 from leaderboard.pages.render import command
@@ -107,7 +108,7 @@ def test_an_audit_that_is_complete_computes_nothing(folder: Path, words: dict[st
 
 @pytest.mark.parametrize("attack", ["random-noise", "nes", "nothing"])
 def test_only_an_attack_of_the_protocol_with_gradients_is_audited(
-    words: dict[str, str], tmp_path: Path, attack: str
+    words: dict[str, Any], tmp_path: Path, attack: str
 ) -> None:
     with pytest.raises(UsageError, match=r"with gradients \(ifia-topk\), got " + attack):
         audit(Audit(**words, attack=attack), execution(tmp_path), Watcher())
@@ -183,7 +184,7 @@ def test_a_black_box_run_is_compared_with_runs_that_say_they_used_gradients(tmp_
 
 @pytest.mark.parametrize("changes", [{"epsilon": "4/255"}, {"beta": 7.0}, {"precision": "tf32"}])
 def test_an_override_is_part_of_the_identity_and_off_the_protocol(
-    words: dict[str, str], changes: dict[str, Any]
+    words: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     base, other = (plan(Request(attack="ifia-topk", **words, **given)).spec for given in ({}, changes))
     assert (base.on_protocol, other.on_protocol) == (True, False)
@@ -201,7 +202,7 @@ def test_an_override_is_part_of_the_identity_and_off_the_protocol(
         ({"nodes": 2**63}, "nodes"),
     ],
 )
-def test_a_bad_override_gives_one_sentence(words: dict[str, str], changes: dict[str, Any], sentence: str) -> None:
+def test_a_bad_override_gives_one_sentence(words: dict[str, Any], changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         plan(Request(attack="ifia-topk", **words, **changes))
 

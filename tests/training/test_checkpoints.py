@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"weight_decay": 0.1}, {"objective": "pgd"}, {"epochs": 3}])
-def test_a_checkpoint_of_another_recipe_is_refused(checkpoint: Path, change: dict[str, object]) -> None:
+def test_a_checkpoint_of_another_recipe_is_refused(checkpoint: Path, change: dict[str, Any]) -> None:
     training(recipe(epochs=0.5)).resume(checkpoint)
     with pytest.raises(UsageError, match="expected a checkpoint of this recipe"):
         training(recipe(**({"epochs": 0.5} | change))).resume(checkpoint)
