@@ -52,7 +52,7 @@ scalars = st.one_of(
     st.sampled_from([True, False, float("nan"), float("inf"), -float("inf")]),
     st.text(max_size=20),
     st.integers(),
-    st.floats(),
+    st.floats(allow_subnormal=False),
 )
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
@@ -79,7 +79,7 @@ def plausible(old: Any) -> st.SearchStrategy[Any]:
     if isinstance(old, int):
         return st.sampled_from(NUMBERS) | st.integers(-2, 2).map(lambda step: old + step) | st.integers()
     if isinstance(old, float):
-        return st.sampled_from(NUMBERS) | st.floats(0, 1) | st.floats()
+        return st.sampled_from(NUMBERS) | st.floats(0, 1, allow_subnormal=False) | st.floats(allow_subnormal=False)
     if isinstance(old, str):
         return st.sampled_from(NAMES + PAYLOADS + ("0/1", "-8/255", "1/3", "1/10000000000")) | st.text(max_size=8)
     return values
