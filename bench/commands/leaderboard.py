@@ -62,6 +62,20 @@ def table(
 
 
 @leaderboard.command()
+def trainings() -> None:
+    """Print what the trainings of this project cost and reached.
+
+    The Markdown table has one line per registered model with a recipe.
+    """
+    from leaderboard.data.markdown import trainings_table
+
+    entries = [registry.load("models", name) for name in registry.names("models")]
+    ours = [entry for entry in entries if entry.training.recipe is not None and entry.training.epochs]
+    recipes = {name: registry.load("recipes", name).epochs for name in registry.names("recipes")}
+    click.echo(trainings_table(ours, recipes))
+
+
+@leaderboard.command()
 @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("results"))
 @click.option("--ranked", is_flag=True, help="Keep only pictures of complete runs under the newest ranked protocols.")
 @click.option(

@@ -41,6 +41,7 @@ STANDING_COLUMNS = {
     "pgd40_accuracy": "accuracy under PGD of 40 steps, as measured for the entry; empty if not measured",
     "autoattack_accuracy": "accuracy under AutoAttack, as measured for the entry; empty if not measured",
     "training": "method of training",
+    "trained_by": "who trained the weights: this project, or the authors",
     "architecture": "name of the architecture",
     "control": "whether the model is a control or a manipulated network, which has no rank",
     "origin": "ours: the weights come with the repository; published: others published them; submitted: somebody "
@@ -145,6 +146,7 @@ def _standing_line(board: Board, standing: Standing) -> dict[str, Any]:
         "infeasible": None if scored is None else scored.record.infeasible / scored.record.samples,
         **_accuracies(standing),
         "training": entry.training.method,
+        "trained_by": entry.training.trainer,
         "architecture": entry.architecture.name,
         "control": standing.is_control,
         "origin": standing.origin,

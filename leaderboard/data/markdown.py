@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.core.errors import UsageError
-from bench.core.schemas.entry import MeasuredAccuracy
+from bench.core.schemas.duration import in_words
+from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
 from bench.core.schemas.records import Summary
 from leaderboard.boards.board import Board, Standing
 from leaderboard.boards.standings import boards
@@ -47,6 +48,25 @@ def tables(
         )
     chosen = found.values() if protocol is None else [found[protocol]]
     return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief, first) for board in chosen) + "\n"
+
+
+def trainings_table(entries: Sequence[ModelEntry], epochs: Mapping[str, float]) -> str:
+    """Return what trainings cost and reached, as a Markdown table.
+
+    Args:
+        entries: models that were trained by a recipe.
+        epochs: of the recipes as they stand today, by name; one that is missing leaves its cell empty.
+    """
+    heads = ["model", "data", "method", "epochs", "recipe today", "time", "hardware", "clean", "PGD-40", "radius"]
+    lines = [heads, ["---"] * 3 + ["---:"] * 3 + ["---"] + ["---:"] * 3]
+    for entry in entries:
+        facts, measured = entry.training, entry.accuracy
+        asked = epochs.get(facts.recipe or "")
+        cells = [f"`{entry.name}`", entry.dataset, _plain(facts.method)]
+        cells += ["" if count is None else f"{count:g}" for count in (facts.epochs, asked)]
+        cells += [in_words(facts.seconds) if facts.seconds else "", _plain(facts.hardware), *_accuracies(measured)]
+        lines.append([*cells, "" if measured is None else str(measured.epsilon)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> str:
@@ -125,4 +145,4 @@ def _interval(summary: Summary | None) -> str:
 
 def _plain(text: str) -> str:
     """Return text without characters that could end the cell or start markup."""
-    return "".join(c if c.isalnum() or c in " .,-+" else " " for c in text)
+    return " ".join("".join(c if c.isalnum() or c in " .,-+" else " " for c in text).split())

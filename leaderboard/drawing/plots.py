@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -21,6 +21,9 @@ Floats = npt.NDArray[np.float64]
 
 LINES = 8
 """Number of models in one plot of curves at most, as colours and dashes tell no more apart."""
+
+OTHERS = "others"
+"""The last entry of a legend that has more trainers than colours."""
 
 ROWS = 40
 """Number of models at most in a plot with one row per model."""
@@ -72,6 +75,8 @@ class Point:
     """Pixel row of the name, or None for a point without a name."""
     leftward: bool
     """Whether the name stands left of the dot, because another dot is in the way on the right."""
+    trainer: str
+    """Who trained the model, as the legend names them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class Scatter:
     y: Axis
     points: tuple[Point, ...]
     front: tuple[Point, ...]
+    trainers: tuple[str, ...]
+    """Who trained the models, one colour each."""
 
 
 @dataclass(frozen=True)
@@ -166,14 +173,32 @@ def scatter(board: Board) -> Scatter | None:
         in_the_way = any(0 < right - here < NAME_WIDTH and abs(down - row) < 12 for right, down in dots)
         return in_the_way and here - NAME_WIDTH > x.start
 
+    named = _trainers([s.entry.training.trainer for s, *_ in found])
     points = [
         Point(
-            s.entry.name, clean, value, low, high, s.entry.name in best, rows.get(s.entry.name), crowded(clean, value)
+            model=s.entry.name,
+            x=clean,
+            y=value,
+            low=low,
+            high=high,
+            on_front=s.entry.name in best,
+            label=rows.get(s.entry.name),
+            leftward=crowded(clean, value),
+            trainer=s.entry.training.trainer if s.entry.training.trainer in named else OTHERS,
         )
         for s, clean, low, value, high in found
     ]
     front = sorted((p for p in points if p.on_front), key=lambda point: (point.x, point.model))
-    return Scatter(x, y, tuple(points), tuple(front))
+    return Scatter(x, y, tuple(points), tuple(front), named)
+
+
+def _trainers(found: list[str]) -> tuple[str, ...]:
+    """Return at most `LINES` trainers, those of most models first.
+
+    The last one is `OTHERS` if there are more.
+    """
+    ordered = [name for name, _ in sorted(Counter(found).items(), key=lambda item: (-item[1], item[0]))]
+    return tuple(ordered if len(ordered) <= LINES else [*ordered[: LINES - 1], OTHERS])
 
 
 def scores(board: Board) -> list[Interval]:

@@ -11,7 +11,7 @@ import pytest
 
 from bench.core.schemas.records import Flag
 from leaderboard.build import build
-from leaderboard.data.markdown import tables
+from leaderboard.data.markdown import tables, trainings_table
 from tests.leaderboard.test_leaderboard import Page
 from tests.support.factories import model_entry, store_run
 
@@ -56,3 +56,17 @@ def test_they_are_those_of_the_page(results: Path, tmp_path: Path) -> None:
     shown = [name for cell in flags_of(tables(results)).values() for name in cell.split(", ") if name]
     assert shown == chips
     assert shown
+
+
+def test_a_training_shows_its_cost_beside_the_recipe_of_today() -> None:
+    facts = {"method": "pgd", "recipe": "pgd-wrn28-1", "epochs": 1.5, "seconds": 5400.0, "hardware": "A | core (R)"}
+    measured = {"images": 100, "clean": 0.5, "pgd40": 0.25, "epsilon": "4/255"}
+    entries = [
+        model_entry("a-wrn28", training=facts, accuracy=measured),
+        model_entry("b-wrn28", training=facts, accuracy=None),
+    ]
+    lines = trainings_table(entries, {"pgd-wrn28-1": 12.0}).splitlines()
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == [
+        "`a-wrn28`", "cifar10", "pgd", "1.5", "12", "1.5h", "A core R", "50.00 %", "25.00 %", "4/255",
+    ]  # fmt: skip
+    assert lines[3].split("|")[8:-1] == ["  ", "  ", "  "], "not measured"

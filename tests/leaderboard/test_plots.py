@@ -50,6 +50,21 @@ def test_the_front_holds_the_models_that_no_other_one_beats_in_both(board: Board
         assert plot.y.end < plot.y.at(point.high) < plot.y.at(point.y) < plot.y.at(point.low) < plot.y.start
 
 
+def test_dots_are_coloured_by_who_trained_the_model(tmp_path: Path) -> None:
+    makers = ["", "", *(f"Group {number}" for number in range(9))]
+    for number, maker in enumerate(makers):
+        facts = {"method": "natural", "by": maker}
+        entry = model_entry(f"model-{number}", accuracy={"images": 100, "clean": 0.5}, training=facts)
+        for attack in ("ifia-topk", "random-noise"):
+            store_run(tmp_path, entry, attack, robustness=0.1 * number)
+    (found,) = boards(Store(tmp_path).runs())
+    plot = scatter(found)
+    assert plot is not None
+    assert plot.trainers == ("this project", *(f"Group {number}" for number in range(6)), "others")
+    assert {point.model: point.trainer for point in plot.points}["model-10"] == "others"
+    assert {point.trainer for point in plot.points} == set(plot.trainers)
+
+
 def test_names_of_points_do_not_lie_on_each_other(board: Board) -> None:
     plot = scatter(board)
     assert plot is not None

@@ -131,6 +131,11 @@ class TrainingFacts(Sparing):
     by: Annotated[Line, Field(max_length=80)] = Field(default="", description="who trained it; empty: this project")
     description: Text = Field(default="", description="what is known about a training without a recipe of this project")
 
+    @property
+    def trainer(self) -> str:
+        """Who trained the weights, in words."""
+        return self.by or "this project"
+
 
 class MeasuredAccuracy(Strict):
     """Accuracy on test images, measured by a command of this project."""
