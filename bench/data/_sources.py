@@ -6,7 +6,7 @@ They are torchvision's official sources, archives of numpy arrays, and the foolb
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from bench.core.contracts import Split
 from bench.core.errors import EnvironmentFault, IntegrityError
@@ -115,29 +114,3 @@ def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray[tuple[int, ..
     if pixels.shape[:2] != (height, width):
         raise IntegrityError(f"expected {height}x{width} pixels in {path}, got {pixels.shape[:2]}; reinstall foolbox")
     return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
-
-
-def resized(paths: Sequence[Path], sides: tuple[int, int]) -> Tensor:
-    """Read N image files as (N, 3, S, S) uint8.
-
-    The whole image is resized to R x R (bilinear) and cut to its central S x S pixels.
-
-    Args:
-        paths: the files, in order.
-        sides: R and S.
-
-    Raises:
-        IntegrityError: if a file is missing or not an image.
-    """
-    whole, side = sides
-    margin = (whole - side) // 2
-    box = (margin, margin, margin + side, margin + side)
-    images = torch.empty((len(paths), 3, side, side), dtype=torch.uint8)
-    for image, path in zip(images, paths, strict=True):
-        try:
-            with Image.open(path) as picture:
-                pixels = picture.convert("RGB").resize((whole, whole), Image.Resampling.BILINEAR).crop(box)
-        except OSError as error:
-            raise IntegrityError(f"expected an image in {path}, got: {error}; restore the file") from error
-        image.copy_(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
-    return images

@@ -10,10 +10,11 @@ import torch
 
 from bench.core.contracts import Dataset, Split
 from bench.core.errors import EnvironmentFault, IntegrityError
+from bench.core.schemas.geometry import Geometry
 from bench.core.storage.folders import data_folder
-from bench.data._sources import resized
+from bench.data._image_files import read_images
 
-RESIZED, SIDE = 256, 224
+GEOMETRY = Geometry(resize=(256, 256), fit="stretch", crop=(224, 224))
 FOLDER = "CUB_200_2011"
 LISTS = ("images", "image_class_labels", "train_test_split")
 
@@ -107,7 +108,7 @@ class Cub(Dataset):
             raise IntegrityError(
                 f"expected classes 1 to {len(self.classes)} in {folder}, got others; restore its lists"
             )
-        return Split(resized([folder / "images" / files[n] for n in chosen], (RESIZED, SIDE)), found)
+        return Split(read_images([folder / "images" / files[n] for n in chosen], GEOMETRY), found)
 
 
 def _numbered(path: Path) -> dict[str, str]:

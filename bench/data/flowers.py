@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from bench.core.contracts import Dataset, Split
+from bench.core.schemas.geometry import Geometry
 from bench.core.storage.folders import data_folder
-from bench.data._sources import open_or_download, resized
+from bench.data._image_files import read_images
+from bench.data._sources import open_or_download
 
-SIDE = 128
+GEOMETRY = Geometry(resize=(128, 128), fit="stretch", crop=(128, 128))
 FOLDER = "flowers-102"
 PARTS: dict[str, tuple[str, ...]] = {"train": ("train", "val"), "test": ("test",)}
 
@@ -72,7 +74,7 @@ class Flowers(Dataset):
         ]
         paths = [path for part in parts for path in part._image_files]
         labels = [label for part in parts for label in part._labels]
-        return Split(resized(paths, (SIDE, SIDE)), torch.tensor(labels))
+        return Split(read_images(paths, GEOMETRY), torch.tensor(labels))
 
 
 def _open(root: str, part: str, download: bool) -> Any:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from bench import registry
 from bench.core.contracts import Attack, AttributionMethod
 from bench.core.errors import UsageError
-from bench.core.schemas.protocol import ATTRIBUTION, Component, Protocol, Strict, Surrogate, ThreatModel
+from bench.core.schemas.protocol import ATTRIBUTION, Component, Protocol, Surrogate, ThreatModel
+from bench.core.schemas.strict import Strict
 from bench.core.storage.toml import explain
 
 Part = TypeVar("Part", bound=Strict)

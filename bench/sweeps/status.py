@@ -12,8 +12,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
-from bench.core.schemas.protocol import Strict
 from bench.core.schemas.records import RunSpec
+from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, write_atomic
 from bench.core.storage.lease import lease
 from bench.core.storage.store import Store

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from bench.core.schemas.protocol import Name, Sha256, Strict
+from bench.core.schemas.protocol import Name, Sha256
 from bench.core.schemas.records import Confirmation, ProtocolSpec, RunRecord, Summary
+from bench.core.schemas.strict import Strict
 from bench.core.storage.store import StoredRun
 from leaderboard.boards.board import Board, Standing
 from leaderboard.records.image_sets import MEANINGS, SampleSetName

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
-from bench.core.schemas.protocol import Strict
 from bench.core.schemas.records import LEVEL_MARK, Summary
+from bench.core.schemas.strict import Strict
 from bench.core.storage.store import StoredRun
 from leaderboard.records.selection import Edition, newest_entry, select, source_of
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from bench.core.schemas.protocol import Strict
 from bench.core.schemas.records import LEVEL_MARK
+from bench.core.schemas.strict import Strict
 from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.index import Book, Measure
 from leaderboard.records.statistics import paired_interval, shares_interval

@@ -10,8 +10,8 @@ from typing import Self
 
 from pydantic import model_validator
 
-from bench.core.schemas.protocol import Strict
 from bench.core.schemas.records import Summary
+from bench.core.schemas.strict import Strict
 from leaderboard.records.index import Book, Measure
 from leaderboard.tracks.claims import Claim, Kinds, Levels
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from bench.core.schemas.protocol import COMMIT, REPO, Component, ModelName, Name, PixelFraction, Sha256, Strict
+from bench.core.schemas.protocol import COMMIT, REPO, Component, ModelName, Name, PixelFraction, Sha256
+from bench.core.schemas.strict import Strict
 from bench.core.text import is_control
 
 _WORD = r"[A-Za-z0-9_][\w.+-]*"

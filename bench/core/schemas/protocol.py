@@ -6,8 +6,9 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, sha256_of
 
 Knowledge = Literal["white-box", "black-box", "none"]
@@ -67,12 +68,6 @@ PixelFraction = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(
 
 OUTSIDE = 1e-6
 """Distance from the ball, in pixel units, above which an image lies outside; smaller ones are rounding errors."""
-
-
-class Strict(BaseModel):
-    """Frozen data from or for a file, where unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Component(Strict):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from bench.core.schemas.duration import Duration
-from bench.core.schemas.protocol import Name, Strict
+from bench.core.schemas.protocol import Name
+from bench.core.schemas.strict import Strict
 
 
 class Turn(Strict):

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from bench.core.schemas.entry import Line, Text
-from bench.core.schemas.protocol import Component, ModelName, Name, PixelFraction, Strict
+from bench.core.schemas.protocol import Component, ModelName, Name, PixelFraction
+from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, sha256_of
 
 

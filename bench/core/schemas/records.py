@@ -17,10 +17,10 @@ from bench.core.schemas.protocol import (
     Knowledge,
     Name,
     Sha256,
-    Strict,
     Surrogate,
     ThreatModel,
 )
+from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, sha256_of
 
 SCHEMA = 1

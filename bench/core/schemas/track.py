@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from bench.core.schemas.protocol import Name, Strict
+from bench.core.schemas.protocol import Name
+from bench.core.schemas.strict import Strict
 
 
 class Show(Strict):

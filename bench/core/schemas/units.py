@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from bench.core.schemas.protocol import Sha256, Strict
+from bench.core.schemas.protocol import Sha256
+from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, sha256_of
 
 

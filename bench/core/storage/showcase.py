@@ -18,8 +18,9 @@ from PIL import Image
 from pydantic import Field, ValidationError
 
 from bench.core.errors import IntegrityError
-from bench.core.schemas.protocol import Sha256, Strict
+from bench.core.schemas.protocol import Sha256
 from bench.core.schemas.records import SHOWCASE_TILES
+from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, sha256_of, write_atomic
 
 Pixels = npt.NDArray[np.uint8]
