@@ -1,4 +1,4 @@
-"""Reads image files of any format and size as pixels of one size.
+"""Reads image files of any format as pixels of one size.
 
 Everything is read by Pillow: the orientation of a camera is applied, colours become RGB or grey levels, and deeper
 channels become 8 bits.
@@ -50,9 +50,9 @@ def read_images(paths: Sequence[Path], geometry: Geometry) -> Tensor:
 
 
 def read_chunks(paths: Sequence[Path], geometry: Geometry, size: int = CHUNK) -> Iterator[Tensor]:
-    """Yield the images of files in (n, C, H, W) uint8 groups of at most `size`.
+    """Yield the images of files in groups of at most `size`.
 
-    Only one group is in memory.
+    A group is (n, C, H, W) uint8; only one group is in memory.
 
     Raises:
         IntegrityError: as `read_image` does.
@@ -85,7 +85,7 @@ def read_image(path: Path, geometry: Geometry) -> Tensor:
         ) from None
     except UnidentifiedImageError:
         raise IntegrityError(
-            f"expected an image in {path}, got a file that Pillow does not know; restore it, convert it to PNG, or remove it"
+            f"expected an image in {path}, got what Pillow does not know; restore it, convert it to PNG, or remove it"
         ) from None
     except MemoryError:
         raise
@@ -111,7 +111,7 @@ def checksums(images: Tensor) -> list[str]:
 
 
 def digests(images: Tensor) -> Tensor:
-    """(N, C, 4, 4) uint8: the mean grey levels of an image's cells.
+    """(N, C, 4, 4) uint8: mean grey levels of cells.
 
     They tell images apart even if two decoders round differently, as a checksum cannot.
     """
@@ -147,7 +147,10 @@ def _placed(picture: Image.Image, geometry: Geometry) -> Pixels:
 
 
 def _plain(picture: Image.Image, mode: str) -> Image.Image:
-    """Return a picture with 8 bits per channel in mode L or RGB."""
+    """Return a picture with 8 bits per channel.
+
+    `mode` is L or RGB.
+    """
     if picture.mode.startswith(("I", "F")):
         picture = _shallow(picture)
     if picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info:
@@ -157,7 +160,10 @@ def _plain(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def _shallow(picture: Image.Image) -> Image.Image:
-    """Return a picture with 16 bits, or with real numbers in [0, 1], as 8 bits."""
+    """Return a deep picture with 8 bits per channel.
+
+    Its values are 16 bits, or real numbers in [0, 1].
+    """
     values = np.asarray(picture)
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):

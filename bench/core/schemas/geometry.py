@@ -1,4 +1,4 @@
-"""The schema of the way from a picture of any size to pixels."""
+"""The schema of how a picture becomes pixels."""
 
 from __future__ import annotations
 
