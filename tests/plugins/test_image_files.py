@@ -136,7 +136,7 @@ def damaged(folder: Path) -> dict[str, tuple[bytes, str]]:
     Image.fromarray(noise(64, 64)).save(png, "PNG")
     return {
         "empty.jpg": (b"", "got an empty file"),
-        "words.jpg": (b"these are words", "that Pillow does not know"),
+        "words.jpg": (b"these are words", "got what Pillow does not know"),
         "half.jpg": (whole.getvalue()[:900], "truncated"),
         "half.png": (png.getvalue()[:900], "half.png"),
         "broken.png": (png.getvalue()[:60] + b"x" + png.getvalue()[61:], "broken.png"),
