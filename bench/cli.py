@@ -16,6 +16,7 @@ from bench.commands.compare import compare
 from bench.commands.doctor import doctor
 from bench.commands.export import export
 from bench.commands.leaderboard import leaderboard
+from bench.commands.ledger import ledger
 from bench.commands.new import new
 from bench.commands.plugins import list_, show
 from bench.commands.run import run
@@ -40,7 +41,7 @@ def bench() -> None:
 
 for _verb in (
     run, new, list_, show, verify, train, leaderboard, doctor, audit, cite, compare, contest, confirm, export, speed,
-    validate, submit, sweep, status,
+    validate, submit, sweep, status, ledger,
 ):  # fmt: skip
     bench.add_command(_verb)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rich.progress import (
     BarColumn,
@@ -25,6 +25,9 @@ from rich.text import Text
 from bench.core.errors import Interrupted
 from bench.core.text import counted, printable
 from bench.terminal.console import err
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 SECONDS_PER_LINE = 15.0
 """Seconds between two lines of a training that runs without a terminal."""
@@ -115,6 +118,29 @@ class RunProgress(_Bar):
     def say(self, text: str) -> None:
         """Print a remark above the bar."""
         self._bar.console.print(printable(text), soft_wrap=True)
+
+
+class ReadingProgress(_Bar):
+    """Progress of reading the rows of records.
+
+    Without a terminal it prints one line in the beginning.
+    """
+
+    def __init__(self, total: int) -> None:
+        super().__init__("records", None)
+        self._task = self._bar.add_task("reading", total=total, begun=0)
+        if not err.is_terminal:
+            err.print(f"reading {counted(total, 'record')}", soft_wrap=True)
+
+    def counting(self, read: Callable[[Item], Result]) -> Callable[[Item], Result]:
+        """Return a function that reads an item and counts it as done."""
+
+        def read_one(item: Item) -> Result:
+            found = read(item)
+            self._bar.advance(self._task)
+            return found
+
+        return read_one
 
 
 class TrainingProgress(_Bar):
