@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from bench import registry
-from bench.core.contracts import Attack, AttributionMethod
+from bench.core.contracts import AnnotationKind, Attack, AttributionMethod, Metric
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import ATTRIBUTION, Component, Protocol, Surrogate, ThreatModel
 from bench.core.schemas.strict import Strict
@@ -131,12 +131,28 @@ def _check_judge(protocol: Protocol) -> None:
     for measure in protocol.metrics:
         if measure.as_ in known:
             raise UsageError(f"{protocol.key}: metrics: as: expected a name that no metric has, got {measure.as_}")
-    if registry.instantiate("metrics", protocol.primary).asks_model:
+    primary: Metric = registry.instantiate("metrics", protocol.primary)
+    if primary.asks_model or primary.needs:
+        why = f"needs {' or '.join(primary.needs)}" if primary.needs else "asks the network again"
         raise UsageError(
             f"expected a primary metric that compares two heatmaps alone under {protocol.key}, got "
-            f"{protocol.primary_metric}, which asks the network again; choose another: attacks select by it at every "
-            "step"
+            f"{protocol.primary_metric}, which {why}; choose another: attacks select by it at every step"
         )
+    _check_annotations(protocol)
+
+
+def _check_annotations(protocol: Protocol) -> None:
+    """Raise if a metric needs annotations that the images do not have."""
+    source = protocol.samples.source
+    there: tuple[AnnotationKind, ...] = registry.load("datasets", source).annotates
+    for measure in protocol.metrics:
+        metric: Metric = registry.instantiate("metrics", measure)
+        if metric.needs and not set(metric.needs) & set(there):
+            raise UsageError(
+                f"{protocol.key}: metrics: expected a data set with {' or '.join(metric.needs)} for {measure.column}, "
+                f"got {source}, which has {' and '.join(there) or 'no annotations'}; leave the metric out, or choose "
+                "another data set"
+            )
 
 
 def _attack_component(request: Request, protocol: Protocol) -> Component:

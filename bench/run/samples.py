@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.core.contracts import Dataset
+from bench.core.contracts import Annotation, Dataset
 from bench.core.errors import IntegrityError
 from bench.core.schemas.protocol import SampleSet
 from bench.core.storage.files import sha256_of
@@ -28,16 +28,20 @@ class Samples(NamedTuple):
     ids: tuple[str, ...]
     images: Tensor
     labels: Tensor
+    annotations: tuple[Annotation, ...] = ()
+    """One per sample, or none."""
 
     def part(self, chosen: slice) -> Samples:
         """Return some of the samples."""
-        return Samples(self.ids[chosen], self.images[chosen], self.labels[chosen])
+        return Samples(self.ids[chosen], self.images[chosen], self.labels[chosen], self.annotations[chosen])
 
     @classmethod
     def joined(cls, parts: Sequence[Samples]) -> Samples:
         """Return several groups of samples as one, in their order."""
         ids = tuple(each for part in parts for each in part.ids)
-        return cls(ids, torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+        annotations = tuple(each for part in parts for each in part.annotations)
+        images, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels"))
+        return cls(ids, images, labels, annotations)
 
     def split(self, size: int) -> list[Samples]:
         """Return the samples in parts of `size`.
@@ -68,7 +72,9 @@ def load_samples(sample_set: SampleSet, dataset: Dataset) -> Samples:
             f"expected the {len(chosen)} images of {where} to have the sha256 {sample_set.sha256[:12]}…, "
             f"got {actual[:12]}…; the stored images are not the ones this protocol was made of: restore the data"
         )
-    return Samples(tuple(sample_set.ids()), images.float() / 255, split.labels[chosen])
+    annotated = dataset.annotations(sample_set.split)
+    annotations = tuple(annotated[index] for index in sample_set.indices) if annotated else ()
+    return Samples(tuple(sample_set.ids()), images.float() / 255, split.labels[chosen], annotations)
 
 
 def checksum(images: Tensor) -> str:

@@ -121,7 +121,8 @@ def _numbers(record: RunRecord, row: dict[str, Any]) -> _Numbers:
     for metric in record.spec.metrics:
         if metric.name in SAID_IN_WORDS:
             continue
-        levels = [name for name in row if name.startswith(metric.name + LEVEL_MARK)]
+        of_series = metric.higher_is != "neutral"  # a neutral metric's levels are settings of its own
+        levels = [name for name in row if of_series and name.startswith(metric.name + LEVEL_MARK)]
         shown = "winner" not in row or metric.name == record.spec.primary_metric or metric.higher_is == "neutral"
         (here if shown else elsewhere)[metric.name] = _number(row[levels[-1] if levels else metric.name])
     return _Numbers(here, elsewhere)

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from bench import registry
-from bench.core.schemas.records import LEVEL_MARK, PluginSpec, RunSpec, Summary
+from bench.core.schemas.records import LEVEL_MARK, OVER_ALL, PluginSpec, RunSpec, Summary
 from bench.core.schemas.track import Track
 from leaderboard.drawing.plots import LINES, Axis
 from leaderboard.records.image_sets import ReadRows
@@ -136,7 +136,7 @@ def _order(line: Line) -> tuple[object, ...]:
 
 
 def _of_maps(metric: str) -> bool:
-    return metric not in ("robust-accuracy", "accuracy-on-correct", "accuracy")
+    return not f"{metric}-".startswith(("robust-accuracy-", *(f"{name}-" for name in OVER_ALL)))
 
 
 def _columns(book: Book, key: str, metric: str) -> Iterator[Column]:

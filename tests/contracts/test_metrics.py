@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench import registry
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Metric, Pair, Probe, View
+from bench.core.contracts import Annotation, Metric, Pair, Probe, View
 from bench.core.errors import BenchError
 from bench.core.schemas.protocol import Component
 from bench.run.attack.views import Explainer, JudgeProbe
@@ -28,8 +28,11 @@ N, SIDE = 4, 16
 IDS = tuple("abcd")
 NAMES = registry.names("metrics")
 BLIND = [name for name in NAMES if not registry.load("metrics", name).reads_maps]
+PLACED = [name for name in NAMES if registry.load("metrics", name).needs]
 ASKING = [name for name in NAMES if registry.load("metrics", name).asks_model]
 ONE_SIDED = [name for name in NAMES if "of" in parameters(registry.load("metrics", name))]
+LEFT = (torch.arange(SIDE) < SIDE // 2).expand(SIDE, SIDE)
+PLACES = (Annotation(torch.tensor([[0, 0, SIDE // 2, SIDE]], dtype=torch.float64), LEFT),) * N
 BUDGETS = ("draws", "steps")
 """Parameters that only say how often the network is asked: tests are short."""
 
@@ -70,7 +73,7 @@ class Judge:
             self.rng("metrics").select(rows),
         )
         sides = [each(one, lambda t: t[rows]) for one in (before, after)]
-        return Pair(sides[0], sides[1], self.labels[rows], None, probe)
+        return Pair(sides[0], sides[1], self.labels[rows], None, probe, PLACES[rows])
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +190,20 @@ def test_the_network_is_asked_by_those_alone_who_say_so(
         assert identical(metric(replace(pair, probe=Mute())), metric(replace(pair, probe=None)))
 
 
+@pytest.mark.parametrize("name", PLACED)
+def test_one_that_needs_annotations_says_so(name: str, judge: Judge, before: View, after: View) -> None:
+    pair = judge.pair(before, after)
+    assert pair.annotations
+    with pytest.raises(BenchError, match=r"expected (boxes|mask).* of 4 samples for .*, got 0 annotations; choose"):
+        instance(name)(replace(pair, annotations=()))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in PLACED])
+def test_the_others_see_no_annotations(name: str, judge: Judge, before: View, after: View) -> None:
+    pair = judge.pair(before, after)
+    assert identical(instance(name)(pair), instance(name)(replace(pair, annotations=())))
+
+
 @pytest.mark.parametrize("name", BLIND)
 def test_those_that_say_so_read_no_maps(name: str, judge: Judge, before: View, after: View) -> None:
     pair = judge.pair(before, after)
@@ -209,6 +226,9 @@ def test_what_is_drawn_hangs_on_the_probes_streams(name: str, judge: Judge, befo
 @pytest.mark.parametrize("name", ONE_SIDED)
 def test_a_metric_of_one_side_sees_that_side_only(name: str, judge: Judge, before: View, after: View) -> None:
     here, there = instance(name, of="before"), instance(name, of="after")
+    if here.needs:
+        halves = (mask.double().expand(N, -1, -1) for mask in (LEFT, ~LEFT))
+        before, after = (replace(v, heatmap=half) for v, half in zip((before, after), halves, strict=True))
     pair, swapped = judge.pair(before, after), judge.pair(after, before)
     assert instance(name) == here
     assert identical(here(pair), there(swapped))

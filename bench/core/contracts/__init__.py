@@ -3,6 +3,7 @@
 The benchmark knows plug-ins by these classes only.
 """
 
+from bench.core.contracts.annotation import Annotation, AnnotationKind
 from bench.core.contracts.attack import Attack, AttributionLoss, Cost, CraftedOn, HeatmapLoss, PredictionLoss, Victim
 from bench.core.contracts.attribution import AttributionMethod, Linearization
 from bench.core.contracts.dataset import Dataset, Split
@@ -12,6 +13,8 @@ from bench.core.contracts.objective import Objective, Student
 from bench.core.contracts.zoo import Zoo, ZooModel
 
 __all__ = [
+    "Annotation",
+    "AnnotationKind",
     "Attack",
     "AttributionLoss",
     "AttributionMethod",

@@ -8,6 +8,8 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
+from bench.core.contracts.annotation import Annotation, AnnotationKind
+
 
 class Split(NamedTuple):
     """Stored images, (N, C, H, W) uint8, and their labels, (N,) int64."""
@@ -26,9 +28,19 @@ class Dataset(ABC):
     epsilon: ClassVar[Fraction] = Fraction(8, 255)
     """The L-infinity radius, in pixel units, at which the literature of this set measures robust accuracy."""
 
+    annotates: ClassVar[tuple[AnnotationKind, ...]] = ()
+    """The kinds of annotation that it has."""
+
     @abstractmethod
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images of a split, in their official order."""
+
+    def annotations(self, split: Literal["train", "test"]) -> tuple[Annotation, ...]:  # noqa: ARG002 - none here
+        """Return one annotation per image of a split.
+
+        They are in the order of `load`. Return nothing if the data set has none.
+        """
+        return ()
 
     @abstractmethod
     def is_stored(self) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from bench.core.compute.rng import SampleRng
+from bench.core.contracts.annotation import Annotation, AnnotationKind
 from bench.core.schemas.protocol import Direction
 
 Role = Literal["companion", "faithfulness", "sparsity", None]
@@ -73,6 +74,8 @@ class Pair:
     None if `after` always is the attack's image."""
     probe: Probe | None = None
     """The judged network, for metrics that ask it; None during an attack, for example."""
+    annotations: tuple[Annotation, ...] = ()
+    """One per sample, for metrics that need them; empty where the data set has none, and during an attack."""
 
 
 class Metric(ABC):
@@ -85,6 +88,8 @@ class Metric(ABC):
     """Whether it needs the pair's probe; then attacks cannot select by it."""
     reads_maps: ClassVar[bool] = True
     """Whether it looks at attributions or heatmaps; if no metric of a protocol does, none are made."""
+    needs: ClassVar[tuple[AnnotationKind, ...]] = ()
+    """Annotations any one of which it needs; then attacks cannot select by it."""
     role: ClassVar[Role] = None
     """Why a board shows it beside the primary metric. A board takes one companion and all others that it measures."""
     place: ClassVar[int] = 0
@@ -98,10 +103,17 @@ class Metric(ABC):
         """
         return False
 
+    def by_level(self, pair: Pair) -> dict[str, Tensor]:  # noqa: ARG002 - most metrics have one value
+        """Return values, (N,) each, by the level of a setting.
+
+        A neutral metric that has levels keeps them beside its value.
+        """
+        return {}
+
     @abstractmethod
     def __call__(self, pair: Pair) -> Tensor:
         """(N,): the values, NaN where undefined.
 
         Raises:
-            BenchError: if it asks the model, and the pair has no probe.
+            BenchError: if it asks the model, and the pair has no probe; or needs annotations, and it has none.
         """

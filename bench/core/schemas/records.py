@@ -58,6 +58,9 @@ FIRST_FLAG_COLUMNS = (
 )
 """Columns that flags measure on clean images since engine 2. Older rows may lack the columns of later flags."""
 
+OVER_ALL = frozenset({"accuracy", "top1-loc", "top1-seg"})
+"""Metrics whose mean is over all samples, as a wrong class is part of what they count."""
+
 SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
 """Columns of a showcase PNG, each as wide as an image; one row per showcase sample, in the order of the record."""
 
@@ -283,10 +286,10 @@ class RunRecord(Strict):
     def headline(self) -> dict[str, Summary]:
         """Return the main summary for every metric.
 
-        Accuracy is over all samples, the other metrics are over the correctly classified ones.
+        Metrics of `OVER_ALL` are over all samples, the others are over the correctly classified ones.
         """
-        names = [metric.name for metric in self.spec.metrics]
-        return {name: self.summaries["all" if name == "accuracy" else "correct"][name] for name in names}
+        which = {m.name: "all" if (m.plugin or m.name) in OVER_ALL else "correct" for m in self.spec.metrics}
+        return {name: self.summaries["all" if chosen == "all" else "correct"][name] for name, chosen in which.items()}
 
 
 class Confirmation(Strict):

@@ -23,7 +23,7 @@ from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS
 from bench.run.attack.search import Attacked
 from bench.run.attack.views import JudgeProbe, predict
 from bench.run.judge.curvature import foretold
-from bench.run.judge.verdict import Verdict, mean, measured, worst
+from bench.run.judge.verdict import Verdict, mean, measured_all, worst
 from bench.run.record import soundness
 from bench.run.record.showcase import encode, tiles
 from bench.run.samples import Samples
@@ -42,7 +42,7 @@ class Clean(NamedTuple):
     flags: dict[str, np.ndarray]
     """The columns of the soundness flags, each of shape (N,)."""
     values: dict[str, Tensor]
-    """The values, (N,), of every metric that looks at clean images only."""
+    """The values, (N,), of every metric that looks at clean images only, and at its levels."""
 
 
 @dataclass
@@ -124,8 +124,8 @@ def _look(setup: Setup, samples: Samples) -> Clean:
     logits = predict(setup.model, images)
     explained, rng = setup.explained(logits, samples.labels), setup.attribution_rng(samples.ids)
     view = _view(setup, images, explained, rng)
-    alone = Pair(view, view, labels, None, _probe(setup, samples, explained))
-    values = {name: measured(metric, alone) for name, metric in setup.metrics.items() if metric.looks_at_clean_alone}
+    alone = Pair(view, view, labels, None, _probe(setup, samples, explained), samples.annotations)
+    values = measured_all({name: each for name, each in setup.metrics.items() if each.looks_at_clean_alone}, alone)
     found = {name: _numpy(each) for name, each in soundness.measure(Seen(setup, view, logits, explained, rng)).items()}
     return Clean(explained, view, _gap(setup, view, explained), found, values)
 
@@ -194,7 +194,7 @@ def _verdict(setup: Setup, samples: Samples, attacked: Attacked, clean: Clean) -
     probe = _probe(setup, samples, clean.explained)
     members = zip(attacked.images.to(setup.device).unbind(1), attacked.feasible.to(setup.device).unbind(1), strict=True)
     pairs = [
-        Pair(clean.view, _view(setup, images, clean.explained, rng), labels, feasible, probe)
+        Pair(clean.view, _view(setup, images, clean.explained, rng), labels, feasible, probe, samples.annotations)
         for images, feasible in members
     ]
     if setup.attack.series:

@@ -42,7 +42,26 @@ def measured(metric: Metric, pair: Pair) -> Tensor:
     """
     with blamed_on(metric):
         values = metric(pair)
-    count, (low, high) = len(pair.labels), metric.bounds
+    return _checked(metric, values, len(pair.labels))
+
+
+def measured_all(metrics: Mapping[str, Metric], pair: Pair) -> dict[str, Tensor]:
+    """Return the checked values of metrics by name.
+
+    Values at a metric's levels are named `<metric>@<level>`.
+    """
+    values = {}
+    for name, metric in metrics.items():
+        values[name] = measured(metric, pair)
+        with blamed_on(metric):
+            levels = metric.by_level(pair)
+        values |= {f"{name}{LEVEL_MARK}{level}": _checked(metric, v, len(pair.labels)) for level, v in levels.items()}
+    return values
+
+
+def _checked(metric: Metric, values: Tensor, count: int) -> Tensor:
+    """Return values if all `count` lie within the metric's bounds."""
+    low, high = metric.bounds
     if values.shape != (count,):
         raise PluginFault(
             f"{described(metric)}: expected one value per image, the shape {(count,)}, got {tuple(values.shape)}; "
@@ -70,17 +89,18 @@ def worst(
         pairs: M pairs with the same N samples before the attack.
         metrics: the metrics by name.
         primary: the name of the metric that decides the winner.
-        known: values of metrics that look at clean images only.
+        known: values of metrics that look at clean images only, and at their levels.
     """
     by_primary = torch.stack([measured(metrics[primary], pair) for pair in pairs])
     winner = _badness(by_primary, metrics[primary]).argmax(0)
-    pair, values = _pick(pairs, winner), {}
+    pair = _pick(pairs, winner)
+    values: dict[str, Tensor] = {}
     for name, metric in metrics.items():
         if name in known:
-            values[name] = known[name]
+            values |= _with_levels(known, name)
             continue
         if metric.asks_model or metric.higher_is == "neutral":
-            values[name] = measured(metric, pair)
+            values |= measured_all({name: metric}, pair)
             continue
         found = by_primary if name == primary else torch.stack([measured(metric, each) for each in pairs])
         values[name] = found.gather(0, _badness(found, metric).argmax(0, keepdim=True)).squeeze(0)
@@ -117,6 +137,10 @@ def mean(
     return Verdict(torch.full((len(last.labels),), count - 1), last, values | at_level)
 
 
+def _with_levels(known: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {column: values for column, values in known.items() if column.partition(LEVEL_MARK)[0] == name}
+
+
 def _badness(values: Tensor, metric: Metric) -> Tensor:
     """(M, N): the values, signed so that larger is more damage.
 
@@ -138,4 +162,6 @@ def _pick(pairs: Sequence[Pair], winner: Tensor) -> Pair:
     views = [pair.after for pair in pairs]
     after = View(*(chosen([getattr(view, name) for view in views]) for name in View.__dataclass_fields__))
     feasible = [pair.feasible for pair in pairs if pair.feasible is not None]
-    return Pair(first.before, after, first.labels, chosen(feasible) if feasible else None, first.probe)
+    return Pair(
+        first.before, after, first.labels, chosen(feasible) if feasible else None, first.probe, first.annotations
+    )
