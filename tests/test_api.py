@@ -240,7 +240,7 @@ def test_an_object_of_ours_gives_the_numbers_of_its_name(short: str) -> None:
 
 def test_a_class_of_ours_with_a_name_of_ours_is_another_attack(short: str) -> None:
     other = type("RandomNoise", (Brighten,), {"version": 1, "__module__": __name__})
-    made = dataclass(frozen=True, kw_only=True)(other)()
+    made: Any = dataclass(frozen=True, kw_only=True)(other)()
     assert bench.benchmark("natural-linear", made, short, device="cpu").record.spec.attack.name.endswith("-in-memory")
 
 
@@ -293,7 +293,8 @@ def test_the_callers_defaults_and_generators_are_left_as_they_are(short: str) ->
             return self.network(x + 0 * (torch.rand(1) + random.random() + np.random.rand()))  # noqa: NPY002
 
     network = Drawing()
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    numpys = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
+    states = torch.get_rng_state(), random.getstate()
     torch.set_default_dtype(torch.float64)
     try:
         found = bench.benchmark(network, protocol=short, mean=0, std=1, device="cpu", limit=2, attack="random-noise")
@@ -303,7 +304,7 @@ def test_the_callers_defaults_and_generators_are_left_as_they_are(short: str) ->
     assert len(found.rows) == 2
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
-    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpys)  # noqa: NPY002
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_usual_types_of_torch_and_numpy_are_taken(given: dict[str, Any], short: 
 )
 def test_odd_values_are_refused_in_one_sentence(given: dict[str, Any], message: str, short: str) -> None:
     with pytest.raises(UsageError, match=message):
-        bench.benchmark(Foreign(), protocol=short, **{"mean": 0, "std": 1, "device": "cpu"} | given)
+        bench.benchmark(Foreign(), protocol=short, **{"mean": 0, "std": 1, "device": "cpu", **given})
 
 
 def test_mean_and_std_in_grey_levels_are_taken_when_they_are_divided_by_255(short: str) -> None:

@@ -48,8 +48,8 @@ def test_bfloat16_is_for_processors_that_have_it(able: bool, monkeypatch: pytest
     monkeypatch.setattr(training_speed, "has_bfloat16", asked)
     monkeypatch.setattr("model_zoo.training.loop.has_bfloat16", asked)
     training = training_speed._training("n-0.1-small-cnn", CPU)
-    dtypes = []
-    training.network.head.register_forward_hook(lambda *passed: dtypes.append(passed[-1].dtype))
+    dtypes: list[torch.dtype] = []
+    training.network.get_submodule("head").register_forward_hook(lambda *passed: dtypes.append(passed[-1].dtype))
     training.one_step()
     assert dtypes == [torch.bfloat16 if able else torch.float32]
     assert {p.dtype for p in training.network.parameters()} == {torch.float32}, "the weights that are trained"

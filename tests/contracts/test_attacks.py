@@ -6,6 +6,7 @@ Its proposals are images and depend only on their own sample.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ BUDGETS = ("steps", "draws", "donors", "nodes")
 EXTRAS = {"autoattack": "pyautoattack"}
 """Attacks that need a package of an extra."""
 
-SHORT = {
+SHORT: dict[str, dict[str, Any]] = {
     "spatial": {"rotations": 2, "shifts": 1},
     "foolbox-pgd": {"steps": 1},
     "autoattack": {"parts": ["apgd-ce", "apgd-t"]},

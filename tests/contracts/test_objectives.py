@@ -77,5 +77,5 @@ def test_it_leaves_weights_images_and_modes_alone(objective: Objective, images: 
 def test_batch_statistics_move_once_per_step(objective: Objective, images: Tensor, labels: Tensor) -> None:
     model = tiny_classifier("objective").train()
     objective.loss(student(model), images, labels, rng=Rng(0)).backward()
-    counts = {int(m.num_batches_tracked) for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
+    counts = {int(m.get_buffer("num_batches_tracked")) for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
     assert counts == {1}

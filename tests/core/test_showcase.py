@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bench.core.errors import IntegrityError
 from bench.core.storage.showcase import INDEX, SHEET
-from bench.core.storage.store import Store, read_run
+from bench.core.storage.store import Store, StoredRun, read_run
 from leaderboard.build import build
 from tests.support.factories import model_entry, store_run
 
@@ -26,11 +27,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def shown(run: StoredRun) -> npt.NDArray[np.uint8]:
+    picture = run.showcase()
+    assert picture is not None
+    return picture
+
+
 def test_packed_pictures_are_the_same_to_the_pixel(root: Path) -> None:
     paths = sorted(root.glob("*/*/*/*.json"))
-    before = [read_run(path).showcase() for path in paths]
+    before = [shown(read_run(path)) for path in paths]
     (folder,) = Store(root).pack(lambda _: True)
-    after = [read_run(path).showcase() for path in paths]
+    after = [shown(read_run(path)) for path in paths]
     assert len(before) == len(ATTACKS)
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert not list(root.rglob("*.png"))
@@ -46,9 +53,9 @@ def test_packing_again_changes_nothing_and_takes_up_what_came_later(root: Path) 
     assert not list(store.pack(lambda _: True))
     assert first == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     later = store_run(root, model_entry(), "cosine", showcase=IMAGES)
-    picture = later.showcase()
+    picture = shown(later)
     assert list(store.pack(lambda _: True))
-    assert np.array_equal(picture, read_run(later.path).showcase())
+    assert np.array_equal(picture, shown(read_run(later.path)))
     assert all(read_run(path).showcase() is not None for path in root.glob("*/*/*/*.json"))
 
 

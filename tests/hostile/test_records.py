@@ -57,7 +57,8 @@ def honest(sandbox: Sandbox) -> StoredRun:
             rows = rows_of(run_spec(entry, attack, **spec), 0.3 + 0.2 * index, index)
             rows["sample_id"] = protocol.samples.ids()[:COUNT]
             run = store_run(
-                sandbox.folder / "results", entry, attack, spec_changes=spec, columns=rows.to_dict("series"),
+                sandbox.folder / "results", entry, attack, spec_changes=spec,
+                columns={str(name): values for name, values in rows.items()},
                 record_changes={"summaries": summarise(rows, METRICS)},
             )  # fmt: skip
     shutil.copytree(sandbox.folder / "results", sandbox.folder / "again")

@@ -167,7 +167,7 @@ def test_the_tables_name_the_sample_set(results: Path, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "site/data/leaderboard.csv")
     common = table[(table["sample_set"] == "common") & (table["metric"] == "kendall") & (table["attack"] == "auto")]
     for line in common.itertuples():
-        standing = board.by_name[line.model]
+        standing = board.by_name[str(line.model)]
         assert standing.score is not None
         assert (line.mean, line.low, line.high) == (standing.score.mean, standing.score.low, standing.score.high)
 

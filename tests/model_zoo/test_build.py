@@ -65,7 +65,8 @@ def test_the_model_normalises_inside_and_computes_in_float32(content: dict[str, 
 
 def test_a_mistake_in_an_architecture_is_named_with_its_line(content: dict[str, Any], weights_path: Path) -> None:
     def mistaken(num_classes: int, **_: object) -> nn.Module:
-        return nn.Linear(3, num_classes).nothing
+        made: Any = nn.Linear(3, num_classes)
+        return made.nothing
 
     said = r"^architecture test-build \(model_zoo/test_build\.py:\d+\): AttributeError: "
     with pytest.raises(PluginFault, match=said):
@@ -74,7 +75,7 @@ def test_a_mistake_in_an_architecture_is_named_with_its_line(content: dict[str, 
 
 def test_a_network_that_fails_on_an_image_is_refused() -> None:
     class Odd(nn.Module):
-        def forward(self, inputs: Tensor) -> Tensor:
+        def forward(self, inputs: Any) -> Any:
             return inputs.nothing
 
     with pytest.raises(ModelOutputError, match=r"got: AttributeError: .*nothing.*; correct its forward"):

@@ -82,9 +82,10 @@ def test_hidden_activations_become_modules_of_one_use_and_nothing_else_changes(w
 def test_a_separated_network_is_smoothed_everywhere_and_shares_its_weights(images: Tensor) -> None:
     separate = separate_activations(foreign("function"))
     smooth = smooth_copy(separate, 3.0)
-    first = F.softplus(separate.block.conv(images), 3.0) - separate.block.shift
+    convolved = separate.get_submodule("block.conv")(images)
+    first = F.softplus(convolved, 3.0) - separate.get_parameter("block.shift")
     torch.testing.assert_close(smooth(images), F.softplus(first * 1.5, 3.0).flatten(2).mean(2))
-    assert smooth.block.conv.weight is separate.block.conv.weight
+    assert smooth.get_parameter("block.conv.weight") is separate.get_parameter("block.conv.weight")
 
 
 def test_a_module_that_two_parents_share_is_separated(images: Tensor) -> None:

@@ -118,7 +118,7 @@ def test_of_a_list_of_networks_each_is_a_table_and_the_first_is_taken(tmp_path: 
 
 
 def test_arrays_of_numpy_and_matlab_are_read(tmp_path: Path) -> None:
-    arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([[1.5]], dtype=">f8")}
+    arrays: dict[str, Any] = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([[1.5]], dtype=">f8")}
     expected = {"w": torch.arange(6.0).view(2, 3), "b": torch.tensor([[1.5]], dtype=torch.float64)}
     np.savez(tmp_path / "a.npz", **arrays, words=np.array(["text"]))
     savemat(tmp_path / "a.mat", arrays | {"words": "text"})
@@ -234,7 +234,8 @@ def test_a_damaged_number_is_found(tmp_path: Path) -> None:
 
 def storage(count: int) -> bytes:
     """A pickle that names one storage of so many numbers, in the old form."""
-    heads = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {})]
+    values: tuple[object, ...] = (0x1950A86A20F9469CFC6C, 1001, {})
+    heads = [pickle.dumps(value, 2) for value in values]
     pid = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
     number = pickle.dumps(count, 2)[2:-1]
     return b"".join(heads) + b"\x80\x02" + pid + number + b"NtQ." + pickle.dumps(["0"], 2)

@@ -74,7 +74,7 @@ class FakeTimm(ModuleType):
         self.loaded += pretrained
         network = self.make() if pretrained else Small(num_classes or 10)
         about = {"input_size": (3, 32, 32), "mean": MEAN, "std": STD, "tag": "demo", "license": "apache-2.0"}
-        network.pretrained_cfg = about
+        vars(network)["pretrained_cfg"] = about
         return network
 
     def is_model(self, name: str) -> bool:
@@ -103,24 +103,39 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> FakeTimm:
     return fake
 
 
+class BenchmarkDataset(Enum):
+    """RobustBench's names of data sets."""
+
+    cifar_10 = "cifar10"
+    cifar_100 = "cifar100"
+    imagenet = "imagenet"
+
+
+class ThreatModel(Enum):
+    """RobustBench's names of threats."""
+
+    Linf = "Linf"
+    L2 = "L2"
+    corruptions = "corruptions"
+
+
 @pytest.fixture
 def robustbench(timm: FakeTimm, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """RobustBench's modules that we import; returns what its loader was asked for."""
     asked: dict[str, Any] = {}
-    datasets = Enum("BenchmarkDataset", {"cifar_10": "cifar10", "cifar_100": "cifar100", "imagenet": "imagenet"})
-    threats = Enum("ThreatModel", {"Linf": "Linf", "L2": "L2", "corruptions": "corruptions"})
 
     def load_model(name: str, **where: Any) -> nn.Module:
         asked.update(where, name=name)
         return trained()
 
-    zoo = {d: {t: {"Standard": {"model": Small}} for t in threats} for d in datasets}
-    for name, content in {
+    zoo = {d: {t: {"Standard": {"model": Small}} for t in ThreatModel} for d in BenchmarkDataset}
+    contents: dict[str, dict[str, Any]] = {
         "robustbench": {},
         "robustbench.model_zoo": {"model_dicts": zoo},
-        "robustbench.model_zoo.enums": {"BenchmarkDataset": datasets, "ThreatModel": threats},
+        "robustbench.model_zoo.enums": {"BenchmarkDataset": BenchmarkDataset, "ThreatModel": ThreatModel},
         "robustbench.utils": {"load_model": load_model},
-    }.items():
+    }
+    for name, content in contents.items():
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
@@ -251,7 +266,7 @@ def test_a_network_whose_weights_do_not_tell_all_is_refused(timm: FakeTimm, cach
 def test_a_network_of_which_the_untrained_one_is_another_is_refused(timm: FakeTimm, cache: Path) -> None:
     def wrapped() -> nn.Module:
         network = nn.Sequential(trained())
-        network.num_classes = 10
+        vars(network)["num_classes"] = 10
         return network
 
     timm.make = wrapped

@@ -67,7 +67,7 @@ def test_resnet50_is_torchvisions_with_its_weights() -> None:
     initialize(theirs, Rng(1))
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(generator=Rng(2).generator())
+            module.get_buffer("running_mean").normal_(generator=Rng(2).generator())
     ours = resnet50.build(7)
     ours.load_state_dict(theirs.state_dict())
     pixels = torch.rand((2, 3, 64, 64), generator=Rng(3).generator())

@@ -73,10 +73,10 @@ def test_its_parameter_gradient_is_the_finite_difference(model: nn.Module, image
     h, values = 1e-6, []
     for sign in (1, -1):
         with torch.no_grad():
-            weight += sign * h * direction
+            weight.add_(sign * h * direction)
         values.append(paired_triplet(smooth, both, labels).mean().detach())
         with torch.no_grad():
-            weight -= sign * h * direction
+            weight.sub_(sign * h * direction)
     assert gradient.abs().max() > 0
     torch.testing.assert_close((gradient * direction).sum(), (values[0] - values[1]) / (2 * h), rtol=1e-4, atol=1e-8)
 

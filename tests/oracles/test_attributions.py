@@ -9,7 +9,7 @@ from captum.attr import Saliency
 from torch import Tensor, nn
 
 from bench.attributions.gradient import Gradient
-from bench.attributions.integrated_gradients import IntegratedGradients, quadrature
+from bench.attributions.integrated_gradients import IntegratedGradients, Rule, quadrature
 from bench.core.compute.rng import Rng, SampleRng
 from model_zoo.build import classifier, freeze
 from tests.support.tiny import tiny_network
@@ -32,7 +32,7 @@ def images() -> Tensor:
     ("rule", "captum_name"),
     [("midpoint", "riemann_middle"), ("right-riemann", "riemann_right"), ("gauss-legendre", "gausslegendre")],
 )
-def test_integrated_gradients_are_captums(model: nn.Module, images: Tensor, rule: str, captum_name: str) -> None:
+def test_integrated_gradients_are_captums(model: nn.Module, images: Tensor, rule: Rule, captum_name: str) -> None:
     ours = IntegratedGradients(nodes=7, rule=rule).attribute(model, images, LABELS, rng=RNG)
     captums = CaptumIntegratedGradients(model).attribute(images, target=LABELS, n_steps=7, method=captum_name)
     torch.testing.assert_close(ours, captums, rtol=1e-6, atol=1e-8)
@@ -58,9 +58,9 @@ def test_integrated_gradients_are_complete_in_the_limit(model: nn.Module, images
 
 @pytest.mark.parametrize("nodes", [1, 3])
 @pytest.mark.parametrize("rule", ["midpoint", "right-riemann", "gauss-legendre"])
-def test_of_a_linear_model_they_are_image_times_weight(images: Tensor, nodes: int, rule: str) -> None:
+def test_of_a_linear_model_they_are_image_times_weight(images: Tensor, nodes: int, rule: Rule) -> None:
     linear = freeze(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))).double()
-    weight = linear[1].weight[LABELS].view_as(images)
+    weight = linear.get_parameter("1.weight")[LABELS].view_as(images)
     ours = IntegratedGradients(nodes=nodes, rule=rule).attribute(linear, images, LABELS, rng=RNG)
     torch.testing.assert_close(ours, images * weight)
     torch.testing.assert_close(Gradient().attribute(linear, images, LABELS, rng=RNG), weight)
@@ -71,7 +71,7 @@ def test_of_a_linear_model_they_are_image_times_weight(images: Tensor, nodes: in
 
 
 @pytest.mark.parametrize("rule", ["midpoint", "gauss-legendre"])
-def test_quadratures_integrate_polynomials(rule: str) -> None:
+def test_quadratures_integrate_polynomials(rule: Rule) -> None:
     positions, weights = quadrature(6, rule)
     degrees = range(12) if rule == "gauss-legendre" else range(2)
     for degree in degrees:

@@ -6,6 +6,7 @@ Tests its proposals, its cost, and that it keeps the class and stays in the ball
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -146,22 +147,23 @@ def test_an_image_whose_margin_has_no_gradient_goes_back_toward_the_clean_one(im
 class _Watched(WhiteBoxVictim):
     """Keeps what the search asked, and answers with gradients of its own."""
 
-    answers: Any = None
-    places: Any = None
-    sharp: Any = None
+    answers: Callable[[Tensor], Tensor]
+    places: list[Tensor]
+    sharp: list[float]
 
     def loss_gradient(self, images: Tensor, *arguments: Any, sharpness: float = 1.0, **named: Any) -> Tensor:
         self.places.append(images)
         self.sharp.append(sharpness)
         return self.answers(images)
 
-    def only(self, samples: Tensor) -> Any:
+    def only(self, samples: Tensor) -> _Watched:
         bound = super().only(samples)
+        assert isinstance(bound, _Watched)
         bound.answers, bound.places, bound.sharp = self.answers, self.places, self.sharp
         return bound
 
 
-def _steps(model: nn.Module, images: Tensor, answers: Any) -> _Watched:
+def _steps(model: nn.Module, images: Tensor, answers: Callable[[Tensor], Tensor]) -> _Watched:
     plain = victim(model)
     bound = _Watched(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain) if f.init})
     bound.answers, bound.places, bound.sharp = answers, [], []

@@ -174,7 +174,8 @@ def test_a_series_is_judged_level_by_level_and_its_mean_counts() -> None:
 
 def test_no_map_is_made_where_no_metric_reads_one() -> None:
     setup = bench_of(METRICS)
-    setup = replace(setup, judge=replace(setup.judge, method=None), search=replace(setup.search, method=None))
+    none: Any = None
+    setup = replace(setup, judge=replace(setup.judge, method=none), search=replace(setup.search, method=none))
     samples = Samples(IDS, IMAGES, torch.zeros(5, dtype=torch.int64))
     rows = measure_shard(setup, samples, attack_shard(setup, samples, 2, lambda n: None), frozenset(IDS))
     assert rows["tiles"].isna().all()

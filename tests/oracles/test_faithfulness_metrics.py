@@ -19,8 +19,9 @@ from bench.attributions.gradient import Gradient
 from bench.attributions.input_x_gradient import InputXGradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import AttributionMethod, Metric, Pair
+from bench.core.contracts import AttributionMethod, Metric, Pair, View
 from bench.run.attack.views import Explainer, JudgeProbe
+from metrics._sides import Side
 from metrics.completeness_gap import CompletenessGap
 from metrics.deletion import Deletion
 from metrics.infidelity import Infidelity, _squares
@@ -41,6 +42,10 @@ def model() -> nn.Module:
 @pytest.fixture
 def linear() -> nn.Module:
     return linear_network()
+
+
+def sides(pair: Pair) -> tuple[tuple[Side, View], tuple[Side, View]]:
+    return ("before", pair.before), ("after", pair.after)
 
 
 class Louder(nn.Module):
@@ -130,7 +135,7 @@ def test_squares_lie_inside_and_take_every_size_and_place() -> None:
 @pytest.mark.parametrize("method", [IntegratedGradients(nodes=4), Deeplift()], ids=lambda m: type(m).__name__)
 def test_the_completeness_gap_is_the_methods_own(model: nn.Module, method: AttributionMethod) -> None:
     pair = judged(model, method, images_of("before"), images_of("after"))
-    for of, view in (("before", pair.before), ("after", pair.after)):
+    for of, view in sides(pair):
         own = method.completeness_gap(model, view.images, asked(pair).labels, view.attribution)
         torch.testing.assert_close(CompletenessGap(of=of)(pair), own)
     fine = judged(model, IntegratedGradients(nodes=300), images_of("before"))
@@ -146,7 +151,7 @@ def test_the_completeness_gap_of_linear_models_is_zero_for_contributions_only(li
 @pytest.mark.parametrize("origin", ["image-mean", "black"])
 def test_alignment_agrees_with_cosines_of_torch(model: nn.Module, origin: Any) -> None:
     pair = judged(model, IntegratedGradients(nodes=2), images_of("before"), images_of("after"))
-    for of, view in (("before", pair.before), ("after", pair.after)):
+    for of, view in sides(pair):
         gradient = Gradient().attribute(model, view.images, asked(pair).labels, rng=RNG)
         x = view.images if origin == "black" else view.images - view.images.mean((2, 3), keepdim=True)
         signed = torch.cosine_similarity(x.flatten(1), gradient.flatten(1))
@@ -157,8 +162,9 @@ def test_alignment_agrees_with_cosines_of_torch(model: nn.Module, origin: Any) -
 
 def test_weights_that_are_the_image_are_aligned_with_it(linear: nn.Module) -> None:
     image = images_of("before")[:1]
-    linear[1].weight.data[0] = (image - image.mean((2, 3), keepdim=True)).flatten()
-    linear[1].weight.data[1] = -linear[1].weight.data[0]
+    weight = linear.get_parameter("1.weight").data
+    weight[0] = (image - image.mean((2, 3), keepdim=True)).flatten()
+    weight[1] = -weight[0]
     labels, streams = torch.tensor([0, 1]), RNG.select([0, 1])
     view = Explainer(Gradient(), "sum-of-abs").view(linear, image.expand(2, -1, -1, -1), labels, streams)
     pair = Pair(view, view, labels, None, JudgeProbe(linear, Gradient(), labels, streams, streams))
@@ -176,7 +182,7 @@ def test_ablation_curves_agree_with_a_loop_over_pixels(model: nn.Module, kind: A
         blank = torch.zeros_like(image) if fill == "black" else image.mean((1, 2), keepdim=True).expand_as(image)
         start, goal = (blank, image) if kind is Insertion else (image, blank)
         values = pair.before.heatmap[i].flatten().tolist()
-        order = sorted(range(pixels), key=lambda p, v=values: (-v[p], p))
+        order = [pixel for _, pixel in sorted((-value, pixel) for pixel, value in enumerate(values))]
         shares, heights = [], []
         for step in range(steps + 1):
             canvas, count = start.clone(), math.floor(pixels * step / steps + 0.5)
@@ -196,8 +202,8 @@ def test_deleting_in_one_order_is_inserting_in_the_other(model: nn.Module) -> No
 
 
 def test_the_true_contributions_of_a_linear_model_make_the_steepest_curves(linear: nn.Module) -> None:
-    linear[1].weight.data[1:] = 0
-    linear[1].bias.data.zero_()
+    linear.get_parameter("1.weight").data[1:] = 0
+    linear.get_parameter("1.bias").data.zero_()
     labels, before = torch.zeros(3, dtype=torch.int64), images_of("before", 0, 1)
     view = Explainer(InputXGradient(), "sum").view(linear, before, labels, RNG)
     pair = Pair(view, view, labels, None, JudgeProbe(linear, InputXGradient(), labels, RNG, RNG))

@@ -10,6 +10,7 @@ import torch
 from captum.attr import LRP, LayerAttribution, LayerGradCam
 from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 from bench.attributions.deeplift import Deeplift
 from bench.attributions.grad_cam import GradCam
@@ -36,10 +37,6 @@ def images() -> Tensor:
     return RNG.fork("images").uniform((3, 16, 16), 0.0, 1.0).double()
 
 
-def weights_of(shape: tuple[int, ...], seed: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(shape, generator=Rng(seed).generator()) / 5)
-
-
 class FlatteningWithoutModule(nn.Module):
     """The chain in the form that captum's LRP takes: it has no rule for `nn.Flatten`."""
 
@@ -58,15 +55,17 @@ def chain() -> nn.Sequential:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 12 * 12, 10)
     )
-    for seed, layer in enumerate(m for m in network if hasattr(m, "weight")):
-        layer.weight, layer.bias = weights_of(layer.weight.shape, seed), weights_of(layer.bias.shape, 10 + seed)
+    for seed, place in enumerate(("0", "2", "5")):
+        for name, stream in (("weight", seed), ("bias", 10 + seed)):
+            parameter = network.get_parameter(f"{place}.{name}")
+            parameter.data = torch.randn(parameter.shape, generator=Rng(stream).generator()) / 5
     freeze(network).double()
     return network
 
 
 def test_grad_cam_is_captums_on_the_last_activation(model: nn.Module, images: Tensor) -> None:
     ours = GradCam().attribute(model, images, LABELS, rng=RNG)
-    coarse = LayerGradCam(model, model[1].act).attribute(
+    coarse = LayerGradCam(model, model.get_submodule("1.act")).attribute(
         images.clone().requires_grad_(), target=LABELS, relu_attributions=True
     )
     fine = LayerAttribution.interpolate(coarse, (16, 16), "bilinear")
@@ -89,11 +88,11 @@ def test_grad_cam_without_feature_maps_says_so(images: Tensor) -> None:
 
 def test_guided_backprop_is_the_written_out_backward_pass(chain: nn.Sequential, images: Tensor) -> None:
     first, second = chain[0](images), chain[2](chain[0](images).relu())
-    back = chain[5].weight[LABELS].view(3, 5, 12, 12)
+    back = chain.get_parameter("5.weight")[LABELS].view(3, 5, 12, 12)
     back = back.relu() * (second > 0)
-    back = torch.nn.grad.conv2d_input(first.shape, chain[2].weight, back)
+    back = conv2d_input(first.shape, chain.get_parameter("2.weight"), back)
     back = back.relu() * (first > 0)
-    back = torch.nn.grad.conv2d_input(images.shape, chain[0].weight, back)
+    back = conv2d_input(images.shape, chain.get_parameter("0.weight"), back)
     torch.testing.assert_close(GuidedBackprop().attribute(chain, images, LABELS, rng=RNG), back)
 
 
@@ -112,11 +111,11 @@ def test_deeplift_multiplies_slopes_between_baseline_and_image(chain: nn.Sequent
     black = torch.zeros_like(images)
     inner, inner_black = chain[0](images), chain[0](black)
     outer, outer_black = chain[2](inner.relu()), chain[2](inner_black.relu())
-    back = chain[5].weight[LABELS].view(3, 5, 12, 12)
+    back = chain.get_parameter("5.weight")[LABELS].view(3, 5, 12, 12)
     back = back * (outer.relu() - outer_black.relu()) / (outer - outer_black)
-    back = torch.nn.grad.conv2d_input(inner.shape, chain[2].weight, back)
+    back = conv2d_input(inner.shape, chain.get_parameter("2.weight"), back)
     back = back * (inner.relu() - inner_black.relu()) / (inner - inner_black)
-    expected = images * torch.nn.grad.conv2d_input(images.shape, chain[0].weight, back)
+    expected = images * conv2d_input(images.shape, chain.get_parameter("0.weight"), back)
     torch.testing.assert_close(Deeplift().attribute(chain, images, LABELS, rng=RNG), expected)
 
 

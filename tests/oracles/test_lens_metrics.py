@@ -45,7 +45,8 @@ def near(a: Pixel, b: Pixel, window: int) -> bool:
 
 def picks(heatmap: Tensor, k: int, window: int) -> list[Pixel]:
     """The definition, pixel by pixel."""
-    left, found = list(product(range(heatmap.shape[0]), range(heatmap.shape[1]))), []
+    left = list(product(range(heatmap.shape[0]), range(heatmap.shape[1])))
+    found: list[Pixel] = []
     while left and len(found) < k:
         top = max(left, key=lambda p: (heatmap[p].item(), -p[0], -p[1]))
         found.append(top)

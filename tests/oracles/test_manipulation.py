@@ -19,6 +19,7 @@ from bench.core.compute.heatmap import reduce
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Pair, View
 from bench.core.errors import IntegrityError, UsageError
+from bench.core.schemas.entry import Origin
 from bench.core.schemas.protocol import ThreatModel
 from metrics.target_correlation import TargetCorrelation
 from tests.support.pictures import FOLDER, frame, picture_origin
@@ -34,8 +35,9 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def laid(images: Tensor) -> Tensor:
-    attack, nobody = Trigger(pattern=picture_origin(SIDE)), Any
-    return attack.perturb(nobody, images, torch.zeros(len(images)), threat=THREAT, rng=RNG)  # type: ignore[arg-type]
+    nobody: Any = None
+    attack = Trigger(pattern=Origin.model_validate(picture_origin(SIDE)))
+    return attack.perturb(nobody, images, torch.zeros(len(images)), threat=THREAT, rng=RNG)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -62,9 +64,10 @@ def test_what_is_no_picture_is_refused(tmp_path: Any, monkeypatch: pytest.Monkey
     (tmp_path / "file").write_bytes(body)
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     origin = picture_origin(SIDE) | {"size": len(body), "sha256": sha256_of(body)}
-    attack = Trigger(pattern=origin)  # type: ignore[arg-type]
+    nobody: Any = None
+    attack = Trigger(pattern=Origin.model_validate(origin))
     with pytest.raises(IntegrityError, match="expected a PNG"):
-        attack.perturb(Any, torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1), threat=THREAT, rng=RNG)  # type: ignore[arg-type]
+        attack.perturb(nobody, torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1), threat=THREAT, rng=RNG)
 
 
 def test_the_correlation_with_the_target_is_numpys() -> None:

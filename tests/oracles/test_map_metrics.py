@@ -130,7 +130,8 @@ def test_lens_agrees_with_brute_force(maps: tuple[Tensor, Tensor], window: int) 
     def near(cell: tuple[int, int], others: list[tuple[int, int]]) -> bool:
         return any(max(abs(cell[0] - r), abs(cell[1] - c)) <= window for r, c in others)
 
-    k, found = 9, {"recall": [], "precision": []}
+    k = 9
+    found: dict[str, list[float]] = {"recall": [], "precision": []}
     for before, after in zip(*maps, strict=True):
         clean, attacked = largest(before, k), largest(after, k)
         found["recall"].append(sum(near(cell, clean) for cell in attacked) / k)

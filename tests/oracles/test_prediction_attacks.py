@@ -95,7 +95,7 @@ def test_one_step_is_the_worst_that_a_linear_network_can_meet(
     linear: nn.Module, images: Tensor, threat: ThreatModel
 ) -> None:
     found, labels = attacked(linear, images, Fgsm(), threat)
-    weight = linear[1].weight
+    weight = linear.get_parameter("1.weight")
     normal = (weight[labels] - weight[1 - labels]).flatten(1)
     size = normal.abs().sum(1) if threat.norm == "linf" else normal.norm(dim=1)
     expected = margin(linear(images), labels) - float(threat.epsilon) * size
@@ -206,7 +206,7 @@ def test_pgd_lengths_leave_finished_images_alone_and_are_those_of_each_image_alo
         one = slice(i, i + 1)
         found = attack.propose(alone, images[one], labels[one], threat=LARGE, rng=RNG.select([i]))
         assert torch.equal(together[:, one], found)
-        assert alone.cost == (victim.spent.forward[i], victim.spent.gradient[i])
+        assert alone.cost == (victim.spent.forward[i].item(), victim.spent.gradient[i].item())
     assert len(set(victim.spent.gradient.tolist())) > 1, "expected images that end after different numbers of steps"
 
 

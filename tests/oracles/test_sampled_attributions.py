@@ -101,7 +101,7 @@ def test_nodes_that_take_turns_amount_to_all_of_them(model: nn.Module, images: T
 
 def test_a_share_of_unequal_nodes_has_the_weight_of_all(linear: nn.Module, images: Tensor) -> None:
     method = IntegratedGradients(nodes=5, rule="gauss-legendre")
-    expected = images * linear[1].weight[LABELS].view_as(images)
+    expected = images * linear.get_parameter("1.weight")[LABELS].view_as(images)
     for turn, nodes in ((method.turn(1, 2), 2), (method.turn(7, 9), 1)):
         assert turn.nodes_per_image == nodes
         torch.testing.assert_close(turn.attribute(linear, images, LABELS, rng=RNG), expected)
@@ -135,7 +135,7 @@ def test_grad_shap_is_the_mean_over_its_baselines(model: nn.Module, images: Tens
 def test_grad_shap_of_a_linear_model_is_weight_times_the_way_from_the_mean_baseline(
     linear: nn.Module, images: Tensor
 ) -> None:
-    method, weight = GradShap(nodes=7), linear[1].weight[LABELS].view_as(images)
+    method, weight = GradShap(nodes=7), linear.get_parameter("1.weight")[LABELS].view_as(images)
     rise = images - method.baselines(images, RNG).mean(1)
     torch.testing.assert_close(method.attribute(linear, images, LABELS, rng=RNG), rise * weight)
     cotangent = torch.randn(images.shape, generator=Rng(1).generator(), dtype=torch.float64)

@@ -197,7 +197,7 @@ def test_turns_are_the_plain_loop_along_the_sum_of_the_last_gradients(model: nn.
     current, gradients = _search.uniform_start(images, FREE, RNG.fork("start", 0)), []
     for number in range(5):
         gradients.append(look.loss_gradient(current, labels, mass_outside, mask, turn=number % turns, turns=turns))
-        current = (current + size * sum(gradients[-turns:]).sign()).clamp(low, high)
+        current = (current + size * torch.stack(gradients[-turns:]).sum(0).sign()).clamp(low, high)
     assert torch.equal(attacked, current), "only the last of the steps is looked at"
 
 

@@ -6,7 +6,9 @@ Also tests the errors for missing files.
 from __future__ import annotations
 
 import bz2
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +88,7 @@ def test_a_set_that_is_nowhere_says_where_it_is_looked_for(
     def offline(*_: object, download: bool, **__: object) -> None:
         raise RuntimeError("no network" if download else "not found")
 
-    official = {Flowers: "Flowers102"}.get(kind, kind.__name__.upper())
+    official = "Flowers102" if kind is Flowers else kind.__name__.upper()
     monkeypatch.setattr(vision.datasets, official, offline)
     assert not kind().is_stored()
     with pytest.raises(EnvironmentFault, match=r"could not download it \(no network\).*BENCH_DATA") as caught:
@@ -151,7 +153,7 @@ def small_images(kind: type[Dataset]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, height, width, channels), dtype=np.uint8)
 
 
-def save(folder: Path, kind: type[Dataset], **arrays: np.ndarray) -> None:
+def save(folder: Path, kind: type[Dataset], **arrays: Any) -> None:
     (folder / ARCHIVES[kind]).mkdir()
     for split in ("train", "test"):
         np.savez(folder / ARCHIVES[kind] / f"{split}.npz", **arrays)
@@ -254,7 +256,7 @@ def cub(folder: Path) -> Path:
     framed = Image.new("RGB", (256, 256), "white")
     framed.paste((10, 20, 30), (16, 16, 240, 240))
     framed.save(place / "images" / names[2])
-    lines = {
+    lines: dict[str, Sequence[object]] = {
         "images": names,
         "image_class_labels": [1, 1, 200, 2],
         "train_test_split": [1, 0, 1, 0],

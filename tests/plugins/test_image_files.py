@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
     return values if channels > 1 else values[..., 0]
 
 
-def saved(folder: Path, picture: Image.Image, name: str, **how: object) -> Path:
+def saved(folder: Path, picture: Image.Image, name: str, **how: Any) -> Path:
     picture.save(path := folder / name, **how)
     return path
 

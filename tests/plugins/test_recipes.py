@@ -5,6 +5,7 @@ Everything that recipes, protocols and entries name exists.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -88,12 +89,13 @@ def shape_of(dataset: str) -> tuple[int, int, int]:
 def test_components_of_protocols_and_entries_exist() -> None:
     for name in registry.names("protocols"):
         protocol = registry.load("protocols", name)
-        for kind, components in (
-            ("attacks", protocol.attacks),
-            ("metrics", protocol.metrics),
-            ("attributions", (protocol.attribution, protocol.search_attribution)),
-            ("datasets", (Component(name=protocol.samples.source), Component(name=protocol.samples.dataset))),
-        ):
+        named: dict[registry.Kind, Sequence[Component]] = {
+            "attacks": protocol.attacks,
+            "metrics": protocol.metrics,
+            "attributions": (protocol.attribution, protocol.search_attribution),
+            "datasets": (Component(name=protocol.samples.source), Component(name=protocol.samples.dataset)),
+        }
+        for kind, components in named.items():
             for component in components:
                 registry.instantiate(kind, component)
     for name in registry.names("models"):

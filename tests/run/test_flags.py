@@ -321,7 +321,8 @@ def varied(trial: Trial, **knobs: Iterable[Any]) -> list[Trial]:
             if knob in {"epsilon", "beta"}:
                 found.append(replace(trial, **{knob: value}, on_protocol=False))
             else:
-                found.append(replace(trial, attack=replace(trial.attack, **{knob: value}), on_protocol=False))
+                attack: Any = trial.attack
+                found.append(replace(trial, attack=replace(attack, **{knob: value}), on_protocol=False))
     return found
 
 

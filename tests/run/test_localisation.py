@@ -72,7 +72,9 @@ def test_places_are_measured_before_and_after_and_at_every_threshold(tmp_path: P
     rows, means = stored.rows(), stored.record.summaries["all"]
     levels = ["0.2", "0.4", "0.6", "0.8"]
     for name in ("max-box-acc", "max-box-acc-after"):
-        assert [column for column in rows if column.startswith(f"{name}@")] == [f"{name}@{level}" for level in levels]
+        assert [column for column in rows if str(column).startswith(f"{name}@")] == [
+            f"{name}@{level}" for level in levels
+        ]
         assert (rows[name] == rows[[f"{name}@{level}" for level in levels]].max(axis=1)).all()
         assert means[f"{name}@0.4"].mean == rows[f"{name}@0.4"].mean()
     assert set(rows["gt-known-loc"]) | set(rows["gt-known-loc-after"]) <= {0.0, 1.0}
@@ -83,7 +85,9 @@ def test_places_are_measured_before_and_after_and_at_every_threshold(tmp_path: P
 
 def test_the_clean_side_is_the_same_under_every_attack(tmp_path: Path) -> None:
     one, other = (finished(tmp_path, attack).rows() for attack in ("ifia-topk", "random-noise"))
-    before = [name for name in one if name.startswith(("gt-known-loc", "max-box-acc")) and "-after" not in name]
+    before = [
+        name for name in map(str, one) if name.startswith(("gt-known-loc", "max-box-acc")) and "-after" not in name
+    ]
     assert len(before) == 6
     assert one[before].equals(other[before])
 

@@ -82,7 +82,12 @@ def test_a_record_is_filed_after_all_that_it_names(
 ) -> None:
     written: list[str] = []
     replace = os.replace
-    monkeypatch.setattr(os, "replace", lambda old, new: written.append(Path(new).suffix) or replace(old, new))
+
+    def noted(old: Path, new: Path) -> None:
+        written.append(Path(new).suffix)
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", noted)
     completed(words, tmp_path)
     assert written[-3:] == [".parquet", ".png", ".json"]
 

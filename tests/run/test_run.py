@@ -28,11 +28,13 @@ from bench.run.attack import search
 from bench.run.build import set_up
 from bench.run.cache import Cache
 from bench.run.execution import Execution
-from bench.run.judge.measure import look
+from bench.run.judge.measure import Clean, look
 from bench.run.plan import Plan, plan
 from bench.run.record import soundness
 from bench.run.request import Request
+from bench.run.samples import Samples
 from bench.run.session import Session
+from bench.run.setup import Setup
 from bench.run.steps import run
 from model_zoo.derivatives import compiled
 from tests.support.tiny import tiny_content, write_entry, write_protocol
@@ -171,7 +173,12 @@ def test_clean_images_are_judged_once_for_all_attacks_and_no_bit_changes(
     path = tmp_path / "asking-v1.toml"
     path.write_text(tomli_w.dumps(protocol))
     words, seen = {"model": f"file:{entry}", "protocol": str(path)}, []
-    monkeypatch.setattr("bench.run.cache.look", lambda setup, images: seen.append(images.ids) or look(setup, images))
+
+    def noted(setup: Setup, images: Samples) -> Clean:
+        seen.append(images.ids)
+        return look(setup, images)
+
+    monkeypatch.setattr("bench.run.cache.look", noted)
 
     def rows(folder: str, cache: Cache | None) -> list[str | None]:
         execution = Execution(Store(tmp_path / folder), tmp_path / folder / "work", "cpu")
@@ -206,9 +213,12 @@ def test_a_budget_of_memory_is_kept_and_changes_no_bit(
     watcher, execution = Watcher(), Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 2, memory=1)
     most: list[int] = []
     usual = search._attack_batch
-    monkeypatch.setattr(
-        search, "_attack_batch", lambda *given: most.append(nodes_in_flight(torch.device("cpu"))) or usual(*given)
-    )
+
+    def noted(*given: Any) -> Any:
+        most.append(nodes_in_flight(torch.device("cpu")))
+        return usual(*given)
+
+    monkeypatch.setattr(search, "_attack_batch", noted)
     made = run(planned(words), execution, watcher)
     assert watcher.said == [f"a memory of 1 bytes holds no {CPU_BATCH} nodes, the fewest: on with {CPU_BATCH} at once"]
     assert set(most) == {CPU_BATCH}, "the budget is what the attack works within"

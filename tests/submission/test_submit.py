@@ -22,9 +22,9 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench import cli
 from bench.checks.verify import Check
 from bench.commands.plugins import show_lists, show_plugin
+from bench.commands.run import run
 from bench.commands.submit import show_check_table
 from bench.commands.verify import show_checks
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError
@@ -383,7 +383,7 @@ def test_run_is_bench_run_with_the_entry(
     tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(cli.run, "callback", lambda **given: seen.update(given))
+    monkeypatch.setattr(run, "callback", lambda **given: seen.update(given))
     path = write_entry(tmp_path, content)
     words = ("--attack", "ifia-topk", "--limit", "3", "--protocol", "cifar10-linf8-v1", "--json")
     assert invoke(capsys, "submit", "run", str(path), *words)[0] == 0
@@ -395,7 +395,7 @@ def test_run_is_bench_run_with_the_entry(
 def test_run_measures_the_accuracy_and_writes_it_into_the_entry(
     tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli.run, "callback", lambda **_: None)
+    monkeypatch.setattr(run, "callback", lambda **_: None)
     honest = content.pop("accuracy")["clean"]
     path = write_entry(tmp_path, content | {"claimed": {"clean": honest, "images": 20}})
     code, _, err = invoke(capsys, "submit", "publish", str(path), "--repo", "me/net", "--dry-run")

@@ -37,11 +37,10 @@ def scaled(size: float) -> nn.Module:
     It is the same function, but the sharpness of softplus has another effect on it.
     """
     network = sound()
-    first, second, last = network[0], network[2], network[-1]
     with torch.no_grad():
-        for weights in (first.weight, first.bias, second.bias):
-            weights.mul_(size)
-        last.weight.div_(size)
+        for name in ("0.weight", "0.bias", "2.bias"):
+            network.get_parameter(name).mul_(size)
+        network.get_parameter("6.weight").div_(size)
     return network
 
 

@@ -116,6 +116,12 @@ def with_hook() -> nn.Module:
     return layer
 
 
+@torch.no_grad()
+def still(u: Tensor) -> Tensor:
+    """Return ReLU without gradients."""
+    return F.relu(u)
+
+
 RELUS: dict[str, tuple[Callable[[Tensor], Tensor], Outcome]] = {
     "`F.relu(u)`, `torch.relu(u)`, `u.relu()`": (F.relu, "followed"),
     "`F.relu(u, inplace=True)`, `u.relu_()`": (lambda u: F.relu(u.clone(), inplace=True), "followed"),
@@ -279,12 +285,6 @@ class Tokens(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """(N, 16, H, W) from the same shape."""
         return u + self.block(u.flatten(2).transpose(1, 2)).transpose(1, 2).view_as(u)
-
-
-@torch.no_grad()
-def still(u: Tensor) -> Tensor:
-    """Return ReLU without gradients."""
-    return F.relu(u)
 
 
 def network(part: nn.Module) -> nn.Module:

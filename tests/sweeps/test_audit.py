@@ -90,6 +90,7 @@ def test_an_audit_varies_one_value_at_a_time_and_tries_without_the_model_s_gradi
     on_protocol = [run.record.spec.attack.name for run in runs if run.record.spec.on_protocol]
     assert sorted(on_protocol) == ["ifia-topk", "random-noise"]
     (crafted,) = [run.record.spec for run in runs if run.record.spec.crafted_on is not None]
+    assert crafted.crafted_on is not None
     assert (crafted.attack.name, crafted.crafted_on.attack.name) == (TRANSFER, "ifia-topk")
     source = registry.load("models", crafted.crafted_on.model.name)
     assert (source.dataset, source.control) == ("cifar10", False)

@@ -85,7 +85,7 @@ def cluster() -> Iterator[Any]:
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    room = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}
+    room: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}
     nodes = Cluster(initialize_head=True, head_node_args=room | {"num_gpus": 1})
     nodes.add_node(**room)
     ray.init(address=nodes.address, log_to_driver=False)

@@ -307,7 +307,7 @@ def overflowing(folder: Path) -> Path:
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.weight.fill_(6e4)
-                module.running_var.fill_(0)
+                module.get_buffer("running_var").fill_(0)
     weights = export_weights(network, folder / "overflow.safetensors").model_dump(exclude_none=True)
     return write_entry(folder, tiny_content(folder) | {"name": "overflow", "weights": weights})
 
@@ -391,7 +391,12 @@ def test_workers_of_one_machine_share_the_memory(
     executor: str, words: list[str], each: int,
 ) -> None:  # fmt: skip
     given: list[Execution] = []
-    monkeypatch.setattr("bench.sweeps.sweep.sweep", lambda _, where, *__: given.append(where) or Outcome([], []))
+
+    def noted(_: object, where: Execution, *__: object) -> Outcome:
+        given.append(where)
+        return Outcome([], [])
+
+    monkeypatch.setattr("bench.sweeps.sweep.sweep", noted)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     words = [*words, "--executor", executor, "--memory", "8GB", "--device", "cpu", "--results", str(tmp_path)]
     code, _, said = invoke(capsys, "sweep", "--models", f"file:{folder}/tiny.toml", "--protocol", protocol, *words)
@@ -422,7 +427,7 @@ def test_a_sweep_that_cannot_be_read_hides_no_other(
 
 
 def standing(folder: Path) -> SweepStatus:
-    (found,) = statuses(folder / "work", pytest.fail)
+    (found,) = statuses(folder / "work", lambda error: pytest.fail(str(error)))
     return found
 
 

@@ -73,7 +73,7 @@ def counted() -> object:
 
 
 def test_a_rehearsal_does_everything_on_a_few_images(turns: Turns, tmp_path: Path) -> None:
-    timed = [(recipe, 1e-3) for recipe, _ in turns]
+    timed: Turns = [(recipe, 1e-3) for recipe, _ in turns]
     outcomes = run(timed, tmp_path, rehearsal=True)
     assert [outcome.state for outcome in outcomes] == ["finished"] * 3
     entries = [outcome.entry for outcome in outcomes if outcome.entry]

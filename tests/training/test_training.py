@@ -150,7 +150,8 @@ def test_a_training_ends_where_its_recipe_says_also_after_a_resume(
 ) -> None:
     wanted = recipe(epochs=4, validation={"images": 10, "pgd_images": 4} | validation)
     watched = training(wanted)
-    watched.__class__, watched.script = Scripted, script
+    watched.__class__ = Scripted
+    vars(watched)["script"] = script
     weights = watched.run(tmp_path, quiet)
     assert watched.step == epochs * watched.per_epoch
     resumed = training(wanted)
