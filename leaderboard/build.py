@@ -14,6 +14,7 @@ from bench.core.errors import UsageError
 from bench.core.storage.files import canonical_json
 from bench.core.storage.store import StoredRun
 from leaderboard.boards.attack_results import Definition, attack_results
+from leaderboard.boards.best_known import Ledger, with_best_known
 from leaderboard.boards.board import Board
 from leaderboard.boards.certainty import with_certainty
 from leaderboard.boards.standings import boards
@@ -30,9 +31,10 @@ from leaderboard.pages.models import add_models
 from leaderboard.pages.site import Staging, staged
 from leaderboard.pages.tracks import add_track_pages, ranked, tracks
 from leaderboard.records.forks import processes_for
-from leaderboard.records.image_sets import ReadRows
+from leaderboard.records.image_sets import ReadRows, ReadTable
 from leaderboard.records.index import Book
-from leaderboard.records.rows import RowReader, read_rows, read_runs, summary_table, to_csv
+from leaderboard.records.ledger import accounts
+from leaderboard.records.rows import RowReader, read_runs, summary_table, to_csv
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def build(
         by_model[run.record.entry.name].append(run)
     processes = processes or processes_for(len(by_model))
     rows.read_all(runs, processes)
-    made = [with_certainty(board, rows) for board in boards(ranked(runs), rows.table)]
+    made = _boards(runs, rows, rows.table)
     book = Book(runs)
     with staged(out) as site:
         for file in sorted((render.FOLDER / "static").iterdir()):
@@ -123,12 +125,21 @@ def exported(results: Path, name: str) -> bytes:
         IntegrityError: if a record or its rows are damaged.
     """
     runs = read_runs(results)
-    made = [with_certainty(board, read_rows) for board in boards(ranked(runs))]
+    rows = RowReader()
+    made = _boards(runs, rows, rows.table)
     files = _files(made, runs)
     if name not in files:
         raise UsageError(f"expected one of {', '.join(files)}, got {name!r}")
     content = files[name]()
     return content.encode() if isinstance(content, str) else content
+
+
+def _boards(runs: list[StoredRun], read: ReadRows, read_table: ReadTable) -> list[Board]:
+    """Return the boards of the runs, with certainty and best known values."""
+    of_boards = ranked(runs)
+    ledger = Ledger(accounts(of_boards, read_table), of_boards)
+    made = boards(of_boards, read_table)
+    return [with_best_known(with_certainty(board, read), ledger, read_table) for board in made]
 
 
 def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], bytes | str]]:

@@ -35,6 +35,34 @@ SHORTFALL_FLAGS = ("partial", "off-protocol")
 
 
 @dataclass(frozen=True)
+class BestKnown:
+    """Mean of the lowest known values on the images of a score."""
+
+    mean: float
+    gap: float
+    """By how much the score leaves more: never negative."""
+    low: float
+    """Lower end of the gap's 95 % interval (paired bootstrap)."""
+    high: float
+    images: int
+    found_by: tuple[tuple[str, int], ...]
+    """Attacks that are lower than the one that scores, with their numbers of images, most first."""
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """By how much `auto` leaves more than `auto-long`."""
+
+    reason: str
+    """Why there is no number; empty where there is one."""
+    gap: float | None = None
+    low: float | None = None
+    """Lower end of the gap's 95 % interval (paired bootstrap)."""
+    high: float | None = None
+    images: int = 0
+
+
+@dataclass(frozen=True)
 class Standing:
     """One model on one board, with its runs and its score."""
 
@@ -55,6 +83,10 @@ class Standing:
     sweeps: tuple[Curve, ...] = ()
     audit: tuple[Finding, ...] = ()
     """Flags that comparisons of the model's runs raise, its sweeps included."""
+    best_known: BestKnown | None = None
+    """The ledger's lowest values beside the score."""
+    shortfall: Shortfall | None = None
+    """How `auto` compares with `auto-long`; None on a board without `auto`."""
 
     def summary(self, attack: str | None, metric: str, sample_set: SampleSetName | None = None) -> Summary | None:
         """Return a metric's mean under an attack, or None without a run.

@@ -12,7 +12,7 @@ from bench.core.schemas.protocol import Name, Sha256
 from bench.core.schemas.records import Confirmation, ProtocolSpec, RunRecord, Summary
 from bench.core.schemas.strict import Strict
 from bench.core.storage.store import StoredRun
-from leaderboard.boards.board import Board, Standing
+from leaderboard.boards.board import BestKnown, Board, Shortfall, Standing
 from leaderboard.records.image_sets import MEANINGS, SampleSetName
 from leaderboard.records.rows import RUN_COLUMNS, SAMPLE_COLUMNS
 
@@ -35,6 +35,17 @@ STANDING_COLUMNS = {
     "low": "lower end of the 95 % percentile-bootstrap interval of the score",
     "high": "upper end of that interval",
     "n": "images in the score",
+    "best_known": "mean over these images of the lowest value that any record of any attack reached (the ledger)",
+    "best_known_gap": "by how much the score leaves more than that",
+    "best_known_low": "lower end of the gap's 95 % interval (paired bootstrap on the images)",
+    "best_known_high": "upper end of that interval",
+    "best_known_by": "attacks that are lower than the one that scores, each with its number of images",
+    "auto_long_gap": "by how much auto leaves more than auto-long, on images that kept their class under both; empty "
+    "if auto-long has no run",
+    "auto_long_low": "lower end of that gap's 95 % interval (paired bootstrap on the images)",
+    "auto_long_high": "upper end of that interval",
+    "auto_long_images": "images on which auto and auto-long are compared",
+    "auto_long_missing": "why there is no such gap",
     "score_correct": "the same mean over the images that this model classifies correctly",
     "score_all": "the same mean over every image",
     "infeasible": "share of the images on which the attack that scores found no change that keeps the prediction",
@@ -90,6 +101,12 @@ class StandingData(Strict):
     scored_under: Name | None
     strongest_attack: Name | None
     scores: dict[SampleSetName, Summary] = Field(description="of the primary metric, per sample set: " + str(MEANINGS))
+    best_known: BestKnown | None = Field(
+        default=None, description="the lowest values of any attack on the images that rank, and the score's gap to them"
+    )
+    auto_long: Shortfall | None = Field(
+        default=None, description="by how much auto leaves more than auto-long, or the reason why that is not known"
+    )
     control: bool
     origin: Literal["ours", "published", "submitted"]
     confirmation: Confirmation | None
@@ -122,7 +139,9 @@ def standings_table(made: list[Board]) -> pd.DataFrame:
     """Return one line per protocol and model, with STANDING_COLUMNS."""
     lines = [_standing_line(board, standing) for board in made for standing in board.by_name.values()]
     table = pd.DataFrame(lines, columns=list(STANDING_COLUMNS))
-    return table.astype(dict.fromkeys(("rank", "rank_low", "rank_high", "tie_group", "common_images"), "Int64"))
+    return table.astype(
+        dict.fromkeys(("rank", "rank_low", "rank_high", "tie_group", "common_images", "auto_long_images"), "Int64")
+    )
 
 
 def _standing_line(board: Board, standing: Standing) -> dict[str, Any]:
@@ -143,6 +162,7 @@ def _standing_line(board: Board, standing: Standing) -> dict[str, Any]:
         "sample_set": standing.sample_set,
         "score": None if standing.score is None else standing.score.mean,
         **score,
+        **_beyond(standing),
         **{f"score_{name}": summary.mean for name, summary in _scores(board, standing).items() if name != "common"},
         "infeasible": None if scored is None else scored.record.infeasible / scored.record.samples,
         **_accuracies(standing),
@@ -157,6 +177,20 @@ def _standing_line(board: Board, standing: Standing) -> dict[str, Any]:
         "weights_sha256": standing.weights_sha256,
         "remarks": "; ".join(standing.remarks),
     }
+
+
+def _beyond(standing: Standing) -> dict[str, Any]:
+    """Return the cells about lower values than the score's."""
+    best, longer = standing.best_known, standing.shortfall
+    line: dict[str, Any] = {}
+    if best is not None:
+        line |= {"best_known": best.mean, "best_known_gap": best.gap}
+        line |= {"best_known_low": best.low, "best_known_high": best.high}
+        line |= {"best_known_by": "; ".join(f"{attack}: {images}" for attack, images in best.found_by)}
+    if longer is not None:
+        line |= {"auto_long_gap": longer.gap, "auto_long_low": longer.low, "auto_long_high": longer.high}
+        line |= {"auto_long_images": longer.images, "auto_long_missing": longer.reason}
+    return line
 
 
 def _accuracies(standing: Standing) -> dict[str, float | None]:
@@ -221,6 +255,8 @@ def _standing_data(board: Board, standing: Standing) -> StandingData:
         scored_under=standing.headline,
         strongest_attack=standing.strongest,
         scores=_scores(board, standing),
+        best_known=standing.best_known,
+        auto_long=standing.shortfall,
         control=standing.is_control,
         origin=standing.origin,
         confirmation=standing.confirmation,

@@ -60,6 +60,8 @@ class Account:
     weights_sha256: str
     protocols: tuple[str, ...]
     """Keys of the protocols whose records count together."""
+    conditions: str
+    """The values that decide what an image is worth, as `conditions` returns them."""
     threat: str
     """Norm and radius of the ball, such as `linf 8/255`: a run may replace the protocol's radius."""
     metric: MetricSpec
@@ -153,14 +155,14 @@ def accounts(
                 if metric.higher_is != "neutral":
                     groups[name, shared, metric.model_dump_json()].append((run, metric))
     found = [
-        _account(name, [run for run, _ in members], members[0][1], read)
-        for (name, _, _), members in groups.items()
+        _account(name, shared, [run for run, _ in members], members[0][1], read)
+        for (name, shared, _), members in groups.items()
         if any(wanted(run.record.spec, metric) for run, metric in members)
     ]
     return sorted(found, key=lambda a: (a.protocols, a.model, a.metric.name, -len(a.ids), a.threat))
 
 
-def _account(model: str, runs: Sequence[StoredRun], metric: MetricSpec, read: ReadTable) -> Account:
+def _account(model: str, shared: str, runs: Sequence[StoredRun], metric: MetricSpec, read: ReadTable) -> Account:
     tables = {run.record.run_id: read(run) for run in runs}
     ordered = sorted(runs, key=lambda run: _cheapness(run, tables[run.record.run_id]))
     widest = max(runs, key=lambda run: (run.record.samples, run.record.run_id))
@@ -180,6 +182,7 @@ def _account(model: str, runs: Sequence[StoredRun], metric: MetricSpec, read: Re
         model=model,
         weights_sha256=runs[0].record.spec.model.weights_sha256,
         protocols=tuple(sorted({run.record.spec.protocol.key for run in runs})),
+        conditions=shared,
         threat=f"{threat.norm} {threat.epsilon}",
         metric=metric,
         runs=tuple(ordered),
