@@ -22,7 +22,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
 def main() -> int:
-    """Run the steps; return the exit code of the first that fails, else 0."""
+    """Run the steps until one fails, and return its exit code."""
     for step in STEPS:
         print(f"$ python -m {' '.join(step)}", flush=True)  # noqa: T201
         command, environment = [sys.executable, "-m", *step], ENVIRONMENT | os.environ

@@ -52,7 +52,10 @@ def _clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Foreign(nn.Module):
-    """A classifier as others write it: ReLU as a function, dropout, one ReLU in two places."""
+    """A classifier as others write it.
+
+    It has ReLU as a function, dropout, and one ReLU in two places.
+    """
 
     def __init__(self, num_classes: int = 10, hidden: int = 6) -> None:
         super().__init__()
@@ -439,7 +442,10 @@ def called(network: nn.Module) -> nn.Module:
     ids=["weight_norm", "spectral_norm", "prune", "parametrization"],
 )
 def test_computed_weights_are_those_that_the_network_answers_with(change: Any, short: str) -> None:
-    """Old hooks leave a stale weight after `load_state_dict`: what counts is what a pass computes."""
+    """Measure the weights that a pass computes.
+
+    Old hooks leave a stale weight after `load_state_dict`.
+    """
     torch.manual_seed(0)  # noqa: TID251
     network = strided(10)
     change(network[0])  # type: ignore[index]
@@ -462,7 +468,10 @@ def test_what_a_forward_keeps_of_a_pass_is_no_trouble(short: str) -> None:
     initialize(inner, Rng(0))
 
     class Keeping(nn.Module):
-        """Makes a constant at its first pass, and a statistic at every one."""
+        """A network that makes constants and statistics in its passes.
+
+        The constant is made at its first pass, the statistic at every pass.
+        """
 
         def __init__(self) -> None:
             super().__init__()

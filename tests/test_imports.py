@@ -53,7 +53,10 @@ class Import(NamedTuple):
 
 
 def imports(root: Path, path: Path) -> list[Import]:
-    """Every module that a file imports, relative ones resolved, submodules told from attributes."""
+    """List the modules that a file imports.
+
+    Relative names are resolved, and submodules told from attributes.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = path.relative_to(root).parent.parts
     found = []
@@ -88,7 +91,7 @@ def files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def direction_violations(root: Path) -> list[str]:
-    """Imports that point from a lower floor to a higher one, or sideways."""
+    """List imports from a lower floor to a higher one, or sideways."""
     found = []
     for module, path in files(root):
         floor = next((f for f in ALLOWED if within(module, f)), None)
@@ -102,7 +105,7 @@ def direction_violations(root: Path) -> list[str]:
 
 
 def torch_in_leaderboard(root: Path) -> list[str]:
-    """Imports in `leaderboard` that reach torch, directly or through what they import in turn."""
+    """List imports in `leaderboard` that reach torch, directly or not."""
     graph = {module: imports(root, path) for module, path in files(root)}
 
     def reaches(name: str, seen: set[str]) -> bool:
@@ -123,7 +126,10 @@ def torch_in_leaderboard(root: Path) -> list[str]:
 
 
 def circle(root: Path) -> list[str]:
-    """The first modules that import each other in a circle, inside functions too; none where there is none."""
+    """Return the first circle of imports, or an empty list.
+
+    Imports inside functions count, too.
+    """
     found = dict(files(root))
     sorter = TopologicalSorter({m: {i.name for i in imports(root, p)} & found.keys() - {m} for m, p in found.items()})
     try:

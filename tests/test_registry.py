@@ -53,7 +53,10 @@ class NAME(Attack):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty package `planted` that stands for the attacks' and, in `entries`, the models' folder."""
+    """An empty package `planted` in place of the attacks' folder.
+
+    Its `entries` replace the models' folder.
+    """
     package = tmp_path / "planted"
     (package / "entries").mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -337,7 +340,10 @@ def test_a_binary_entry_is_refused(folder: Path) -> None:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder for PYTHONPATH with the installed package `foreign`, which offers an attack and a model."""
+    """A folder for PYTHONPATH with the installed package `foreign`.
+
+    It offers an attack and a model.
+    """
     package, info = tmp_path / "foreign", tmp_path / "foreign_attacks-1.2.dist-info"
     package.mkdir()
     info.mkdir()

@@ -52,7 +52,10 @@ def visit(
     width: int = 1280,
     options: tuple[str, ...] = (),
 ) -> Any:
-    """Open a page and return what the script returns; a message of the console or an error of the script fails."""
+    """Open a page and return what the script returns.
+
+    A message on the console or an error of the script fails the test.
+    """
     probe = site / "static" / "probe.js"
     probe.write_text(PROBE % script, encoding="utf-8")
     original = (site / page).read_text(encoding="utf-8")

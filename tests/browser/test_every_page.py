@@ -91,7 +91,10 @@ def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Pa
 @pytest.mark.parametrize("width", [1280, PHONE])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_table_that_is_cut_is_shaded_at_the_edge_beyond_which_it_goes_on(site: Path, page: str, width: int) -> None:
-    """Two covers that scroll along over two shades that stay, all behind cells that must let them through."""
+    """Check that the shades at a table's edges can be seen.
+
+    They are two covers that scroll along over two shades that stay, behind cells without a colour.
+    """
     script = """return Array.from(document.querySelectorAll(".scroll")).map(function (node) {
       var heads = Array.from(node.querySelectorAll("thead th:not(.pinned, :first-child), tr.primary td"));
       var opaque = heads.filter(function (cell) { return /^rgb\\(/.test(getComputedStyle(cell).backgroundColor); });

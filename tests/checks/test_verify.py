@@ -94,7 +94,7 @@ def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiny_count(folder: Path, content: dict[str, Any]) -> int:
-    """How many of the wheel's images the tiny model has right, counted one at a time."""
+    """Count the wheel's images that the tiny model classifies correctly, singly."""
     model = build(ModelEntry.model_validate(content), wide_resnet.build, folder / "tiny.safetensors", device=CPU)
     images, labels = FoolboxCifar10().load("test")
     with torch.no_grad():
@@ -166,7 +166,10 @@ class Filed:
     table: pd.DataFrame
 
     def rewrite(self, *, rows: pd.DataFrame | None = None, **changes: Any) -> None:
-        """File the run again with other rows (and their checksum) or another record."""
+        """File the run again with other rows or another record.
+
+        The checksum is that of the rows.
+        """
         content = rows_to_parquet(self.table if rows is None else rows)
         record = self.run.record.model_copy(update={"rows_sha256": sha256_of(content)} | changes)
         self.run = Store(self.root).write(record, content, PICTURE)
@@ -378,7 +381,7 @@ def test_a_forged_flag_is_found_and_one_that_is_worded_otherwise_is_not(tmp_path
 
 @pytest.mark.parametrize(("knowledge", "raised"), [("white-box", True), ("black-box", False), ("none", False)])
 def test_the_floor_that_is_filed_beside_is_compared_with(tmp_path: Path, knowledge: str, raised: bool) -> None:
-    """An attack that never asked for a gradient says nothing of masked ones, wherever it ends."""
+    """Check that only attacks with gradients can have masked ones."""
     run = store_run(tmp_path, robustness=0.6, record_changes={"knowledge": knowledge})
     store_run(tmp_path, attack="random-noise", robustness=0.3, record_changes={"knowledge": "none"})
     flags = derived_flags(run)

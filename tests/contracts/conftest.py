@@ -30,7 +30,7 @@ def tiny_classifier(purpose: str) -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Published pictures are those that the tests make."""
+    """Replace published pictures by those of the tests."""
     monkeypatch.setenv("BENCH_WEIGHTS", FOLDER.name)
 
 
@@ -42,7 +42,7 @@ def network() -> nn.Module:
 
 @pytest.fixture
 def smooth64() -> nn.Module:
-    """A smooth network in float64, for derivatives that must be right to many digits."""
+    """A smooth network in float64, for precise derivatives."""
     return smooth_copy(freeze(tiny_classifier("network")), beta=3.0).double()
 
 
@@ -65,7 +65,7 @@ def labels() -> Tensor:
 
 
 def instance(kind: registry.Kind, name: str) -> object:
-    """A plug-in with its default parameters, and examples of those that have none."""
+    """Make a plug-in with default parameters, or examples where they have none."""
     from tests.contracts.parameters import example
 
     return registry.instantiate(kind, Component(name=name, params=example(registry.load(kind, name))))

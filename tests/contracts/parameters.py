@@ -31,12 +31,15 @@ def example(plugin: Any) -> dict[str, Any]:
 
 
 def others(plugin: Any, name: str, current: Any) -> list[Any]:
-    """Values of a parameter that differ from the current one, which may come as JSON."""
+    """Yield values of a parameter that differ from the current one.
+
+    The current value may come as JSON.
+    """
     return [value for value in values(parameters(plugin)[name], current) if str(value) != str(current)]
 
 
 def values(hint: Any, near: Any = None) -> Iterator[Any]:
-    """Some values of a type, close to one that is known to be allowed."""
+    """Yield values of a type, close to one that is allowed."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         yield from values(arguments[0], near)

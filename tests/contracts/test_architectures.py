@@ -25,7 +25,10 @@ KINKED = {"relu", "relu_", "threshold", "clamp_min", "clamp_min_", "clamp", "lea
 
 
 def smallest_use(name: str) -> Component:
-    """Of the registered trainings and models of an architecture, the component with the fewest parameters."""
+    """Return the smallest registered component of an architecture.
+
+    Recipes and models are searched; the number of parameters is compared.
+    """
     users = [registry.load(kind, user).architecture for kind in ("recipes", "models") for user in registry.names(kind)]
     build, uses = registry.load("architectures", name), [use for use in users if use.name == name]
 
@@ -53,7 +56,10 @@ def normalized(request: pytest.FixtureRequest) -> Tensor:
 
 
 def image_shape(name: str) -> tuple[int, int, int]:
-    """(C, H, W) that an architecture takes: its parameters `channels` and `side`, if it has them."""
+    """Return the (C, H, W) of images for an architecture.
+
+    They are its parameters `channels` and `side`, if it has them.
+    """
     defaults = {p.name: p.default for p in inspect.signature(registry.load("architectures", name)).parameters.values()}
     given = {"channels": 3, "side": 32} | defaults | smallest_use(name).params
     return given["channels"], given["side"], given["side"]

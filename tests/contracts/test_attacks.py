@@ -61,7 +61,10 @@ def attack(request: pytest.FixtureRequest) -> Attack:
 
 @pytest.fixture(autouse=True)
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Tensor) -> None:
-    """A data folder with an image for each sample, for attacks that read theirs."""
+    """A data folder with one image per sample.
+
+    Some attacks read their proposals from it.
+    """
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     (tmp_path / "stylized").mkdir()
     for name, image in zip("abc", images, strict=True):

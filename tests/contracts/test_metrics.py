@@ -51,7 +51,10 @@ def metric(request: pytest.FixtureRequest) -> Metric:
 
 @dataclass(frozen=True)
 class Judge:
-    """A real network and a real attribution of it, which answer for some of the samples."""
+    """A probe with a real network and a real attribution.
+
+    It answers for some of the samples.
+    """
 
     model: nn.Module
     explainer: Explainer

@@ -96,7 +96,10 @@ def varied(kind: registry.Kind, name: str, field: str, value: Any) -> PluginSpec
 
 
 def plugin_spec(kind: registry.Kind, name: str, params: dict[str, Any]) -> PluginSpec:
-    """A plug-in's spec as a run writes it: every parameter resolved, as JSON."""
+    """Return a plug-in's spec as a run writes it.
+
+    Every parameter is resolved and written as JSON.
+    """
     plugin = registry.load(kind, name)
     given = example(plugin) | params
     if kind == "architectures":

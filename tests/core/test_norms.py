@@ -20,7 +20,10 @@ def name_of(threat: ThreatModel) -> str:
 
 
 def proposals(seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """(8, 3, 6, 6) clean images, some pixels at the ends of the range, and proposals well outside every ball."""
+    """(8, 3, 6, 6) clean images, and proposals outside every ball.
+
+    Some clean pixels are at the ends of the range.
+    """
     draw = torch.Generator().manual_seed(seed)
     before = (torch.rand(8, 3, 6, 6, generator=draw, dtype=dtype) * 1.4 - 0.2).clamp(0, 1)
     return before, before + torch.randn(before.shape, generator=draw, dtype=dtype)

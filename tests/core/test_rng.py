@@ -20,7 +20,7 @@ def streams() -> SampleRng:
 
 
 def test_a_stream_is_known_for_good() -> None:
-    # These numbers may never change: every published run hangs on them. By hand: printf '7\x1fifia-topk' | sha256sum
+    # These numbers may never change: every published run depends on them. By hand: printf '7\x1fifia-topk' | sha256sum
     assert Rng(7, ("ifia-topk",)).key == 0x4C2B3380B1A9959E >> 1
     first = SampleRng(Rng(7, ("ifia-topk",)), IDS[:1])
     assert first.seeds() == [0xCD1BCA0C3C20207E >> 1]

@@ -37,7 +37,10 @@ TALLIES: dict[str, Counter[int]] = {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every hostile test with a few hundred cases, and with thousands where slow tests are asked for."""
+    """Run each hostile test with few cases, or with thousands.
+
+    Thousands are for `pytest -m slow`.
+    """
     if "fuzz" in metafunc.fixturenames:
         forms = [pytest.param("short", id="short"), pytest.param("long", id="long", marks=pytest.mark.slow)]
         metafunc.parametrize("form", forms)
@@ -45,7 +48,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @dataclass
 class Sandbox:
-    """The folder that the program works in, and the way to call it there."""
+    """The folder in which the program works and is called."""
 
     folder: Path
     allowed: Path
@@ -73,7 +76,10 @@ class Sandbox:
 
 
 class Hang(BaseException):
-    """A case took too long; no handler of errors may swallow it."""
+    """A case took too long.
+
+    It is no `Exception`, so that no handler of errors swallows it.
+    """
 
 
 @contextmanager
@@ -96,7 +102,7 @@ def bounded() -> Iterator[None]:
 
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """A folder with room around it, in which `..` still leads to places that are watched."""
+    """A folder whose parents are watched, too."""
     folder = tmp_path / "sandbox" / "between" / "deep"
     for inside in ("tmp", "no-data"):
         (folder / inside).mkdir(parents=True)
@@ -117,7 +123,10 @@ Fuzz = Callable[..., Callable[[Callable[..., None]], None]]
 
 @pytest.fixture
 def fuzz(form: str) -> Fuzz:
-    """`@fuzz(short, long, strategy)` calls a function with so many cases: few and always the same, or many new ones."""
+    """Return a decorator that calls a function with `short` or `long` cases.
+
+    `@fuzz(short, long, strategy)`: short runs have always the same cases, long runs have new ones.
+    """
 
     def decorate(short: int, long: int, strategy: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], None]:
         chosen = settings(

@@ -72,7 +72,9 @@ sys.addaudithook(_GUARD)
 
 @contextmanager
 def guarded(folder: Path) -> Iterator[None]:
-    """Run a block that may write below `folder` only, and may neither start programs nor talk to the network.
+    """Run a block that may write below `folder` only.
+
+    It may neither start programs nor talk to the network.
 
     Raises:
         AssertionError: after the block, if it did anything else.

@@ -67,7 +67,10 @@ def containers(content: Any) -> list[Any]:
 
 @st.composite
 def places(draw: st.DrawFn, content: Any) -> tuple[Any, Any]:
-    """A container of a nested document and a key or index in it; a long list is no likelier than a short one."""
+    """Draw a container of a nested document and a place in it.
+
+    A long list is no likelier than a short one.
+    """
     container = draw(st.sampled_from(containers(content)))
     return container, draw(st.sampled_from(sorted(container) if isinstance(container, dict) else range(len(container))))
 
@@ -87,7 +90,10 @@ def plausible(old: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def mutated(draw: st.DrawFn, document: Any, *, nullable: bool = False) -> Any:
-    """A document of JSON values with one to three changes; with nulls, if asked for."""
+    """Draw a document of JSON values with one to three changes.
+
+    It has nulls only if asked for.
+    """
     content = copy.deepcopy(document)
     for _ in range(draw(st.sampled_from((1, 1, 2, 3)))):
         if not containers(content):
@@ -117,7 +123,7 @@ def _apply(draw: st.DrawFn, change: str, place: tuple[Any, Any], new: Any, conte
 
 @st.composite
 def scrambled(draw: st.DrawFn, content: bytes) -> bytes:
-    """Bytes with one to three pieces cut out, put in, doubled or flipped."""
+    """Draw bytes with one to three pieces removed, added, doubled or flipped."""
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(content)))
         end = min(len(content), start + draw(st.integers(0, 40)))
@@ -130,7 +136,10 @@ def scrambled(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def as_toml(content: dict[str, Any]) -> bytes:
-    """TOML of a document; what TOML cannot say (half characters) becomes bytes that are no text."""
+    """Write a document as TOML.
+
+    Half characters, which TOML lacks, become bytes that are no text.
+    """
     return tomli_w.dumps(_dated(content)).encode("utf-8", "surrogatepass")
 
 
@@ -156,7 +165,10 @@ def documents(document: dict[str, Any], *, encode: Any = as_toml, nullable: bool
 
 
 def _passes(text: str) -> bool:
-    """Whether an operating system can pass a word on, and it names no folder of the machine to write to."""
+    """Return whether a word can be an argument of a command.
+
+    It must be text, and must name no folder of the machine to write to.
+    """
     return "\0" not in text and text.encode("utf-8", "ignore").decode() == text and not text.startswith(("/", "~"))
 
 

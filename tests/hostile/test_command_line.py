@@ -40,7 +40,10 @@ values = st.sampled_from(VALUES) | st.sampled_from(VALUES) | st.sampled_from(VAL
 
 @st.composite
 def lines(draw: st.DrawFn) -> list[str]:
-    """A command with its arguments and some of its options, each with a value; sometimes a word more or less."""
+    """Draw a command with its arguments and some of its options.
+
+    Sometimes it has a word more or less.
+    """
     path, command = draw(st.sampled_from(commands()))
     words: list[str] = []
     for parameter in command.params:
@@ -65,7 +68,10 @@ def _values(parameter: click.Parameter) -> st.SearchStrategy[str]:
 
 @pytest.fixture
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs, audits and trainings that stop where the computing would begin; and no server to talk to."""
+    """Stop runs, audits and trainings before they compute.
+
+    No server can be reached.
+    """
 
     def stop(*_: object, **__: object) -> None:
         raise EnvironmentFault("expected hours of computing, got a test; look elsewhere")
@@ -82,7 +88,7 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("shallow")
 def test_words(sandbox: Sandbox, fuzz: Fuzz) -> None:
-    sandbox.allowed = sandbox.folder.parents[1]  # whoever writes `--results ..` names that folder
+    sandbox.allowed = sandbox.folder.parents[1]  # `--results ..` names that folder
     write_entry(sandbox.folder, tiny_content(sandbox.folder))
     for name in ("art-wrn28", "pgd-wrn28"):
         for attack in ("random-noise", "ifia-topk"):

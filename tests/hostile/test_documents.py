@@ -31,7 +31,10 @@ MODEL = "hub:natural-linear"
 
 
 def write(folder: Path, content: bytes, *, key: bool = False) -> Path:
-    """File a document under the name that it gives itself, where it gives one, so that it gets past that check."""
+    """File a document under the name that it states.
+
+    So the check of names lets it pass.
+    """
     name = FORM_NAME
     try:
         parsed = tomllib.loads(content.decode())
@@ -60,7 +63,10 @@ def test_entries(sandbox: Sandbox, fuzz: Fuzz) -> None:
 
 @pytest.fixture
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attacks that propose the clean images: what comes before and after is real."""
+    """Attacks that propose the clean images.
+
+    What comes before and after is real.
+    """
 
     def propose_nothing(setup: Setup, samples: Samples, batch_size: int, tick: Callable[[int], None]) -> Attacked:
         members, count = len(setup.attack.members), len(samples.ids)
@@ -123,7 +129,7 @@ def test_recipes(sandbox: Sandbox, fuzz: Fuzz) -> None:
 
 
 def _asks_for_many_steps(content: bytes) -> bool:
-    """Whether an adversary of the training shall take more steps than fit into a test: who asks for them gets them."""
+    """Return whether a recipe's adversary takes too many steps for a test."""
     try:
         steps = tomllib.loads(content.decode())["objective"]["params"]["steps"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -46,7 +46,10 @@ READERS = (
 
 @pytest.fixture
 def honest(sandbox: Sandbox) -> StoredRun:
-    """A results folder of two models under two attacks that `bench verify` accepts; one of its runs."""
+    """Fill a results folder, and return one of its runs.
+
+    It holds two models under two attacks; `bench verify` accepts it.
+    """
     protocol: Protocol = registry.load("protocols", "cifar10-smoke-v1")
     recorded = protocol.model_dump(mode="json", include={"name", "version", "rankable", "floor", "reference"})
     for index, name in enumerate(MODELS):
@@ -80,14 +83,14 @@ def restored(sandbox: Sandbox, honest: StoredRun) -> Callable[[], None]:
 
 @pytest.fixture
 def alone(sandbox: Sandbox, honest: StoredRun) -> StoredRun:
-    """The honest run in a results folder of its own, `alone`, which is quick to verify."""
+    """File the honest run alone, which is quick to verify."""
     moved = sandbox.folder / "alone" / honest.path.relative_to(sandbox.folder / "results")
     shutil.copytree(honest.path.parent, moved.parent)
     return honest._replace(path=moved)
 
 
 def sealed(content: Any) -> Any:
-    """Give a record the run id of its own spec, as a forger would."""
+    """Give a record the run id of its spec, like a forger."""
     try:
         spec = RunSpec.model_validate(content["spec"])
     except (ValidationError, KeyError, TypeError):
@@ -96,7 +99,10 @@ def sealed(content: Any) -> Any:
 
 
 def file_again(sandbox: Sandbox, run: StoredRun, content: bytes) -> None:
-    """Replace a record by other content, under the name and in the folder that this content asks for."""
+    """Replace a record by other content.
+
+    The new content decides its name and folder.
+    """
     path = run.path
     try:
         record = RunRecord.model_validate_json(content)
@@ -143,7 +149,10 @@ def test_an_edited_spec_is_found(sandbox: Sandbox, fuzz: Fuzz, alone: StoredRun)
 
 
 def edits(rows: pd.DataFrame) -> st.SearchStrategy[pd.DataFrame]:
-    """Rows with one cell changed, a line or a column taken out, doubled, moved or turned into something else."""
+    """Draw rows with one change.
+
+    A cell is changed, or a line or column is removed, doubled, moved or turned into something else.
+    """
 
     @st.composite
     def edited(draw: st.DrawFn) -> pd.DataFrame:
@@ -179,7 +188,10 @@ def edits(rows: pd.DataFrame) -> st.SearchStrategy[pd.DataFrame]:
 
 
 def encoded(rows: pd.DataFrame) -> bytes | None:
-    """Parquet of rows; None where a column is of nothing that parquet can hold."""
+    """Write rows as parquet.
+
+    Return None where parquet cannot hold a column.
+    """
     try:
         return rows_to_parquet(rows)
     except (pa.ArrowException, OverflowError):
@@ -201,7 +213,10 @@ def test_edited_rows_are_found(sandbox: Sandbox, fuzz: Fuzz, alone: StoredRun) -
 
 
 def test_rows_of_a_forger(sandbox: Sandbox, fuzz: Fuzz, honest: StoredRun, restored: Callable[[], None]) -> None:
-    """Rows whose checksum was made to fit: an edited number contradicts the means, and no reader breaks."""
+    """Check that forged rows contradict the record's means.
+
+    Their checksum was made to fit. No reader breaks.
+    """
     record, rows = honest.record, honest.rows()
     rewritten = edits(rows).map(encoded).filter(lambda content: content is not None)
     metrics = [metric.name for metric in record.spec.metrics]

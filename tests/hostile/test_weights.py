@@ -30,13 +30,16 @@ def split(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def joined(header: Any, data: bytes, length: int | None = None) -> bytes:
-    """A safetensors file; `length` is what it says of its header's length."""
+    """Write a safetensors file whose header claims `length` bytes."""
     text = json.dumps(header).encode()
     return struct.pack("<Q", (len(text) if length is None else length) % 2**64) + text + data
 
 
 def headers(content: bytes) -> st.SearchStrategy[bytes]:
-    """Files whose header claims other names, types, shapes and places than the data has, or another length."""
+    """Draw files whose header contradicts their data.
+
+    Names, types, shapes, places or the length differ.
+    """
     header, data = split(content)
     cut = st.sampled_from((data, data[:-1], data + b"\0", b""))
     lies = st.builds(joined, mutated(header, nullable=True), cut)
@@ -45,7 +48,10 @@ def headers(content: bytes) -> st.SearchStrategy[bytes]:
 
 
 def test_safetensors(sandbox: Sandbox, fuzz: Fuzz) -> None:
-    """The entry promises exactly these bytes, so that the reader itself meets them."""
+    """Write an entry that promises exactly these bytes.
+
+    So the reader itself meets them.
+    """
     entry = tiny_content(sandbox.folder)
     path = sandbox.folder / entry["weights"]["file"]
 

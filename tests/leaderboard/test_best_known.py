@@ -77,7 +77,10 @@ def test_images_that_do_not_rank_do_not_count(results: Path) -> None:
 
 
 def test_an_image_that_auto_lost_counts_with_what_another_attack_reached(results: Path) -> None:
-    """The score has a 1 there; another attack that kept the class shows that less was possible."""
+    """Count an image that `auto` lost as another attack left it.
+
+    The score has a 1 there, but less was possible: the other attack kept the class.
+    """
     lost = RIGHT | {"kendall": np.where(EVEN, 1.0, 0.5), "feasible": ~EVEN}
     for attack in ("auto", "random-noise"):
         store_run(results, model_entry("three"), attack, columns=lost)

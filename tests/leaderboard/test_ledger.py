@@ -105,7 +105,7 @@ def test_versions_that_judge_otherwise_do_not_count_together(results: Path, what
 
 
 def test_versions_that_judge_alike_count_together_whatever_they_attack_with(results: Path) -> None:
-    """Attacks, their search and the number of images do not decide what an image is worth; nor does the name."""
+    """Check that neither attack, search, number of images nor name matters."""
     lower = {"kendall": np.full(20, -0.9), "feasible": True}
     samples = next(Store(results).runs()).record.spec.samples.sha256
     other = {

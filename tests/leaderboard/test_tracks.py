@@ -142,7 +142,10 @@ def test_a_claim_is_judged_by_the_records(
 
 
 def test_a_comparison_s_interval_is_of_the_differences_image_by_image(book: Book) -> None:
-    """The first 12 of 40 images are right in black and white for one network, the first 24 for the other."""
+    """Compare networks with 12 and 24 of 40 images right.
+
+    They are right in black and white; the first 12 images are common to both.
+    """
     saturated = Measure(protocol="cifar10-shape-texture-v1", attack="saturation", metric="accuracy-on-correct@1024")
     models = ("natural-wrn28", "pgd-wrn28")
     claim = Claim(paper="ATC", text="so it is", relation="above", models=models, measures=(saturated,))

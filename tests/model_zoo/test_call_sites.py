@@ -104,7 +104,10 @@ def test_what_cannot_be_separated_stays(images: Tensor) -> None:
 
 
 class Apart(nn.Module):
-    """A stem under `no_grad`, or with a side effect, or a hook; then a ReLU by a call."""
+    """A network with a ReLU call after an unusual stem.
+
+    The stem runs under `no_grad`, has a side effect, or has a hook.
+    """
 
     def __init__(self, how: str) -> None:
         super().__init__()

@@ -60,7 +60,10 @@ def test_tensors_of_every_kind_are_those_that_torch_saved(zipped: bool, tmp_path
 
 
 def network() -> nn.Sequential:
-    """A small network whose state is of every kind: weights, running statistics, a counter, a passing buffer."""
+    """Return a small network with each kind of state.
+
+    It has weights, running statistics, a counter and a buffer that is not saved.
+    """
     made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, 2))
     made[1](torch.linspace(0, 1, 2 * 4 * 4).view(2, 4, 2, 2))
     made.register_buffer("passing", torch.zeros(2), persistent=False)
@@ -233,7 +236,10 @@ def test_a_damaged_number_is_found(tmp_path: Path) -> None:
 
 
 def storage(count: int) -> bytes:
-    """A pickle that names one storage of so many numbers, in the old form."""
+    """Return a pickle that names a storage of `count` numbers.
+
+    It has the old form.
+    """
     values: tuple[object, ...] = (0x1950A86A20F9469CFC6C, 1001, {})
     heads = [pickle.dumps(value, 2) for value in values]
     pid = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"

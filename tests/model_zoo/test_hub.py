@@ -272,7 +272,10 @@ def client(server: Hub, tmp_path: Path) -> Client:
 
 @pytest.fixture
 def ask(client: Client) -> Ask:
-    """Resolve references in a process whose Hub is the server, or is out of reach."""
+    """Resolve references in another process.
+
+    Its Hub is the server, or out of reach.
+    """
 
     def answer(*references: str, offline: bool = False) -> list[str]:
         return client.run(ASK, *references, offline=offline)
@@ -281,7 +284,10 @@ def ask(client: Client) -> Ask:
 
 
 def remote_entry(folder: Path, name: str, size: int = 0) -> tuple[str, bytes]:
-    """A local entry whose weights lie on the Hub only, and those weights, or so many bytes in their place."""
+    """Write an entry whose weights are on the Hub only.
+
+    Return it with the weights, or with `size` bytes in their place.
+    """
     content = tiny_content(folder, name)
     path = folder / f"{name}.safetensors"
     body = bytes(size) or path.read_bytes()
@@ -291,7 +297,7 @@ def remote_entry(folder: Path, name: str, size: int = 0) -> tuple[str, bytes]:
 
 
 def publish(server: Hub, folder: Path, repo: str = REPO, **changes: Any) -> bytes:
-    """Let the Hub hold somebody's model as `bench submit publish` would upload it; return its weights."""
+    """Upload a model as `bench submit publish` does, and return its weights."""
     content = tiny_content(folder, "theirs") | changes
     body = (folder / "theirs.safetensors").read_bytes()
     server.put(repo, "theirs.safetensors", body)

@@ -1,4 +1,4 @@
-"""Whatever squashes a network's logits at its end is found, however it is written, and the numbers before are given."""
+"""Find what squashes a network's logits, and the numbers before it."""
 
 from __future__ import annotations
 

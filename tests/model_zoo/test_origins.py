@@ -68,7 +68,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def content(tmp_path: Path, checkpoint: Path) -> dict[str, Any]:
-    """An entry whose [weights] are what `bench submit convert` says of the checkpoint."""
+    """Return an entry whose [weights] are those of `bench submit convert`."""
     answers = Answers(name="small", architecture="conv-small", license="MIT", method="natural")
     converted = convert(read_checkpoint(checkpoint, "state_dict"), answers, tmp_path / "converted", whose="small.pth")
     assert converted.path is not None
@@ -289,7 +289,10 @@ def test_what_is_published_again_is_pinned_to_its_new_place(content: dict[str, A
 
 
 def test_tensorflow_variables_are_laid_out_as_ours() -> None:
-    """By the definition: a SAME convolution of (row, column, in, out) kernels, features flattened row by row."""
+    """Compute the network's logits by definition.
+
+    They are SAME convolutions of (row, column, in, out) kernels, features flattened row by row.
+    """
     generator = torch.Generator().manual_seed(1)
     shapes = {"conv1": (4, 4, 3, 16), "conv2": (4, 4, 16, 32), "fc1": (2048, 100), "fc2": (100, 10)}
     variables = {f"weights_{layer}": torch.randn(shape, generator=generator) / 10 for layer, shape in shapes.items()}

@@ -39,7 +39,10 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 
 
 class Small(nn.Module):
-    """A classifier as other libraries write it: one ReLU for two places, the second time as a function."""
+    """A classifier as other libraries write it.
+
+    It has one ReLU in two places, the second time as a function.
+    """
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
@@ -121,7 +124,10 @@ class ThreatModel(Enum):
 
 @pytest.fixture
 def robustbench(timm: FakeTimm, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """RobustBench's modules that we import; returns what its loader was asked for."""
+    """Make RobustBench's modules that we import.
+
+    Return what its loader was asked for.
+    """
     asked: dict[str, Any] = {}
 
     def load_model(name: str, **where: Any) -> nn.Module:

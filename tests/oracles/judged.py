@@ -36,7 +36,10 @@ def images_of(purpose: str, low: float = 0.25, high: float = 0.75) -> Tensor:
 
 
 def judged(model: nn.Module, method: AttributionMethod, before: Tensor, after: Tensor | None = None) -> Pair:
-    """A pair as the judge makes it; the explained class is the one predicted before."""
+    """Make a pair as the judge does.
+
+    The explained class is the class predicted before.
+    """
     labels = model(before).argmax(1)
     explainer = Explainer(method, "sum-of-abs")
     sides = [explainer.view(model, images, labels, RNG) for images in (before, before if after is None else after)]
@@ -54,5 +57,8 @@ def logit(pair: Pair, images: Tensor) -> Tensor:
 
 
 def per_draw(of_each: Callable[[int], Tensor], draws: int) -> Tensor:
-    """(N * draws, ...), the draws of one sample side by side, as captum repeats its inputs."""
+    """Stack the draws of each sample: (N * draws, ...).
+
+    The draws of one sample are side by side, as captum repeats its inputs.
+    """
     return torch.stack([of_each(draw) for draw in range(draws)], 1).flatten(0, 1)

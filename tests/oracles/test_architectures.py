@@ -31,9 +31,9 @@ def images() -> Tensor:
 
 
 def separated_resnet18() -> nn.Module:
-    """torchvision's, whose blocks use one ReLU twice and in place, as a zoo gives it.
+    """torchvision's network, whose blocks use one ReLU twice, in place.
 
-    Without its pooling, for whose overlapping windows captum's own rule is not complete.
+    It has no pooling: captum's own rule is not complete for overlapping windows.
     """
     network = torchvision_build(10, model="resnet18")
     network.maxpool = nn.Identity()
@@ -52,7 +52,10 @@ def test_deeplift_is_complete(images: Tensor, make: Callable[[], nn.Module]) -> 
 
 
 def test_relevance_is_conserved_where_nothing_has_a_bias(images: Tensor) -> None:
-    """A network fresh from initialisation has no bias anywhere, so the relevance of the pixels sums to the logit."""
+    """Check that the relevance of the pixels sums to the logit.
+
+    A new network has no bias anywhere.
+    """
     network = freeze(tiny_network())
     for module in network.modules():
         if isinstance(module, Add):

@@ -103,7 +103,10 @@ def test_it_leaves_less_than_version_2_for_the_same_evaluations(model: nn.Module
 
 
 class _Island(nn.Module):
-    """Class 0 on a Euclidean ball around an image, class 1 beyond; the map of logit 0 changes fast with the image."""
+    """Class 0 in a ball around an image, class 1 beyond.
+
+    The map of logit 0 changes fast with the image.
+    """
 
     def __init__(self, center: Tensor, radius: float) -> None:
         super().__init__()

@@ -183,7 +183,10 @@ def test_a_sharper_surrogate_is_used_late_and_left_as_it_was(model: nn.Module, i
 
 
 def test_steps_are_halved_where_nothing_improves(model: nn.Module, images: Tensor) -> None:
-    """A score that never improves: after the start every checkpoint halves the step, and the start is kept."""
+    """Check the steps for a score that never improves.
+
+    After the start every checkpoint halves the step, and the start is kept.
+    """
     labels, sizes = model(images).argmax(1), []
 
     class Still(WhiteBoxVictim):
@@ -220,7 +223,10 @@ def test_steps_are_halved_where_nothing_improves(model: nn.Module, images: Tenso
 
 
 class _Island(nn.Module):
-    """Class 0 on a Euclidean ball around an image, class 1 beyond; the map of logit 0 changes fast with the image."""
+    """Class 0 in a ball around an image, class 1 beyond.
+
+    The map of logit 0 changes fast with the image.
+    """
 
     def __init__(self, center: Tensor, radius: float) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ SIDE = 16
 
 @pytest.fixture(autouse=True)
 def strict() -> Iterator[None]:
-    """A warning is how a network says that it is not compiled; and nothing is compiled twice."""
+    """Fail at a network that is not compiled, or compiled twice."""
     with warnings.catch_warnings(), torch._dynamo.config.patch(error_on_recompile=True):
         warnings.filterwarnings("error", message="this network is not compiled")
         yield
@@ -41,7 +41,7 @@ def strict() -> Iterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the compiler but the code: its graph is run operator by operator."""
+    """Compile without making code: run the graph operator by operator."""
     monkeypatch.setattr(module, "_compile", lambda graph, vary: torch.compile(graph, dynamic=vary, backend="aot_eager"))
 
 

@@ -23,7 +23,7 @@ from model_zoo.build import freeze
 SIDE = 12
 RNG = SampleRng(Rng(0), ("a", "b"))
 NAN, SOME = math.nan, None
-"""No value; some finite value that hangs on the images."""
+"""No value; some finite value that depends on the images."""
 
 Case = Literal["zero", "constant", "tied", "put-back"]
 Row = dict[Case, float | None]

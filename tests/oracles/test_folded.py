@@ -23,7 +23,10 @@ LABELS = torch.arange(12) % 10
 
 
 class Biased(nn.Module):
-    """A normalisation after a convolution with a bias, one before no ReLU, and one whose input has two readers."""
+    """A network with three kinds of normalisation.
+
+    One follows a convolution with a bias, one has no ReLU behind it, one has an input with two readers.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +59,10 @@ class Wayward(nn.Module):
 
 
 def trained(network: nn.Module) -> nn.Module:
-    """Such a network in train mode, its statistics and scales (of both signs) unlike those of a new one."""
+    """Return a network in train mode, unlike a new one.
+
+    Its scales have both signs.
+    """
     initialize(network, Rng(0))
     for index, layer in enumerate(m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
         with torch.no_grad():

@@ -27,7 +27,10 @@ def drawn(*shape: int, seed: int) -> Tensor:
 
 
 def trained(network: nn.Module, side: int) -> nn.Module:
-    """In float64, with statistics of some images, so that scales and shifts are not those of a new layer."""
+    """Return a network in float64, with statistics of some images.
+
+    So scales and shifts are not those of a new layer.
+    """
     network = network.double().train()
     for seed in range(3):
         network(drawn(8, 3, side, side, seed=seed))

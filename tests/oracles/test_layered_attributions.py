@@ -38,7 +38,7 @@ def images() -> Tensor:
 
 
 class FlatteningWithoutModule(nn.Module):
-    """The chain in the form that captum's LRP takes: it has no rule for `nn.Flatten`."""
+    """The chain without `nn.Flatten`, for which captum's LRP has no rule."""
 
     def __init__(self, chain: nn.Sequential) -> None:
         super().__init__()

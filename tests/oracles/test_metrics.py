@@ -71,7 +71,10 @@ def view_of(attribution: Tensor, logits: Tensor | None = None) -> View:
 
 
 def heatmap_pair(before: Tensor, after: Tensor) -> Pair:
-    """A pair of which the heatmaps are given; everything else is zero."""
+    """Return a pair with these heatmaps.
+
+    Everything else is zero.
+    """
     sides = [View(m.unsqueeze(1), torch.zeros(len(m), 3), m.unsqueeze(1), m) for m in (before, after)]
     return Pair(sides[0], sides[1], torch.zeros(len(before), dtype=torch.int64))
 

@@ -59,7 +59,10 @@ def images() -> Tensor:
 
 
 class OwnLoss(Metric):
-    """Minus an attack's loss as the metric it selects by, so that the best iterate is the one it climbed to."""
+    """An attack's negative loss, as the metric by which it selects.
+
+    So the best iterate is the one that it climbed to.
+    """
 
     bounds = (-float("inf"), float("inf"))
     higher_is = "more-robust"
@@ -91,13 +94,16 @@ def victim_of(model: nn.Module, primary: Metric, knowledge: Any = "white-box", *
 def test_the_savings_of_a_frugal_search_are_counted_and_without_them_it_is_the_published_one(
     model: nn.Module, images: Tensor, turns: int, blind: float, gradients: int
 ) -> None:
-    """Four steps of four nodes: two passes per node for each gradient, one for each look."""
+    """Count the passes of four steps with four nodes each.
+
+    A gradient costs two passes per node, a look one.
+    """
     victim, plain = (victim_of(model, Kendall(), method=IntegratedGradients(nodes=4)) for _ in range(2))
     frugal = IfiaTopkFrugal(steps=4, k=K, turns=turns, blind=blind)
     found = frugal.perturb(victim, images, LABELS, threat=FREE, rng=RNG)
     published = IfiaTopk(steps=4, k=K).perturb(plain, images, LABELS, threat=FREE, rng=RNG)
     assert victim.cost.gradient == gradients + 4, "the clean heatmap is looked at once"
-    if turns > 1 or not blind:  # the best iterate may well be one of those that a blind beginning leaves
+    if turns > 1 or not blind:  # after a blind beginning the best iterate may be the same
         assert torch.equal(found, published) == (turns == 1)
 
 

@@ -32,7 +32,11 @@ def drawn(*shape: int, seed: int) -> Tensor:
 
 
 def derivatives(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Value, image gradient, Hessian-vector product, and the weight gradients of a loss of both logits and gradient."""
+    """Return first and second derivatives for images and weights.
+
+    They are the logits, their image gradient, a Hessian-vector product, and the weight gradients of a loss of both
+    logits and gradient.
+    """
     images = images.clone().requires_grad_()
     logits = network(images)
     with only_input_gradients():

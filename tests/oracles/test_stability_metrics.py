@@ -49,7 +49,7 @@ def linear() -> nn.Module:
 
 
 class Undecided(nn.Module):
-    """A network whose logits are shifted so that none of its classes wins everywhere near some images."""
+    """A network whose classes all lose somewhere near some images."""
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()

@@ -48,7 +48,10 @@ def test_a_few_pairs_have_wide_intervals_and_one_has_none() -> None:
 
 
 def test_the_interval_of_two_shares_is_the_published_one() -> None:
-    """Newcombe 1998, table II: 56/70 against 48/80, 9/10 against 3/10 and 10/10 against 0/10 by method 10."""
+    """Compare with Newcombe 1998, table II, method 10.
+
+    The rows are 56/70 against 48/80, 9/10 against 3/10 and 10/10 against 0/10.
+    """
     for (a, m), (b, n), published in (
         ((56, 70), (48, 80), (0.0524, 0.3339)),
         ((9, 10), (3, 10), (0.1705, 0.8090)),

@@ -74,7 +74,10 @@ def test_the_loss_gradient_is_the_finite_difference_of_the_loss(
 
 
 def test_without_the_product_rule_term_the_finite_difference_would_not_match(model: nn.Module, images: Tensor) -> None:
-    """The reference code of ART omits it; the test above must be able to tell."""
+    """Check that the finite difference finds a missing term.
+
+    The reference code of ART omits it.
+    """
     method = IntegratedGradients(nodes=5)
     smooth = smooth_copy(model, 3.0)
     cotangent = RNG.fork("cotangent").normal(tuple(images.shape[1:])).double()

@@ -21,7 +21,10 @@ def locked() -> dict[str, str]:
 
 
 def main() -> None:
-    """Add every new protocol to the file; a changed one is an error."""
+    """Add new protocols to the file.
+
+    A changed protocol is an error.
+    """
     before, now = locked(), {key: registry.load("protocols", key).sha256 for key in registry.names("protocols")}
     if changed := [key for key, sha256 in before.items() if now.get(key) != sha256]:
         sys.exit(f"expected {changed[0]} as it was published, got another content; restore it, and add a new version")

@@ -36,7 +36,10 @@ DATASETS = sorted({entry.dataset for entry in ENTRIES.values() if entry.control}
 
 
 def kind(entry: ModelEntry) -> str:
-    """What makes a model a control: that it was not trained, or its architecture."""
+    """Return what makes a model a control.
+
+    It was not trained, or it is of a simple architecture.
+    """
     return "untrained" if entry.training.method == "untrained" else entry.architecture.name
 
 
@@ -47,7 +50,10 @@ def control(dataset: str, wanted: str) -> ModelEntry:
 
 
 def gradient_maps(entry: ModelEntry) -> torch.Tensor:
-    """(4, H, W) heatmaps of the gradient of class 0 at four random images."""
+    """Return (4, H, W) gradient heatmaps.
+
+    They explain class 0 at four random images.
+    """
     model = build(entry, registry.load("architectures", entry.architecture.name), weights(entry), device=CPU)
     side = 28 if entry.dataset == "mnist" else 32
     rng = SampleRng(Rng(0), ("a", "b", "c", "d"))
@@ -113,7 +119,10 @@ def test_the_untrained_network_is_the_start_of_its_recipe(dataset: str, tmp_path
 
 
 def missing(runs: list[RunRecord]) -> set[tuple[str, str]]:
-    """The kinds of control, each with an attack (the floor, and what all trained models have), that a board lacks."""
+    """Return kinds of control and attacks that a board lacks.
+
+    The attacks are the floor, and the attacks of all trained models.
+    """
     contenders: dict[str, set[str]] = defaultdict(set)
     controls: set[tuple[str, str]] = set()
     for run in runs:
@@ -127,7 +136,7 @@ def missing(runs: list[RunRecord]) -> set[tuple[str, str]]:
 
 
 def test_every_board_shows_its_controls_under_the_attacks_that_all_its_models_have() -> None:
-    """Robustness is never read without what an untrained, a linear and a constant-map model have of it."""
+    """Check that each board shows untrained, linear and constant-map models."""
     boards: dict[str, list[RunRecord]] = defaultdict(list)
     ignored = (RESULTS.parent / ".gitignore").read_text().split()
     for run in Store(RESULTS).runs():

@@ -190,7 +190,10 @@ def test_the_official_gtsrb_images_are_read_where_there_is_no_archive(folder: Pa
 
 
 def test_svhn_is_read_as_torchvision_gives_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The official files: (H, W, C, N) images and labels 1 to 10, where 10 stands for the digit 0."""
+    """Write the official files: (H, W, C, N) images and labels.
+
+    Labels are 1 to 10, where 10 stands for the digit 0.
+    """
     images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 2), dtype=np.uint8)
     (folder / "svhn").mkdir()
     for split in ("train", "test"):
@@ -211,7 +214,10 @@ def picture(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (60
 
 @pytest.fixture
 def flowers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Six official files in small: two images of each part; image 2, of the training part, is half red, half blue."""
+    """Write the six official files with two images per part.
+
+    Image 2, of the training part, is half red, half blue.
+    """
     place = folder / "flowers-102"
     for number in range(1, 7):
         picture(place / "jpg" / f"image_{number:05d}.jpg", (number * 30, 10, 20))
@@ -248,7 +254,10 @@ def test_a_flower_that_is_missing_or_damaged_is_named(flowers: Path) -> None:
 
 @pytest.fixture
 def cub(folder: Path) -> Path:
-    """Four birds; the second is grey, the third has a white frame that the cut to the centre removes."""
+    """Write four birds.
+
+    The second is grey. The third has a white frame, which the cut to the centre removes.
+    """
     place = folder / "CUB_200_2011"
     names = ["001.A/a.jpg", "001.A/b.jpg", "200.B/c.png", "002.C/d.jpg"]
     for number, name in enumerate(names):

@@ -83,7 +83,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An entry TOML of a network of the other distribution's architecture, its weights beside it."""
+    """Write an entry of the other distribution's architecture, with weights."""
     folder = tmp_path_factory.mktemp("models")
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 6), nn.ReLU(), nn.Linear(6, 10))
     initialize(network, Rng(0))

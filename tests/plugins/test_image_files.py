@@ -1,4 +1,4 @@
-"""Image files of every format: their pixels, their place, and the errors of damaged ones."""
+"""Image files: pixels, place, and the errors of damaged files."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ ROW = re.compile(r"^\| (\w+) \| (\d+) \|", re.MULTILINE)
 
 
 def python(root: Path, *words: str) -> str:
-    """Run Python with the copy of our packages in front of all others."""
+    """Run Python with our copied packages first on its path."""
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *words]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
@@ -52,7 +52,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def costs(copy: Path) -> dict[str, list[str]]:
-    """Per kind, the files that a made-up plug-in of it added or changed."""
+    """Return the files that a new plug-in of each kind changes."""
     before, found = contents(copy), {}
     for kind in KINDS:
         python(copy, "-m", "bench.cli", "new", kind, f"made-up-{kind}")

@@ -77,7 +77,10 @@ def test_a_manipulated_network_never_contends_and_names_its_clean_twin() -> None
 
 
 def test_no_published_file_is_in_the_repository() -> None:
-    """By hash, whatever it is called: neither the originals, nor what they are converted to, nor triggers."""
+    """Compare hashes of files, whatever their names are.
+
+    Originals, converted weights and triggers are looked for.
+    """
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode:
         pytest.skip("no git repository")

@@ -38,7 +38,10 @@ def test_a_recipe_names_things_that_exist_and_fit(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in registry.names("recipes") if not name.endswith("-resnet50")])
 def test_a_recipe_makes_a_step(name: str, tmp_path: Path) -> None:
-    """With its own objective and precision, at its highest rate; small images, and a wide network's smallest sister."""
+    """Make one step with the recipe's objective and precision.
+
+    The rate is its highest. Images are small, and so is a wide network.
+    """
     wanted: Recipe = registry.load("recipes", name)
     channels, side, _ = shape_of(wanted.dataset)
     small = {"depth": 10, "width": 1} if wanted.architecture.name == "wide-resnet" else {}
@@ -52,7 +55,10 @@ PAPER_SIZE = [name for name in registry.names("recipes") if name.endswith(("-wrn
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAPER_SIZE)
 def test_a_recipe_of_the_papers_size_makes_a_step_on_two_images(name: str, tmp_path: Path) -> None:
-    """The whole network at the whole size; what small sisters run in full, loops and bfloat16, is cut to a round."""
+    """Train the whole network at its whole size.
+
+    Loops and bfloat16, which small networks run in full, are cut short.
+    """
     wanted: Recipe = registry.load("recipes", name)
     loops = wanted.objective.params.keys() & {"steps", "pgd_steps", "nodes", "search_nodes"}
     once = wanted.objective.model_copy(update={"params": {**wanted.objective.params, **dict.fromkeys(loops, 1)}})
@@ -62,7 +68,10 @@ def test_a_recipe_of_the_papers_size_makes_a_step_on_two_images(name: str, tmp_p
 
 
 def one_step(wanted: Recipe, image: tuple[int, int], folder: Path) -> None:
-    """Train on one batch of two random images of `image` channels and side; the last layer must move and be finite."""
+    """Train on one batch of two random images.
+
+    They have `image` channels and side. The last layer must move and be finite.
+    """
     dataset = registry.load("datasets", wanted.dataset)
     classes, (channels, side) = len(dataset.classes), image
     count = 2 * classes

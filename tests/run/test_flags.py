@@ -80,7 +80,7 @@ class Trial:
     source: nn.Module | None = None
     """The other network, where the attack is a transferred one."""
     shift: int = 0
-    """By how many classes the labels are off those that the network was trained with."""
+    """Distance in classes between the labels and those of the training."""
 
     @property
     def spec(self) -> RunSpec:
@@ -135,7 +135,10 @@ class Trial:
 
 
 def images_of(network: nn.Module) -> Samples:
-    """8-bit images with structure, labelled as the network sees them, so that all count as correct."""
+    """Return 8-bit images with structure that count as correct.
+
+    The network's own classes are their labels.
+    """
     shape = (COUNT, 3, broken.SIDE, broken.SIDE)
     coarse = torch.rand((COUNT, 3, 4, 4), generator=Rng(1).generator())
     fine = torch.rand(shape, generator=Rng(2).generator())
@@ -190,7 +193,7 @@ def test_logits_of_any_size_and_from_bounded_features_are_logits(head: str, size
 
 
 def test_the_far_images_of_a_row_are_its_own() -> None:
-    """What is said of an image's answers hangs neither on the other images nor on how many there are."""
+    """Check that an image's answers do not depend on other images."""
     images, bench = images_of(SOUND.network), Trial(broken.Squashed("tanh")).setup
     alone = [int(look(bench, images.part(slice(i, i + 1))).flags["answers"][0]) for i in range(COUNT)]
     assert look(bench, images).flags["answers"].tolist() == alone
@@ -219,7 +222,7 @@ def test_an_accuracy_is_doubted_where_it_is_improbable(
 
 
 def test_no_accuracy_is_promised_on_other_images() -> None:
-    """A network of MNIST that is asked about USPS may be right as rarely as it likes."""
+    """Check that an MNIST network may be wrong on USPS."""
     rows = replace(SOUND, shift=1).rows()
     evidence = Evidence(SOUND.spec, rows, None, "white-box", model_entry(dataset="mnist"))
     assert DoubtfulAccuracy().find(evidence) is None
@@ -247,7 +250,7 @@ def test_no_random_image_can_win_where_none_is_drawn() -> None:
 
 
 def test_a_tie_at_rest_has_one_flag() -> None:
-    """Where neither attack nor noise moves a map, `nothing-moved` says it, and no gradient is masked."""
+    """Check that unmoved maps are called so, not masked."""
     still = Trial(broken.with_linear_map(), method=Gradient()).flags()
     assert "nothing-moved" in still
     assert "random-beats-attack" not in still
@@ -293,7 +296,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
 
 @pytest.fixture
 def stored(template: RunRecord, tmp_path: Path) -> File:
-    """File a trial as a finished run, its rows changed where somebody says how."""
+    """File a trial as a finished run, with changed columns."""
 
     def file(trial: Trial, **columns: Any) -> StoredRun:
         spec, rows = trial.spec, trial.rows().drop(columns="tiles").assign(**columns)
@@ -314,7 +317,10 @@ def stored(template: RunRecord, tmp_path: Path) -> File:
 
 
 def varied(trial: Trial, **knobs: Iterable[Any]) -> list[Trial]:
-    """The trial on the protocol, and off it one trial per other value of a knob."""
+    """Return the trial, and one trial per other value.
+
+    The trial is on the protocol, all others are off it.
+    """
     found = [trial]
     for knob, values in knobs.items():
         for value in values:
@@ -359,7 +365,10 @@ def test_images_of_another_network_show_masked_gradients_too(stored: File) -> No
 
 
 def test_a_sound_audit_raises_none(stored: File) -> None:
-    """A sound search is one that has ended: twice its steps or one random start more find hardly more, in pairs too."""
+    """Check a search that has ended, which is sound.
+
+    Twice its steps or one random start more find hardly more, also in pairs.
+    """
     ended = replace(SOUND, attack=replace(SEARCH, steps=5 * STEPS, restarts=2))
     sweeps = varied(ended, epsilon=["2/255", "16/255"], steps=[1, 10 * STEPS], restarts=[3], beta=[20.0, 100.0])
     controls = [
@@ -393,7 +402,10 @@ def test_a_curve_goes_through_the_protocols_own_run_over_the_most_samples(tmp_pa
 
 
 def test_infeasible_samples_are_no_sign_of_robustness(stored: File) -> None:
-    """At a large radius every iterate changes the class, and counts as not moved: that is no rise."""
+    """Check that a change of class is no rise.
+
+    At a large radius every iterate changes the class, and counts as not moved.
+    """
     small, own, large = varied(SOUND, epsilon=["2/255", "16/255"])
     runs = [stored(small), stored(own)]
     assert _names([*runs, stored(large, kendall=1.0)]) == {"not-falling-with-epsilon"}
@@ -407,7 +419,10 @@ def test_infeasible_samples_are_no_sign_of_robustness(stored: File) -> None:
 
 
 def test_a_difference_must_be_significant_in_pairs_and_material(stored: File) -> None:
-    """Images differ by far more than the attacks do, so that no comparison of means could tell."""
+    """Compare attacks image by image.
+
+    Images differ by far more than the attacks do, so that no comparison of means could tell.
+    """
     own, other = varied(SOUND, beta=[20.0])
     hard = np.linspace(-0.9, 0.9, COUNT)
     scatter = np.array([1.0, -1.0] * (COUNT // 2))
@@ -431,7 +446,10 @@ def test_the_interval_is_students(stored: File) -> None:
 
 
 def test_what_is_material_is_so_for_every_protocol() -> None:
-    """The constant is a share of a range: primary metrics reach 1 where nothing moved, and span 2 at most."""
+    """Check that the constant fits the range of primary metrics.
+
+    They reach 1 where nothing moved, and span 2 at most.
+    """
     for name in registry.names("protocols"):
         low, high = registry.load("metrics", registry.load("protocols", name).primary_metric).bounds
         assert (high, high - low <= 2) == (1, True)

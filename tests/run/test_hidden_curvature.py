@@ -57,7 +57,10 @@ class _Spelled(nn.Module):
 
 
 class _Rounded(nn.Module):
-    """Sees images in steps of 32 grey levels, and gives out the gradient as if it did not."""
+    """A network that rounds images to 32 grey levels, secretly.
+
+    It returns the gradient as if it did not.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

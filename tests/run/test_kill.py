@@ -67,7 +67,7 @@ class Commands:
         self._said, self._told = process.stdin, process.stdout
 
     def run(self, words: list[str], cache: Path, until: float | None = None) -> int:
-        """The exit code of a command; after `until` seconds it is killed."""
+        """Return a command's exit code, killing it after `until` seconds."""
         self._said.write(json.dumps([words, str(cache)]) + "\n")
         self._said.flush()
         pid = int(self._told.readline())
@@ -122,24 +122,23 @@ def made(what: str, out: Path) -> Any:
 
 
 def units_of(out: Path) -> dict[str, tuple[str, int]]:
-    """What is finished for good: shards under attack and records, with their bytes and when they were written."""
+    """Return finished shards and records with bytes and times."""
     finished = [*out.glob("cache/work/attacks/*/*.safetensors"), *out.glob("results/*/*/*/*.json")]
     return {str(path): (sha256_of_file(path), path.stat().st_mtime_ns) for path in finished}
 
 
 def check_steps(cache: Path) -> None:
-    """A training goes on where it was killed, at most the step in hand done again."""
+    """Check that a killed training repeats at most one step."""
     log = cache / "steps"
     steps = [int(line) for line in log.read_text().split()] if log.exists() else []
     assert all(after - before in {0, 1} for before, after in pairwise([0, *steps])), steps
 
 
 def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[..., int]) -> int:
-    """Kill a command at random moments until so many kills met it alive, one of them when something was finished.
+    """Kill a command at random moments, and count its beginnings from nothing.
 
-    Return how often it was begun from nothing.
-
-    One that completes is compared with one that was never killed, and begun anew in another folder.
+    The command is killed alive `kills` times, at least once after something was finished. If it completes, it is
+    compared with a command that was never killed, and begun in another folder.
     """
     words = words_of(what, folder, out / "whole")
     clock = time.monotonic()

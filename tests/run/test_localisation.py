@@ -38,7 +38,10 @@ MEASURED: list[dict[str, Any]] = [
 
 
 class Boxed(FoolboxCifar10):
-    """The twenty images of the wheel, the object of image i in a box of i + 5 pixels."""
+    """Annotate the wheel's twenty images with a box each.
+
+    The box of image i has i + 5 pixels.
+    """
 
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ("boxes", "mask")
 

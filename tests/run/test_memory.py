@@ -57,7 +57,7 @@ def test_fewer_nodes_in_flight_give_the_same_bits(
 
 
 class Saved:
-    """What a graph keeps of a tensor, for as long as the graph lives."""
+    """What a graph keeps of a tensor while the graph lives."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor

@@ -94,7 +94,7 @@ def test_a_record_is_filed_after_all_that_it_names(
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Lets so many files through, and then there is no space left."""
+    """Return a function that leaves space for a number of files."""
     fsync, left = os.fsync, [10**9]
 
     def sync(descriptor: int) -> None:
@@ -279,7 +279,7 @@ def raising(error: type[BaseException]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def interrupted(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was killed just before it was filed."""
+    """Return the folder of a run killed just before its filing."""
     folder = tmp_path_factory.mktemp("interrupted")
     with pytest.MonkeyPatch.context() as killed:
         killed.setattr("bench.run.steps.file", raising(KeyboardInterrupt))

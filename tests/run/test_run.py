@@ -43,7 +43,7 @@ COUNT = 5
 
 
 class Watcher:
-    """Remembers what it was told; stops the run after so many images if asked to."""
+    """Remember messages, and stop the run after some images."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.total, self.done, self.stop_after = 0, 0, stop_after
@@ -63,7 +63,7 @@ class Watcher:
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A tiny model and a short protocol of five real images, as a command names them."""
+    """A tiny model and a protocol of five images, for commands."""
     folder = tmp_path_factory.mktemp("words")
     entry = write_entry(folder, tiny_content(folder))
     for name, shard_size in (("short", 2), ("one-shard", COUNT)):

@@ -76,7 +76,7 @@ def waited(step: Callable[..., Tensor], *arguments: object) -> Tensor:
 
 
 def naive_heatmap(network: nn.Module, image: Tensor, label: Tensor, *, graph: bool) -> Tensor:
-    """(1, H, W) integrated gradients of one image as reference codes compute them."""
+    """Return (1, H, W) integrated gradients as reference codes compute them."""
     positions = torch.arange(1, NAIVE_NODES + 1, device=image.device) / NAIVE_NODES
     points = image * positions.view(-1, 1, 1, 1)
     logits = network(points).gather(1, label.expand(NAIVE_NODES, 1))
@@ -85,7 +85,10 @@ def naive_heatmap(network: nn.Module, image: Tensor, label: Tensor, *, graph: bo
 
 
 def naive_step(setup: Setup, smooth: nn.Module, image: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-    """Double backward through every node at once, a signed step, and the heatmap of the real network, which selects."""
+    """Make one step by double backward through every node.
+
+    The step is signed, and the heatmap of the real network selects.
+    """
     leaf = image.clone().requires_grad_()
     loss = mass_outside(naive_heatmap(smooth, leaf, label, graph=True), mask)
     (gradient,) = torch.autograd.grad(loss.sum(), leaf)
@@ -99,7 +102,10 @@ def our_step(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: Tenso
 
 
 def frugal_steps(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """Two steps of `ifia-topk-frugal`, each with half of the nodes, of which one in two is looked at."""
+    """Make two steps of `ifia-topk-frugal` with half of the nodes.
+
+    One of two is looked at.
+    """
     first, second = (
         victim.loss_gradient(images, labels, mass_outside, mask, turn=number, turns=2) for number in range(2)
     )
@@ -107,7 +113,7 @@ def frugal_steps(victim: WhiteBoxVictim, images: Tensor, labels: Tensor, mask: T
 
 
 def start(setup: Setup, samples: Samples) -> tuple[SampleRng, Tensor, Tensor]:
-    """The streams of the samples, the explained classes, and the pixels on top."""
+    """Return the samples' streams, explained classes and top pixels."""
     rng, labels = SampleRng(setup.rng, samples.ids), predict(setup.model, samples.images).argmax(1)
     return rng, labels, top_k_mask(setup.judge.view(setup.model, samples.images, labels, rng).heatmap, K)
 

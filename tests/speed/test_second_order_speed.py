@@ -55,7 +55,10 @@ def test_hessian_vector_products(
 
 @pytest.mark.parametrize("function", [F.softplus, second_order._Softplus.apply], ids=["torch", "by-hand"])
 def test_the_second_derivative_of_softplus(function: Callable[..., Tensor], benchmark: BenchmarkFixture) -> None:
-    """By hand is what GPUs do; on a CPU other bits than the records' are not worth it."""
+    """Time softplus by hand, as GPUs run it, and by torch.
+
+    CPUs use torch's: the gain is not worth other bits than those of the records.
+    """
     u, g, v = torch.randn((3, 40, 16, 32, 32), generator=Rng(2).generator()).to(pick_device())
 
     def twice() -> Tensor:

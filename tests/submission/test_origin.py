@@ -34,7 +34,10 @@ def git(folder: Path, *words: str) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A repository with one commit, and the architecture `own-net` in its folder, in no commit."""
+    """Make a repository with the architecture `own-net` in no commit.
+
+    It has one commit, and the file lies in its folder.
+    """
     package = tmp_path / "checkout" / "planted"
     (package / "architectures").mkdir(parents=True)
     for folder in (package, package / "architectures"):

@@ -44,7 +44,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def claimed(folder: Path) -> float:
-    """The tiny network's true accuracy on the images that it will be asked about."""
+    """Return the tiny network's true accuracy on its images."""
     content = tiny_content(folder)
     return tiny_count(folder, content) / 20
 
@@ -90,7 +90,10 @@ def test_the_commands_of_the_readme_make_a_row(home: Path, tmp_path_factory: pyt
 
 
 def _adapted(words: list[str], accuracy: float) -> list[str]:
-    """The same command for a tiny untrained network: its own accuracy, and two images."""
+    """Run the same command for a tiny untrained network.
+
+    Its own accuracy and two images are given.
+    """
     if words[:2] == ["submit", "run"]:
         return [*words, "--limit", "2"]
     if "--clean" in words:

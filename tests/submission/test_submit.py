@@ -145,7 +145,7 @@ class Batch(nn.Module):
 
 
 class Brightness(nn.Module):
-    """Right, for images of one grey each, where it is given pixels as they were trained on."""
+    """Return a network that is right on correctly normalised grey images."""
 
     def forward(self, images: Tensor) -> Tensor:
         grey = images.mean((1, 2, 3))[:, None]

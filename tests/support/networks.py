@@ -1,7 +1,6 @@
 """The parts of a network that attacks can follow or not.
 
-Each spelling is tried and stands with its outcome in `docs/networks.md`. python -m tests.support.networks # writes the
-page
+Each spelling is tried. `python -m tests.support.networks` writes the outcomes to `docs/networks.md`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ KNOBS: dict[Knob, list[float]] = {
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A tiny model and a protocol of two real images and two steps, as a command names them."""
+    """A tiny model and a protocol of two images, for commands."""
     folder = tmp_path_factory.mktemp("words")
     model = classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)).eval()
     entry = write_entry(folder, tiny_content(folder))
@@ -56,7 +56,10 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def brief_protocol(folder: Path, model: nn.Module) -> Path:
-    """Write a protocol of two steps, on images that a model gets right, if it gets so many right."""
+    """Write a protocol of two steps on images classified correctly.
+
+    Others fill the rest where the model gets too few right.
+    """
     stored = registry.instantiate("datasets", Component(name="foolbox-cifar10")).load("test")
     right = (predict(model, stored.images.float() / 255).argmax(1) == stored.labels).nonzero().flatten().tolist()
     chosen = [*right, *(set(range(20)) - set(right))][: COUNT + 1]

@@ -69,7 +69,7 @@ def todo(folder: Path, *words: str) -> list[Unit]:
 
 
 def last(reports: Iterator[Report]) -> dict[int, Report]:
-    """The last report on each unit, by its place; each has one."""
+    """Return the last report on each unit, by its place."""
     found = dict[int, Report]()
     for report in reports:
         if report.kind in FINAL:
@@ -81,7 +81,10 @@ def last(reports: Iterator[Report]) -> dict[int, Report]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A real Ray of two nodes with room for a process each; the first says that it has a GPU."""
+    """Start a real Ray of two nodes, one process each.
+
+    The first says that it has a GPU.
+    """
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 

@@ -40,7 +40,10 @@ ATTACKS = ("random-noise", "ifia-topk")
 
 
 class Inline(Executor):
-    """Does units here and now, in an order of its own, with whatever happens to some of them."""
+    """Do units in this process, in an order of its own.
+
+    Some of them meet a given fate.
+    """
 
     def __init__(self, arrange: Callable[[Sequence[Unit]], Sequence[Unit]] = list, fate: Any = None) -> None:
         self.arrange, self.fate, self.patience = arrange, fate or (lambda _: None), list[bool]()
@@ -201,7 +204,7 @@ def test_a_unit_that_another_process_is_at_waits_until_the_others_are_done(
     first = list[int]()
 
     def order(todo: Sequence[Unit]) -> Sequence[Unit]:
-        if first:  # the second round: whoever held it is done, or dead
+        if first:  # the second round: its holder is done, or dead
             holder.__exit__(None, None, None)
         first.append(len(todo))
         return todo

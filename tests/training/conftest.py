@@ -37,7 +37,10 @@ def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_digits(folder: Path) -> None:
-    """Ten classes, told apart by where a bright square lies: 60 training and 30 test images."""
+    """Write 60 training and 30 test images of ten classes.
+
+    A bright square's place tells them apart.
+    """
     noise = np.random.default_rng(0)
     (folder / "usps").mkdir()
     for split, count in (("train", 60), ("test", 30)):

@@ -63,7 +63,7 @@ def test_a_probe_times_steps_and_looks_at_the_clock() -> None:
 def test_a_probe_leaves_no_trace_in_the_training(
     tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A training whose epochs a budget fixed ends as one that was told them."""
+    """Compare a training with a budget and one with given epochs."""
     plain = tiny_recipe.validation.model_copy(update={"stop_at_accuracy": None})
     wanted = tiny_recipe.model_copy(update={"validation": plain})
     probed: list[int] = []

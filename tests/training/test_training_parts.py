@@ -60,7 +60,7 @@ def test_held_out_images_are_stratified_disjoint_and_complete(count: int) -> Non
 
 
 def candidates(image: Tensor, pad: int, flip: bool) -> dict[bytes, tuple[int, int, bool]]:
-    """Every crop of one padded image and its mirror image, by brute force."""
+    """Return every crop of a padded image and its mirror image."""
     channels, height, width = image.shape
     padded = torch.zeros(channels, height + 2 * pad, width + 2 * pad)
     padded[:, pad : pad + height, pad : pad + width] = image
