@@ -55,13 +55,15 @@ def test_the_gap_is_the_paired_mean_over_the_images_that_rank(results: Path) -> 
     standings = boards_of(results).by_name
     best, gaps = standings["one"].best_known, np.maximum(0.5 - lower, 0)
     assert best is not None
-    assert (best.mean, best.gap, best.images) == (pytest.approx(0.5 - gaps.mean()), pytest.approx(gaps.mean()), N)
+    assert (best.mean, best.gap) == pytest.approx((0.5 - gaps.mean(), gaps.mean()))
+    assert best.images == N
     assert best.found_by == (("other 1", 20),)
     drawn = stats.bootstrap((gaps,), np.mean, n_resamples=4000, rng=np.random.default_rng(0), method="percentile")
     assert (best.low, best.high) == pytest.approx(drawn.confidence_interval, abs=0.2 * gaps.std() / N**0.5)
     alone = standings["two"].best_known
     assert alone is not None
-    assert (alone.mean, alone.gap, alone.low, alone.high, alone.found_by) == (pytest.approx(0.3), 0, 0, 0, ())
+    assert alone.mean == pytest.approx(0.3)
+    assert (alone.gap, alone.low, alone.high, alone.found_by) == (0, 0, 0, ())
 
 
 def test_images_that_do_not_rank_do_not_count(results: Path) -> None:
