@@ -65,6 +65,7 @@ def assemble(plan: Plan, device_name: str, images: Tensor, cache: Cache, *, comp
         library=library,
         other=_stand_in(plan, library, cache, compiled),
         precision=spec.surrogate.precision,
+        outlined=not registry.load("datasets", plan.protocol.samples.source).shows_images,
     )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bench.core.compute.digests import alike, digests
 from bench.core.contracts import Annotation, Dataset
 from bench.core.errors import IntegrityError
 from bench.core.schemas.protocol import SampleSet
@@ -67,7 +68,7 @@ def load_samples(sample_set: SampleSet, dataset: Dataset) -> Samples:
         )
     chosen = torch.tensor(sample_set.indices)
     images = split.images[chosen]
-    if (actual := checksum(images)) != sample_set.sha256:
+    if (actual := checksum(images)) != sample_set.sha256 and not _alike(images, sample_set):
         raise IntegrityError(
             f"expected the {len(chosen)} images of {where} to have the sha256 {sample_set.sha256[:12]}…, "
             f"got {actual[:12]}…; the stored images are not the ones this protocol was made of: restore the data"
@@ -75,6 +76,20 @@ def load_samples(sample_set: SampleSet, dataset: Dataset) -> Samples:
     annotated = dataset.annotations(sample_set.split)
     annotations = tuple(annotated[index] for index in sample_set.indices) if annotated else ()
     return Samples(tuple(sample_set.ids()), images.float() / 255, split.labels[chosen], annotations)
+
+
+def _alike(images: Tensor, sample_set: SampleSet) -> bool:
+    """Return whether images differ by a decoder's rounding only.
+
+    A protocol without digests allows no difference.
+    """
+    if not sample_set.digests:
+        return False
+    written = [torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8) for digest in sample_set.digests]
+    found = digests(images).flatten(1)
+    if {len(each) for each in written} != {found.shape[1]}:
+        return False
+    return bool(alike(found, torch.stack(written)).all())
 
 
 def checksum(images: Tensor) -> str:

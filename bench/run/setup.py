@@ -44,6 +44,9 @@ class Setup:
     precision: SearchPrecision = "float32"
     """Precision of the search. The judge always uses float32."""
 
+    outlined: bool = False
+    """Whether pages show outlines in place of the images."""
+
     def within_memory(self, work: Callable[[], Result]) -> Result:
         """Return the result of a piece of work within the memory budget."""
         return work() if self.room is None else self.room.give(work)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bench import registry
 from bench.core.errors import IntegrityError
 from bench.core.schemas.records import LEVEL_MARK, MetricSpec, RunRecord
 from bench.core.storage.showcase import Pixels
@@ -136,16 +137,18 @@ def _image_words(record: RunRecord, label: str, row: dict[str, Any]) -> Words:
     before = f"{class_name(record, row['predicted_before'])} ({row['confidence_before']:.0%})"
     after = f"{class_name(record, row['predicted_after'])} ({row['confidence_after']:.0%})"
     attack, moved = record.spec.attack.name, f"{row['linf'] * 255:.1f}/255"
+    outlined = _outlined(record)
+    outline = " Its outline, as the terms of its source do not allow to show it." if outlined else ""
     return {
         "original": (
-            "Original",
+            "Outline" if outlined else "Original",
             f"seen as {before}",
-            f"Original image of class {label}, predicted {before}.",
+            f"Original image of class {label}, predicted {before}.{outline}",
         ),
         "perturbed": (
-            "Perturbed",
+            "Outline, perturbed" if outlined else "Perturbed",
             f"seen as {after}, L∞\N{NO-BREAK SPACE}{moved}",
-            f"The image after {attack}, predicted {after}; largest change of a pixel value {moved}.",
+            f"The image after {attack}, predicted {after}; largest change of a pixel value {moved}.{outline}",
         ),
         "perturbation": (
             f"Perturbation \N{MULTIPLICATION SIGN}{draw.MAGNIFICATION}",
@@ -153,6 +156,14 @@ def _image_words(record: RunRecord, label: str, row: dict[str, Any]) -> Words:
             f"The perturbation magnified {draw.MAGNIFICATION} times about grey.",
         ),
     }
+
+
+def _outlined(record: RunRecord) -> bool:
+    """Return whether outlines stand in place of the images."""
+    if (key := record.spec.protocol.key) not in registry.names("protocols"):
+        return False
+    source = registry.load("protocols", key).samples.source
+    return registry.constants("datasets", source).get("shows_images") is False
 
 
 def _heatmap_words(label: str, counts: dict[str, int], numbers: dict[str, float | None]) -> Words:

@@ -15,9 +15,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from bench.core.compute import vision
+from bench.core.compute.digests import alike, digests
 from bench.core.errors import IntegrityError
 from bench.core.schemas.geometry import Geometry
-from bench.data._image_files import alike, checksum, checksums, digests, read_chunks, read_image, read_images
+from bench.data._image_files import checksum, checksums, read_chunks, read_image, read_images
 from bench.run.samples import checksum as checksum_of_all
 
 WHOLE = Geometry(resize=(8, 8), crop=(8, 8))

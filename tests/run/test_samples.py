@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.core.compute.digests import digests
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Dataset, Split
 from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
@@ -55,6 +56,32 @@ def test_another_order_or_other_pixels_do_not_pass() -> None:
         load_samples(sample_set((4, 0)).model_copy(update={"indices": (0, 4)}), Tiles())
     with pytest.raises(IntegrityError, match="expected the 1 images"):
         load_samples(sample_set((4,), sha256="0" * 64), Tiles())
+
+
+def test_pixels_within_the_tolerance_of_the_digests_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One grey level in the mean of every cell is a decoder's rounding, two are another image."""
+    large = torch.randint(8, 248, (2, 3, 8, 8), generator=Rng(4).generator()).to(torch.uint8)
+    kept = [bytes(digest.flatten().tolist()).hex() for digest in digests(large)]
+    assert len(kept[0]) == 96
+    wanted = sample_set((0, 1), sha256=checksum(large), digests=kept)
+    for change, passes in ((0, True), (1, True), (-1, True), (2, False)):
+        split = Split((large.int() + change).to(torch.uint8), torch.tensor([0, 1]))
+        monkeypatch.setattr(Tiles, "load", lambda self, name, split=split: split)
+        if passes:
+            assert len(load_samples(wanted, Tiles()).ids) == 2
+        else:
+            with pytest.raises(IntegrityError, match="restore the data"):
+                load_samples(wanted, Tiles())
+    monkeypatch.setattr(Tiles, "load", lambda self, name: Split(large[:, :1] + 0, torch.tensor([0, 1])))
+    with pytest.raises(IntegrityError, match="restore the data"):
+        load_samples(wanted, Tiles())
+
+
+def test_a_digest_per_image_is_expected() -> None:
+    with pytest.raises(ValueError, match="digests: expected one per index, 2, got 1"):
+        sample_set((0, 1), digests=["0" * 96])
+    with pytest.raises(ValueError, match="should match pattern"):
+        sample_set((0,), digests=["0" * 95])
 
 
 @pytest.mark.parametrize("index", [6, -1])

@@ -28,6 +28,8 @@ class Dataset(ABC):
     epsilon: ClassVar[Fraction] = Fraction(8, 255)
     """The L-infinity radius, in pixel units, at which the literature of this set measures robust accuracy."""
 
+    shows_images: ClassVar[bool] = True
+    """Whether its terms allow pages to show its images; if not, they show outlines."""
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ()
     """The kinds of annotation that it has."""
 

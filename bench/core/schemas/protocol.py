@@ -29,6 +29,7 @@ HeatmapRule = Literal["sum-of-abs", "max-of-abs", "abs-of-sum", "sum"]
 _NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
 _MODEL = r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$"
 _SHA256 = r"^[0-9a-f]{64}$"
+_DIGEST = r"^([0-9a-f]{32})+$"
 COMMIT = r"^[0-9a-f]{40}$"
 REPO = r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*"
 """The name of a repository on the Hub."""
@@ -36,6 +37,7 @@ SPELLINGS = {
     _NAME: "lower-case letters and digits, with single dashes or dots between them",
     _MODEL: "the name of a registered model, or ZOO:NAME",
     _SHA256: "64 hexadecimal digits, a SHA-256",
+    _DIGEST: "pairs of hexadecimal digits, 16 for each channel",
     COMMIT: "40 hexadecimal digits, a full commit",
     f"^{REPO}$": "a repository on the Hub as ORG/NAME",
 }
@@ -44,6 +46,8 @@ SPELLINGS = {
 Name = Annotated[str, Field(pattern=_NAME, max_length=80)]
 ModelName = Annotated[str, Field(pattern=_MODEL, max_length=160)]
 """A registered model, or ZOO:NAME for a network of another library."""
+Digest = Annotated[str, Field(pattern=_DIGEST)]
+"""Grey levels of cells, channel by channel and row by row, two hexadecimal digits each."""
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
 
 
@@ -137,6 +141,10 @@ class SampleSet(Strict):
     split: Literal["train", "test"] = "test"
     sha256: Sha256 = Field(description="SHA-256 of the images, uint8 (C, H, W), in the order of `indices`")
     indices: tuple[int, ...] = Field(min_length=1)
+    digests: tuple[Digest, ...] = Field(
+        default=(),
+        description="mean grey levels of each image's cells, by which other decoders' pixels pass that miss the sha256",
+    )
     showcase: tuple[int, ...] = Field(default=(), description="indices whose images are kept for the pages")
 
     @model_validator(mode="after")
@@ -145,6 +153,8 @@ class SampleSet(Strict):
             raise ValueError("indices: expected each once, got some twice")
         if not set(self.showcase) <= set(self.indices):
             raise ValueError("showcase: expected some of the indices, got others")
+        if self.digests and len(self.digests) != len(self.indices):
+            raise ValueError(f"digests: expected one per index, {len(self.indices)}, got {len(self.digests)}")
         return self
 
     def ids(self) -> list[str]:

@@ -183,7 +183,7 @@ def _measure(
         columns["winner"] = [attack.members[index] for index in verdict.winner.tolist()]
     columns["tiles"] = None
     if setup.reads_maps:
-        shown = tiles(before, after, setup.top_k)
+        shown = tiles(before, after, setup.top_k, outlined=setup.outlined)
         columns["tiles"] = [encode(t) if i in showcase else None for i, t in zip(samples.ids, shown, strict=True)]
     return pd.DataFrame(columns)
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional as F
 
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.contracts import View
@@ -20,12 +23,28 @@ from bench.core.schemas.records import SHOWCASE_TILES, TOP_K_CODES
 CLIP_QUANTILE = 0.995
 
 
-def tiles(before: View, after: View, k: int) -> np.ndarray:
+LARGEST_SIDE = 112
+"""Pixels of an outline's longer side; larger images become means of whole blocks."""
+
+PAPER, INK = 216, 160
+"""Grey level of an outline without edges, and how much darker its strongest edge is."""
+
+
+def tiles(before: View, after: View, k: int, *, outlined: bool = False) -> np.ndarray:
     """(N, H, 5 W, 3) uint8: the tiles of N samples.
 
     A sample's tiles of `SHOWCASE_TILES` are side by side. Both heatmaps of a sample are grey values on one scale; white
     is the 99.5 % quantile of both.
+
+    Args:
+        before: images and maps before the attack.
+        after: images and maps after it.
+        k: number of marked pixels.
+        outlined: whether an outline stands in place of the image, with the same perturbation; with at most 112 pixels
+            per side, to which heatmaps and k are reduced, too.
     """
+    factor = -(-max(before.heatmap.shape[1:]) // LARGEST_SIDE) if outlined else 1
+    before, after, k = _reduced(before, factor), _reduced(after, factor), max(1, k // factor**2)
     both = torch.cat([before.heatmap.flatten(1), after.heatmap.flatten(1)], dim=1)
     white = torch.quantile(both.float(), CLIP_QUANTILE, dim=1).clamp(min=1e-12).view(-1, 1, 1)
     grey = [(view.heatmap / white).clamp(0, 1) for view in (before, after)]
@@ -34,10 +53,38 @@ def tiles(before: View, after: View, k: int) -> np.ndarray:
     codes[kept_before & kept_after] = TOP_K_CODES["kept"]
     codes[kept_before & ~kept_after] = TOP_K_CODES["lost"]
     codes[~kept_before & kept_after] = TOP_K_CODES["gained"]
-    columns = [_bytes(before.images), _bytes(after.images), *(_bytes(g.unsqueeze(1)) for g in grey)]
+    shown = [before.images, after.images]
+    if outlined:
+        outline = outlines(before.images)
+        shown = [outline, (outline + after.images - before.images).clamp(0, 1)]
+    columns = [*(_bytes(images) for images in shown), *(_bytes(g.unsqueeze(1)) for g in grey)]
     columns.append(_bytes(codes.unsqueeze(1) / 255))
     assert len(columns) == len(SHOWCASE_TILES)
     return np.concatenate(columns, axis=2)
+
+
+def outlines(images: Tensor) -> Tensor:
+    """(N, C, H, W): dark edges of images on light grey.
+
+    The edges are the Sobel gradient of the brightness; the strongest edge of an image is darkest.
+    """
+    grey = images.detach().double().mean(1).cpu().numpy()
+    slopes = ([ndimage.sobel(each, axis=axis, mode="nearest") for each in grey] for axis in (0, 1))
+    edges = np.hypot(*slopes)
+    strength = np.sqrt(edges / edges.max(axis=(1, 2), keepdims=True).clip(min=1e-12))
+    drawn = torch.from_numpy((PAPER - INK * strength) / 255).to(images)
+    return drawn.unsqueeze(1).expand_as(images)
+
+
+def _reduced(view: View, factor: int) -> View:
+    """Return a view with images and heatmaps as means of blocks.
+
+    Rows and columns beyond the last whole block are left out.
+    """
+    if factor == 1:
+        return view
+    images, maps = F.avg_pool2d(view.images, factor), F.avg_pool2d(view.heatmap.unsqueeze(1), factor).squeeze(1)
+    return replace(view, images=images, heatmap=maps)
 
 
 def encode(tile: np.ndarray) -> bytes:
