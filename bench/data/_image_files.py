@@ -115,7 +115,7 @@ def _placed(picture: Image.Image, geometry: Geometry) -> Pixels:
     plain = _plain(picture, "L" if geometry.channels == 1 else "RGB")
     height, width = geometry.resized(plain.height, plain.width)
     plain = plain.resize((width, height), Image.Resampling[geometry.interpolation.upper()])
-    top, left = (round((whole - part) / 2) for whole, part in zip((height, width), geometry.crop, strict=True))
+    top, left = geometry.corner(height, width)
     pixels = np.asarray(plain.crop((left, top, left + geometry.crop[1], top + geometry.crop[0])), dtype=np.uint8)
     return np.ascontiguousarray(pixels.reshape(*geometry.crop, geometry.channels).transpose(2, 0, 1))
 

@@ -5,8 +5,9 @@ They are torchvision's official sources, archives of numpy arrays, and the foolb
 
 from __future__ import annotations
 
+import csv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TypeVar
@@ -114,3 +115,20 @@ def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray[tuple[int, ..
     if pixels.shape[:2] != (height, width):
         raise IntegrityError(f"expected {height}x{width} pixels in {path}, got {pixels.shape[:2]}; reinstall foolbox")
     return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read the rows of a CSV with a head.
+
+    Raises:
+        IntegrityError: if the file is no such table, or lacks a column or a value.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise IntegrityError(f"expected a table in {path}, got: {error}; restore it") from error
+    for number, row in enumerate(rows, start=2):
+        if missing := [name for name in columns if not row.get(name)]:
+            raise IntegrityError(f"expected a value of {missing[0]} in line {number} of {path}, got none; restore it")
+    return rows

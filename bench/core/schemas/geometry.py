@@ -12,6 +12,8 @@ LARGEST_SIDE = 4096
 """Pixels; a longer side is a mistake, and would fill the memory."""
 
 Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+Box = tuple[float, float, float, float]
+"""Left, top, right and lower edge."""
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
@@ -50,3 +52,25 @@ class Geometry(Strict):
         if self.resize[0] * width <= self.resize[1] * height:  # the width decides
             return max(self.resize[0], self.resize[1] * height // width), self.resize[1]
         return self.resize[0], max(self.resize[1], self.resize[0] * width // height)
+
+    def corner(self, height: int, width: int) -> tuple[int, int]:
+        """Return top and left edge of the centre of a resized picture."""
+        top, left = (round((whole - part) / 2) for whole, part in zip((height, width), self.crop, strict=True))
+        return top, left
+
+    def placed(self, box: Box, height: int, width: int) -> Box | None:
+        """Return the place of a picture's box in the cut-out centre.
+
+        Args:
+            box: left, top, right and lower edge in pixels of the picture.
+            height: of the picture.
+            width: of the picture.
+        Returns:
+            The part of the box that is cut out, or None if it lies outside.
+        """
+        whole = self.resized(height, width)
+        top, left = self.corner(*whole)
+        down, across = whole[0] / height, whole[1] / width
+        x0, x1 = (min(max(edge * across - left, 0.0), float(self.crop[1])) for edge in (box[0], box[2]))
+        y0, y1 = (min(max(edge * down - top, 0.0), float(self.crop[0])) for edge in (box[1], box[3]))
+        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

@@ -69,8 +69,8 @@ def outlines(images: Tensor) -> Tensor:
     The edges are the Sobel gradient of the brightness; the strongest edge of an image is darkest.
     """
     grey = images.detach().double().mean(1).cpu().numpy()
-    slopes = ([ndimage.sobel(each, axis=axis, mode="nearest") for each in grey] for axis in (0, 1))
-    edges = np.hypot(*slopes)
+    down, across = (np.stack([ndimage.sobel(each, axis=axis, mode="nearest") for each in grey]) for axis in (0, 1))
+    edges = np.hypot(down, across)
     strength = np.sqrt(edges / edges.max(axis=(1, 2), keepdims=True).clip(min=1e-12))
     drawn = torch.from_numpy((PAPER - INK * strength) / 255).to(images)
     return drawn.unsqueeze(1).expand_as(images)
