@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import registry
+from bench.commands._images import IMAGES, measured
 from bench.commands._options import DATA, DEVICE, JSON, PROTOCOL, RESULTS
 from bench.core.storage.folders import cache_folder
 from bench.core.text import counted
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", metavar="hub:NAME")
 @PROTOCOL
+@IMAGES
 @click.option("--attack", metavar="NAME", help="An attack of the protocol that uses gradients (default: its first).")
 @click.option(
     "--limit",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 def audit(
     model: str,
     protocol: str,
+    images: Path | None,
+    size: str | None,
     attack: str | None,
     limit: int,
     drawing: Path | None,
@@ -65,6 +69,9 @@ def audit(
     from leaderboard.boards.audit_curves import curves, findings
     from leaderboard.pages.render import sweep_drawing
 
+    protocol, count = measured(images, size, [model], protocol, limit)
+    if count is None:  # of the images that were drawn
+        limit = min(limit, len(registry.load("protocols", protocol).samples.indices))
     execution = Execution(Store(results), cache_folder() / "work", device, showcase=False)
     with RunProgress() as progress:
         runs = complete(Audit(model, protocol, attack, limit), execution, progress)

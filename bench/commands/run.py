@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import registry
+from bench.commands._images import IMAGES, measured
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.schemas.protocol import Protocol, SearchPrecision
 from bench.core.schemas.records import Summary
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     "--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable (default: all attacks of the protocol)."
 )
 @PROTOCOL
+@IMAGES
 @click.option(
     "--limit", type=int, metavar="N", help="Use only the first N samples of the protocol; the run is not ranked."
 )
@@ -72,6 +74,8 @@ def run(
     model: str,
     attacks: tuple[str, ...],
     protocol: str,
+    images: Path | None,
+    size: str | None,
     limit: int | None,
     params: tuple[str, ...],
     epsilon: str | None,
@@ -98,6 +102,7 @@ def run(
     from bench.run.request import Request
     from bench.run.steps import run_all
 
+    protocol, limit = measured(images, size, [model], protocol, limit)
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
     overrides = read_parameters(params)

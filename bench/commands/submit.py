@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +26,7 @@ from model_zoo.hub import full
 
 if TYPE_CHECKING:
     from bench.checks.verify import Check
+    from bench.core.schemas.geometry import Geometry
     from bench.submission.convert import Answers
     from model_zoo.foreign.names import Normalisation
 
@@ -34,6 +36,15 @@ ANSWERS: tuple[Callable[[Any], Any], ...] = (
     click.option("--architecture", help="An architecture from `bench list architectures`."),
     click.option("--set", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the architecture."),
     click.option("--dataset", default="cifar10", show_default=True),
+    click.option(
+        "--classes",
+        metavar="NAMES",
+        help="Classes of images of your own, in the order of the network's outputs: cat,dog, a text file with one per "
+        "line, or the folder that it was trained on (its folders in alphabetical order).",
+    ),
+    click.option(
+        "--size", metavar="SIZE", help="With --classes: size of its images, such as 224 or 256:224 (resized, then cut)."
+    ),
     click.option(
         "--mean",
         default="",
@@ -223,6 +234,7 @@ def _collect(file: Path, given: dict[str, Any], carried: Normalisation | None = 
     from bench.submission.convert import Answers
     from bench.submission.normalisation import choices, parse
 
+    own = _of_own_images(given)
     normalisation = parse(given["mean"], given["std"], given["dataset"])
     wanted = {key: meaning for key, meaning in WANTED.items() if given[key] is None}
     if normalisation is None and carried is None:
@@ -241,6 +253,8 @@ def _collect(file: Path, given: dict[str, Any], carried: Normalisation | None = 
         architecture=given["architecture"],
         params=read_parameters(given["params"]),
         dataset=given["dataset"],
+        classes=own,
+        geometry=_geometry(given["size"], normalisation or carried, own),
         normalisation=normalisation or carried,
         method=given["method"],
         epsilon=given["epsilon"],
@@ -250,6 +264,33 @@ def _collect(file: Path, given: dict[str, Any], carried: Normalisation | None = 
         clean=given["clean"],
         images=given["images"],
     )
+
+
+def _of_own_images(given: dict[str, Any]) -> tuple[str, ...]:
+    """Return the classes that `--classes` names, and fill in answers.
+
+    Nobody else gets such a network, so that its training and licence need no answer.
+    """
+    if given["classes"] is None:
+        return ()
+    from bench.images.classes import read_names
+
+    names = read_names(given["classes"])
+    if click.get_current_context().get_parameter_source("dataset") == ParameterSource.DEFAULT:
+        given["dataset"] = names.dataset
+    given["method"], given["license"] = given["method"] or "unknown", given["license"] or "none given"
+    return names.classes
+
+
+def _geometry(size: str | None, normalisation: Normalisation | None, classes: Sequence[str]) -> Geometry | None:
+    """Return the size of a network's images, if it is given."""
+    if size is None:
+        return None
+    if not classes:
+        raise UsageError("expected --classes beside --size, got --size alone; a registered data set has its own size")
+    from bench.images.geometry import read_size
+
+    return read_size(size, 3 if normalisation is None else len(normalisation.mean))
 
 
 def _citation(text: str) -> str:

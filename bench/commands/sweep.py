@@ -13,6 +13,7 @@ import click
 from rich.table import Table
 
 from bench import registry
+from bench.commands._images import IMAGES, measured
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.storage.folders import cache_folder
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     help="Repeatable, or with commas (default: all attacks of the protocol).",
 )
 @PROTOCOL
+@IMAGES
 @click.option(
     "--limit", type=int, metavar="N", help="Use only the first N samples of the protocol; the runs are not ranked."
 )
@@ -69,6 +71,8 @@ def sweep(
     models: tuple[str, ...],
     attacks: tuple[str, ...],
     protocol: str,
+    images: Path | None,
+    size: str | None,
     limit: int | None,
     executor: str,
     workers: int | None,
@@ -96,13 +100,15 @@ def sweep(
     from bench.sweeps.sweep import Wanted, choose
     from bench.sweeps.sweep import sweep as complete
 
+    listed = _models(models, registry.load("protocols", protocol))
+    protocol, limit = measured(images, size, listed, protocol, limit)
     rules: Protocol = registry.load("protocols", protocol)
     named = _words("--attacks", attacks) if attacks else [component.name for component in rules.attacks]
     own = {"workers": workers, "timeout": timeout, "device": device} | read_parameters(params, "--with")
     given = {key: value for key, value in own.items() if value is not None}
     registry.load("executors", executor)  # text that cannot be a name gets the error for an unknown name
     who = registry.instantiate("executors", Component(name=executor, params=given))
-    runs, failures = choose(Wanted(_models(models, rules), named, protocol, rules.floor, limit))
+    runs, failures = choose(Wanted(listed, named, protocol, rules.floor, limit))
     each = share(memory, who.neighbours, pick_device(who.device))
     execution = Execution(
         Store(results), cache_folder() / "work", who.device, batch_size, memory=each, compiled=compiled

@@ -27,6 +27,7 @@ class FashionMnist(Dataset):
     classes: ClassVar[tuple[str, ...]] = (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     )  # fmt: skip
+    shape: ClassVar[tuple[int, int, int] | None] = (1, 28, 28)
     mean: ClassVar[tuple[float, ...]] = (0.2860,)
     epsilon: ClassVar[Fraction] = Fraction(1, 10)
     std: ClassVar[tuple[float, ...]] = (0.3530,)

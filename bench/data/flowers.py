@@ -50,6 +50,7 @@ class Flowers(Dataset):
         "foxglove", "bougainvillea", "camellia", "mallow", "mexican petunia", "bromelia", "blanket flower",
         "trumpet creeper", "blackberry lily",
     )  # fmt: skip
+    shape: ClassVar[tuple[int, int, int] | None] = (3, 128, 128)
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
 

@@ -26,6 +26,7 @@ class FoolboxCifar10(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = Cifar10.classes
+    shape: ClassVar[tuple[int, int, int] | None] = Cifar10.shape
     mean: ClassVar[tuple[float, ...]] = Cifar10.mean
     std: ClassVar[tuple[float, ...]] = Cifar10.std
 

@@ -27,6 +27,7 @@ class FoolboxFashionMnist(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = FashionMnist.classes
+    shape: ClassVar[tuple[int, int, int] | None] = FashionMnist.shape
     mean: ClassVar[tuple[float, ...]] = FashionMnist.mean
     epsilon: ClassVar[Fraction] = FashionMnist.epsilon
     std: ClassVar[tuple[float, ...]] = FashionMnist.std

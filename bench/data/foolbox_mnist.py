@@ -27,6 +27,7 @@ class FoolboxMnist(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = Mnist.classes
+    shape: ClassVar[tuple[int, int, int] | None] = Mnist.shape
     mean: ClassVar[tuple[float, ...]] = Mnist.mean
     epsilon: ClassVar[Fraction] = Fraction(3, 10)
     std: ClassVar[tuple[float, ...]] = Mnist.std

@@ -42,6 +42,7 @@ class Gtsrb(Dataset):
         "Ahead only", "Go straight or right", "Go straight or left", "Keep right", "Keep left", "Roundabout mandatory",
         "End of no passing", "End of no passing by vehicles over 3.5 metric tons",
     )  # fmt: skip
+    shape: ClassVar[tuple[int, int, int] | None] = (3, SIDE, SIDE)
     mean: ClassVar[tuple[float, ...]] = (0.3398, 0.3117, 0.3210)
     std: ClassVar[tuple[float, ...]] = (0.2755, 0.2647, 0.2712)
 

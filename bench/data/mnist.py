@@ -41,6 +41,7 @@ class Mnist(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    shape: ClassVar[tuple[int, int, int] | None] = (1, 28, 28)
     mean: ClassVar[tuple[float, ...]] = (0.1307,)
     epsilon: ClassVar[Fraction] = Fraction(3, 10)
     std: ClassVar[tuple[float, ...]] = (0.3081,)

@@ -25,6 +25,7 @@ class Mnist32(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = Mnist.classes
+    shape: ClassVar[tuple[int, int, int] | None] = (3, 32, 32)
     mean: ClassVar[tuple[float, ...]] = Mnist.mean * 3
     epsilon: ClassVar[Fraction] = Mnist.epsilon
     std: ClassVar[tuple[float, ...]] = Mnist.std * 3

@@ -26,6 +26,7 @@ class Svhn(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    shape: ClassVar[tuple[int, int, int] | None] = (3, 32, 32)
     mean: ClassVar[tuple[float, ...]] = (0.4377, 0.4438, 0.4728)
     std: ClassVar[tuple[float, ...]] = (0.1980, 0.2010, 0.1970)
 

@@ -27,6 +27,7 @@ class Usps(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    shape: ClassVar[tuple[int, int, int] | None] = (1, 16, 16)
     mean: ClassVar[tuple[float, ...]] = (0.2539,)
     epsilon: ClassVar[Fraction] = Fraction(3, 10)
     std: ClassVar[tuple[float, ...]] = (0.3842,)

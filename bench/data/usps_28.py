@@ -22,6 +22,7 @@ class Usps28(Dataset):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = Usps.classes
+    shape: ClassVar[tuple[int, int, int] | None] = (1, 28, 28)
     mean: ClassVar[tuple[float, ...]] = Usps.mean
     epsilon: ClassVar[Fraction] = Usps.epsilon
     std: ClassVar[tuple[float, ...]] = Usps.std

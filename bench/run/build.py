@@ -11,6 +11,7 @@ from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import Rng
 from bench.core.schemas.protocol import Component, HeatmapRule
 from bench.core.schemas.records import PluginSpec
+from bench.images.source import source_of
 from bench.run.attack.memory import Room, available, least_nodes, nodes_within
 from bench.run.attack.victim import StandIn
 from bench.run.attack.views import Explainer
@@ -65,7 +66,7 @@ def assemble(plan: Plan, device_name: str, images: Tensor, cache: Cache, *, comp
         library=library,
         other=_stand_in(plan, library, cache, compiled),
         precision=spec.surrogate.precision,
-        outlined=not registry.load("datasets", plan.protocol.samples.source).shows_images,
+        outlined=not source_of(plan.protocol.samples).shows_images,
     )
 
 

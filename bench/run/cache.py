@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from bench import registry
-from bench.core.contracts import Dataset
-from bench.core.schemas.protocol import Component
+from bench.images.source import source_of
 from bench.run.judge.measure import Clean, look
 from bench.run.plan import Plan
 from bench.run.samples import Samples, load_samples
@@ -61,8 +60,7 @@ class Cache:
         wanted, key = plan.protocol.samples, (plan.protocol.samples.model_dump_json(), plan.spec.precision)
         if key not in self._images:
             self._images.clear()
-            dataset: Dataset = registry.instantiate("datasets", Component(name=wanted.source))
-            samples = load_samples(wanted, dataset)
+            samples = load_samples(wanted, source_of(wanted))
             double = plan.spec.precision == "float64"
             self._images[key] = samples._replace(images=samples.images.double()) if double else samples
         return self._images[key]

@@ -17,6 +17,7 @@ from bench.core.errors import UsageError
 from bench.core.schemas.protocol import ATTRIBUTION, Component, Protocol, Surrogate, ThreatModel
 from bench.core.schemas.strict import Strict
 from bench.core.storage.toml import explain
+from bench.images.source import source_of
 
 Part = TypeVar("Part", bound=Strict)
 
@@ -144,7 +145,7 @@ def _check_judge(protocol: Protocol) -> None:
 def _check_annotations(protocol: Protocol) -> None:
     """Raise if a metric needs annotations that the images do not have."""
     source = protocol.samples.source
-    there: tuple[AnnotationKind, ...] = registry.load("datasets", source).annotates
+    there: tuple[AnnotationKind, ...] = source_of(protocol.samples).annotates
     for measure in protocol.metrics:
         metric: Metric = registry.instantiate("metrics", measure)
         if metric.needs and not set(metric.needs) & set(there):

@@ -28,6 +28,7 @@ from bench.core.schemas.flags import Evidence
 from bench.core.schemas.records import Environment, Flag, RunRecord
 from bench.core.storage.files import sha256_of
 from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.images.source import classes_of
 from bench.run.build import set_up
 from bench.run.cache import Cache
 from bench.run.execution import Execution, Observer
@@ -139,7 +140,7 @@ def _write(
         environment=environment,
         knowledge=plan.attack.knowledge,
         rows_sha256=sha256_of(content),
-        classes=registry.load("datasets", plan.protocol.samples.source).classes,
+        classes=classes_of(plan.protocol.samples),
         showcase=tuple(shown["sample_id"]),
         showcase_sha256=None if showcase is None else sha256_of(showcase),
     )

@@ -15,6 +15,7 @@ from bench import registry
 from bench.core.contracts import Dataset
 from bench.core.errors import FEW, UnknownNameError, UsageError, suggestion
 from bench.core.schemas.entry import ModelEntry, Weights
+from bench.core.schemas.geometry import Geometry
 from bench.core.schemas.protocol import Component, Name
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import explain
@@ -36,6 +37,10 @@ class Answers:
     method: str
     params: Mapping[str, Any] = field(default_factory=dict)
     dataset: str = "cifar10"
+    classes: tuple[str, ...] = ()
+    """Names of the outputs, for a data set that is not registered."""
+    geometry: Geometry | None = None
+    """How the network wants pictures of any size; None if its data set or architecture says it."""
     title: str = ""
     normalisation: Normalisation | None = None
     """None if not known yet."""
@@ -52,6 +57,18 @@ class Answers:
             TypeAdapter(Name).validate_python(self.name)  # file names contain it
         except ValidationError as error:
             raise UsageError(f"the model's name: {explain(error)}; choose another with --name") from None
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of outputs.
+
+        Raises:
+            UsageError: if neither classes are named, nor the data set is registered.
+        """
+        if self.classes:
+            return len(self.classes)
+        dataset: type[Dataset] = registry.load("datasets", self.dataset)
+        return len(dataset.classes)
 
 
 class Converted(NamedTuple):
@@ -74,7 +91,6 @@ def write_draft(answers: Answers, weights: Weights, folder: Path) -> Path:
     Raises:
         UsageError: if an answer is not allowed in an entry.
     """
-    dataset: type[Dataset] = registry.load("datasets", answers.dataset)
     claimed = None if answers.clean is None else {"clean": answers.clean, "images": answers.images}
     mean, std = answers.normalisation or habits(answers.dataset)["none"]
     content = {
@@ -82,7 +98,9 @@ def write_draft(answers: Answers, weights: Weights, folder: Path) -> Path:
         "title": answers.title or answers.name,
         "architecture": {"name": answers.architecture, "params": dict(answers.params)},
         "dataset": answers.dataset,
-        "num_classes": len(dataset.classes),
+        "num_classes": answers.num_classes,
+        "classes": answers.classes,
+        "geometry": answers.geometry,
         "weights": weights,
         "mean": mean,
         "std": std,
@@ -126,10 +144,9 @@ def convert(checkpoint: Checkpoint, answers: Answers, folder: Path, *, whose: st
     Raises:
         UsageError: if the answers do not fit the architecture or an entry.
     """
-    dataset: type[Dataset] = registry.load("datasets", answers.dataset)
     build = architecture(answers.architecture)
     component = Component(name=answers.architecture, params=dict(answers.params))
-    fitted = fit(checkpoint, component, build, len(dataset.classes), whose=whose)
+    fitted = fit(checkpoint, component, build, answers.num_classes, whose=whose)
     where = _agreed(answers.normalisation, fitted.normalisation)
     if not fitted.report.complete:
         return Converted(None, checkpoint, fitted, where)

@@ -16,14 +16,14 @@ GREY_LEVELS = 255
 def habits(dataset: str) -> Mapping[str, Normalisation]:
     """Return the usual normalisations of a data set by name.
 
-    They are the data set's own normalisation and the common ones.
+    They are the data set's own normalisation and the common ones. Images of one's own count as RGB.
     """
-    own: type[Dataset] = registry.load("datasets", dataset)
-    channels = len(own.mean)
+    own: type[Dataset] | None = registry.load("datasets", dataset) if dataset in registry.names("datasets") else None
+    channels = 3 if own is None else len(own.mean)
     usual = {
         "none": Normalisation((0.0,) * channels, (1.0,) * channels),
         "half": Normalisation((0.5,) * channels, (0.5,) * channels),
-        dataset: Normalisation(own.mean, own.std),
+        **({} if own is None else {dataset: Normalisation(own.mean, own.std)}),
         "grey-levels": Normalisation((0.0,) * channels, (1 / GREY_LEVELS,) * channels),
     }
     if channels == 3:

@@ -58,6 +58,7 @@ def test_a_stored_set_has_the_official_size_every_class_and_its_normalisation(ki
     train, test = dataset.load("train"), dataset.load("test")
     assert (len(train.labels), len(test.labels)) == SIZES[kind]
     assert train.images.shape[1:] == test.images.shape[1:] == SHAPES[kind]
+    assert train.images.shape[1:] == kind.shape
     assert train.images.dtype == torch.uint8
     assert train.labels.dtype == torch.int64
     assert train.labels.unique().tolist() == test.labels.unique().tolist() == list(range(len(kind.classes)))

@@ -23,6 +23,8 @@ class Dataset(ABC):
 
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]]
+    shape: ClassVar[tuple[int, int, int] | None] = None
+    """(C, H, W) of its images, for networks and protocols that are made for another size."""
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]
     epsilon: ClassVar[Fraction] = Fraction(8, 255)

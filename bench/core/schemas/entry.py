@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from bench.core.schemas.geometry import Geometry
 from bench.core.schemas.protocol import COMMIT, REPO, Component, ModelName, Name, PixelFraction, Sha256
 from bench.core.schemas.strict import Strict
 from bench.core.text import is_control
@@ -174,7 +175,7 @@ class Manipulation(Strict):
 class ModelEntry(Sparing):
     """One model of the registry."""
 
-    late: ClassVar[frozenset[str]] = frozenset({"smooth", "manipulation", "claimed"})
+    late: ClassVar[frozenset[str]] = frozenset({"smooth", "manipulation", "claimed", "classes", "geometry"})
 
     name: Name
     title: Annotated[Line, Field(max_length=200)]
@@ -182,6 +183,12 @@ class ModelEntry(Sparing):
     architecture: Component
     dataset: Name
     num_classes: int = Field(ge=2)
+    classes: tuple[Annotated[Line, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), description="names in the order of its outputs; not needed for a registered data set"
+    )
+    geometry: Geometry | None = Field(
+        default=None, description="how it wants pictures of any size resized and cut; not needed for a data set's own"
+    )
     weights: Weights
     mean: tuple[float, ...] = Field(
         description="subtracted from pixels in [0, 1] before the network; 0 where it takes them as they are"
@@ -215,6 +222,13 @@ class ModelEntry(Sparing):
     def contends(self) -> bool:
         """Return whether the model may have a rank."""
         return not self.apart
+
+    @model_validator(mode="after")
+    def _every_class_named(self) -> Self:
+        if self.classes and len(self.classes) != self.num_classes:
+            came = f"{len(self.classes)} names and num_classes = {self.num_classes}"
+            raise ValueError(f"classes: expected one name per output of the network, got {came}; correct one")
+        return self
 
     @model_validator(mode="after")
     def _normalisation(self) -> Self:

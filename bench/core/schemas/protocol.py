@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from bench.core.schemas.folder import ImageFolder
 from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, sha256_of
 
@@ -146,6 +147,9 @@ class SampleSet(Strict):
         description="mean grey levels of each image's cells, by which other decoders' pixels pass that miss the sha256",
     )
     showcase: tuple[int, ...] = Field(default=(), description="indices whose images are kept for the pages")
+    folder: ImageFolder | None = Field(
+        default=None, description="image files of one's own; index i is the file i, and `source` is not asked"
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -155,6 +159,8 @@ class SampleSet(Strict):
             raise ValueError("showcase: expected some of the indices, got others")
         if self.digests and len(self.digests) != len(self.indices):
             raise ValueError(f"digests: expected one per index, {len(self.indices)}, got {len(self.digests)}")
+        if self.folder is not None and self.indices != (whole := tuple(range(len(self.folder.files)))):
+            raise ValueError(f"indices: expected 0 to {whole[-1]}, one per file in their order, got others")
         return self
 
     def ids(self) -> list[str]:

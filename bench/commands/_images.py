@@ -1,0 +1,100 @@
+"""The options that give images of one's own to a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+from click.core import ParameterSource
+from rich.text import Text
+
+from bench import registry
+from bench.core.errors import UsageError
+from bench.core.storage.folders import cache_folder
+from bench.core.text import printable
+from bench.terminal import console
+
+if TYPE_CHECKING:
+    from bench.core.schemas.protocol import Protocol
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+LIKENESSES = ("imagenet-gradient-v1", "cifar10-gradient-v1")
+"""Protocols in whose likeness own images are measured unless one is named; the first that is there."""
+
+_OPTIONS = (
+    click.option(
+        "--images",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Images of your own: a folder with one folder per class, or a CSV table with the columns file and label. "
+        "Everything else is as in --protocol.",
+    ),
+    click.option(
+        "--size",
+        metavar="SIZE",
+        help="With --images: 224, 28x28 (height x width) or 256:224 (resized, then cut). Default: what the model's "
+        "own preprocessing says.",
+    ),
+)
+
+
+class Measured(NamedTuple):
+    """A protocol's name, and the number of its samples to use."""
+
+    protocol: str
+    limit: int | None
+
+
+def IMAGES(command: Command) -> Command:  # noqa: N802 in capitals, as the other options are
+    """Add the options for images of one's own."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def measured(
+    images: Path | None, size: str | None, models: Sequence[str], protocol: str, limit: int | None
+) -> Measured:
+    """Return the named protocol, or one that is made of the images.
+
+    Raises:
+        UsageError: if `--size` is given without images, or as the folder's labels or the model say.
+    """
+    if images is None:
+        if size is not None:
+            raise UsageError("expected --images beside --size, got --size alone; a protocol fixes its images' size")
+        return Measured(protocol, limit)
+    from bench.images.protocol import COUNT, Wanted, moved, protocol_of, write
+    from model_zoo.hub import full, resolve
+
+    like: Protocol = registry.load("protocols", protocol if _given("protocol") else likeness())
+    if like.samples.folder is not None and size is None:
+        return Measured(str(write(moved(like, images), cache_folder() / "protocols")), limit)
+    entries = [resolve(full(model)).entry for model in dict.fromkeys(models)]
+    if len(sets := {entry.dataset for entry in entries}) > 1:
+        raise UsageError(f"expected models of one data set for the same images, got {', '.join(sorted(sets))}")
+    wanted = Wanted(place=images, like=like, entry=entries[0], size=size, count=COUNT if limit is None else limit)
+    made = protocol_of(wanted, _remark)
+    return Measured(str(write(made, cache_folder() / "protocols")), None)
+
+
+def _remark(text: str) -> None:
+    """Print a remark on stderr.
+
+    So stdout stays one document with --json.
+    """
+    console.err.print(Text(printable(text)), soft_wrap=True)
+
+
+def likeness() -> str:
+    """Return the protocol in whose likeness own images are measured."""
+    known = registry.names("protocols")
+    return next(name for name in LIKENESSES if name in known)
+
+
+def _given(option: str) -> bool:
+    """Return whether the user wrote an option."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source not in {None, ParameterSource.DEFAULT}
