@@ -89,10 +89,11 @@ def _names(flags: tuple[Flag, ...]) -> set[str]:
 def _floor(run: StoredRun) -> StoredRun | None:
     """Return the floor run on the same samples, if there is one.
 
-    The run with the protocol's own settings comes before others.
+    An external attack has none, as it may bring any of the images. The run with the protocol's own settings comes
+    before others.
     """
     spec = run.record.spec
-    if spec.attack.name == spec.protocol.floor:
+    if spec.attack.name == spec.protocol.floor or spec.attack.is_external:
         return None
     beside = [read_run(path) for path in sorted((run.path.parents[1] / spec.protocol.floor).glob("*.json"))]
     alike = [other for other in beside if other.record.spec.conditions == spec.conditions]

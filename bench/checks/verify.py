@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench import registry
 from bench.checks.derived_flags import check_flags
+from bench.checks.submitted_images import check_images
 from bench.core.errors import (
     BenchError,
     EnvironmentFault,
@@ -26,6 +27,7 @@ from bench.core.errors import (
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import OUTSIDE, Component, Protocol
 from bench.core.schemas.records import Summary
+from bench.core.storage.folders import cache_folder
 from bench.core.storage.store import Store, StoredRun, read_run
 from bench.run.record.summary import summarise
 
@@ -199,7 +201,17 @@ def _check_run(root: Path, path: Path) -> list[Check]:
         "flags": check_flags,
         "second run": _check_confirmation,
     }
-    return [_ask(subject, question, partial(check, run)) for question, check in questions.items()]
+    found = [_ask(subject, question, partial(check, run)) for question, check in questions.items()]
+    return [*found, _check_images(subject, run)] if run.record.spec.attack.is_external else found
+
+
+def _check_images(subject: str, run: StoredRun) -> Check:
+    """Check submitted images as far as this machine has them."""
+    try:
+        detail, checked = check_images(run, _protocol_of(run), cache_folder() / "work")
+    except (IntegrityError, UnknownNameError) as error:
+        return _failure(subject, "images", error)
+    return Check(subject, "images", True, detail, skipped=not checked)
 
 
 def _ask(subject: str, question: str, check: Callable[[], str]) -> Check:
@@ -229,7 +241,11 @@ def _check_protocol(run: StoredRun) -> str:
             f"expected {recorded.key} with the sha256 {protocol.sha256[:12]}…, got a record of "
             f"{recorded.sha256[:12]}…; a protocol never changes: restore its file, or run again"
         )
-    if (ids := list(run.rows()["sample_id"])) != protocol.samples.ids()[: len(ids)]:
+    ids, known = list(run.rows()["sample_id"]), protocol.samples.ids()
+    if run.record.spec.attack.is_external:
+        if ids != [name for name in known if name in set(ids)]:
+            raise IntegrityError(f"expected samples of {recorded.key} in their order, got others; submit them again")
+    elif ids != known[: len(ids)]:
         raise IntegrityError(f"expected the first {len(ids)} samples of {recorded.key}, got others; run again")
     return f"{recorded.key}, sha256 {recorded.sha256[:12]}…"
 

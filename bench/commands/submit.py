@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.commands._conversion import show_conversion
+from bench.commands._external import attack
 from bench.commands._options import DATA, DEVICE, JSON, RESULTS, read_parameters
 from bench.core.errors import UsageError
 from bench.core.text import printable
@@ -75,11 +76,14 @@ WANTED = {
 
 @click.group()
 def submit() -> None:
-    """Submit a model.
+    """Submit a model, or the images of an attack.
 
-    The steps are: convert, check, run, publish. ENTRY is the TOML file of an entry, or hub:ORG/REPO. ENTRY is the TOML
-    file of an entry, or hub:ORG/REPO.
+    The steps for a model are: convert, check, run, publish. ENTRY is the TOML file of an entry, or hub:ORG/REPO.
+    `attack` judges perturbed images.
     """
+
+
+submit.add_command(attack)
 
 
 def _answers(command: Callable[..., Any]) -> Callable[..., Any]:

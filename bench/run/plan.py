@@ -16,7 +16,16 @@ from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
 from bench.core.errors import UsageError, suggestion
 from bench.core.schemas.protocol import Component, Measure, Protocol
-from bench.core.schemas.records import CraftSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.schemas.records import (
+    AttackSpec,
+    CraftSpec,
+    MetricSpec,
+    ModelSpec,
+    PluginSpec,
+    ProtocolSpec,
+    RunSpec,
+    SamplesSpec,
+)
 from bench.run.attack.search import ENGINE
 from bench.run.request import Parsed, Request, parse
 from model_zoo.hub import full, resolve
@@ -81,7 +90,7 @@ def specify(parsed: Parsed, model: Resolved, source: Resolved | None) -> Plan:
             track=protocol.track,
         ),
         model=_model_spec(model),
-        attack=_plugin_spec(parsed.component.name, attack),
+        attack=AttackSpec(**_plugin_spec(parsed.component.name, attack).model_dump()),
         threat=parsed.threat,
         attribution=_specify("attributions", protocol.attribution),
         search_attribution=search,

@@ -31,10 +31,12 @@ def boards(runs: Iterable[StoredRun], read: ReadTable = read_values) -> list[Boa
     """Return one board per protocol.
 
     Boards that rank come first; then boards with more models. Rows are read only if a protocol names a reference set.
+    Submitted images have no line on a board: the ledger holds what they reached.
     """
     by_protocol: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
-        by_protocol[run.record.spec.protocol.key].append(run)
+        if not run.record.spec.attack.is_external:
+            by_protocol[run.record.spec.protocol.key].append(run)
     made = [_board(members, read) for members in by_protocol.values()]
     return sorted(made, key=lambda board: (not board.protocol.rankable, -len(board.standings), board.protocol.key))
 

@@ -18,7 +18,7 @@ import jinja2
 
 from bench import registry
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.records import MetricSpec, PluginSpec, RunRecord, Summary
+from bench.core.schemas.records import EXTERNAL, MetricSpec, PluginSpec, RunRecord, Summary
 from bench.core.schemas.track import Track
 from bench.core.storage.files import canonical_json
 from bench.core.storage.store import StoredRun
@@ -153,6 +153,11 @@ def about_page(boards: list[Board]) -> str:
 def command(record: RunRecord) -> str:
     """Return the command that repeats a run."""
     spec = record.spec
+    if spec.attack.is_external:
+        name = spec.attack.name.removeprefix(EXTERNAL)
+        options = {"--model": spec.model.reference, "--protocol": spec.protocol.key, "--name": name}
+        words = ["bench", "submit", "attack", "FILE.npz"]
+        return shlex.join([*words, *(word for pair in options.items() for word in pair)])
     words = [
         "bench",
         "run",

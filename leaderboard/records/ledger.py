@@ -66,7 +66,7 @@ class Account:
     """Norm and radius of the ball, such as `linf 8/255`: a run may replace the protocol's radius."""
     metric: MetricSpec
     runs: tuple[StoredRun, ...]
-    """The runs that were looked at, those with fewer gradients first."""
+    """The runs that were looked at, those with fewer gradients first, external attacks last."""
     ids: tuple[str, ...]
     """(N,): the images on which any run kept the class and the metric is defined."""
     values: Floats
@@ -93,8 +93,11 @@ class Account:
 
 
 def titled(spec: RunSpec) -> str:
-    """Return an attack's name with its version, such as `auto 3`."""
-    return f"{spec.attack.name} {spec.attack.version}"
+    """Return an attack's name with its version, such as `auto 3`.
+
+    Submitted images have no version.
+    """
+    return spec.attack.name if spec.attack.is_external else f"{spec.attack.name} {spec.attack.version}"
 
 
 def conditions(spec: RunSpec) -> str:
@@ -200,9 +203,15 @@ def _ids(table: pa.Table) -> list[str]:
 def _cheapness(run: StoredRun, table: pa.Table) -> tuple[float, str, int, str]:
     """Return the sort key that puts runs with fewer gradients first."""
     spec = run.record.spec
-    return evaluations(table), spec.attack.name, spec.attack.version, run.record.run_id
+    cost = evaluations(run, table)
+    return math.inf if cost is None else cost, spec.attack.name, spec.attack.version, run.record.run_id
 
 
-def evaluations(table: pa.Table) -> float:
-    """Return a run's mean gradient evaluations per image."""
+def evaluations(run: StoredRun, table: pa.Table) -> float | None:
+    """Return a run's mean gradient evaluations per image.
+
+    None for an external attack, whose cost nobody measured.
+    """
+    if run.record.spec.attack.is_external:
+        return None
     return float(np.asarray(table["gradient_evaluations"].to_numpy(), np.float64).mean())

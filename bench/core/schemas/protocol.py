@@ -28,6 +28,7 @@ SearchPrecision = Literal["float32", "tf32", "bfloat16"]
 HeatmapRule = Literal["sum-of-abs", "max-of-abs", "abs-of-sum", "sum"]
 
 _NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
+_ATTACK = r"^(external:)?[a-z0-9]+([-.][a-z0-9]+)*$"
 _MODEL = r"^[a-z0-9]+([-.][a-z0-9]+)*(:[\w.:/-]+)?$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _DIGEST = r"^([0-9a-f]{32})+$"
@@ -36,6 +37,7 @@ REPO = r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*"
 """The name of a repository on the Hub."""
 SPELLINGS = {
     _NAME: "lower-case letters and digits, with single dashes or dots between them",
+    _ATTACK: "the name of an attack, or external:NAME",
     _MODEL: "the name of a registered model, or ZOO:NAME",
     _SHA256: "64 hexadecimal digits, a SHA-256",
     _DIGEST: "pairs of hexadecimal digits, 16 for each channel",
@@ -45,6 +47,8 @@ SPELLINGS = {
 """The patterns in words, for error messages."""
 
 Name = Annotated[str, Field(pattern=_NAME, max_length=80)]
+AttackName = Annotated[str, Field(pattern=_ATTACK, max_length=90)]
+"""An attack, or external:NAME for perturbed images that somebody submitted."""
 ModelName = Annotated[str, Field(pattern=_MODEL, max_length=160)]
 """A registered model, or ZOO:NAME for a network of another library."""
 Digest = Annotated[str, Field(pattern=_DIGEST)]

@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import (
     ATTRIBUTION,
+    AttackName,
     Direction,
     HeatmapRule,
     Knowledge,
@@ -83,6 +84,29 @@ class PluginSpec(Strict):
     params: dict[str, Any]
 
 
+EXTERNAL = "external:"
+"""Begins the name of an attack whose images somebody submitted: only the images are known, no code and no cost."""
+
+
+class AttackSpec(PluginSpec):
+    """An attack with its version and the values of all parameters.
+
+    For submitted images the parameters are their number and their checksum.
+    """
+
+    name: AttackName
+
+    @property
+    def is_external(self) -> bool:
+        """Return whether somebody submitted the images."""
+        return self.name.startswith(EXTERNAL)
+
+    @property
+    def folder(self) -> str:
+        """Return the name as a folder, without a colon."""
+        return self.name.replace(":", "-")
+
+
 class MetricSpec(PluginSpec):
     """A metric with its name in rows and its direction."""
 
@@ -137,7 +161,10 @@ class ProtocolSpec(Strict):
 
 
 class SamplesSpec(Strict):
-    """The evaluated images, which are the protocol's first `count`."""
+    """The evaluated images, which are the protocol's first `count`.
+
+    An external attack may bring any `count` of them.
+    """
 
     sha256: Sha256
     count: Count
@@ -150,7 +177,7 @@ class RunSpec(Strict):
     engine: Count
     protocol: ProtocolSpec
     model: ModelSpec
-    attack: PluginSpec
+    attack: AttackSpec
     threat: ThreatModel
     attribution: PluginSpec
     search_attribution: PluginSpec

@@ -219,7 +219,7 @@ class Store:
 
     def path(self, spec: RunSpec) -> Path:
         """Return the path of a spec's record, which need not exist yet."""
-        folder = self.root / spec.protocol.key / spec.model.name / spec.attack.name
+        folder = self.root / spec.protocol.key / spec.model.name / spec.attack.folder
         return folder / f"{spec.run_id[:12]}.json"
 
     def find(self, spec: RunSpec) -> StoredRun | None:
