@@ -19,46 +19,27 @@ from attacks._trust import PATIENCE, Ascent, Measure, Trail
 from attacks.auto import OBJECTIVES, SHARES, Auto
 from attacks.auto_long import AutoLong
 from bench import registry
-from bench.attributions.gradient import Gradient
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Pair
 from bench.core.errors import UsageError
-from bench.core.schemas.protocol import Component, ThreatModel
+from bench.core.schemas.protocol import Component
 from bench.run.attack.victim import WhiteBoxVictim
-from bench.run.attack.views import Explainer
 from bench.run.plan import plan
 from bench.run.request import Request
 from metrics.cosine import Cosine
 from metrics.kendall import Kendall
 from metrics.topk_intersection import TopkIntersection
-from model_zoo.build import classifier, freeze
-from model_zoo.derivatives.surrogate import smooth_copy
-from tests.support.tiny import tiny_network
-
-IDS = ("a", "b", "c")
-THREAT = ThreatModel(norm="linf", epsilon="8/255")
+from tests.oracles.searched import IDS, THREAT, Island, clean_images, network, victim
 
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
-    return freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
+    return network()
 
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return SampleRng(Rng(0), IDS).fork("images").uniform((3, 16, 16), 0.1, 0.9)
-
-
-def victim(model: nn.Module, smooth: nn.Module | None = None, ids: tuple[str, ...] = IDS) -> WhiteBoxVictim:
-    return WhiteBoxVictim(
-        model=model,
-        smooth=smooth or smooth_copy(model, 20.0),
-        explainer=Explainer(Gradient(), "sum-of-abs"),
-        primary=Kendall(),
-        threat=THREAT,
-        knowledge="white-box",
-        rng=SampleRng(Rng(1), ids),
-    )
+    return clean_images()
 
 
 def test_it_proposes_the_worst_place_for_each_measure(model: nn.Module, images: Tensor) -> None:
@@ -87,7 +68,11 @@ def test_neighbours_in_a_batch_change_nothing(model: nn.Module, images: Tensor) 
     for i, name in enumerate(IDS):
         part = slice(i, i + 1)
         alone = Auto(budget=32).propose(
-            victim(model, ids=(name,)), images[part], labels[part], threat=THREAT, rng=rng.select(part)
+            victim(model, rng=SampleRng(Rng(1), (name,))),
+            images[part],
+            labels[part],
+            threat=THREAT,
+            rng=rng.select(part),
         )
         assert torch.equal(alone, together[:, part])
 
@@ -102,46 +87,27 @@ def test_it_leaves_less_than_version_2_for_the_same_evaluations(model: nn.Module
     assert left[0] < left[1]
 
 
-class _Island(nn.Module):
-    """Class 0 in a ball around an image, class 1 beyond.
-
-    The map of logit 0 changes fast with the image.
-    """
-
-    def __init__(self, center: Tensor, radius: float) -> None:
-        super().__init__()
-        self.center, self.radius = center, radius
-
-    def forward(self, images: Tensor) -> Tensor:
-        waves = torch.sin(60 * images).flatten(1).sum(1)
-        outside = (images - self.center).flatten(1).square().sum(1) - self.radius**2
-        return torch.stack([waves, waves + 100 * outside], 1)
-
-
 def test_an_image_that_lost_its_class_finds_back_along_the_margin(images: Tensor) -> None:
     one, labels = images[:1].double(), torch.tensor([0])
-    start_length = (one.numel() / 3) ** 0.5 * 8 / 255
-    island = _Island(one, start_length / 3)
-    bound = victim(island, smooth=island, ids=IDS[:1])
+    island = Island(one)
+    bound = victim(island, smooth=island, rng=SampleRng(Rng(1), IDS[:1]))
     found = Auto(budget=62).perturb(bound, one, labels, threat=THREAT, rng=SampleRng(Rng(2), IDS[:1]))
     before, after = (bound.observe(each, labels) for each in (one, found))
     assert torch.isfinite(bound.similarity(before, after)).all(), "the class is kept"
     assert Kendall()(Pair(before, after, labels)) < 0.9
 
 
-class _Sealed(_Island):
+class _Sealed(Island):
     """The island, whose margin has no gradient."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        waves = torch.sin(60 * images).flatten(1).sum(1)
-        outside = (images - self.center).flatten(1).square().sum(1) - self.radius**2
-        return torch.stack([waves, waves + 100 * outside.detach()], 1)
+    def margin(self, images: Tensor) -> Tensor:
+        return super().margin(images).detach()
 
 
 def test_an_image_whose_margin_has_no_gradient_goes_back_toward_the_clean_one(images: Tensor) -> None:
     one, labels = images[:1].double(), torch.tensor([0])
-    sealed = _Sealed(one, (one.numel() / 3) ** 0.5 * 8 / 255 / 3)
-    bound, rng = victim(sealed, smooth=sealed, ids=IDS[:1]), SampleRng(Rng(2), IDS[:1])
+    sealed = _Sealed(one)
+    bound, rng = victim(sealed, smooth=sealed, rng=SampleRng(Rng(1), IDS[:1])), SampleRng(Rng(2), IDS[:1])
     found = Auto(budget=20 + 9 * PATIENCE).perturb(bound, one, labels, threat=THREAT, rng=rng)
     before, after = (bound.observe(each, labels) for each in (one, found))
     assert torch.isfinite(bound.similarity(before, after)).all()

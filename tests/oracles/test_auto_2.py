@@ -21,7 +21,6 @@ from bench.attributions.gradient import Gradient
 from bench.core.compute.norms import linf
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Metric, Pair, View
-from bench.core.schemas.protocol import ThreatModel
 from bench.run.attack.search import attack_shard
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
@@ -34,12 +33,9 @@ from metrics.entropy import Entropy
 from metrics.kendall import Kendall
 from metrics.l2_distance import L2Distance
 from metrics.topk_intersection import TopkIntersection
-from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.surrogate import smooth_copy
-from tests.support.tiny import tiny_network
+from tests.oracles.searched import IDS, THREAT, Island, clean_images, network, victim
 
-IDS = ("a", "b", "c", "d")
-THREAT = ThreatModel(norm="linf", epsilon="8/255")
 METRICS: dict[str, Metric] = {
     "kendall": Kendall(),
     "topk-intersection": TopkIntersection(k=20),
@@ -50,25 +46,12 @@ METRICS: dict[str, Metric] = {
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
-    return freeze(classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
+    return network()
 
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return SampleRng(Rng(0), IDS).fork("images").uniform((3, 16, 16), 0.1, 0.9)
-
-
-def victim(model: nn.Module, **changed: Any) -> WhiteBoxVictim:
-    given: dict[str, Any] = {
-        "model": model,
-        "smooth": smooth_copy(model, 20.0),
-        "explainer": Explainer(Gradient(), "sum-of-abs"),
-        "primary": Kendall(),
-        "threat": THREAT,
-        "knowledge": "white-box",
-        "rng": SampleRng(Rng(1), IDS),
-    }
-    return WhiteBoxVictim(**(given | changed))
+    return clean_images()
 
 
 def test_it_is_at_most_every_member_for_every_sample_and_metric(model: nn.Module, images: Tensor) -> None:
@@ -105,9 +88,9 @@ def test_its_rows_name_winners_and_cost(model: nn.Module, images: Tensor) -> Non
         top_k=20,
     )
     samples = Samples(IDS, images, labels)
-    attacked = attack_shard(setup, samples, 3, lambda _: None)
+    attacked = attack_shard(setup, samples, 2, lambda _: None)
     rows = measure_shard(setup, samples, attacked, frozenset({"a"}))
-    assert attacked.images.shape == (4, 3, 3, 16, 16)
+    assert attacked.images.shape == (3, 3, 3, 16, 16)
     assert set(rows["winner"]) <= set(SUITE)
     # Per member: the clean image, the start, and two gradients and a look per step.
     assert set(rows["gradient_evaluations"]) == {3 * (1 + 1 + 3 * 3)}
@@ -222,26 +205,9 @@ def test_steps_are_halved_where_nothing_improves(model: nn.Module, images: Tenso
     assert (later < first / 4).all()
 
 
-class _Island(nn.Module):
-    """Class 0 in a ball around an image, class 1 beyond.
-
-    The map of logit 0 changes fast with the image.
-    """
-
-    def __init__(self, center: Tensor, radius: float) -> None:
-        super().__init__()
-        self.center, self.radius = center, radius
-
-    def forward(self, images: Tensor) -> Tensor:
-        waves = torch.sin(60 * images).flatten(1).sum(1)
-        outside = (images - self.center).flatten(1).square().sum(1) - self.radius**2
-        return torch.stack([waves, waves + 100 * outside], 1)
-
-
 def test_an_image_whose_class_no_iterate_keeps_is_searched_from_within(images: Tensor) -> None:
     one, labels = images[:1].double(), torch.tensor([0])
-    noise = (one.numel() / 3) ** 0.5 * 8 / 255  # the length of a random start
-    island = _Island(one, noise / 3)
+    island = Island(one)
     rng = SampleRng(Rng(1), IDS[:1])
     bound = victim(island, smooth=island, rng=rng)
     for goal in SUITE.values():
