@@ -12,8 +12,8 @@ import pytest
 from bench.core.schemas.records import Flag
 from leaderboard.build import build
 from leaderboard.data.markdown import tables, trainings_table
-from tests.leaderboard.test_leaderboard import Page
 from tests.support.factories import model_entry, store_run
+from tests.support.pages import Page
 
 FLAGS = {
     ("a-wrn28", "ifia-topk"): ("surrogate-differs", "weaker-than-random"),

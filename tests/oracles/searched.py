@@ -1,4 +1,4 @@
-"""A small network, its images and a victim, for the oracles of searches."""
+"""A small network, its images and a victim, for oracles of searches."""
 
 from __future__ import annotations
 

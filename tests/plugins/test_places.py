@@ -1,4 +1,4 @@
-"""Image sets with boxes or masks: small files as the sets have them, and the stored sets."""
+"""Image sets with boxes or masks: small files, and the stored sets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def listed(row: dict[str, str]) -> str:
 
 
 def test_a_box_moves_with_its_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image that is black in its box and white outside stays so after resizing and cutting."""
+    """Resize and cut an image that is black in its box only.
+
+    It stays white outside.
+    """
     write_table(folder / "imagenet-boxes" / "boxes.csv", ROW)
     pixels = np.full((512, 400, 3), 255, dtype=np.uint8)
     pixels[200:500, 100:300] = 0

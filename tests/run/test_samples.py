@@ -59,7 +59,10 @@ def test_another_order_or_other_pixels_do_not_pass() -> None:
 
 
 def test_pixels_within_the_tolerance_of_the_digests_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One grey level in the mean of every cell is a decoder's rounding, two are another image."""
+    """Accept a decoder's rounding, and no other image.
+
+    Rounding moves the mean of every cell by one grey level at most.
+    """
     large = torch.randint(8, 248, (2, 3, 8, 8), generator=Rng(4).generator()).to(torch.uint8)
     kept = [bytes(digest.flatten().tolist()).hex() for digest in digests(large)]
     assert len(kept[0]) == 96

@@ -21,9 +21,8 @@ from bench.core.storage.store import Store
 from bench.core.storage.toml import parse_toml
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
-from tests.checks.test_verify import tiny_count
 from tests.support.foreign import foreign_state_dict
-from tests.support.tiny import tiny_content, tiny_network
+from tests.support.tiny import tiny_content, tiny_count, tiny_network
 
 ROOT = Path(__file__).parent.parent.parent
 

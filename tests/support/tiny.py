@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+import torch
 from torch import nn
 
 from bench import registry
 from bench.core.compute.rng import Rng
+from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component
+from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.run.samples import checksum
 from model_zoo.architectures.wide_resnet import build
+from model_zoo.build import build as load
 from model_zoo.tensors import export_weights
 from model_zoo.training.loop import initialize
 
@@ -43,6 +47,14 @@ def tiny_content(folder: Path, name: str = "tiny") -> dict[str, Any]:
         "license": "MIT",
         "added": "2026-01-01",
     }
+
+
+def tiny_count(folder: Path, content: dict[str, Any]) -> int:
+    """Count the wheel's images that the tiny model classifies correctly, singly."""
+    model = load(ModelEntry.model_validate(content), build, folder / "tiny.safetensors", device=torch.device("cpu"))
+    images, labels = FoolboxCifar10().load("test")
+    with torch.no_grad():
+        return sum(int(model(x[None].float() / 255).argmax()) == int(y) for x, y in zip(images, labels, strict=True))
 
 
 def write_entry(folder: Path, content: dict[str, Any]) -> Path:
