@@ -54,16 +54,23 @@ def in_order(heatmap: Tensor) -> tuple[Tensor, Tensor]:
     return order, values
 
 
-def fallen_from_top(heatmap: Tensor, mask: Tensor) -> Tensor:
-    """(N,) soft shares of masked pixels that left the top.
+def exchanged_top(heatmap: Tensor, mask: Tensor) -> Tensor:
+    """(N,) soft shares of the top that other pixels took.
 
-    The top holds the k largest pixels, where the mask has k pixels. A pixel counts sigmoid((l_(k) - l) / temperature):
-    l_(k), the k-th largest log, is a threshold without gradient.
+    The top holds the k largest pixels, where the mask has k pixels. A masked pixel counts
+    sigmoid((l_(k) - l) / temperature), any other pixel sigmoid((l - l_(k)) / temperature): l_(k), the k-th largest log,
+    is a threshold without gradient. As the temperature goes to 0, half of their sum over k tends to 1 minus the top-k
+    intersection.
+
+    Args:
+        heatmap: (N, H, W).
+        mask: (N, H, W) bool. The clean map's top, k pixels per image.
     """
     logs = _logs(heatmap)
     count = int(mask[0].sum())
     threshold = logs.detach().flatten(1).topk(count, dim=1).values[:, -1].view(-1, 1, 1)
-    return (((threshold - logs) / TOP_TEMPERATURE).sigmoid() * mask).sum(2).sum(1) / count
+    above = (logs - threshold) / TOP_TEMPERATURE
+    return torch.where(mask, -above, above).sigmoid().sum(2).sum(1) / (2 * count)
 
 
 def _logs(heatmap: Tensor) -> Tensor:

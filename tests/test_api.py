@@ -197,7 +197,6 @@ def locked() -> nn.Module:
         (Foreign(), {"attack": "ifia-topp"}, UnknownNameError, r"did you mean 'ifia-topk'"),
         (Foreign(5), {}, ModelOutputError, r"expected logits of shape \(2, 10\), got \(2, 5\)"),
         (Pair(), {}, ModelOutputError, r"expected one tensor of logits, got tuple of 2"),
-        (Floor(), {}, UsageError, r"expected activations that attacks can follow, got a network whose second"),
         (locked(), {}, UsageError, r"expected a module that can be copied, got: cannot pickle"),
     ],
 )

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.schemas.flags import Evidence, Look, RunFlag
+from bench.core.schemas.flags import FORETOLD, Evidence, Look, RunFlag
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-FORETOLD = 0.4
-"""Smallest allowed median share: no honest network had less than 0.6, and one that hides all its kinks has 0."""
 
 
 class HiddenCurvature(RunFlag):
@@ -27,7 +24,10 @@ class HiddenCurvature(RunFlag):
         f"across the ball, the surrogate's second derivative foretells less than {FORETOLD:.0%} of the change of the "
         "network's gradient, for half of the images"
     )
-    means = "the network bends where attacks cannot see it: its score says nothing about robustness"
+    means = (
+        "the network bends where no surrogate sees it: attacks took differences of its gradient instead, which may "
+        "find less, so the run does not rank"
+    )
     remedy = "use activations that attacks can follow, and audit the model with the black-box control (`bench audit`)"
     columns = ("curvature_foretold",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from math import floor
 from typing import Any
 
@@ -88,7 +89,9 @@ def of_timm(model: str) -> Geometry | None:
 
     with extra("timm"):
         import timm
-    return of_timm_config(timm.get_pretrained_cfg(model).to_dict())
+
+        config = timm.get_pretrained_cfg(model)
+    return None if config is None else of_timm_config(asdict(config))
 
 
 def of_timm_config(config: dict[str, Any]) -> Geometry | None:

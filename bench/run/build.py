@@ -20,6 +20,7 @@ from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan
 from bench.run.samples import Samples
 from bench.run.setup import Setup
+from model_zoo.derivatives.differenced import Differenced
 
 
 def set_up(plan: Plan, execution: Execution, samples: Samples, cache: Cache, observer: Observer) -> Setup:
@@ -37,6 +38,8 @@ def set_up(plan: Plan, execution: Execution, samples: Samples, cache: Cache, obs
         BenchError: if the weights or the model are not valid.
     """
     setup = assemble(plan, execution.device, samples.images, cache, compiled=execution.compiled)
+    if isinstance(setup.smooth, Differenced):
+        observer.say(f"{setup.smooth.reason}. Attacks take differences of its gradient; the run does not rank")
     return replace(setup, room=_room(setup, execution, samples.images[:1].to(setup.device), observer))
 
 

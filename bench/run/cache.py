@@ -15,7 +15,8 @@ from bench.run.setup import Setup
 from model_zoo.answers import check_logits
 from model_zoo.build import build
 from model_zoo.derivatives.compiled import Compiled
-from model_zoo.derivatives.prepare import surrogate
+from model_zoo.derivatives.differenced import Differenced
+from model_zoo.derivatives.prepare import attackable
 from model_zoo.logits import unsquashed
 from model_zoo.weights_file import Resolved
 
@@ -39,7 +40,7 @@ class Cache:
         The check calls them with the first of the images. The surrogate may be compiled.
         """
         entry, spec, device = resolved.entry, plan.spec, images.device
-        key = (entry.model_dump_json(), spec.precision, spec.surrogate.beta, device, compiled)
+        key = (entry.model_dump_json(), spec.precision, spec.surrogate.beta, spec.threat, device, compiled)
         if key not in self._networks:
             if len(self._networks) > 1:  # the attacked network and a source network
                 self._networks.clear()
@@ -50,8 +51,9 @@ class Cache:
             model = unsquashed(model, images[:2])
             # Not on CPUs: layers there exchange data through caches, and records must keep every bit.
             fuse = device.type == "cuda" and not compiled
-            smooth = surrogate(model, spec.surrogate.beta, images, fuse=fuse)
-            smooth = Compiled(smooth) if compiled else smooth
+            smooth = attackable(model, spec.surrogate.beta, images, spec.threat, fuse=fuse)
+            if compiled and not isinstance(smooth, Differenced):
+                smooth = Compiled(smooth)
             self._networks[key] = model, smooth
         return self._networks[key]
 

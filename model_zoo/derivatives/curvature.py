@@ -13,6 +13,9 @@ from torch import Tensor, nn
 NODES = ((0.06943184420297371, 0.1739274225687269), (0.33000947820757187, 0.3260725774312731))
 """(place, weight) pairs of the first half of the Gauss-Legendre rule with four nodes on [0, 1]."""
 
+SHARPNESS = 2.0
+"""Factor on a surrogate's sharpness where it foretells: a protocol's is too low for small bends of robust networks."""
+
 PAIR = (0.21132486540518713, 0.7886751345948129)
 """Places of the Gauss-Legendre rule with two nodes, each of weight 1/2."""
 

@@ -3,7 +3,7 @@
 All attacks, trainings and checks get their surrogates here. The cheapest surrogate comes first. It is accepted only if,
 nearly sharp, it has the network's logits and gradients, and if its second derivatives explain how its gradient changes.
 Otherwise the next one is tried: the layers stay, and kinks are rounded where Python code calls them. If no surrogate is
-accepted, the network is refused.
+accepted, trainings and submissions refuse the network; runs attack it by differences of its gradient, and do not rank.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bench.core.compute.norms import project
 from bench.core.compute.rng import Rng
 from bench.core.errors import BenchError, UsageError
-from model_zoo.derivatives.curvature import gradient, unexplained
+from bench.core.schemas.flags import FORETOLD
+from bench.core.schemas.protocol import ThreatModel
+from model_zoo.derivatives.curvature import SHARPNESS, explained, gradient, unexplained
+from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.fused import fused
 from model_zoo.derivatives.remainders import Remainders
 from model_zoo.derivatives.spellings import Pooled, Spellings
@@ -24,6 +28,8 @@ from model_zoo.derivatives.surrogate import Followed, shared_copy, sharpened, sm
 
 PROBES = 2
 """Number of images on which a surrogate is tried."""
+TRIED = 8
+"""Number of images on which a surrogate foretells the change of the gradient."""
 SHARP = 1e5
 """Factor on the sharpness at which a surrogate equals the network within rounding."""
 SAME_LOGIT, SAME_GRADIENT = 1e-3, 5e-2
@@ -60,6 +66,52 @@ def surrogate(model: nn.Module, beta: float, images: Tensor, *, fuse: bool = Fal
             return candidate
     assert refusal is not None
     raise refusal
+
+
+def attackable(model: nn.Module, beta: float, images: Tensor, threat: ThreatModel, *, fuse: bool = False) -> nn.Module:
+    """Return what attacks differentiate twice: the surrogate, or differences.
+
+    A network whose surrogates are all refused, or foretell too little of how its gradient changes across the ball,
+    keeps its own gradient; differences of it stand in for second derivatives.
+
+    Args:
+        model: (N, C, H, W) images in [0, 1] to (N, K) logits.
+        beta: sharpness of softplus, > 0.
+        images: (M, C, H, W) of which the first are tried.
+        threat: the ball.
+        fuse: as in `surrogate`.
+    Raises:
+        UsageError: if the network has no gradient with respect to images either.
+    """
+    try:
+        smooth = surrogate(model, beta, images, fuse=fuse)
+    except UsageError as refusal:
+        with _in_eval(model):
+            probes = _probes(images[:PROBES])
+            _gradient_of(model, probes, torch.zeros(len(probes), dtype=torch.int64, device=probes.device))
+        return Differenced(model, str(refusal))
+    share = _foretold(model, smooth, images[:TRIED], threat)
+    if share >= FORETOLD:
+        return smooth
+    return Differenced(
+        model, f"expected a surrogate that bends as the network does, got one that foretells {share:.0%}"
+    )
+
+
+def _foretold(model: nn.Module, smooth: nn.Module, images: Tensor, threat: ThreatModel) -> float:
+    """Return the median share of the gradient's change that a surrogate foretells.
+
+    It is 1 where there is no ball, or the gradient does not change.
+    """
+    if threat.unbounded:
+        return 1.0
+    drawn = torch.rand(images.shape, generator=Rng(0).fork("foretold").generator()).to(images) - 0.5
+    ends = project(images, images + float(threat.epsilon) * drawn.sign(), threat)
+    with _in_eval(model, smooth), sharpened(smooth, SHARPNESS), Pooled(), torch.no_grad():
+        labels = model(images).argmax(1)
+        shares = explained(model, smooth, images, labels, ends - images)
+    known = shares[shares.isfinite()]
+    return float(known.median()) if len(known) else 1.0
 
 
 def _candidates(model: nn.Module, beta: float, images: Tensor, fuse: bool) -> Iterator[nn.Module]:

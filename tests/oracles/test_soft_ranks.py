@@ -11,7 +11,8 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from attacks._soft_ranks import FAINT, OFFSETS, TOP_TEMPERATURE, discordance, fallen_from_top, in_order
+from attacks import _soft_ranks
+from attacks._soft_ranks import FAINT, OFFSETS, TOP_TEMPERATURE, discordance, exchanged_top, in_order
 from bench.core.compute.heatmap import top_k_mask
 from bench.core.compute.rng import Rng
 
@@ -74,13 +75,24 @@ def test_a_map_without_order_has_no_discordance() -> None:
     assert torch.isfinite(torch.autograd.grad(value.sum(), flat)[0]).all()
 
 
-def test_pixels_fall_from_the_top_beyond_its_threshold() -> None:
+def test_pixels_change_places_across_the_threshold_of_the_top() -> None:
     after, before, k = maps(3, 6, 6).requires_grad_(), maps(3, 6, 6, seed=1), 9
     mask = top_k_mask(before, k)
-    found = fallen_from_top(after, mask)
+    found = exchanged_top(after, mask)
     values = logs(after)
     threshold = values.detach().sort(dim=1, descending=True).values[:, k - 1 : k]
-    expected = (((threshold - values) / TOP_TEMPERATURE).sigmoid() * mask.flatten(1)).sum(1) / k
+    fallen = (((threshold - values) / TOP_TEMPERATURE).sigmoid() * mask.flatten(1)).sum(1)
+    risen = (((values - threshold) / TOP_TEMPERATURE).sigmoid() * ~mask.flatten(1)).sum(1)
+    expected = (fallen + risen) / (2 * k)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(v.sum(), after, retain_graph=True)[0] for v in (found, expected)))
-    assert (fallen_from_top(before, mask) < fallen_from_top(-before + 1, mask)).all()
+    assert (exchanged_top(before, mask) < exchanged_top(-before + 1, mask)).all()
+
+
+def test_sharp_shares_of_the_top_tend_to_the_intersection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_soft_ranks, "TOP_TEMPERATURE", 1e-6)
+    after, before, k = maps(3, 6, 6), maps(3, 6, 6, seed=1), 9
+    mask = top_k_mask(before, k)
+    kept = (mask & top_k_mask(after, k)).flatten(1).sum(1).double() / k
+    on_the_threshold = 0.2501 / k  # the k-th largest pixel counts half, on whichever side it is
+    torch.testing.assert_close(exchanged_top(after, mask), 1 - kept, atol=on_the_threshold, rtol=0)

@@ -6,6 +6,7 @@ Honest networks, smooth ones and networks with pooling are accepted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,13 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attacks.auto import Auto
 from bench.attributions.gradient import Gradient
 from bench.core.compute.rng import Rng
-from bench.run.judge.measure import look
+from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.search import attack_shard
+from bench.run.judge.measure import look, measure_shard
 from model_zoo.build import freeze
 from model_zoo.derivatives.curvature import explained
+from model_zoo.derivatives.differenced import Differenced
+from model_zoo.derivatives.prepare import attackable
+from model_zoo.derivatives.surrogate import smooth_copy
 from tests.run.test_flags import COUNT, NOISE, Trial, images_of
 from tests.support import broken
+
+THREAT, BETA = ThreatModel(norm="linf", epsilon="8/255"), 200.0
 
 
 class _Detached(torch.autograd.Function):
@@ -100,6 +109,35 @@ def test_a_network_that_rounds_its_images_is_found() -> None:
 )
 def test_a_network_that_hides_nothing_is_not(network: Callable[[], nn.Module]) -> None:
     assert "hidden-curvature" not in flags(network())
+
+
+def kendalls(network: nn.Module, smooth: nn.Module) -> Tensor:
+    """(N,): what a short search for the order of pixels leaves, by the judge."""
+    setup = replace(Trial(network, attack=Auto(budget=62), method=Gradient()).setup, smooth=smooth)
+    samples = images_of(network)
+    rows = measure_shard(setup, samples, attack_shard(setup, samples, COUNT, lambda _: None), frozenset())
+    return torch.tensor(rows["kendall"].to_list())
+
+
+@pytest.fixture(scope="module")
+def honest() -> float:
+    network = freeze(broken.sound())
+    return float(kendalls(network, smooth_copy(network, BETA)).mean())
+
+
+@pytest.mark.parametrize("way", [*WAYS, "rounded images"])
+def test_hiding_pays_for_nobody(way: str, honest: float) -> None:
+    hiding = _Rounded(broken.sound()) if way == "rounded images" else with_activation(lambda: _Spelled(WAYS[way]))
+    smooth = attackable(hiding, BETA, images_of(hiding).images, THREAT)
+    found = float(kendalls(hiding, smooth).mean())
+    if not isinstance(smooth, Differenced):
+        assert found <= honest + 0.03, "unflagged, it scores no better than its honest twin"
+        return
+    setup = replace(Trial(hiding, method=Gradient()).setup, smooth=smooth)
+    assert (look(setup, images_of(hiding)).flags["curvature_foretold"] == 0).all(), "the flag is raised"
+    assert found <= honest + 0.06, "differences see what the network hides"
+    if way == "own backward":
+        assert found < float(kendalls(hiding, smooth_copy(hiding, BETA)).mean()) - 0.1, "its surrogate does not"
 
 
 def test_no_curvature_is_nothing_hidden() -> None:

@@ -370,6 +370,11 @@ training:
    gradient over a short way must be the integral of its second derivatives, up to 2 %. That asks no function by name.
    A network that fails is refused, with what was met.
 
+Trainings and submissions stop at a refusal. A run goes on without a surrogate, also where the surrogate foretells less
+than 40 % of how the gradient changes across the ball: the attack takes differences of the network's own gradient, which
+ask no function by name. Such a run raises the flag `hidden-curvature` and does not rank. Only a network without a
+gradient cannot be run at all.
+
 *Followed*: the surrogate is that of `nn.ReLU` to 1e-5 in logits, gradients and second derivatives, or, for other
 functions, the check of 3 holds. *Refused*: one sentence, no number. *Kept*: as it is; where the largest of several
 values changes, the surrogate has a kink, too, which attacks do not see.

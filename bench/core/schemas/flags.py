@@ -28,6 +28,12 @@ MATERIAL = 0.02
 It is twice the allowed difference of a second run's mean (`bench.checks.second_run.MEAN_TOLERANCE`).
 """
 
+FORETOLD = 0.4
+"""Smallest allowed share, in the median, of the change of a network's gradient that its surrogate foretells.
+
+No honest network had less than 0.6, and one that hides all its kinks has 0.
+"""
+
 LESS = f"image by image, by more than {MATERIAL:g} in the mean and with a 95 % interval above zero"
 
 Knob = Literal["epsilon", "steps", "restarts", "beta"]

@@ -27,6 +27,7 @@ from bench.core.errors import BenchError
 from bench.core.faults import blamed_on
 from bench.core.schemas.protocol import Knowledge, SearchPrecision, ThreatModel
 from bench.run.attack.views import Explainer, predict
+from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.surrogate import sharpened
 
 GREY_LEVEL = 1 / 255
@@ -115,7 +116,7 @@ class WhiteBoxVictim(Victim):
         """
         self._need_white_box()
         method, parts, vanished = self.explainer.method.turn(turn, turns), [], []
-        self._count(gradient=2 * method.nodes_per_image)
+        self._count(gradient=self._price * method.nodes_per_image)
         with sharpened(self.smooth, sharpness), self._arithmetic(images.device):
             for part in method.slices(len(images), images.device):
                 with blamed_on(method):
@@ -133,7 +134,7 @@ class WhiteBoxVictim(Victim):
         """(N, C, H, W): the surrogate's gradient of `loss(images, *attributions, *targets)`."""
         self._need_white_box()
         method = self.explainer.method
-        self._count(gradient=2 * len(classes) * method.nodes_per_image)
+        self._count(gradient=self._price * len(classes) * method.nodes_per_image)
         parts = []
         with self._arithmetic(images.device):
             for part in method.slices(len(images), images.device):
@@ -217,6 +218,11 @@ class WhiteBoxVictim(Victim):
         """Return the cost of the N images."""
         ledger, rows = self._book()
         return Ledger(*(column[rows] for column in ledger))
+
+    @property
+    def _price(self) -> int:
+        """Evaluations of the map in a gradient of a loss on it: its value, and a second derivative or two ends."""
+        return 3 if isinstance(self.smooth, Differenced) else 2
 
     def _need_white_box(self) -> None:
         if self.knowledge != "white-box":
