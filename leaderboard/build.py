@@ -18,11 +18,12 @@ from leaderboard.boards.best_known import Ledger, with_best_known
 from leaderboard.boards.board import Board
 from leaderboard.boards.certainty import with_certainty
 from leaderboard.boards.standings import boards
+from leaderboard.comparisons.attack_costs import Race, races
 from leaderboard.comparisons.duel import samples_script
 from leaderboard.comparisons.models import comparisons, page_name
 from leaderboard.comparisons.rivalry import rivalry
 from leaderboard.data import croissant, latex
-from leaderboard.data.export import board_data, data_package, pairs_table, schema, standings_table
+from leaderboard.data.export import attacks_table, board_data, data_package, pairs_table, schema, standings_table
 from leaderboard.data.feed import feed
 from leaderboard.drawing.exhibit import find_exhibit, gallery
 from leaderboard.drawing.plots import distribution
@@ -31,9 +32,9 @@ from leaderboard.pages.models import add_models
 from leaderboard.pages.site import Staging, staged
 from leaderboard.pages.tracks import add_track_pages, ranked, tracks
 from leaderboard.records.forks import processes_for
-from leaderboard.records.image_sets import ReadRows, ReadTable
+from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.index import Book
-from leaderboard.records.ledger import accounts
+from leaderboard.records.ledger import Account, accounts
 from leaderboard.records.rows import RowReader, read_runs, summary_table, to_csv
 
 
@@ -93,7 +94,8 @@ def build(
         by_model[run.record.entry.name].append(run)
     processes = processes or processes_for(len(by_model))
     rows.read_all(runs, processes)
-    made = _boards(runs, rows, rows.table)
+    known = accounts(ranked(runs), rows.table)
+    made, compared = _boards(runs, rows, known), races(known, rows.table)
     book = Book(runs)
     with staged(out) as site:
         for file in sorted((render.FOLDER / "static").iterdir()):
@@ -110,9 +112,10 @@ def build(
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
         site.add("index.html", render.index_page(made, find_exhibit(made, rows), extra, tracks(book)))
         add_track_pages(book, runs, rows, site, {attack for board in made for attack in board.attacks})
+        site.add("attacks.html", render.attacks_page(compared, {attack for board in made for attack in board.attacks}))
         site.add("compare.html", render.choice_page(made, extra))
         site.add("about.html", render.about_page(made))
-        _add_data(made, runs, rows, site, home)
+        _add_data(made, compared, runs, read=rows, site=site, home=home)
     protocols = {run.record.spec.protocol.key for run in runs}
     return BuildReport(out, len(protocols), len(by_model), len(runs), len(site.checksums))
 
@@ -126,23 +129,24 @@ def exported(results: Path, name: str) -> bytes:
     """
     runs = read_runs(results)
     rows = RowReader()
-    made = _boards(runs, rows, rows.table)
-    files = _files(made, runs)
+    known = accounts(ranked(runs), rows.table)
+    made = _boards(runs, rows, known)
+    files = _files(made, races(known, rows.table), runs)
     if name not in files:
         raise UsageError(f"expected one of {', '.join(files)}, got {name!r}")
     content = files[name]()
     return content.encode() if isinstance(content, str) else content
 
 
-def _boards(runs: list[StoredRun], read: ReadRows, read_table: ReadTable) -> list[Board]:
+def _boards(runs: list[StoredRun], rows: RowReader, known: list[Account]) -> list[Board]:
     """Return the boards of the runs, with certainty and best known values."""
     of_boards = ranked(runs)
-    ledger = Ledger(accounts(of_boards, read_table), of_boards)
-    made = boards(of_boards, read_table)
-    return [with_best_known(with_certainty(board, read), ledger, read_table) for board in made]
+    ledger = Ledger(known, of_boards)
+    made = boards(of_boards, rows.table)
+    return [with_best_known(with_certainty(board, rows), ledger, rows.table) for board in made]
 
 
-def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], bytes | str]]:
+def _files(made: list[Board], compared: list[Race], runs: list[StoredRun]) -> dict[str, Callable[[], bytes | str]]:
     """Return the functions that make the data files, by file name."""
     common = {
         run.record.run_id: standing.common[attack]
@@ -154,6 +158,7 @@ def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], b
     files: dict[str, Callable[[], bytes | str]] = {
         "leaderboard.csv": lambda: to_csv(summary_table(runs, common)),
         "standings.csv": lambda: to_csv(standings_table(made)),
+        "attacks.csv": lambda: to_csv(attacks_table(compared)),
         "pairs.csv": lambda: to_csv(pairs_table(made)),
         "models.bib": lambda: latex.bibliography(made),
         "leaderboard.json": lambda: canonical_json(board_data(made, runs).model_dump(mode="json")) + "\n",
@@ -161,9 +166,11 @@ def _files(made: list[Board], runs: list[StoredRun]) -> dict[str, Callable[[], b
     return files | {f"{board.protocol.key}.tex": partial(latex.table, board) for board in made}
 
 
-def _add_data(made: list[Board], runs: list[StoredRun], read: ReadRows, site: Staging, home: str | None) -> None:
+def _add_data(
+    made: list[Board], compared: list[Race], runs: list[StoredRun], *, read: ReadRows, site: Staging, home: str | None
+) -> None:
     """Add the files of the data folder."""
-    for name, content in _files(made, runs).items():
+    for name, content in _files(made, compared, runs).items():
         site.add(f"data/{name}", content())
     documents = {"schema": schema(), "datapackage": data_package(runs), "feed": feed(runs, home)}
     for board in made:

@@ -16,8 +16,8 @@ from bench.commands._options import RESULTS
 def export(name: str, results: Path, out: Path | None) -> None:
     """Write one file of the site's data folder, byte for byte.
 
-    FILE is standings.csv (a line per model), pairs.csv (per pair), leaderboard.csv (per run, sample set and metric),
-    leaderboard.json (everything), models.bib or <protocol>.tex.
+    FILE is standings.csv (a line per model), pairs.csv (per pair), attacks.csv (per attack and budget),
+    leaderboard.csv (per run, sample set and metric), leaderboard.json (everything), models.bib or <protocol>.tex.
     """
     from bench.core.storage.files import write_atomic
     from leaderboard.build import exported

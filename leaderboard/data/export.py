@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from bench.core.schemas.records import Confirmation, ProtocolSpec, RunRecord, Su
 from bench.core.schemas.strict import Strict
 from bench.core.storage.store import StoredRun
 from leaderboard.boards.board import BestKnown, Board, Shortfall, Standing
+from leaderboard.comparisons.attack_costs import SHARE_COLUMNS, Race
 from leaderboard.records.image_sets import MEANINGS, SampleSetName
 from leaderboard.records.rows import RUN_COLUMNS, SAMPLE_COLUMNS
 
@@ -79,6 +81,7 @@ PAIR_COLUMNS = {
 """Columns of data/pairs.csv, and what they mean."""
 
 TABLES = {
+    "attacks.csv": SHARE_COLUMNS,
     "standings.csv": STANDING_COLUMNS,
     "pairs.csv": PAIR_COLUMNS,
     "leaderboard.csv": RUN_COLUMNS,
@@ -205,6 +208,32 @@ def _scores(board: Board, standing: Standing) -> dict[SampleSetName, Summary]:
     names: tuple[SampleSetName, ...] = ("common", "correct", "all")
     found = {name: standing.summary(standing.headline, board.spec.primary_metric, name) for name in names}
     return {name: summary for name, summary in found.items() if summary is not None}
+
+
+def attacks_table(made: Sequence[Race]) -> pd.DataFrame:
+    """Return one line per race, attack and budget, with SHARE_COLUMNS."""
+    lines = [
+        {
+            "protocols": " ".join(race.protocols),
+            "threat": race.threat,
+            "metric": race.metric.name,
+            "attack": entrant.name,
+            "version": entrant.version,
+            "budget": budget,
+            "place": each.place,
+            "images": each.images,
+            "lowest": each.lowest,
+            "share": None if each.share is None else round(each.share, DIGITS),
+            "evaluations": entrant.evaluations,
+            "shared_mean": entrant.mean_within(budget),
+            "shared_images": race.shared if entrant.points else None,
+        }
+        for race in made
+        for entrant in race.entrants
+        for budget, each in zip(race.budgets, entrant.shares, strict=True)
+    ]
+    table = pd.DataFrame(lines, columns=list(SHARE_COLUMNS))
+    return table.astype(dict.fromkeys(("version", "budget", "place", "images", "lowest", "shared_images"), "Int64"))
 
 
 def pairs_table(made: list[Board]) -> pd.DataFrame:

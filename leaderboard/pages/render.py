@@ -27,9 +27,11 @@ from leaderboard.boards.audit_curves import KNOBS, Curve
 from leaderboard.boards.board import Board, Standing
 from leaderboard.boards.profiles import Bar
 from leaderboard.boards.roles import metrics_of
+from leaderboard.comparisons.attack_costs import Race
 from leaderboard.comparisons.models import Comparison, page_name
 from leaderboard.data.croissant import FIELDS
 from leaderboard.data.export import SCHEMA, TABLES
+from leaderboard.drawing.costs import cost_plot
 from leaderboard.drawing.exhibit import Exhibit
 from leaderboard.drawing.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores, sweeps
 from leaderboard.drawing.strips import Strip
@@ -141,6 +143,14 @@ def sweep_drawing(curves: Sequence[Curve]) -> str:
 def attack_page(attack: str, boards: list[AttackResults], definition: Definition | None) -> str:
     """Return the page of an attack, with its description if any."""
     return render("attack.html", root="../", attack=attack, boards=boards, definition=definition)
+
+
+def attacks_page(races: Sequence[Race], pages: set[str]) -> str:
+    """Return the page that ranks attacks by how often each is lowest.
+
+    `pages` names the attacks that have a page of their own.
+    """
+    return render("attacks.html", root="", races=[(race, cost_plot(race)) for race in races], pages=pages)
 
 
 def about_page(boards: list[Board]) -> str:

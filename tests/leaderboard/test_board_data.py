@@ -68,7 +68,7 @@ def test_the_whole_board_is_one_file_of_a_named_schema(site: Path, results: Path
 def test_the_data_package_names_every_table_and_its_columns(site: Path) -> None:
     package = read(site, "datapackage.json")
     resources = {one["name"]: one for one in package["resources"]}
-    assert set(resources) == {"standings", "pairs", "leaderboard", "rows"}
+    assert set(resources) == {"standings", "pairs", "attacks", "leaderboard", "rows"}
     for resource in resources.values():
         paths = resource["path"] if isinstance(resource["path"], list) else [resource["path"]]
         named = {field["name"] for field in resource["schema"]["fields"]}
@@ -156,7 +156,9 @@ def test_the_model_s_page_lists_its_history(site: Path, results: Path, tmp_path:
     assert table.count("<td>yes</td>") == 2
 
 
-@pytest.mark.parametrize("name", ["standings.csv", "pairs.csv", "leaderboard.csv", "leaderboard.json", f"{KEY}.tex"])
+@pytest.mark.parametrize(
+    "name", ["standings.csv", "pairs.csv", "attacks.csv", "leaderboard.csv", "leaderboard.json", f"{KEY}.tex"]
+)
 def test_export_is_the_site_s_file(site: Path, results: Path, name: str) -> None:
     assert exported(results, name) == (site / "data" / name).read_bytes()
 

@@ -78,7 +78,10 @@ def judged(words: dict[str, str], folder: Path, path: Path, name: str = "mine") 
 def test_a_part_of_the_images_is_judged_like_an_attack_s_and_filed(
     words: dict[str, str], clean: Floats, tmp_path: Path
 ) -> None:
-    """In any order; the record names the images and has rows for these only, in the protocol's order."""
+    """The record has rows for these images only.
+
+    Their order is the protocol's, whatever the file's order is.
+    """
     images = moved(clean)
     filed = submitted(words, tmp_path, images=images[[4, 1, 3]], ids=ids(4, 1, 3))
     record, rows = filed.record, filed.rows()
@@ -102,7 +105,10 @@ def test_a_part_of_the_images_is_judged_like_an_attack_s_and_filed(
 def test_what_an_attack_found_and_what_is_submitted_of_it_have_the_same_values(
     words: dict[str, str], tmp_path: Path
 ) -> None:
-    """The judge sees images, not who made them; so the ledger moves only by better images."""
+    """The judge sees images, not who made them.
+
+    So the ledger moves only by better images.
+    """
     made = planned(words, "random-noise")
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu")
     first = run(made, execution, Watcher(), cache=Cache())
