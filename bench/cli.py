@@ -19,6 +19,7 @@ from bench.commands.leaderboard import leaderboard
 from bench.commands.ledger import ledger
 from bench.commands.new import new
 from bench.commands.plugins import list_, show
+from bench.commands.protocol import protocol
 from bench.commands.run import run
 from bench.commands.speed import speed
 from bench.commands.submit import submit
@@ -40,8 +41,8 @@ def bench() -> None:
 
 
 for _verb in (
-    run, new, list_, show, verify, train, leaderboard, doctor, audit, cite, compare, contest, confirm, export, speed,
-    validate, submit, sweep, status, ledger,
+    run, protocol, new, list_, show, verify, train, leaderboard, doctor, audit, cite, compare, contest, confirm, export,
+    speed, validate, submit, sweep, status, ledger,
 ):  # fmt: skip
     bench.add_command(_verb)
 

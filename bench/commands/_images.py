@@ -66,6 +66,7 @@ def measured(
         if size is not None:
             raise UsageError("expected --images beside --size, got --size alone; a protocol fixes its images' size")
         return Measured(protocol, limit)
+    from bench.images.network import network_of
     from bench.images.protocol import COUNT, Wanted, moved, protocol_of, write
     from model_zoo.hub import full, resolve
 
@@ -75,12 +76,12 @@ def measured(
     entries = [resolve(full(model)).entry for model in dict.fromkeys(models)]
     if len(sets := {entry.dataset for entry in entries}) > 1:
         raise UsageError(f"expected models of one data set for the same images, got {', '.join(sorted(sets))}")
-    wanted = Wanted(place=images, like=like, entry=entries[0], size=size, count=COUNT if limit is None else limit)
-    made = protocol_of(wanted, _remark)
+    count, network = COUNT if limit is None else limit, network_of(entries[0], size)
+    made = protocol_of(Wanted(place=images, like=like, network=network, count=count), remark)
     return Measured(str(write(made, cache_folder() / "protocols")), None)
 
 
-def _remark(text: str) -> None:
+def remark(text: str) -> None:
     """Print a remark on stderr.
 
     So stdout stays one document with --json.

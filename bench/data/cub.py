@@ -75,7 +75,8 @@ class Cub(Dataset):
         "Red cockaded Woodpecker", "Red headed Woodpecker", "Downy Woodpecker", "Bewick Wren", "Cactus Wren",
         "Carolina Wren", "House Wren", "Marsh Wren", "Rock Wren", "Winter Wren", "Common Yellowthroat",
     )  # fmt: skip
-    shape: ClassVar[tuple[int, int, int] | None] = (3, 224, 224)
+    shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
+    geometry: ClassVar[Geometry | None] = GEOMETRY
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
     epsilon: ClassVar[Fraction] = Fraction(2, 255)

@@ -50,7 +50,8 @@ class Flowers(Dataset):
         "foxglove", "bougainvillea", "camellia", "mallow", "mexican petunia", "bromelia", "blanket flower",
         "trumpet creeper", "blackberry lily",
     )  # fmt: skip
-    shape: ClassVar[tuple[int, int, int] | None] = (3, 128, 128)
+    shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
+    geometry: ClassVar[Geometry | None] = GEOMETRY
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
 

@@ -42,6 +42,7 @@ class Horses(Dataset):
     version: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]] = IMAGENET_CLASSES
     shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
+    geometry: ClassVar[Geometry | None] = GEOMETRY
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
     epsilon: ClassVar[Fraction] = Fraction(4, 255)

@@ -13,6 +13,7 @@ from bench.core.contracts import Dataset
 from bench.core.errors import UsageError, suggestion
 from bench.core.schemas.entry import ModelEntry
 from bench.data._imagenet_classes import IMAGENET_CLASSES
+from bench.data._imagenet_synsets import IMAGENET_SYNSETS
 
 IMAGENET = "imagenet"
 _SYNSET = re.compile(r"n\d{8}")
@@ -43,14 +44,19 @@ class Matched(NamedTuple):
 
 def outputs_of(entry: ModelEntry) -> Outputs:
     """Return the outputs of a model, with their names if known."""
-    if entry.classes:
-        return Outputs(entry.num_classes, entry.classes)
-    if entry.dataset in registry.names("datasets"):
-        dataset: type[Dataset] = registry.load("datasets", entry.dataset)
-        return Outputs(entry.num_classes, tuple(dataset.classes), tuple(getattr(dataset, "synsets", ())))
-    if entry.dataset == IMAGENET and entry.num_classes == 1000:
-        return Outputs(1000, IMAGENET_CLASSES)
-    return Outputs(entry.num_classes)
+    known = Outputs(entry.num_classes, entry.classes) if entry.classes else outputs_for(entry.dataset)
+    return known if known is not None and known.number == entry.num_classes else Outputs(entry.num_classes)
+
+
+def outputs_for(dataset: str) -> Outputs | None:
+    """Return the outputs of networks of a data set, or None."""
+    if dataset == IMAGENET:
+        return Outputs(len(IMAGENET_CLASSES), IMAGENET_CLASSES, IMAGENET_SYNSETS)
+    if dataset not in registry.names("datasets"):
+        return None
+    own: type[Dataset] = registry.load("datasets", dataset)
+    synsets = IMAGENET_SYNSETS if own.classes == IMAGENET_CLASSES else ()
+    return Outputs(len(own.classes), tuple(own.classes), synsets)
 
 
 def match(labels: Mapping[str, Sequence[str]], outputs: Outputs, whose: str) -> Matched:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench import registry
+from bench.core.contracts import Dataset
 from bench.core.errors import BenchError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.geometry import Geometry
@@ -46,7 +47,7 @@ def geometry_of(entry: ModelEntry, size: str | None = None) -> Geometry:
     channels = len(entry.mean)
     if channels not in {1, 3}:
         raise UsageError(f"expected a network of grey or RGB images, got one of {channels} channels: {entry.name}")
-    own = entry.geometry or _of_library(entry) or _of_dataset(entry)
+    own = entry.geometry or _of_library(entry) or geometry_for(entry.dataset)
     if size is not None:
         return read_size(size, channels, "bilinear" if own is None else own.interpolation)
     if own is None:
@@ -89,8 +90,7 @@ def of_timm(model: str) -> Geometry | None:
 
     with extra("timm"):
         import timm
-
-        config = timm.get_pretrained_cfg(model)
+    config = timm.get_pretrained_cfg(model)
     return None if config is None else of_timm_config(asdict(config))
 
 
@@ -113,12 +113,14 @@ def of_timm_config(config: dict[str, Any]) -> Geometry | None:
     return _checked(content, "timm")
 
 
-def _of_dataset(entry: ModelEntry) -> Geometry | None:
-    """Return the image size of a registered data set, or None."""
-    if entry.dataset not in registry.names("datasets"):
+def geometry_for(dataset: str) -> Geometry | None:
+    """Return the geometry of a registered data set, or None."""
+    if dataset not in registry.names("datasets"):
         return None
-    shape: tuple[int, int, int] | None = getattr(registry.load("datasets", entry.dataset), "shape", None)
-    return None if shape is None else Geometry(resize=shape[1:], crop=shape[1:])
+    own: type[Dataset] = registry.load("datasets", dataset)
+    if own.geometry is not None or own.shape is None:
+        return own.geometry
+    return _checked({"resize": own.shape[1:], "crop": own.shape[1:], "channels": own.shape[0]}, dataset)
 
 
 def _pair(side: Any) -> tuple[int, int]:

@@ -14,16 +14,15 @@ import torch
 from bench import registry
 from bench.core.compute.digests import digests
 from bench.core.errors import IntegrityError, UsageError
-from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.folder import ImageFile, ImageFolder
 from bench.core.schemas.geometry import Geometry
 from bench.core.schemas.protocol import Component, Protocol, SampleSet
 from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.text import counted
 from bench.data._image_files import checksum, read_image
-from bench.images.classes import Outputs, balanced, by_label, match, outputs_of, slug
+from bench.images.classes import Outputs, balanced, by_label, match, slug
 from bench.images.files import Found, Labelled, complaint, find
-from bench.images.geometry import geometry_of
+from bench.images.network import Network
 
 COUNT = 50
 """Images that are drawn unless a number is given."""
@@ -42,9 +41,8 @@ class Wanted:
     """A folder of class folders, or a CSV table."""
     like: Protocol
     """The protocol that everything but the images is taken from."""
-    entry: ModelEntry
+    network: Network
     """The network whose outputs the labels mean, and whose preprocessing counts."""
-    size: str | None = None
     count: int = COUNT
     name: str | None = None
     """Name of the protocol; by default that of the folder with a part of the checksum."""
@@ -62,20 +60,22 @@ def protocol_of(wanted: Wanted, say: Callable[[str], None]) -> Protocol:
         UsageError: if there are no images, or a label fits no output of the network.
         IntegrityError: if files are damaged; the message names all of them.
     """
-    geometry, outputs = geometry_of(wanted.entry, wanted.size), outputs_of(wanted.entry)
-    found = find(wanted.place)
-    matched = match(by_label(found.files), outputs, wanted.entry.name)
+    network, found = wanted.network, find(wanted.place)
+    matched = match(by_label(found.files), network.outputs, network.name)
     if matched.problems:
         raise complaint(wanted.place, matched.problems, UsageError)
     chosen = _drawn(found.files, matched.outputs, wanted.count)
     _tell(found, chosen, matched.remark, say)
-    images = _read(found, chosen, geometry, wanted.place)
+    images = _read(found, chosen, network.geometry, wanted.place)
     files = tuple(
         ImageFile(file=each.file, label=matched.outputs[each.label], sha256=sha256_of_file(found.root / each.file))
         for each in chosen
     )
     folder = ImageFolder(
-        place=str(found.root.absolute()), classes=_classes(outputs, matched.outputs), geometry=geometry, files=files
+        place=str(found.root.absolute()),
+        classes=_classes(network.outputs, matched.outputs),
+        geometry=network.geometry,
+        files=files,
     )
     return _assemble(wanted, folder, images)
 
@@ -122,7 +122,10 @@ def _tell(found: Found, chosen: list[Labelled], remark: str, say: Callable[[str]
 
 
 def _read(found: Found, chosen: list[Labelled], geometry: Geometry, place: Path) -> torch.Tensor:
-    """(N, C, H, W) uint8: the images, or an error that names all damaged files."""
+    """(N, C, H, W) uint8: the images.
+
+    An error names all damaged files.
+    """
     images, problems = torch.empty((len(chosen), *geometry.shape), dtype=torch.uint8), []
     for image, each in zip(images, chosen, strict=True):
         try:
@@ -169,7 +172,7 @@ def _assemble(wanted: Wanted, folder: ImageFolder, images: torch.Tensor) -> Prot
         "rankable": False,
         "reference": (),
         "samples": samples,
-        "models_of": wanted.entry.dataset,
+        "models_of": wanted.network.dataset,
         "attacks": tuple(_with_share("attacks", each, share) for each in like.attacks),
         "metrics": tuple(_with_share("metrics", each, share) for each in like.metrics),
     }

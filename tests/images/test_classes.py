@@ -108,3 +108,11 @@ def test_every_beginning_is_balanced(labels: list[int]) -> None:
 
 def test_files_are_grouped_by_label() -> None:
     assert by_label([("b", "x"), ("a", "y"), ("a", "x")]) == {"x": ["a", "b"], "y": ["a"]}
+
+
+def test_imagenet_is_known_by_names_and_synsets() -> None:
+    outputs = outputs_of(model_entry(dataset="imagenet", num_classes=1000))
+    labels = {"n01440764": ["a"], "n03126707_crane": ["b"], "Great_White_Shark": ["c"], "999": ["d"]}
+    assert match(labels, outputs, "net").outputs == dict(zip(labels, (0, 517, 2, 999), strict=True))
+    assert len(set(outputs.synsets)) == 1000
+    assert list(outputs.synsets) == sorted(outputs.synsets)

@@ -1,4 +1,4 @@
-"""Folders and tables of images: what is found, and what is named as unfit."""
+"""Folders and tables of images, and their unfit files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The size of a network's images: from words, entries, libraries and data sets."""
+"""Where the size of a network's images comes from."""
 
 from __future__ import annotations
 

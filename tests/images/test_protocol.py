@@ -1,4 +1,4 @@
-"""Protocols of image files: what they pin, and runs under them from start to end."""
+"""Protocols of image files, and runs under them from start to end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
 from bench.core.schemas.protocol import Protocol
 from bench.core.storage.store import read_run
 from bench.data._image_files import read_image
+from bench.images.network import network_like, network_of
 from bench.images.protocol import Wanted, moved, protocol_of, write
 from bench.images.source import source_of
 from bench.run.samples import load_samples
@@ -25,7 +26,7 @@ from tests.support.own_images import draw, folder_of_images, likeness, own_netwo
 def wanted(tmp_path: Path) -> Wanted:
     entry = registry.load("models", str(own_network(tmp_path)))
     like: Protocol = registry.load("protocols", str(likeness(tmp_path)))
-    return Wanted(place=folder_of_images(tmp_path / "My photos"), like=like, entry=entry)
+    return Wanted(place=folder_of_images(tmp_path / "My photos"), like=like, network=network_of(entry))
 
 
 def made(wanted: Wanted) -> tuple[Protocol, list[str]]:
@@ -184,3 +185,50 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.Capt
     assert (code, "expected --images beside --size" in err) == (2, True)
     code, _, err = invoke(capsys, "run", "--model", model, "--images", str(tmp_path / "nowhere"))
     assert (code, "expected a folder of images or a CSV table" in err) == (2, True)
+
+
+def test_init_writes_a_protocol_that_runs_and_follows_its_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    folder_of_images(tmp_path / "photos")
+    model, like = f"file:{own_network(tmp_path)}", str(likeness(tmp_path))
+    words = ["protocol", "init", "--images", "photos", "--like", like, "--model", model, "--name", "scans"]
+    code, out, err = invoke(capsys, *words)
+    assert code == 0, err
+    assert "protocol: scans-v1.toml, 9 images" in out
+    assert invoke(capsys, *words)[0] == 0, "the same protocol again"
+    code, _, err = invoke(capsys, *words, "--count", "3")
+    assert (code, "expected no other protocol in scans-v1.toml" in err) == (2, True)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    run = ["run", "--model", model, "--attack", "random-noise", "--protocol", "scans-v1.toml", "--limit", "3", "--json"]
+    code, _, err = invoke(capsys, *run)
+    assert (code, "name it with --images" in err) == (5, True)
+    code, out, err = invoke(capsys, *run, "--images", "moved")
+    assert code == 0, err
+    record = json.loads(out)[0]
+    assert (record["samples"], record["spec"]["samples"]["of"]) == (3, 9)
+    assert record["spec"]["protocol"] | {"sha256": ""} == {
+        "name": "scans", "version": 1, "sha256": "", "rankable": False, "floor": "random-noise", "reference": [],
+        "track": "attribution",
+    }  # fmt: skip
+
+
+def test_without_a_model_classes_and_size_are_those_of_the_likeness(tmp_path: Path) -> None:
+    network = network_like(registry.load("protocols", "cifar10-gradient-v1"))
+    assert (network.dataset, network.outputs.names[3], network.geometry.crop) == ("cifar10", "cat", (32, 32))
+    assert network_like(registry.load("protocols", "cifar10-gradient-v1"), "64:48").geometry.crop == (48, 48)
+    draw(tmp_path / "pets" / "Cat" / "1.jpg", 1, (50, 70))
+    like: Protocol = registry.load("protocols", str(likeness(tmp_path)))
+    protocol = protocol_of(Wanted(place=tmp_path / "pets", like=like, network=network), print)
+    assert protocol.samples.folder is not None
+    assert protocol.samples.folder.files[0].label == 3
+    assert protocol.models_of == "cifar10"
+    assert network_like(protocol).outputs.names == network.outputs.names
+
+
+def test_protocols_of_networks_with_unknown_classes_need_a_model(tmp_path: Path) -> None:
+    like: Protocol = registry.load("protocols", str(likeness(tmp_path)))
+    with pytest.raises(UsageError, match="name one of its networks with --model"):
+        network_like(like.model_copy(update={"models_of": "shapes"}))

@@ -1,4 +1,4 @@
-"""Checkpoints of networks for images of one's own become entries without a registered data set."""
+"""Entries of networks for images of one's own."""
 
 from __future__ import annotations
 

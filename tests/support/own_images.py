@@ -1,4 +1,4 @@
-"""A folder of drawn images, a network for them, and a short protocol to measure it like."""
+"""A folder of drawn images, and a network for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def folder_of_images(root: Path, each: int = 3) -> Path:
 
 
 def own_network(folder: Path, name: str = "own", **changes: object) -> Path:
-    """Write the entry of an untrained network of three classes for images of 16x16 pixels."""
+    """Write the entry of an untrained network of three classes.
+
+    Its images have 16x16 pixels.
+    """
     content = tiny_content(folder, name)
     weights = export_weights(tiny_network(num_classes=3), folder / f"{name}.safetensors")
     content |= {

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 from torch import Tensor
 
 from bench.core.contracts.annotation import Annotation, AnnotationKind
+from bench.core.schemas.geometry import Geometry
 
 
 class Split(NamedTuple):
@@ -25,6 +26,8 @@ class Dataset(ABC):
     classes: ClassVar[tuple[str, ...]]
     shape: ClassVar[tuple[int, int, int] | None] = None
     """(C, H, W) of its images, for networks and protocols that are made for another size."""
+    geometry: ClassVar[Geometry | None] = None
+    """How its images are made of pictures of any size; None if they come as they are."""
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]
     epsilon: ClassVar[Fraction] = Fraction(8, 255)
