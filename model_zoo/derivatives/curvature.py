@@ -5,6 +5,7 @@ The test does not depend on the names of operators.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -18,6 +19,18 @@ SHARPNESS = 2.0
 
 PAIR = (0.21132486540518713, 0.7886751345948129)
 """Places of the Gauss-Legendre rule with two nodes, each of weight 1/2."""
+
+USUAL = 3 * 32 * 32
+"""Numbers of an image up to which directions need not be shortened."""
+
+
+def shortening(images: Tensor) -> float:
+    """Return the factor by which directions at (N, C, H, W) images are shorter.
+
+    With more pixels, a step of the same size per pixel is a longer way, on which the gradient may change entirely. The
+    factor keeps the way as long as in images of 32 x 32 pixels.
+    """
+    return min(1.0, math.sqrt(USUAL / images[0].numel()))
 
 
 def unexplained(smooth: nn.Module, images: Tensor, directions: Tensor, parts: int = 1) -> float:

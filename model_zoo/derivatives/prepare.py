@@ -19,7 +19,7 @@ from bench.core.compute.rng import Rng
 from bench.core.errors import BenchError, UsageError
 from bench.core.schemas.flags import FORETOLD
 from bench.core.schemas.protocol import ThreatModel
-from model_zoo.derivatives.curvature import SHARPNESS, explained, gradient, unexplained
+from model_zoo.derivatives.curvature import SHARPNESS, explained, gradient, shortening, unexplained
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.fused import fused
 from model_zoo.derivatives.remainders import Remainders
@@ -38,7 +38,7 @@ UNEXPLAINED = 0.02
 """Allowed share of a gradient's change. One hidden activation among 25 gives 0.03 to 0.6, no hidden one less than
 0.007."""
 STEP = 0.5 / 255
-"""Distance that each pixel of a probe moves."""
+"""Distance that each pixel of a probe moves; less in large images (`shortening`)."""
 PARTS = (1, 4, 16)
 """Numbers of parts of that distance. A network that bends more gets a finer quadrature."""
 
@@ -108,8 +108,9 @@ def _foretold(model: nn.Module, smooth: nn.Module, images: Tensor, threat: Threa
     drawn = torch.rand(images.shape, generator=Rng(0).fork("foretold").generator()).to(images) - 0.5
     ends = project(images, images + float(threat.epsilon) * drawn.sign(), threat)
     with _in_eval(model, smooth), sharpened(smooth, SHARPNESS), Pooled(), torch.no_grad():
-        labels = model(images).argmax(1)
-        shares = explained(model, smooth, images, labels, ends - images)
+        labels, directions = model(images).argmax(1), (ends - images) * shortening(images)
+        few = [slice(start, start + PROBES) for start in range(0, len(images), PROBES)]  # what memory is there for
+        shares = torch.cat([explained(model, smooth, images[s], labels[s], directions[s]) for s in few])
     known = shares[shares.isfinite()]
     return float(known.median()) if len(known) else 1.0
 
@@ -219,7 +220,7 @@ def _check_curvature(smooth: nn.Module, images: Tensor) -> None:
     if names := _met(smooth, images).kinks:
         raise _bent(f"{', '.join(sorted(names))}, which bends where nothing rounds it", smooth, images)
     sign = Rng(0).fork("curvature").generator()
-    directions = (torch.rand(images.shape, generator=sign).round() * 2 - 1).to(images) * STEP
+    directions = (torch.rand(images.shape, generator=sign).round() * 2 - 1).to(images) * (STEP * shortening(images))
     with Pooled():
         for parts in PARTS:
             gap = unexplained(smooth, images, directions, parts)

@@ -51,7 +51,8 @@ def test_other_parts_are_as_the_page_says(name: str) -> None:
 
 
 def test_the_page_has_no_line_that_nobody_tries() -> None:
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "---" not in line]
+    tables = PAGE.read_text().partition("## Families")[0].splitlines()
+    lines = [line for line in tables if line.startswith("| ") and "---" not in line]
     assert len(lines) == len(RELUS) + len(OTHERS) + 2
 
 

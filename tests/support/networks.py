@@ -20,6 +20,7 @@ from bench.core.compute.rng import Rng
 from bench.core.errors import UsageError
 from model_zoo.derivatives.prepare import surrogate
 from model_zoo.derivatives.surrogate import smooth_copy
+from tests.support import families
 
 PAGE = Path(__file__).parents[2] / "docs/networks.md"
 BETA = 50.0
@@ -352,7 +353,8 @@ def page() -> str:
     relus = [f"| {name} | {outcome} |" for kind, name, outcome in rows if kind == "ReLU"]
     others = [f"| {name} | {outcome} |" for kind, name, outcome in rows if kind == "other"]
     head = "| spelling | outcome |\n| --- | --- |"
-    return "\n".join([TEXT, head.replace("spelling", "ReLU written as"), *relus, "", OTHER_TEXT, head, *others, ""])
+    tables = [TEXT, head.replace("spelling", "ReLU written as"), *relus, "", OTHER_TEXT, head, *others]
+    return "\n".join([*tables, "", FAMILIES_TEXT, *families.table(), ""])
 
 
 TEXT = """# Which networks can be measured
@@ -382,6 +384,12 @@ values changes, the surrogate has a kink, too, which attacks do not see.
 This page is written by `python -m tests.support.networks`, which tries each line; a test compares it.
 """
 OTHER_TEXT = "Other parts:\n"
+FAMILIES_TEXT = """## Families of networks
+
+Small networks of the usual families with random weights. *Attacked*: `ifia-topk` changed the gradient map of an image
+by two steps of 1/510, the judge measured it, and in float64 a Hessian-vector product of the surrogate equals central
+differences of its gradient to 1e-5.
+"""
 
 
 if __name__ == "__main__":

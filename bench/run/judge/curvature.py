@@ -9,7 +9,7 @@ from bench.core.compute.chunks import image_slices
 from bench.core.compute.norms import project
 from bench.core.compute.rng import Rng, SampleRng
 from bench.run.setup import Setup
-from model_zoo.derivatives.curvature import SHARPNESS, explained, gradient
+from model_zoo.derivatives.curvature import SHARPNESS, explained, gradient, shortening
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.spellings import Pooled
 from model_zoo.derivatives.surrogate import sharpened
@@ -19,8 +19,9 @@ def foretold(setup: Setup, images: Tensor, labels: Tensor, ids: tuple[str, ...])
     """(N,): the predicted share of the change of gradient across the ball.
 
     The direction is random for about half of the images, and against the explained logit for the others; a sample's
-    stream decides which. Directions are as long as the ball allows. Max pooling counts as mean pooling in the network
-    and in its surrogate, because a surrogate does not smooth the points where the maximum switches.
+    stream decides which. Directions are as long as the ball allows, but no longer in large images than in small ones
+    (`shortening`). Max pooling counts as mean pooling in the network and in its surrogate, because a surrogate does not
+    smooth the points where the maximum switches.
 
     Args:
         setup: the network, its surrogate and the ball.
@@ -43,5 +44,6 @@ def foretold(setup: Setup, images: Tensor, labels: Tensor, ids: tuple[str, ...])
             here, classes = images[part], labels[part]
             direction = torch.where(chance[part] < 0.5, drawn[part], -gradient(setup.model, here, classes))
             end = project(here, here + float(setup.threat.epsilon) * direction.sign(), setup.threat)
-            found.append(explained(setup.model, setup.smooth, here, classes, end - here))
+            directions = (end - here) * shortening(images)
+            found.append(explained(setup.model, setup.smooth, here, classes, directions))
     return torch.cat(found)
