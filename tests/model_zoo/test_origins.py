@@ -286,32 +286,3 @@ def test_what_is_published_again_is_pinned_to_its_new_place(content: dict[str, A
     toml.write_text(entry_toml(ModelEntry.model_validate(content), repo="me/small", commit=COMMIT))
     weights = parse_toml(toml, ModelEntry).weights
     assert (weights.repo, weights.revision, weights.origin) == ("me/small", COMMIT, None)
-
-
-def test_tensorflow_variables_are_laid_out_as_ours() -> None:
-    """Compute the network's logits by definition.
-
-    They are SAME convolutions of (row, column, in, out) kernels, features flattened row by row.
-    """
-    generator = torch.Generator().manual_seed(1)
-    shapes = {"conv1": (4, 4, 3, 16), "conv2": (4, 4, 16, 32), "fc1": (2048, 100), "fc2": (100, 10)}
-    variables = {f"weights_{layer}": torch.randn(shape, generator=generator) / 10 for layer, shape in shapes.items()}
-    variables |= {
-        f"biases_{layer}": torch.randn((1, shape[-1]), generator=generator) for layer, shape in shapes.items()
-    }
-    images = torch.rand((2, 3, 32, 32), generator=generator)
-    features = images.permute(0, 2, 3, 1)
-    for layer in ("conv1", "conv2"):
-        padded = torch.nn.functional.pad(features, (0, 0, 1, 1, 1, 1))
-        windows = padded.unfold(1, 4, 2).unfold(2, 4, 2)
-        features = torch.einsum("nxyirc,rcio->nxyo", windows, variables[f"weights_{layer}"])
-        features = (features + variables[f"biases_{layer}"]).relu()
-    hidden = (features.flatten(1) @ variables["weights_fc1"] + variables["biases_fc1"]).relu()
-    expected = hidden @ variables["weights_fc2"] + variables["biases_fc2"]
-
-    arranged = conv_small.arrange(variables)
-    params, names = conv_small.adopt({name: tuple(tensor.shape) for name, tensor in arranged.items()})
-    assert params == {"channels": 3, "padding": 1, "side": 32}
-    network = conv_small.build(10, **params)
-    network.load_state_dict({str(names[name]): tensor for name, tensor in arranged.items()})
-    torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-4)
