@@ -58,6 +58,8 @@ def test_a_plugin_is_a_frozen_keyword_only_dataclass_with_a_version(kind: regist
     assert all(field.kw_only for field in fields)
     assert isinstance(plugin.version, int)
     assert plugin.version >= 1
+    with pytest.raises((ValidationError, TypeError), match=r"(?i)unexpected keyword argument"):
+        plugin(misspelt=1)
     assert "version" in vars(plugin), "a version is the class's own: it counts the changes of its numbers"
     with pytest.raises(dataclasses.FrozenInstanceError):
         plugin(**example(plugin)).version = 2

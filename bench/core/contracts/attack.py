@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts.metric import View
+from bench.core.contracts.plugin import Plugin
 from bench.core.schemas.protocol import Aim, Component, Knowledge, ThreatModel
 
 HeatmapLoss = Callable[..., Tensor]
@@ -118,7 +119,7 @@ class CraftedOn(NamedTuple):
     attack: Component
 
 
-class Attack(ABC):
+class Attack(Plugin, ABC):
     """A search for perturbed images.
 
     It need not project, judge or count: the evaluation does all this itself and does not trust the attack.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bench.core.compute.chunks import forward, image_slices
 from bench.core.compute.rng import SampleRng
+from bench.core.contracts.plugin import Plugin
 
 
 class Linearization(NamedTuple):
@@ -23,7 +24,7 @@ class Linearization(NamedTuple):
     pullback: Callable[[Tensor], Tensor]
 
 
-class AttributionMethod(ABC):
+class AttributionMethod(Plugin, ABC):
     """A method that explains logit `labels[i]` of image i.
 
     `linearize` is the one primitive: the value and its pullback (vector-Jacobian product), as in reverse-mode

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 from torch import Tensor
 
 from bench.core.contracts.annotation import Annotation, AnnotationKind
+from bench.core.contracts.plugin import Plugin
 from bench.core.schemas.geometry import Geometry
 
 
@@ -19,7 +20,7 @@ class Split(NamedTuple):
     labels: Tensor
 
 
-class Dataset(ABC):
+class Dataset(Plugin, ABC):
     """A labelled image set, read from a data folder."""
 
     version: ClassVar[int] = 1

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 
+from bench.core.contracts.plugin import Plugin
 from bench.core.schemas.units import Report, Unit
 
 
@@ -31,7 +32,7 @@ Hire = Callable[[str], Worker]
 
 
 @checked(frozen=True, kw_only=True)
-class Executor(ABC):
+class Executor(Plugin, ABC):
     """A way to run the units of a sweep.
 
     It does not know what a unit computes. Whatever happens to a worker, each unit ends with exactly one report of a

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts.annotation import Annotation, AnnotationKind
+from bench.core.contracts.plugin import Plugin
 from bench.core.schemas.protocol import Direction
 
 Role = Literal["companion", "faithfulness", "sparsity", None]
@@ -78,7 +79,7 @@ class Pair:
     """One per sample, for metrics that need them; empty where the data set has none, and during an attack."""
 
 
-class Metric(ABC):
+class Metric(Plugin, ABC):
     """One number per sample of a pair."""
 
     version: ClassVar[int] = 1

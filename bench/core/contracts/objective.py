@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
+from bench.core.contracts.plugin import Plugin
 
 
 class Student(NamedTuple):
@@ -28,7 +29,7 @@ class Student(NamedTuple):
     fast: Callable[[], AbstractContextManager[object]]
 
 
-class Objective(ABC):
+class Objective(Plugin, ABC):
     """A training's loss."""
 
     version: ClassVar[int] = 1

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import nn
 
+from bench.core.contracts.plugin import Plugin
 from bench.core.schemas.protocol import Component
 
 
@@ -34,7 +35,7 @@ class ZooModel(NamedTuple):
     source: str = ""
 
 
-class Zoo(ABC):
+class Zoo(Plugin, ABC):
     """A library of trained networks.
 
     A network is named `<name of the zoo>:<name in it>`.
