@@ -1,4 +1,4 @@
-"""The worst case within one budget.
+"""The worst image that three searches find within one budget.
 
 Searches go for the order, the top and the angle of a heatmap.
 """

@@ -1,4 +1,4 @@
-"""The worst case at ten times the budget.
+"""The search of `auto` at ten times the budget.
 
 It bounds how far the standard budget falls short.
 """

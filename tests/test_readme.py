@@ -14,7 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from bench import cli, registry
+from bench.core.storage.store import read_run
+from leaderboard.boards.certainty import with_certainty
+from leaderboard.boards.standings import boards
 from leaderboard.data.markdown import tables
+from leaderboard.records.rows import RowReader
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -38,6 +42,30 @@ def test_the_tables_are_what_the_commands_above_them_print(document: str, monkey
         printed = CliRunner().invoke(cli.bench, shlex.split(command.replace("\\\n", " ")))
         assert printed.exit_code == 0, (command, printed.output)
         assert f"bench {command}\n```\n\n{printed.output.strip()}\n" in text, f"expected what `bench {command}` prints"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "model", "other", "difference", "said"),
+    [
+        ("cifar10-ig-v2", "art-wrn28", "ig-sum-norm-wrn28", 0.015, "p is\n0.21"),
+        ("cifar10-ig-v2", "art-wrn28", "pgd-wrn28", 0.049, "ART by 0.049 [0.033, 0.064], p < 0.001"),
+        ("cifar10-gradient-v1", "ig-sum-norm-wrn28", "art-wrn28", 0.057, "IG-SUM-Norm leads (p < 0.001)"),
+        ("cifar10-gradient-v1", "art-wrn28", "pgd-wrn28", 0.003, "tied (p = 0.81)"),
+    ],
+)
+def test_its_words_about_leads_follow_the_corrected_tests(
+    protocol: str, model: str, other: str, difference: float, said: str
+) -> None:
+    """A lead is one only if it stays significant after Holm's correction."""
+    rows = RowReader()
+    runs = [read_run(path) for path in sorted((ROOT / "results" / protocol).glob("*/*/*.json"))]
+    (board,) = (with_certainty(each, rows) for each in boards(runs, rows.table))
+    assert board.pairs is not None
+    place = (board.pairs.models.index(model), board.pairs.models.index(other))
+    assert board.pairs.differences.mean[place] == pytest.approx(difference, abs=5e-4)
+    p = board.pairs.differences.p_holm[place]
+    assert said in (ROOT / "docs/results.md").read_text()
+    assert p < 0.001 if "<" in said else f"{p:.2f}" in said
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)

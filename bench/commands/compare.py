@@ -47,7 +47,7 @@ def compare(
 
     Attacks (--attacks --protocol NAME): ATTACK is NAME, with the protocol's parameters, or NAME:KEY=VALUE,KEY=VALUE.
     The gain is the mean paired difference, with its 95 % interval (paired bootstrap): how much lower the metric is
-    under the first attack.
+    under the first attack. An image that lost its class counts as unmoved; the gain without such images stands beside.
     """
     if attacks:
         return _attacks(names, protocol, metrics, results, markdown=markdown, as_json=as_json)
@@ -127,7 +127,8 @@ def _show_leads(protocol: str, metric: str, found: list[Comparison]) -> None:
 
 
 def _show_gains(title: str, rounds: list[Round]) -> None:
-    table = Table("model", "metric", "left", "gain", "n", "gradients", "first is", title=title, title_justify="left")
+    heads = ("model", "metric", "left", "gain", "n", "class kept", "gradients", "first is")
+    table = Table(*heads, title=title, title_justify="left")
     for each in rounds:
         table.add_row(
             each.model,
@@ -135,7 +136,16 @@ def _show_gains(title: str, rounds: list[Round]) -> None:
             f"{each.means[0]:.3f}\n{each.means[1]:.3f}",
             f"{each.gain:+.3f}\n[{each.interval[0]:+.3f}, {each.interval[1]:+.3f}]",
             str(each.images),
+            _kept(each),
             f"{each.gradients[0]:.0f}\n{each.gradients[1]:.0f}",
             each.verdict,
         )
     console.out.print(table)
+
+
+def _kept(each: Round) -> str:
+    """Return the gain over the images that kept their class under both attacks."""
+    if each.kept_gain is None or each.kept_interval is None:
+        return "no image"
+    low, high = each.kept_interval
+    return f"{each.kept_gain:+.3f}\n[{low:+.3f}, {high:+.3f}]\nn {each.kept_images}"

@@ -1,6 +1,6 @@
 """Settings of how runs are computed and shown.
 
-None of them may change a number.
+None of them is part of a run's identity. On a CPU none but `compiled` changes a number; a GPU rounds differently.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GPU_BATCH = 256
 
 @dataclass(frozen=True)
 class Execution:
-    """Settings of a computation that may not change a number."""
+    """Settings of a computation that are not part of its identity."""
 
     store: Store
     work: Path

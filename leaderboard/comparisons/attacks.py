@@ -6,11 +6,11 @@ A comparison says which attack leaves less of the explanations, and how many gra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from bench.core.errors import UsageError
 from bench.core.storage.store import StoredRun
@@ -62,7 +62,8 @@ class Variant:
 class Round:
     """Both attacks on one model under one metric.
 
-    Over the images that the model classifies correctly and that both runs contain.
+    Over the images that the model classifies correctly and that both runs contain. An image that lost its class counts
+    as unmoved, which an attack loses by; the gain over images that kept it under both attacks stands beside.
     """
 
     model: str
@@ -74,6 +75,10 @@ class Round:
     images: int
     gradients: tuple[float, float]
     """Mean gradient evaluations per image."""
+    kept_gain: float | None = None
+    """The gain over the images that kept their class under both attacks, or None without such images."""
+    kept_interval: tuple[float, float] | None = None
+    kept_images: int = 0
 
     @property
     def verdict(self) -> str:
@@ -132,17 +137,39 @@ def _rounds(model: str, pair: tuple[StoredRun, StoredRun], metrics: Sequence[str
     correct = rows[0][rows[0]["correct"]]
     both = correct.merge(rows[1], on="sample_id", suffixes=("_1", "_2"))
     gradients = (float(both["gradient_evaluations_1"].mean()), float(both["gradient_evaluations_2"].mean()))
+    kept = both["feasible_1"].to_numpy(bool) & both["feasible_2"].to_numpy(bool)
     rounds = []
     for name in metrics:
-        values = both[[f"{name}_1", f"{name}_2"]].dropna()
-        if len(values):
+        values = both[[f"{name}_1", f"{name}_2"]].to_numpy(np.float64)
+        defined = ~np.isnan(values).any(axis=1)
+        if defined.any():
             sign = 1.0 if known[name].higher_is == "more-robust" else -1.0
-            rounds.append(_round(model, name, values, sign, gradients))
+            rounds.append(_round(model, name, sign * values[defined], kept[defined], sign=sign, gradients=gradients))
     return rounds
 
 
-def _round(model: str, metric: str, values: pd.DataFrame, sign: float, gradients: tuple[float, float]) -> Round:
-    first, second = values.to_numpy(np.float64).T
-    gains = sign * (second - first)
-    means = (float(first.mean()), float(second.mean()))
-    return Round(model, metric, means, float(gains.mean()), shared_bootstrap_interval(gains), len(values), gradients)
+def _round(
+    model: str,
+    metric: str,
+    robustness: npt.NDArray[np.float64],
+    kept: npt.NDArray[np.bool_],
+    *,
+    sign: float,
+    gradients: tuple[float, float],
+) -> Round:
+    first, second = robustness.T
+    gains = second - first
+    found = Round(
+        model=model,
+        metric=metric,
+        means=(sign * float(first.mean()), sign * float(second.mean())),
+        gain=float(gains.mean()),
+        interval=shared_bootstrap_interval(gains),
+        images=len(gains),
+        gradients=gradients,
+    )
+    if not kept.any():
+        return found
+    rest = gains[kept]
+    interval = shared_bootstrap_interval(rest)
+    return replace(found, kept_gain=float(rest.mean()), kept_interval=interval, kept_images=len(rest))

@@ -19,7 +19,7 @@ _SPECIAL = {
 def table(board: Board) -> str:
     """Return a board as a LaTeX `tabular`, which needs the package booktabs."""
     attacks = board.attacks
-    heads = ["rank", "model", "training", "clean", "worst case", *attacks]
+    heads = ["rank", "model", "training", "clean", "worst found", *attacks]
     lines = [" & ".join(map(escaped, heads)) + r" \\", r"\midrule"]
     lines += [" & ".join(_cells(board, standing)) + r" \\" for standing in board.standings]
     whose = "each model"

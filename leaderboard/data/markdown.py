@@ -72,16 +72,35 @@ def trainings_table(entries: Sequence[ModelEntry], epochs: Mapping[str, float]) 
 def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> str:
     """Return a comparison of two attacks as a Markdown table.
 
-    The column gain says how much less of the explanation the first attack leaves.
+    The column gain says how much less of the explanation the first attack leaves; the column beside it leaves out the
+    images that lost their class under either attack.
     """
     first, second = sides
-    heads = ["model", "metric", str(first), str(second), "gain", "n", "gradients", "the first is"]
+    heads = [
+        "model",
+        "metric",
+        str(first),
+        str(second),
+        "gain",
+        "n",
+        "gain, class kept",
+        "n kept",
+        "gradients",
+        "the first is",
+    ]
     lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 3) + ["---"]]
     for each in rounds:
         gain = f"{each.gain:+.3f} [{each.interval[0]:+.3f}, {each.interval[1]:+.3f}]"
         means = [f"{mean:.3f}" for mean in each.means]
         gradients = " / ".join(f"{count:.0f}" for count in each.gradients)
-        lines.append([f"`{each.model}`", each.metric, *means, gain, str(each.images), gradients, each.verdict])
+        kept = ["", "0"]
+        if each.kept_gain is not None and each.kept_interval is not None:
+            low, high = each.kept_interval
+            kept = [f"{each.kept_gain:+.3f} [{low:+.3f}, {high:+.3f}]", str(each.kept_images)]
+        if each.kept_images == each.images:
+            kept[0] = "the same"
+        cells = [f"`{each.model}`", each.metric, *means, gain, str(each.images), *kept, gradients, each.verdict]
+        lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -92,3 +92,30 @@ def test_the_command_prints_what_the_rounds_say(results: Path) -> None:
 def test_what_cannot_be_compared_is_named(results: Path, first: str, metric: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         contest(list(Store(results).runs()), PROTOCOL, Variant.parse(first), Variant("ifia-topk"), [metric])
+
+
+def test_the_gain_without_images_that_lost_their_class_stands_beside(tmp_path: Path) -> None:
+    """Such an image counts as unmoved."""
+    number = np.arange(40)
+    shared = {"correct": np.full(40, True)}
+    lost = {"kendall": np.where(number < 10, 1.0, 0.5), "feasible": number >= 10}
+    store_run(tmp_path, model_entry("one"), "auto", columns=shared | {"kendall": np.full(40, 0.4), "feasible": True})
+    store_run(tmp_path, model_entry("one"), "ifia-topk", columns=shared | lost)
+    (found,) = contest(list(Store(tmp_path).runs()), PROTOCOL, Variant("auto"), Variant("ifia-topk"), ["kendall"])
+    assert (found.images, found.kept_images) == (40, 30)
+    assert found.gain == pytest.approx((10 * 0.6 + 30 * 0.1) / 40)
+    assert found.kept_gain == pytest.approx(0.1)
+    assert found.kept_interval == pytest.approx((0.1, 0.1))
+    (swapped,) = contest(list(Store(tmp_path).runs()), PROTOCOL, Variant("ifia-topk"), Variant("auto"), ["kendall"])
+    assert swapped.kept_gain == pytest.approx(-0.1)
+    words = ["compare", "--attacks", "auto", "ifia-topk", "--protocol", PROTOCOL, "--results", str(tmp_path)]
+    words += ["--metric", "kendall", "--markdown"]
+    assert "| 40 | +0.100 [+0.100, +0.100] | 30 |" in CliRunner().invoke(bench, words).output
+
+
+def test_without_an_image_that_kept_its_class_there_is_no_such_gain(tmp_path: Path) -> None:
+    lost = {"correct": np.full(40, True), "kendall": np.full(40, 1.0), "feasible": np.full(40, False)}
+    for attack in ("auto", "ifia-topk"):
+        store_run(tmp_path, model_entry("one"), attack, columns=lost)
+    (found,) = contest(list(Store(tmp_path).runs()), PROTOCOL, Variant("auto"), Variant("ifia-topk"), ["kendall"])
+    assert (found.gain, found.kept_gain, found.kept_images) == (0, None, 0)
