@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,10 +23,14 @@ from bench.core.compute.context import own_context
 from bench.core.compute.machine import pick_device
 from bench.core.contracts import Attack, Dataset
 from bench.core.errors import UsageError
-from bench.core.schemas.protocol import Component, Protocol
+from bench.core.schemas.protocol import Protocol
 from bench.core.schemas.records import RunRecord
 from bench.core.storage.folders import cache_folder
 from bench.core.storage.store import Store
+from bench.images.in_memory import Gathered, Images, Labels, Transform, gather
+from bench.images.offered import NAME, check_labels, dataset_of, offered
+from bench.images.protocol import likeness
+from bench.images.source import classes_of, source_of
 from bench.run.execution import Execution
 from bench.run.plan import plan
 from bench.run.request import Request
@@ -35,7 +39,12 @@ from bench.terminal.progress import RunProgress
 from model_zoo.build import build
 from model_zoo.hub import full, resolve
 from model_zoo.imported import keep
-from model_zoo.in_memory import ARCHITECTURE, Channels, describe, public_name
+from model_zoo.in_memory import ARCHITECTURE, Channels, describe, outputs_of, public_name
+
+FIRST_LOOK = "cifar10-smoke-v1"
+"""The protocol of a call that names none."""
+
+OWN = "Not filed and never ranked: these images are your own; `bench run --images` files a run and writes its page."
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,12 @@ class Result:
 def benchmark(
     model: nn.Module | str,
     attack: Attack | str = "ifia-topk",
-    protocol: str = "cifar10-smoke-v1",
+    protocol: str | None = None,
     *,
+    images: Images | None = None,
+    labels: Labels = None,
+    transform: Transform = None,
+    classes: Sequence[str] | None = None,
     mean: Channels = None,
     std: Channels = None,
     limit: int | None = None,
@@ -88,25 +101,38 @@ def benchmark(
             --model` takes, `hub:NAME` also as NAME alone.
         attack: a name (with the protocol's parameters, if the protocol lists it) or an object of a subclass of
             `Attack`. The floor attack, which it must beat, runs first.
-        protocol: a name, or the path of a TOML file.
+        protocol: a name, or the path of a TOML file; default: cifar10-smoke-v1. With `images`, everything but the
+            images is taken from it; then the default is imagenet-gradient-v1.
+        images: images of your own: (N, C, H, W) pixels in [0, 1], or 0 to 255 as uint8, as a tensor, a data set or a
+            DataLoader, all without normalisation; or a folder of class folders, with a transform.
+        labels: one class number or name per image, where the images come without labels.
+        transform: makes a (C, H, W) tensor of an item of `images`, such as resizing, cropping and ToTensor.
+        classes: names in the order of the network's outputs; default: the data set's own, or numbers.
         mean: the mean of the normalisation that the module expects, in pixel units (1 is the full range); 0 if the
             module takes [0, 1] directly.
         std: the divisor of the normalisation; 1 if the module takes [0, 1] directly.
-        limit: use only this number of images, the first of the protocol.
+        limit: use only this number of images, the first of the protocol or of `images`.
         device: auto, cpu, cuda, cuda:1, …
     Returns:
         The record and its rows; they are not filed.
     Raises:
-        UsageError: if a name is unknown, mean and std are missing (or given of a model that has its own), or no
+        UsageError: if a name is unknown, mean and std are missing (or given of a model that has its own), own images
+            have another range, type or shape than networks take, labels are missing or are no outputs, or no
             surrogate that attacks can follow can be made (docs/networks.md).
         ModelOutputError: if the output is not finite (N, K) logits.
         IntegrityError: if the module, rebuilt from its state dict, gives other logits.
         EnvironmentFault: if the protocol's images are missing and cannot be downloaded.
     """
-    count, protocol = _whole(limit), str(protocol)
-    rules: Protocol = registry.load("protocols", protocol)
-    with own_context(), TemporaryDirectory() as temporary, RunProgress(command=False) as progress:
-        folder = Path(temporary)
+    with own_context(), TemporaryDirectory() as temporary, RunProgress(command=False) as progress, ExitStack() as stack:
+        folder, count = Path(temporary), _whole(limit)
+        if images is None:
+            if labels is not None or transform is not None or classes is not None:
+                raise UsageError("expected images= beside labels, transform or classes, got them alone; hand in images")
+            protocol = str(protocol or FIRST_LOOK)
+        else:
+            found = gather(images, labels, transform=transform, classes=classes, limit=count)
+            protocol, count = stack.enter_context(_own_images(model, found, str(protocol or likeness()))), None
+        rules: Protocol = registry.load("protocols", protocol)
         with _reference(model, mean, std, rules, folder) as reference, _offered(attack) as (name, params):
             asked = Request(model=reference, attack=name, protocol=protocol, limit=count, params=params)
             floor = replace(asked, attack=rules.floor, params=None)
@@ -115,7 +141,7 @@ def benchmark(
             named = isinstance(model, str) and isinstance(attack, str)
             work = cache_folder() / "work" if named else folder / "work"
             runs = run_all(plans, Execution(Store(folder / "results"), work, str(device)), progress)
-        remark = _remark(model, attack, protocol, count)
+        remark = _remark(model, attack, protocol, count) if images is None else OWN
         results = [Result(each.record, each.rows(), None, remark) for each in runs]
     return replace(results[-1], floor=results[0]) if len(results) > 1 else results[0]
 
@@ -161,6 +187,19 @@ def _remark(model: nn.Module | str, attack: Attack | str, protocol: str, limit: 
 
 
 @contextmanager
+def _own_images(model: nn.Module | str, found: Gathered, like: str) -> Iterator[str]:
+    """Yield the name of a protocol of own images."""
+    if isinstance(model, str):
+        entry = resolve(full(model)).entry
+        outputs, models_of = entry.num_classes, entry.dataset
+    else:
+        seen = outputs_of(model, found.split.images[:1].float() / 255) if isinstance(model, nn.Module) else None
+        outputs, models_of = seen or len(found.classes) or int(found.split.labels.max()) + 1, NAME
+    with offered(found, check_labels(found, outputs), registry.load("protocols", like), models_of) as protocol:
+        yield protocol
+
+
+@contextmanager
 def _offered(attack: Attack | str) -> Iterator[tuple[str, dict[str, object] | None]]:
     """Yield an attack's name and parameters as `bench run` takes them.
 
@@ -195,9 +234,12 @@ def _reference(model: nn.Module | str, mean: Channels, std: Channels, rules: Pro
         return
     if not isinstance(model, nn.Module):
         raise UsageError(f"expected an nn.Module or the name of a model, got {type(model).__name__}; name it")
-    trained_on, source = rules.models_of or rules.samples.dataset, Component(name=rules.samples.source)
-    dataset: type[Dataset] = registry.load("datasets", trained_on)
-    images = registry.instantiate("datasets", source).load(rules.samples.split).images[:2].float() / 255
+    trained_on, split = rules.models_of or rules.samples.dataset, source_of(rules.samples).load(rules.samples.split)
+    own = trained_on not in registry.names("datasets")  # of images of one's own
+    dataset: type[Dataset] = (
+        dataset_of(split, classes_of(rules.samples)) if own else registry.load("datasets", trained_on)
+    )
+    images = split.images[:2].float() / 255
     found = describe(model, mean, std, name=trained_on, dataset=dataset, images=images)
     kept = keep(found, f"{type(model).__name__}, a module in memory", public_name(model), folder)
     with registry.offering("architectures", ARCHITECTURE, found.build):

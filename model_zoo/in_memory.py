@@ -86,6 +86,23 @@ def describe(
     )
 
 
+@torch.no_grad()
+def outputs_of(model: nn.Module, images: Tensor) -> int | None:
+    """Return the number of a module's outputs, or None.
+
+    None if it does not answer with (N, K).
+
+    Args:
+        model: images to logits; its copy is asked.
+        images: (N, C, H, W) float32.
+    """
+    try:
+        answer = _copied(model)(images)
+    except (RuntimeError, ValueError, TypeError):  # `describe` says why
+        return None
+    return answer.shape[1] if isinstance(answer, Tensor) and answer.dim() == 2 else None
+
+
 def public_name(model: nn.Module) -> str:
     """Return the name of a module's class as a model name."""
     words = re.findall("[a-z0-9]+", type(_inner(model)).__name__.lower())

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from bench.core.schemas.protocol import Protocol
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-LIKENESSES = ("imagenet-gradient-v1", "cifar10-gradient-v1")
-"""Protocols in whose likeness own images are measured unless one is named; the first that is there."""
 
 _OPTIONS = (
     click.option(
@@ -67,7 +65,7 @@ def measured(
             raise UsageError("expected --images beside --size, got --size alone; a protocol fixes its images' size")
         return Measured(protocol, limit)
     from bench.images.network import network_of
-    from bench.images.protocol import COUNT, Wanted, moved, protocol_of, write
+    from bench.images.protocol import COUNT, Wanted, likeness, moved, protocol_of, write
     from model_zoo.hub import full, resolve
 
     like: Protocol = registry.load("protocols", protocol if _given("protocol") else likeness())
@@ -87,12 +85,6 @@ def remark(text: str) -> None:
     So stdout stays one document with --json.
     """
     console.err.print(Text(printable(text)), soft_wrap=True)
-
-
-def likeness() -> str:
-    """Return the protocol in whose likeness own images are measured."""
-    known = registry.names("protocols")
-    return next(name for name in LIKENESSES if name in known)
 
 
 def _given(option: str) -> bool:

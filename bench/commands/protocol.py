@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import registry
-from bench.commands._images import likeness, remark
+from bench.commands._images import remark
 from bench.core.errors import UsageError
 from bench.terminal import console
 
@@ -52,7 +52,7 @@ def init(
     the file to `--protocol`; where the images lie elsewhere, add `--images FOLDER`.
     """
     from bench.images.network import network_like, network_of
-    from bench.images.protocol import Wanted, protocol_of, write
+    from bench.images.protocol import Wanted, likeness, protocol_of, write
     from model_zoo.hub import full, resolve
 
     rules: Protocol = registry.load("protocols", like or likeness())

@@ -27,6 +27,9 @@ from bench.images.network import Network
 COUNT = 50
 """Images that are drawn unless a number is given."""
 
+LIKENESSES = ("imagenet-gradient-v1", "cifar10-gradient-v1")
+"""Protocols in whose likeness own images are measured unless one is named; the first that is there."""
+
 SHOWCASE = 8
 """Images that pages show; larger pictures make heavy pages."""
 
@@ -78,6 +81,12 @@ def protocol_of(wanted: Wanted, say: Callable[[str], None]) -> Protocol:
         files=files,
     )
     return _assemble(wanted, folder, images)
+
+
+def likeness() -> str:
+    """Return the protocol in whose likeness own images are measured."""
+    known = registry.names("protocols")
+    return next(name for name in LIKENESSES if name in known)
 
 
 def write(protocol: Protocol, folder: Path) -> Path:
@@ -149,37 +158,58 @@ def _classes(outputs: Outputs, labels: Mapping[str, int]) -> tuple[str, ...]:
 
 def _assemble(wanted: Wanted, folder: ImageFolder, images: torch.Tensor) -> Protocol:
     """Return the protocol of a folder in the likeness of another."""
-    like, stem = wanted.like, slug(wanted.place.stem if wanted.place.is_file() else wanted.place.absolute().name)
-    sha256, share = checksum([images]), _share(like, folder.geometry)
+    stem = slug(wanted.place.stem if wanted.place.is_file() else wanted.place.absolute().name)
+    sha256 = checksum([images])
     pins = hashlib.sha256("\n".join([sha256, *(f"{each.label} {each.sha256}" for each in folder.files)]).encode())
     name = wanted.name or f"{stem}-{pins.hexdigest()[:8]}"
     if f"{name}-v1" in registry.names("protocols"):
         raise UsageError(f"expected a name that no protocol has, got {name}; choose another with --name")
-    dataset, count = f"{stem}-images" if stem in registry.names("datasets") else stem, len(images)
-    samples = SampleSet(
-        dataset=dataset,
-        source=dataset,
-        sha256=sha256,
-        indices=tuple(range(count)),
-        digests=tuple(bytes(digest.flatten().tolist()).hex() for digest in digests(images)),
-        showcase=tuple(range(min(count, SHOWCASE))),
-        folder=folder,
+    dataset = f"{stem}-images" if stem in registry.names("datasets") else stem
+    samples = sample_set(images, dataset).model_copy(
+        update={
+            "digests": tuple(bytes(digest.flatten().tolist()).hex() for digest in digests(images)),
+            "folder": folder,
+        }
     )
+    about = f"{counted(len(images), 'image')} of {wanted.place.name}, measured like {wanted.like.key}"
+    naming = {"name": name, "description": about, "models_of": wanted.network.dataset}
+    return likened(wanted.like, samples, naming, folder.geometry.crop)
+
+
+def sample_set(images: torch.Tensor, source: str) -> SampleSet:
+    """Return the sample set of (N, C, H, W) uint8 images."""
+    count = len(images)
+    return SampleSet(
+        dataset=source,
+        source=source,
+        sha256=checksum([images]),
+        indices=tuple(range(count)),
+        showcase=tuple(range(min(count, SHOWCASE))),
+    )
+
+
+def likened(like: Protocol, samples: SampleSet, naming: Mapping[str, str], size: tuple[int, int]) -> Protocol:
+    """Return a protocol of other images that otherwise is like another one.
+
+    Args:
+        like: the other protocol.
+        samples: the images.
+        naming: name, description, and `models_of`.
+        size: (H, W) of the images.
+    """
+    share = _share(like, size)
     content = {
-        "name": name,
+        **naming,
         "version": 1,
-        "description": f"{counted(count, 'image')} of {wanted.place.name}, measured like {like.key}",
         "rankable": False,
         "reference": (),
-        "samples": samples,
-        "models_of": wanted.network.dataset,
         "attacks": tuple(_with_share("attacks", each, share) for each in like.attacks),
         "metrics": tuple(_with_share("metrics", each, share) for each in like.metrics),
     }
     return Protocol.model_validate(like.model_copy(update=content).model_dump(by_alias=True) | {"samples": samples})
 
 
-def _share(like: Protocol, geometry: Geometry) -> float:
+def _share(like: Protocol, size: tuple[int, int]) -> float:
     """Return the number of pixels, relative to the other protocol's."""
     if like.samples.folder is not None:
         height, width = like.samples.folder.geometry.crop
@@ -187,7 +217,7 @@ def _share(like: Protocol, geometry: Geometry) -> float:
         height, width = shape[1:]
     else:
         return 1.0
-    return geometry.crop[0] * geometry.crop[1] / (height * width)
+    return size[0] * size[1] / (height * width)
 
 
 def _with_share(kind: registry.Kind, component: Part, share: float) -> Part:
