@@ -25,7 +25,7 @@ USUAL = 3 * 32 * 32
 
 
 def shortening(images: Tensor) -> float:
-    """Return the factor by which directions at (N, C, H, W) images are shorter.
+    """Return the factor that shortens directions at (N, C, H, W) images.
 
     With more pixels, a step of the same size per pixel is a longer way, on which the gradient may change entirely. The
     factor keeps the way as long as in images of 32 x 32 pixels.

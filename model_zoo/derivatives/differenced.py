@@ -20,7 +20,7 @@ Shorter ones find less on adversarially trained networks, longer ones less on na
 
 
 class Differenced(StandIn):
-    """A network with its own gradient, and differences in place of a Hessian.
+    """A network with its own gradient, and differences instead of a Hessian.
 
     The Hessian times v is (g(x + s v) - g(x - s v)) / (2 s), where g is the network's gradient and s is such that no
     pixel moves further than 1 / beta. It needs no name of an operator: whatever changes the gradient within that

@@ -112,7 +112,7 @@ def test_a_network_that_hides_nothing_is_not(network: Callable[[], nn.Module]) -
 
 
 def kendalls(network: nn.Module, smooth: nn.Module) -> Tensor:
-    """(N,): what a short search for the order of pixels leaves, by the judge."""
+    """(N,): what a short search leaves of the order of pixels."""
     setup = replace(Trial(network, attack=Auto(budget=62), method=Gradient()).setup, smooth=smooth)
     samples = images_of(network)
     rows = measure_shard(setup, samples, attack_shard(setup, samples, COUNT, lambda _: None), frozenset())

@@ -221,7 +221,10 @@ class WhiteBoxVictim(Victim):
 
     @property
     def _price(self) -> int:
-        """Evaluations of the map in a gradient of a loss on it: its value, and a second derivative or two ends."""
+        """Evaluations of the map in a gradient of a loss on it.
+
+        They are its value, and a second derivative or two ends of a difference.
+        """
         return 3 if isinstance(self.smooth, Differenced) else 2
 
     def _need_white_box(self) -> None:
