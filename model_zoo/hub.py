@@ -176,7 +176,7 @@ def _locate(entry: ModelEntry, folder: Path) -> Path:
     beside = folder / entry.weights.file
     if entry.weights.repo is not None and not beside.exists():
         return _fetch(entry.weights)
-    if entry.weights.origin is not None and not beside.exists():
+    if entry.weights.checkpoint is not None and not beside.exists():
         from model_zoo.origins import weights_by_origin
 
         return weights_by_origin(entry)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bench import registry
 from bench.core.errors import BenchError, IntegrityError
-from bench.core.schemas.entry import ModelEntry
+from bench.core.schemas.entry import ModelEntry, PublishedWeights
 from bench.core.storage.files import write_atomic
 from bench.core.storage.folders import cache_folder
+from bench.core.storage.packaged import packaged
 from bench.core.storage.published import named, published
 from model_zoo.foreign.fit import fit
 from model_zoo.foreign.names import read_checkpoint
@@ -16,12 +17,13 @@ from model_zoo.tensors import pack
 
 
 def weights_by_origin(entry: ModelEntry) -> Path:
-    """Return the safetensors of an entry with published weights.
+    """Return the safetensors of an entry with others' weights.
 
     They are converted at first use.
 
     Raises:
         NetworkError: if the checkpoint must be fetched and cannot be.
+        EnvironmentFault: if the package that holds it is not installed.
         IntegrityError: if it is not the promised file, or its tensors are not the promised ones.
     """
     kept = cache_folder() / "weights" / entry.weights.sha256[:16] / entry.weights.file
@@ -32,9 +34,9 @@ def weights_by_origin(entry: ModelEntry) -> Path:
 
 def _converted(entry: ModelEntry) -> bytes:
     """Return the safetensors that the published checkpoint becomes."""
-    origin = entry.weights.origin
+    origin = entry.weights.checkpoint
     assert origin is not None
-    source = published(origin)
+    source = published(origin) if isinstance(origin, PublishedWeights) else packaged(origin)
     build = registry.load("architectures", entry.architecture.name)
     whose = f"{named(origin)}, as the entry {entry.name} reads it"
     try:

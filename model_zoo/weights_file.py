@@ -71,7 +71,7 @@ def verify_weights(path: Path, weights: Weights, *, own: bool = False) -> None:
 
 
 def _remedy(path: Path, weights: Weights, own: bool) -> str:
-    if weights.origin is not None:
+    if weights.checkpoint is not None:
         return f"delete {path.resolve()} and run again to convert the published checkpoint again"
     if weights.repo is None and own:
         return "correct [weights] in that entry, as `bench submit init` writes it, or restore the file"

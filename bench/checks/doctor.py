@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import registry
-from bench.core.errors import EnvironmentFault
+from bench.core.errors import BenchError, EnvironmentFault
 from bench.core.storage.folders import cache_folder, data_folder
+from bench.core.storage.packaged import packaged
 
 
 class Finding(NamedTuple):
@@ -75,6 +76,12 @@ def _weights(name: str) -> Finding:
         return Finding(f"model {name}", True, "embedded")
     if entry.weights.origin is not None:
         return Finding(f"model {name}", True, f"published in {entry.weights.origin.repo}, converted at first use")
+    if (checkpoint := entry.weights.packaged) is not None:
+        try:
+            packaged(checkpoint)
+        except BenchError as error:
+            return Finding(f"model {name}", False, *str(error).split("; ", 1))
+        return Finding(f"model {name}", True, f"in the package {checkpoint.package}, converted at first use")
     return Finding(
         f"model {name}", entry.weights.repo is not None, f"on the Hub, {entry.weights.repo}", "restore the file"
     )

@@ -80,10 +80,10 @@ def _check_weights(entry: ModelEntry) -> str:
     if weights.repo is not None:
         return f"{weights.repo} at {str(weights.revision)[:12]}, sha256 {weights.sha256[:12]}…"
     path = WEIGHTS / weights.file
-    if weights.origin is not None:
+    if weights.checkpoint is not None:
         if path.exists():
             raise IntegrityError(f"expected no copy of the published weights of {entry.name}, got {path}; remove it")
-        return f"{named(weights.origin)}, sha256 {weights.origin.sha256[:12]}…"
+        return f"{named(weights.checkpoint)}, sha256 {weights.checkpoint.sha256[:12]}…"
     if not path.is_file():
         raise IntegrityError(f"expected the weights of {entry.name} in {path}, got no file; add it")
     found = path.stat().st_size, sha256_of_file(path)

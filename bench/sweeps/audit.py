@@ -109,7 +109,7 @@ def transferred(wanted: Audit, component: Component, protocol: Protocol, audited
     for name in _candidates(protocol):
         entry: ModelEntry = registry.load("models", name)
         same_images = entry.dataset == audited.model.entry.dataset
-        if not same_images or not entry.contends or entry.weights.repo or entry.weights.origin:
+        if not same_images or not entry.contends or entry.weights.repo or entry.weights.checkpoint:
             continue
         if entry.weights.sha256 != audited.spec.model.weights_sha256:
             source: dict[str, object] = {"model": f"hub:{name}", "attack": component.name, "params": component.params}

@@ -125,7 +125,7 @@ class Standing:
         """
         reference = next(iter(self.runs.values())).record.spec.model.reference
         registered = reference.startswith("hub:") and "/" not in reference
-        if registered and self.entry.weights.origin is not None:
+        if registered and self.entry.weights.checkpoint is not None:
             return "published"
         return "ours" if registered and self.entry.weights.repo is None else "submitted"
 

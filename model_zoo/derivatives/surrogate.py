@@ -38,6 +38,17 @@ class Softplus(StandIn):
         return softplus(u, self.beta)
 
 
+class Softplus6(StandIn):
+    """6 - softplus(6 - softplus(u)), a smooth ReLU6.
+
+    It tends to ReLU6 as beta grows, and loses no digits where u is large.
+    """
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return 6 - softplus(6 - softplus(u, self.beta), self.beta)
+
+
 class Followed(StandIn):
     """A network run under `Spellings`, which rounds kinks in its code.
 
@@ -81,10 +92,10 @@ def plain_attention() -> Iterator[None]:
 def smooth_copy(model: nn.Module, beta: float) -> nn.Module:
     """Return a copy of `model` with softplus in place of ReLU.
 
-    Softplus of sharpness `beta` replaces every ReLU module. Its second derivatives equal the plain layers' derivatives,
-    but are cheaper (`second_order`). Parameters and buffers are shared with `model`, not copied: training one trains
-    the other. Layers with hooks or parametrisations, and all other code, stay as they are: `Followed` rounds their
-    kinks.
+    Softplus of sharpness `beta` replaces every ReLU module, and two nested ones every ReLU6 module. Its second
+    derivatives equal the plain layers' derivatives, but are cheaper (`second_order`). Parameters and buffers are shared
+    with `model`, not copied: training one trains the other. Layers with hooks or parametrisations, and all other code,
+    stay as they are: `Followed` rounds their kinks.
 
     Args:
         model: a network.
@@ -94,7 +105,12 @@ def smooth_copy(model: nn.Module, beta: float) -> nn.Module:
     Source:
         Dombrowski et al. 2019; Ghorbani, Abid, Zou 2019. Differs: nothing.
     """
-    return shared_copy(model, lambda layer: Softplus(beta) if type(layer) is nn.ReLU else second_order(layer))
+
+    def smooth(layer: nn.Module) -> nn.Module | None:
+        kind = {nn.ReLU: Softplus, nn.ReLU6: Softplus6}.get(type(layer))
+        return second_order(layer) if kind is None else kind(beta)
+
+    return shared_copy(model, smooth)
 
 
 def second_order_copy(model: nn.Module) -> nn.Module:

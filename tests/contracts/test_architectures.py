@@ -104,7 +104,7 @@ def test_every_activation_is_a_module_used_once(model: nn.Module, normalized: Te
 def test_no_activation_hides_outside_the_modules(model: nn.Module, normalized: Tensor) -> None:
     with Operators() as called:
         model(normalized)
-    modules = sum(isinstance(module, nn.ReLU) for module in model.modules())
+    modules = sum(isinstance(module, nn.ReLU | nn.ReLU6) for module in model.modules())
     assert sum(name in KINKED for name in called.names) == modules
     with Operators() as called:
         smooth_copy(model, beta=10.0)(normalized)
@@ -116,7 +116,7 @@ def test_the_smooth_copy_tends_to_the_network_and_shares_its_weights(model: nn.M
     scale = float(logits.abs().max())
     near, far = ((smooth_copy(model, beta)(normalized) - logits).abs().max() / scale for beta in (1e5, 1.0))
     assert near < 1e-2
-    if any(isinstance(module, nn.ReLU) for module in model.modules()):
+    if any(isinstance(module, nn.ReLU | nn.ReLU6) for module in model.modules()):
         assert far > 10 * near
     else:
         assert near == far == 0, "a network without ReLU is smooth already"

@@ -90,13 +90,32 @@ class PublishedWeights(Origin):
     )
 
 
+class PackagedWeights(Strict):
+    """A checkpoint inside an installable package, converted at first use."""
+
+    package: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)] = Field(
+        description="name on the package index"
+    )
+    path: Annotated[str, Field(max_length=300), AfterValidator(_plain_path)] = Field(
+        description="below the folder that packages are installed in"
+    )
+    size: int = Field(ge=1, le=1 << 34, description="bytes")
+    sha256: Sha256
+    table: Annotated[Line, Field(max_length=200)] = Field(
+        default="", description="where in the file the network is, such as state_dict[0]; empty: the whole file"
+    )
+    extra: Annotated[Line, Field(max_length=40)] = Field(
+        default="", description="extra of this project that installs the package"
+    )
+
+
 class Weights(Sparing):
     """The safetensors file of a model.
 
-    It is embedded in the package, pinned on the Hub, or converted from a published checkpoint.
+    It is embedded in the package, pinned on the Hub, or converted from a published or packaged checkpoint.
     """
 
-    late: ClassVar[frozenset[str]] = frozenset({"origin"})
+    late: ClassVar[frozenset[str]] = frozenset({"origin", "packaged"})
 
     file: FileName = Field(description="inside model_zoo/weights, or inside the Hub repository")
     repo: Annotated[str, Field(pattern=f"^{REPO}$", max_length=200)] | None = None
@@ -106,11 +125,19 @@ class Weights(Sparing):
     origin: PublishedWeights | None = Field(
         default=None, description="the checkpoint that `bench submit convert` turns into this file"
     )
+    packaged: PackagedWeights | None = Field(
+        default=None, description="the checkpoint in an installed package that becomes this file"
+    )
+
+    @property
+    def checkpoint(self) -> PublishedWeights | PackagedWeights | None:
+        """Return the checkpoint of others that becomes this file, if any."""
+        return self.origin or self.packaged
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
-        if self.repo is not None and self.origin is not None:
-            raise ValueError("expected a Hub repository or an origin, got both; remove one")
+        if sum(each is not None for each in (self.repo, self.origin, self.packaged)) > 1:
+            raise ValueError("expected one of a Hub repository, an origin and a package, got several; keep one")
         if (self.repo is None) != (self.revision is None):
             came = "repo" if self.revision is None else "revision"
             raise ValueError(f"expected repo and revision, as a Hub file is pinned to a full commit, got {came} alone")

@@ -16,7 +16,7 @@ from bench.core.errors import (
     UnreachableError,
     UsageError,
 )
-from bench.core.schemas.entry import Origin
+from bench.core.schemas.entry import Origin, PackagedWeights
 from bench.core.storage.files import sha256_of_file
 from bench.core.storage.folders import cache_folder
 from bench.core.storage.lease import lease
@@ -46,7 +46,7 @@ def published(origin: Origin) -> Path:
         NetworkError: if it must be fetched and cannot be.
         IntegrityError: if its bytes are not the promised ones.
     """
-    if (copy := _copy_in_folder(origin)) is not None:
+    if (copy := copy_in_folder(origin)) is not None:
         return copy
     path = cache_folder() / "published" / origin.sha256
     if not path.exists():
@@ -81,8 +81,10 @@ def address(origin: Origin) -> str:
     return url
 
 
-def named(origin: Origin) -> str:
+def named(origin: Origin | PackagedWeights) -> str:
     """Return a published file's name for messages."""
+    if isinstance(origin, PackagedWeights):
+        return f"{origin.path} of the package {origin.package}"
     return f"{origin.path} of {origin.repo} at {origin.commit[:12]}"
 
 
@@ -106,7 +108,7 @@ def _patient() -> None:
     """Wait for another process that fetches the same file."""
 
 
-def _copy_in_folder(origin: Origin) -> Path | None:
+def copy_in_folder(origin: Origin | PackagedWeights) -> Path | None:
     """Return the copy of a published file in the folder of weights.
 
     It is found by its bytes; its name does not matter.
