@@ -16,12 +16,14 @@ import numpy.typing as npt
 import pytest
 import torch
 from click.testing import CliRunner
+from pydantic import ValidationError
 
 from bench import registry
 from bench.checks.verify import verify_results
 from bench.cli import bench
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.protocol import Component, Protocol
+from bench.core.schemas.records import AttackSpec
 from bench.core.storage.store import Store, StoredRun
 from bench.run.cache import Cache
 from bench.run.execution import Execution
@@ -263,6 +265,13 @@ def test_a_bomb_is_refused_by_its_header(words: dict[str, str], tmp_path: Path) 
 def test_a_name_has_plain_letters(words: dict[str, str], clean: Floats, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="choose another with --name"):
         submitted(words, tmp_path, name, images=clean, ids=ids(*range(COUNT)))
+
+
+@pytest.mark.parametrize("name", ["external:", "external:<b>", "external:a/b", "external:external:a", "other:a", "a:b"])
+def test_no_record_holds_another_kind_of_name(name: str) -> None:
+    """A forged record cannot bring text of its own to pages and paths."""
+    with pytest.raises(ValidationError):
+        AttackSpec(name=name, version=1, params={})
 
 
 def test_a_protocol_whose_rules_images_cannot_show_is_refused(
