@@ -77,7 +77,7 @@ class NodeMethod(AttributionMethod):
     def _attribute(self, model: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng) -> Tensor:
         nodes = self.place(images, rng)
         points = nodes.points if nodes.points.requires_grad else nodes.points.detach().requires_grad_()
-        return _weigh(_gradients(model, points, labels, create_graph=images.requires_grad), nodes)
+        return _weigh(gradients_at(model, points, labels, create_graph=images.requires_grad), nodes)
 
     def linearize(self, model: nn.Module, images: Tensor, labels: Tensor, *, rng: SampleRng) -> Linearization:
         """Return the attribution and its exact pullback.
@@ -97,7 +97,7 @@ class NodeMethod(AttributionMethod):
         points = nodes.points.detach().requires_grad_()
         # If the nodes of one image exceed the memory limit, no graph is kept: a pullback then costs 6 passes, not 4.
         whole = len(pieces(points)) == 1
-        gradients = _gradients(model, points, labels, create_graph=whole)
+        gradients = gradients_at(model, points, labels, create_graph=whole)
         average = _average(gradients.detach(), nodes.weights)
         attribution = _weigh(gradients.detach(), nodes)
 
@@ -107,7 +107,9 @@ class NodeMethod(AttributionMethod):
                 cotangent.unsqueeze(1) if nodes.factor is None else cotangent.unsqueeze(1) * _per_node(nodes.factor)
             )
             along = (nodes.weights.view(1, -1, 1, 1, 1) * vector).expand_as(gradients)
-            curved = _along(gradients, points, along) if whole else _curvature(model, points.detach(), labels, along)
+            curved = (
+                along_graph(gradients, points, along) if whole else curvature(model, points.detach(), labels, along)
+            )
             return direct if curved is None else direct + _average(curved, nodes.scales)
 
         return Linearization(attribution, pullback)
@@ -136,7 +138,7 @@ class _Turn(NodeMethod):
         return Nodes(points[:, self._chosen], own * (weights.sum() / own.sum()), scales[self._chosen], factor)
 
 
-def _gradients(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
+def gradients_at(model: nn.Module, points: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
     """(N, T, C, H, W) gradients of explained logits at the nodes.
 
     A graph is kept for all nodes or for none.
@@ -155,7 +157,7 @@ def _gradients_of_piece(model: nn.Module, points: Tensor, labels: Tensor, *, cre
     return logit_gradients(model, points.flatten(0, 1), each, create_graph=create_graph).view_as(points)
 
 
-def _along(gradients: Tensor, points: Tensor, along: Tensor) -> Tensor | None:
+def along_graph(gradients: Tensor, points: Tensor, along: Tensor) -> Tensor | None:
     """(N, T, C, H, W) Hessian times `along`, at each node.
 
     None if the network has no curvature.
@@ -166,15 +168,15 @@ def _along(gradients: Tensor, points: Tensor, along: Tensor) -> Tensor | None:
     return curved
 
 
-def _curvature(model: nn.Module, points: Tensor, labels: Tensor, along: Tensor) -> Tensor | None:
-    """(N, T, C, H, W): the result of `_along`, computed in pieces.
+def curvature(model: nn.Module, points: Tensor, labels: Tensor, along: Tensor) -> Tensor | None:
+    """(N, T, C, H, W): the result of `along_graph`, computed in pieces.
 
     The graph of a piece is dropped when the piece is done.
     """
     parts = []
     for piece in pieces(points):
         at = points[:, piece].detach().requires_grad_()
-        parts.append(_along(_gradients(model, at, labels, create_graph=True), at, along[:, piece]))
+        parts.append(along_graph(gradients_at(model, at, labels, create_graph=True), at, along[:, piece]))
     found = [part for part in parts if part is not None]
     return torch.cat(found, 1) if found else None
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from bench.core.compute.chunks import image_slices
-from bench.core.compute.rng import SampleRng
-from bench.core.contracts import AttributionMethod
+from bench.attributions._maps import MapMethod
 from bench.core.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradCam(AttributionMethod):
+class GradCam(MapMethod):
     """The last feature maps, weighted by their mean gradients.
 
     A = ReLU(sum over k of a_k F_k) with a_k = mean over positions of dz_y/dF_k, enlarged bilinearly. F is the last
@@ -34,43 +31,28 @@ class GradCam(AttributionMethod):
     """
 
     version: ClassVar[int] = 1
-    random: ClassVar[bool] = False
 
     layer: str = ""
     """Name of the module whose output is F, within the network, such as layer3.2.bn2; empty: the last one."""
 
-    def attribute(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        rng: SampleRng,  # noqa: ARG002
-        create_graph: bool = False,
-    ) -> Tensor:
-        """(N, C, H, W) non-negative attribution of logit `labels` at `images`.
-
-        It has a graph if `create_graph` is set.
+    def small_map(self, model: nn.Module, images: Tensor, labels: Tensor, *, create_graph: bool) -> Tensor:
+        """(N, 1, h, w) non-negative map.
 
         Raises:
             UsageError: if the network has no such module, or no module with feature maps.
         """
-        if create_graph:
-            return _enlarged_map(model, images, labels, self.layer, create_graph=True)
-        parts = []
-        for part in image_slices(len(images), self.nodes_per_image, images.device):
-            leaf = images[part].detach().requires_grad_()
-            parts.append(_enlarged_map(model, leaf, labels[part], self.layer, create_graph=False).detach())
-        return torch.cat(parts)
+        features, slopes = features_and_slopes(model, images, labels, self.layer, create_graph=create_graph)
+        return (slopes.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).relu()
 
 
-def _enlarged_map(model: nn.Module, images: Tensor, labels: Tensor, layer: str, *, create_graph: bool) -> Tensor:
+def features_and_slopes(
+    model: nn.Module, images: Tensor, labels: Tensor, layer: str, *, create_graph: bool
+) -> tuple[Tensor, Tensor]:
+    """Return output and gradient of a layer, (N, k, h, w)."""
     logits, features = _features(model, images, layer)
     explained = logits.gather(1, labels.unsqueeze(1)).sum()
-    (gradients,) = torch.autograd.grad(explained, features, create_graph=create_graph)
-    weighted = (gradients.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).relu()
-    enlarged = F.interpolate(weighted, size=tuple(images.shape[2:]), mode="bilinear", align_corners=False)
-    return (enlarged / images.shape[1]).expand_as(images).contiguous()
+    (slopes,) = torch.autograd.grad(explained, features, create_graph=create_graph)
+    return features, slopes
 
 
 def _features(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
@@ -80,7 +62,7 @@ def _features(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Ten
     """
     modules = [m for name, m in model.named_modules() if not layer or f".{name}".endswith(f".{layer}")]
     if not modules:
-        raise UsageError(f"expected a network with a module {layer!r}, got none; correct the layer of grad-cam")
+        raise UsageError(f"expected a network with a module {layer!r}, got none; correct the layer")
     found: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
@@ -94,5 +76,5 @@ def _features(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Ten
         for handle in handles:
             handle.remove()
     if not found:
-        raise UsageError("expected a network with feature maps of more than one position, got none; not for grad-cam")
+        raise UsageError("expected a network with feature maps of more than one position, got none; choose another map")
     return logits, found[0]

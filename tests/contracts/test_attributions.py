@@ -6,6 +6,7 @@ It gives a deterministic value per image and its exact pullback to the pixels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from bench import registry
 from bench.core.compute.chunks import forward
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod
-from bench.core.errors import BenchError
-from tests.contracts.conftest import instance
+from bench.core.errors import BenchError, UsageError
+from model_zoo.build import freeze
+from model_zoo.derivatives.surrogate import Followed
+from tests.contracts.conftest import CLASSES, SIDE, instance, tiny_classifier
+from tests.support.transformers import tiny_transformer
 
 Explain = Callable[..., Tensor]
 
@@ -33,7 +37,20 @@ differentiable = pytest.mark.parametrize("method", DIFFERENTIABLE, indirect=True
 def method(request: pytest.FixtureRequest) -> AttributionMethod:
     made = instance("attributions", request.param)
     assert isinstance(made, AttributionMethod)
-    return made
+    many = {key: 20 for key, value in vars(made).items() if type(value) is int and value > 200}
+    return replace(made, **many) if many else made  # type: ignore[type-var]
+
+
+@pytest.fixture
+def network(method: AttributionMethod, network: nn.Module) -> nn.Module:
+    """The contract's network, or a transformer for methods that read tokens."""
+    return tiny_transformer(SIDE, classes=CLASSES) if method.needs_attention else network
+
+
+@pytest.fixture
+def smooth64(method: AttributionMethod, smooth64: nn.Module) -> nn.Module:
+    """Its smooth surrogate in float64."""
+    return Followed(tiny_transformer(SIDE, classes=CLASSES), 3.0).double() if method.needs_attention else smooth64
 
 
 @pytest.fixture
@@ -83,7 +100,18 @@ def test_the_explained_class_matters(
     method: AttributionMethod, network: nn.Module, images: Tensor, labels: Tensor, rng: SampleRng
 ) -> None:
     own, next_class = (method.attribute(network, images, y, rng=rng) for y in (labels, (labels + 1) % 4))
-    assert (own - next_class).flatten(1).abs().amax(1).gt(0).all()
+    assert (own - next_class).flatten(1).abs().amax(1).gt(0).all() == method.class_specific
+
+
+def test_a_method_that_reads_tokens_refuses_other_networks(
+    method: AttributionMethod, images: Tensor, labels: Tensor, rng: SampleRng
+) -> None:
+    plain = freeze(tiny_classifier("network"))
+    if method.needs_attention:
+        with pytest.raises(UsageError, match=r"expected a (transformer|network of patch tokens)"):
+            method.attribute(plain, images, labels, rng=rng)
+    else:
+        assert method.attribute(plain, images, labels, rng=rng).shape == images.shape
 
 
 @pytest.mark.parametrize("method", OPAQUE, indirect=True)

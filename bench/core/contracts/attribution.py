@@ -42,6 +42,10 @@ class AttributionMethod(Plugin, ABC):
     """Why no protocol may rank by it; empty if there is no such reason."""
     exact_pullback: ClassVar[bool] = True
     """Whether the pullback is the derivative; False for a method that repeats a published mistake on purpose."""
+    class_specific: ClassVar[bool] = True
+    """Whether the map depends on the explained class."""
+    needs_attention: ClassVar[bool] = False
+    """Whether it reads a transformer's tokens, so that other networks are refused."""
     random: ClassVar[bool] = True
     """Whether it draws from its `rng`; if not, clean images are explained once for all attacks."""
 
