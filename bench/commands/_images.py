@@ -79,6 +79,22 @@ def measured(
     return Measured(str(write(made, cache_folder() / "protocols")), None)
 
 
+ELSEWHERE = {"results", "pages", "device", "batch_size", "memory", "compiled", "as_json"}
+"""Options that change no number, and that another user need not repeat."""
+
+
+def written(context: click.Context) -> list[str]:
+    """Return the options that the user wrote and that may change a number."""
+    words = []
+    for option in context.command.params:
+        given = context.params.get(option.name or "")
+        if option.name in ELSEWHERE or not option.expose_value or not _given(option.name or ""):
+            continue
+        for value in given if option.multiple and isinstance(given, tuple) else [given]:
+            words += [option.opts[0], str(value)]
+    return words
+
+
 def remark(text: str) -> None:
     """Print a remark on stderr.
 

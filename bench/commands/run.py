@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import registry
-from bench.commands._images import IMAGES, measured
+from bench.commands._images import IMAGES, measured, written
 from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
 from bench.core.schemas.protocol import Protocol, SearchPrecision
 from bench.core.schemas.records import Summary
@@ -102,6 +103,7 @@ def run(
     from bench.run.request import Request
     from bench.run.steps import run_all
 
+    again = None if images is None else shlex.join(["bench", "run", *written(click.get_current_context())])
     protocol, limit = measured(images, size, [model], protocol, limit)
     rules = registry.load("protocols", protocol)
     chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
@@ -131,8 +133,8 @@ def run(
         from leaderboard.pages.run import write_run_page
 
         show_runs(finished, rules)
-        written = write_run_page(finished, pages)
-        for what, path in (("page", written.page), ("strip", written.strip)):
+        made = write_run_page(finished, pages, again)
+        for what, path in (("page", made.page), ("strip", made.strip)):
             if path is not None:
                 console.out.print(f"{what}: {path}", soft_wrap=True)
 

@@ -30,8 +30,8 @@ COUNT = 50
 LIKENESSES = ("imagenet-gradient-v1", "cifar10-gradient-v1")
 """Protocols in whose likeness own images are measured unless one is named; the first that is there."""
 
-SHOWCASE = 8
-"""Images that pages show; larger pictures make heavy pages."""
+SHOWCASE, LARGE, FEWER = 8, 128, 4
+"""Images that pages show, and of images with a longer side fewer: a page must stay small enough for a mail."""
 
 Part = TypeVar("Part", bound=Component)
 
@@ -184,7 +184,7 @@ def sample_set(images: torch.Tensor, source: str) -> SampleSet:
         source=source,
         sha256=checksum([images]),
         indices=tuple(range(count)),
-        showcase=tuple(range(min(count, SHOWCASE))),
+        showcase=tuple(range(min(count, SHOWCASE if max(images.shape[2:]) <= LARGE else FEWER))),
     )
 
 

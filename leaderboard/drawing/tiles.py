@@ -29,6 +29,9 @@ _GREYS = 24
 _SHADES = np.linspace(14, 108, _GREYS).round().astype(np.uint8)
 """Shades of the dimmed image under the marks. In the palette, the marks' colours come after them."""
 
+LARGEST_MARKED = 128
+"""Pixels of the longer side of an image in which every mark has a shape."""
+
 _MARGIN = 1
 """Width of the border that repeats a picture's edge, so that scaling does not mix in a neighbouring picture."""
 
@@ -45,8 +48,9 @@ class Layout(NamedTuple):
 
     @property
     def cell(self) -> int:
-        """Side of a mark's cell in pixels."""
-        return max(6, 256 // max(self.height, self.width))
+        """Side of a mark's cell in pixels; in large images a mark is one pixel."""
+        side = max(self.height, self.width)
+        return max(6, 256 // side) if side <= LARGEST_MARKED else 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,8 +92,8 @@ def layout(tiles: dict[str, Pixels]) -> Layout:
     return Layout(*tiles["before"].shape[:3])
 
 
-def sprite(tiles: dict[str, Pixels]) -> bytes:
-    """Encode every picture of a run's strips as one PNG."""
+def sprite(tiles: dict[str, Pixels], form: str = "PNG") -> bytes:
+    """Encode every picture of a run's strips as one lossless PNG or WEBP."""
     place, before, after = layout(tiles), tiles["before"], tiles["after"]
     width, height = place.size
     canvas = np.zeros((height, width, 3), np.uint8)
@@ -107,11 +111,14 @@ def sprite(tiles: dict[str, Pixels]) -> bytes:
         x = place.box(0, picture)[0] - _MARGIN
         canvas[: len(column), x : x + column.shape[1]] = column
     sink = io.BytesIO()
-    Image.fromarray(canvas).save(sink, format="PNG")
+    Image.fromarray(canvas).save(sink, form, **({"lossless": True} if form == "WEBP" else {}))
     return sink.getvalue()
 
 
 STRIP_SCALE, STRIP_GAP = 4, 8
+STRIP_SIDE = 448
+"""Pixels that enlargement does not exceed; larger pictures stay as they are."""
+
 STRIP = ("before", "heatmap-before", "after", "heatmap-after")
 """Tiles of a strip that is one image, from left to right."""
 
@@ -127,11 +134,13 @@ def strip_image(tiles: dict[str, Pixels], index: int) -> bytes:
         for name, pixels in zip(STRIP, shown, strict=True)
     ]
     height, width, _ = pictures[0].shape
-    step = STRIP_SCALE * width + STRIP_GAP
-    canvas = np.full((STRIP_SCALE * height, len(STRIP) * step - STRIP_GAP, 3), 255, np.uint8)
+    scale = max(1, min(STRIP_SCALE, STRIP_SIDE // max(height, width)))
+    step = scale * width + STRIP_GAP
+    canvas = np.full((scale * height, len(STRIP) * step - STRIP_GAP, 3), 255, np.uint8)
     for column, pixels in enumerate(pictures):
-        large = pixels.repeat(STRIP_SCALE, axis=0).repeat(STRIP_SCALE, axis=1)
-        canvas[:, column * step : column * step + STRIP_SCALE * width] = large
+        canvas[:, column * step : column * step + scale * width] = _enlarged(pixels.swapaxes(0, 2), scale).swapaxes(
+            0, 2
+        )
     sink = io.BytesIO()
     Image.fromarray(canvas).save(sink, format="PNG", optimize=True)
     return sink.getvalue()
@@ -179,6 +188,8 @@ def _shapes(cell: int) -> dict[str, npt.NDArray[np.bool_]]:
 
     A shape leaves one pixel free at the right and at the lower edge.
     """
+    if cell == 1:
+        return {mark: np.ones((1, 1), np.bool_) for mark in MARK_COLORS}
     row, column = np.indices((cell, cell))
     last, stroke = cell - 2, max(2, cell // 4)
     inside = (row <= last) & (column <= last)

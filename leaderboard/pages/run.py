@@ -15,6 +15,7 @@ from bench.core.storage.store import StoredRun
 from leaderboard.drawing.strips import Strip, showcase_tiles, sprite_name, strips
 from leaderboard.drawing.tiles import layout, sprite, strip_image
 from leaderboard.pages.render import FOLDER, render
+from leaderboard.pages.verdict import in_words
 from leaderboard.records.rows import read_rows
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -46,12 +47,13 @@ class RunPage(NamedTuple):
     strip: Path | None
 
 
-def write_run_page(runs: Sequence[StoredRun], folder: Path) -> RunPage:
+def write_run_page(runs: Sequence[StoredRun], folder: Path, again: str | None = None) -> RunPage:
     """Write the page of finished runs of one model under one protocol.
 
     Args:
         runs: the runs in the order in which `bench run` finishes them, the floor first.
         folder: the folder for `<protocol>-<model>-<run>.html` and `.png`, named after the last run.
+        again: the command that makes these runs; by default each run has the command that its record tells.
     Raises:
         IntegrityError: if rows or pictures are damaged.
     """
@@ -63,7 +65,7 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path) -> RunPage:
         drawn = strips(run, read_rows, tiles)
         shown.append(Pictured(run, drawn))
         if tiles is not None:
-            source = f"data:image/png;base64,{base64.b64encode(sprite(tiles)).decode()}"
+            source = f"data:image/webp;base64,{base64.b64encode(sprite(tiles, 'WEBP')).decode()}"
             pictures.append(Embedded(sprite_name(run), source, layout(tiles).size))
             image = strip_image(tiles, run.record.showcase.index(drawn[0].sample_id))
     record = runs[-1].record
@@ -79,6 +81,8 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path) -> RunPage:
         shown=shown,
         floor=floor,
         pictures=pictures,
+        words=in_words(runs),
+        again=again,
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path := stem.with_name(f"{stem.name}.html"), page.encode())

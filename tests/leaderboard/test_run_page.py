@@ -30,7 +30,7 @@ def test_a_page_shows_both_runs_and_loads_nothing(tmp_path: Path) -> None:
     assert "What to do:" in page
     assert "<script" not in page
     links = re.findall(r'(?:href|src)="([^"]+)"', page)
-    embedded = [link for link in links if link.startswith("data:image/png;base64,")]
+    embedded = [link for link in links if link.startswith("data:image/webp;base64,")]
     assert len(embedded) == 2, "each run's pictures are in the page once"
     assert all(f'id="{link[1:]}"' in page for link in links if link not in embedded)
     assert page.count('class="strip"') == 2 * len(IMAGES)

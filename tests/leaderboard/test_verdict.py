@@ -1,0 +1,62 @@
+"""What a page says in words about a model's runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.core.schemas.records import Flag
+from bench.core.storage.store import StoredRun
+from leaderboard.drawing.tiles import Layout, marks
+from leaderboard.pages.run import write_run_page
+from leaderboard.pages.verdict import in_words
+from tests.support.factories import model_entry, store_run
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> StoredRun:
+    return store_run(tmp_path, model_entry("mine"), "random-noise", robustness=0.9)
+
+
+def test_an_attack_below_the_noise_steers_the_explanation(tmp_path: Path, floor: StoredRun) -> None:
+    run = store_run(tmp_path, model_entry("mine"), robustness=0.2)
+    words = in_words([floor, run])
+    summary, noise = (each.record.headline[each.record.spec.primary_metric] for each in (run, floor))
+    assert f"{summary.mean:.2f} [{summary.low:.2f}, {summary.high:.2f}] on average" in words.found
+    assert f"noise of the same size leaves {noise.mean:.2f}" in words.found
+    assert "can steer the explanation" in words.found
+    assert any("Do not take a single heatmap" in each for each in words.todo)
+    assert not words.doubts
+    assert not words.names
+
+
+def test_an_attack_like_the_noise_steers_nothing(tmp_path: Path, floor: StoredRun) -> None:
+    run = store_run(tmp_path, model_entry("mine"), robustness=0.9, flags=(Flag(name="few", detail="x"),))
+    words = in_words([floor, run])
+    assert "no attack here did clearly more damage than random noise" in words.found
+    assert any("Try stronger searches" in each for each in words.todo)
+    assert any("Read the flags" in each for each in words.todo)
+
+
+def test_the_floor_alone_is_no_attack(floor: StoredRun) -> None:
+    assert in_words([floor]).found.startswith("No attack was measured here")
+
+
+def test_a_page_repeats_the_command_that_made_it(tmp_path: Path, floor: StoredRun) -> None:
+    again = "bench run --model file:mine.toml --images 'My photos'"
+    page = write_run_page([floor], tmp_path / "pages", again).page.read_text()
+    assert "Make these runs again" in page
+    assert "My photos" in page
+    assert "Make this run again" not in page
+
+
+@pytest.mark.parametrize(("side", "cell"), [(28, 9), (32, 8), (64, 6), (128, 6), (224, 1)])
+def test_marks_of_large_images_are_single_pixels(side: int, cell: int) -> None:
+    assert Layout(1, side, side).cell == cell
+    codes = np.zeros((1, side, side, 3), np.uint8)
+    codes[:, 0, 0] = 85
+    drawn = marks(codes, np.zeros((1, side, side, 3), np.uint8))
+    assert drawn.shape == (1, side * cell, side * cell, 3)
+    assert tuple(drawn[0, 0, 0]) == (255, 255, 255)
