@@ -168,8 +168,10 @@ def test_clean_images_are_judged_once_for_all_attacks_and_no_bit_changes(
 ) -> None:
     entry = write_entry(tmp_path, tiny_content(tmp_path))
     protocol = tomllib.loads(write_protocol(tmp_path, "asking", 4, 4).read_text())
-    protocol |= {"attribution": {"name": attribution}, "search_attribution": {"name": "gradient"}}
-    protocol["metrics"] += [{"name": name} for name in ("deletion", "infidelity", "max-sensitivity")]
+    nodes = {"params": {"nodes": 2}} if attribution == "smoothgrad" else {}
+    protocol |= {"attribution": {"name": attribution, **nodes}, "search_attribution": {"name": "gradient"}}
+    few = {"deletion": {"steps": 2}, "infidelity": {"draws": 2}, "max-sensitivity": {"draws": 2}}
+    protocol["metrics"] += [{"name": name, "params": params} for name, params in few.items()]
     path = tmp_path / "asking-v1.toml"
     path.write_text(tomli_w.dumps(protocol))
     words, seen = {"model": f"file:{entry}", "protocol": str(path)}, []

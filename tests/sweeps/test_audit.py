@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from bench import cli, registry
+from bench.core.compute.rng import Rng
 from bench.core.errors import UsageError
 from bench.core.schemas.flags import Knob
 from bench.core.schemas.protocol import Component
@@ -30,12 +31,15 @@ from leaderboard.boards.audit_curves import curves, findings
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
 from leaderboard.pages.render import command
+from model_zoo.architectures import conv_small
 from model_zoo.build import build as build_model
 from model_zoo.build import classifier
 from model_zoo.hub import resolve
+from model_zoo.tensors import export_weights
+from model_zoo.training.loop import initialize
 from tests.run.test_run import Watcher
 from tests.support.factories import model_entry, store_run
-from tests.support.tiny import tiny_content, tiny_network, write_entry
+from tests.support.tiny import tiny_content, write_entry
 
 COUNT = 2
 KNOBS: dict[Knob, list[float]] = {
@@ -50,8 +54,12 @@ KNOBS: dict[Knob, list[float]] = {
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A tiny model and a protocol of two images, for commands."""
     folder = tmp_path_factory.mktemp("words")
-    model = classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)).eval()
-    entry = write_entry(folder, tiny_content(folder))
+    network = conv_small.build(10)
+    initialize(network, Rng(0))
+    model = classifier(network, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)).eval()
+    content = tiny_content(folder) | {"architecture": {"name": "conv-small"}}
+    content["weights"] = export_weights(network, folder / "tiny.safetensors").model_dump(exclude_none=True)
+    entry = write_entry(folder, content)
     return {"model": f"file:{entry}", "protocol": str(brief_protocol(folder, model))}
 
 
