@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 import torch
 
+from bench import registry
 from bench.checks import training_speed
 from bench.checks.speed import Stopwatch
 from bench.checks.training_speed import measure_training
@@ -20,6 +22,19 @@ from tests.terminal.test_cli import invoke
 CPU = torch.device("cpu")
 
 
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shrink the batches of recipes to ten images."""
+    load = registry.load
+
+    def loaded(kind: registry.Kind, name: str) -> Any:
+        plugin = load(kind, name)
+        return plugin.model_copy(update={"batch_size": 10}) if kind == "recipes" else plugin
+
+    monkeypatch.setattr(registry, "load", loaded)
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_the_rate_is_that_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Training.one_step
 
@@ -42,6 +57,7 @@ def test_a_network_without_convolutions_has_no_share_of_them_and_others_have() -
 RECIPES = ("natural-mnist-linear", "n-0.1-small-cnn")
 
 
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("able", [False, True])
 def test_bfloat16_is_for_processors_that_have_it(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = lambda _: able  # noqa: E731
@@ -56,6 +72,7 @@ def test_bfloat16_is_for_processors_that_have_it(able: bool, monkeypatch: pytest
     assert measure_training("n-0.1-small-cnn", Stopwatch(CPU, repeats=1)).precision == str(dtypes[0])[6:]
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("speed", "--train", "n-0.1-small-cnn", "--repeats", "1", "--device", "cpu")
     code, out, _ = invoke(capsys, *words, "--json")
