@@ -48,7 +48,10 @@ class Layout(NamedTuple):
 
     @property
     def cell(self) -> int:
-        """Side of a mark's cell in pixels; in large images a mark is one pixel."""
+        """Return the side of a mark's cell in pixels.
+
+        In large images a mark is one pixel.
+        """
         side = max(self.height, self.width)
         return max(6, 256 // side) if side <= LARGEST_MARKED else 1
 
@@ -93,7 +96,7 @@ def layout(tiles: dict[str, Pixels]) -> Layout:
 
 
 def sprite(tiles: dict[str, Pixels], form: str = "PNG") -> bytes:
-    """Encode every picture of a run's strips as one lossless PNG or WEBP."""
+    """Encode all pictures of a run as one lossless PNG or WEBP."""
     place, before, after = layout(tiles), tiles["before"], tiles["after"]
     width, height = place.size
     canvas = np.zeros((height, width, 3), np.uint8)

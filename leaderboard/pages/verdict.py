@@ -25,7 +25,7 @@ LISTED = 10
 
 
 class Doubt(NamedTuple):
-    """An image that the network surely sees as another class than its label."""
+    """An image that the network surely sees as another class."""
 
     file: str
     label: str
