@@ -84,7 +84,7 @@ ELSEWHERE = {"results", "pages", "device", "batch_size", "memory", "compiled", "
 
 
 def written(context: click.Context) -> list[str]:
-    """Return the options that the user wrote and that may change a number."""
+    """Return the given options that may change a number."""
     words = []
     for option in context.command.params:
         given = context.params.get(option.name or "")

@@ -144,7 +144,10 @@ def _show_gains(title: str, rounds: list[Round]) -> None:
 
 
 def _kept(each: Round) -> str:
-    """Return the gain over the images that kept their class under both attacks."""
+    """Return the gain over images that kept their class twice.
+
+    They kept it under both attacks.
+    """
     if each.kept_gain is None or each.kept_interval is None:
         return "no image"
     low, high = each.kept_interval

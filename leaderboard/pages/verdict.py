@@ -58,7 +58,10 @@ def in_words(runs: Sequence[StoredRun]) -> Words:
 
 
 def folder_of(run: StoredRun) -> ImageFolder | None:
-    """Return the image files of a run, or None if its images are a data set's."""
+    """Return the image files of a run.
+
+    It is None if the images are those of a data set.
+    """
     protocol = run.protocol()
     return None if protocol is None else protocol.samples.folder
 
@@ -77,7 +80,10 @@ def _floor(runs: Sequence[StoredRun]) -> RunRecord | None:
 
 
 def _worst(runs: Sequence[StoredRun]) -> RunRecord | None:
-    """Return the run whose attack left least, the floor apart; None if no attack has a mean."""
+    """Return the run of the strongest attack other than the floor.
+
+    It is None if no attack has a mean.
+    """
     found = [run.record for run in runs if run.record.spec.attack.name != run.record.spec.protocol.floor]
     known = [(mean, record) for record in found if (mean := _primary(record).mean) is not None]
     if not known:
@@ -115,8 +121,8 @@ def _todo(record: RunRecord, floor: RunRecord | None, worst: RunRecord | None, d
         found.append("Look at the labels below: the network surely sees another class there.")
     if record.correct < FEW:
         found.append(
-            f"Measure more images: only {counted(record.correct, 'image')} of {record.samples} counted, those that the "
-            "network classifies correctly, so that the intervals are wide."
+            f"Measure more images: only {counted(record.correct, 'image')} of {record.samples} counted, because the "
+            "network must classify them correctly, so that the intervals are wide."
         )
     if _beaten(floor, worst):
         found.append(
@@ -131,7 +137,7 @@ def _todo(record: RunRecord, floor: RunRecord | None, worst: RunRecord | None, d
 
 
 def _doubts(record: RunRecord, rows: pd.DataFrame, names: Mapping[str, str]) -> tuple[Doubt, ...]:
-    """Return the images of one's own whose labels the network doubts, surest first."""
+    """Return a user's images whose labels the network doubts, surest first."""
     wrong = rows[(rows["label"] != rows["predicted_before"]) & (rows["confidence_before"] >= SURE)]
     first = wrong.sort_values("confidence_before", ascending=False).head(LISTED) if names else wrong.head(0)
     found = first[["sample_id", "label", "predicted_before", "confidence_before"]].to_numpy(dtype=object)

@@ -269,7 +269,7 @@ def test_a_name_has_plain_letters(words: dict[str, str], clean: Floats, tmp_path
 
 @pytest.mark.parametrize("name", ["external:", "external:<b>", "external:a/b", "external:external:a", "other:a", "a:b"])
 def test_no_record_holds_another_kind_of_name(name: str) -> None:
-    """A forged record cannot bring text of its own to pages and paths."""
+    """Check that no forged record brings its own text to pages."""
     with pytest.raises(ValidationError):
         AttackSpec(name=name, version=1, params={})
 
