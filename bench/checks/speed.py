@@ -19,7 +19,7 @@ from bench.checks.verify import SMALL_SETS
 from bench.core.compute.chunks import CPU_BATCH, NODES_IN_FLIGHT
 from bench.core.compute.machine import forget_peak_memory, peak_memory, shortened
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Attack, Pair
+from bench.core.contracts import Attack, Dataset, Pair
 from bench.core.errors import UsageError
 from bench.core.schemas.entry import ModelEntry, TrainingFacts
 from bench.core.schemas.protocol import Component, Protocol, SearchPrecision
@@ -45,6 +45,9 @@ surrogate, value and gradient of the real network, which selects the best iterat
 LENGTHS: dict[str, tuple[int, int]] = {"steps": (1, 3), "budget": (20, 26)}
 """Values of a short and a long attack, by the parameter that sets its length; the difference of their times gives the
 time of a step."""
+
+USUAL = "art-wrn28"
+"""Model that is timed by default where it fits."""
 
 RECIPE = "recipe:"
 """Prefix of a recipe's name that asks for its untrained network: speed does not depend on the weights."""
@@ -185,6 +188,23 @@ def measure(
     )
 
 
+def usual_model(protocol_name: str) -> str:
+    """Return the model that is timed under a protocol by default.
+
+    It is `art-wrn28` or, for other data, the first one of the protocol's reference set or of its data set by name.
+
+    Raises:
+        UsageError: if no registered model fits the protocol.
+    """
+    protocol: Protocol = registry.load("protocols", protocol_name)
+    wanted = protocol.models_of or protocol.samples.dataset
+    for name in (USUAL, *protocol.reference, *registry.names("models")):
+        entry: ModelEntry = registry.load("models", name)
+        if entry.dataset == wanted and entry.contends:
+            return f"hub:{name}"
+    raise UsageError(f"expected a registered model of {wanted} for {protocol.key}, got none; name one with --model")
+
+
 def untrained(recipe_name: str) -> str:
     """Return the reference of a recipe's untrained network.
 
@@ -245,10 +265,12 @@ def _setups(request: Request, images: Tensor, device: torch.device, compiled: bo
 
 def _samples(dataset: str, count: int) -> Samples:
     """Return `count` images of a data set, repeated where it has fewer."""
-    split = registry.instantiate("datasets", Component(name=SMALL_SETS.get(dataset, dataset))).load("test")
+    source: Dataset = registry.instantiate("datasets", Component(name=SMALL_SETS.get(dataset, dataset)))
+    split, places = source.load("test"), source.annotations("test")
     chosen = torch.arange(count) % len(split.labels)
     ids = tuple(f"{dataset}/speed/{index}" for index in range(count))
-    return Samples(ids, split.images[chosen].float() / 255, split.labels[chosen])
+    annotations = tuple(places[index] for index in chosen.tolist()) if places else ()
+    return Samples(ids, split.images[chosen].float() / 255, split.labels[chosen], annotations)
 
 
 def _map_metrics(setup: Setup, samples: Samples, attacked: Attacked) -> Callable[[], None]:
@@ -265,7 +287,7 @@ def _map_metrics(setup: Setup, samples: Samples, attacked: Attacked) -> Callable
     def compare() -> None:
         for after in afters:
             for metric in own:
-                metric(Pair(before, after, labels))
+                metric(Pair(before, after, labels, annotations=samples.annotations))
 
     return compare
 

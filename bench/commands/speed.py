@@ -27,8 +27,9 @@ PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 
 @click.command()
 @click.option(
-    "--model", "models", multiple=True, default=("hub:art-wrn28",), show_default=True, metavar="hub:NAME",
-    help="Repeatable; recipe:NAME stands for the network of a recipe, without weights.",
+    "--model", "models", multiple=True, metavar="hub:NAME",
+    help="Repeatable; recipe:NAME stands for the network of a recipe, without weights. Default: a model that fits the "
+    "protocol, such as hub:art-wrn28.",
 )  # fmt: skip
 @click.option(
     "--train",
@@ -74,7 +75,7 @@ def speed(
     attack, except for the clean images, which are judged once for all attacks on a model. Map metrics are the part of
     judging that compares heatmaps.
     """
-    from bench.checks.speed import Stopwatch, measure
+    from bench.checks.speed import Stopwatch, measure, usual_model
     from bench.core.compute.machine import hardware, pick_device
 
     watch = Stopwatch(pick_device(device), repeats, processor_time)
@@ -83,8 +84,8 @@ def speed(
         return
     found = [
         measure(model, protocol, attack, batch_size=batch_size, watch=watch, precision=precision, compiled=compiled)
-        for model in models
         for protocol in protocols
+        for model in (models or (usual_model(protocol),))
         for attack in attacks
     ]
     if as_json:

@@ -89,6 +89,6 @@ def _rows(split: str) -> list[dict[str, str]]:
     if not path.is_file():
         raise EnvironmentFault(
             f"expected the {TABLE} of the Weizmann horses in {_folder()}, got none; put table, images and masks there "
-            f"(docs/data.md), or name the folder that holds {FOLDER} with --data or BENCH_DATA"
+            f"(docs/imagenet.md), or name the folder that holds {FOLDER} with --data or BENCH_DATA"
         )
     return read_table(path, ("file", "mask"))

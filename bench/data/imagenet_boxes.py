@@ -87,7 +87,7 @@ def _rows(split: str) -> list[dict[str, str]]:
     if not path.is_file():
         raise EnvironmentFault(
             f"expected the {TABLE} of 250 validation images of ImageNet in {_folder()}, got none; put table and images "
-            f"there (docs/data.md), or name the folder that holds {FOLDER} with --data or BENCH_DATA"
+            f"there (docs/imagenet.md), or name the folder that holds {FOLDER} with --data or BENCH_DATA"
         )
     rows = read_table(path, ("file", *COLUMNS))
     lines = [" ".join([Path(row["file"]).stem, *(row[name] for name in COLUMNS)]) for row in rows]

@@ -18,6 +18,8 @@ from leaderboard.drawing.plots import LINES, Axis
 from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.index import Book, Measure
 
+BEST = "best"
+"""Level of a column that shows the best of a metric's own levels."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -119,8 +121,7 @@ def _tables(book: Book, key: str, metric: str) -> Iterator[Table]:
     over = "correct" if _of_maps(metric) else "all"
     lines = []
     for model in book.models(key):
-        measures = [_measure(key, column, metric) for column in columns]
-        values = tuple(_value(book, group, model) for group in measures)
+        values = tuple(_shown(book, key, column, metric, model) for column in columns)
         if any(value is not None for value in values):
             lines.append(Line(model, book.entries[model].apart, values))
     if lines:
@@ -142,15 +143,39 @@ def _of_maps(metric: str) -> bool:
 def _columns(book: Book, key: str, metric: str) -> Iterator[Column]:
     """Yield a column per attack, level or kind of corruption.
 
-    An attack without levels has one column. Corruptions have a column per kind, and one for the mean over all.
+    An attack without levels has one column. Corruptions have a column per kind, and one for the mean over all. A metric
+    with levels of its own, such as thresholds, has one column with the best of them.
     """
     for attack in book.attacks(key):
         levels = book.levels(key, attack, metric)
+        if levels and _has_levels_itself(book, key, attack, metric):
+            yield Column(attack, BEST)
+            continue
         if attack == "corruption":
             levels = list(dict.fromkeys(level.rpartition("-")[0] for level in levels))
         yield from (Column(attack, level) for level in levels)
         if not levels or attack == "corruption":
             yield Column(attack, "mean" if levels else "")
+
+
+def _has_levels_itself(book: Book, key: str, attack: str, metric: str) -> bool:
+    """Return whether levels belong to the metric and not to the attack.
+
+    Neutral metrics are measured at the last level of an attack only.
+    """
+    runs = (book.run(key, model, attack) for model in book.models(key))
+    spec = next(run.record.spec for run in runs if run is not None)
+    return any(found.name == metric and found.higher_is == "neutral" for found in spec.metrics)
+
+
+def _shown(book: Book, key: str, column: Column, metric: str, model: str) -> Summary | None:
+    """Return the value of a table's cell."""
+    if column.level != BEST:
+        return _value(book, _measure(key, column, metric), model)
+    levels = [Column(column.attack, level) for level in book.levels(key, column.attack, metric)]
+    values = [_value(book, _measure(key, each, metric), model) for each in levels]
+    known = [(value.mean, value) for value in values if value is not None and value.mean is not None]
+    return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
 def _measure(key: str, column: Column, metric: str) -> list[Measure]:
@@ -184,15 +209,14 @@ def _charts(book: Book, key: str, metric: str) -> Iterator[Chart]:
             continue
         ticks = tuple((56 + 564 * i / (len(levels) - 1), level) for i, level in enumerate(levels))
         (table,) = _tables(book, key, metric)
-        places = [i for i, column in enumerate(table.columns) if column.attack == attack]
-        chosen = [line for line in table.lines if not line.apart][:LINES]
-        heights = [
-            v.mean for line in chosen for i in places if (v := line.values[i]) is not None and v.mean is not None
-        ]
+        columns = [Column(attack, level) for level in levels]
+        chosen = [line.model for line in table.lines if not line.apart][:LINES]
+        values = {model: [_shown(book, key, column, metric, model) for column in columns] for model in chosen}
+        heights = [v.mean for own in values.values() for v in own if v is not None and v.mean is not None]
         if not heights:
             continue
         y = Axis(min(0.0, *heights), max(1.0, *heights), 330, 14)
-        drawn = tuple((line.model, _path([line.values[i] for i in places], ticks, y)) for line in chosen)
+        drawn = tuple((model, _path(own, ticks, y)) for model, own in values.items())
         yield Chart(attack, metric, ticks, y, drawn)
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.checks.speed import Speed, Stopwatch, measure
+from bench import registry
+from bench.checks.speed import Speed, Stopwatch, measure, usual_model
 from bench.core.compute.machine import peak_memory
 from model_zoo.architectures.wide_resnet import build
 from tests.support.tiny import tiny_content, write_entry
@@ -64,6 +65,22 @@ def test_the_table_and_the_json_name_every_row(capsys: pytest.CaptureFixture[str
     code, out, _ = invoke(capsys, *words)
     assert code == 0
     assert "share of the floor" in out
+
+
+@pytest.mark.parametrize(
+    ("protocol", "model"),
+    [
+        ("cifar10-gradient-v1", "hub:art-wrn28"),
+        ("imagenet-gradient-v1", "hub:natural-efficientnet-lite0"),
+        ("gtsrb-linf8-v1", None),
+    ],
+)
+def test_a_protocol_has_a_usual_model(protocol: str, model: str | None) -> None:
+    found = usual_model(protocol)
+    if model is not None:
+        assert found == model
+    entry, rules = registry.load("models", found.removeprefix("hub:")), registry.load("protocols", protocol)
+    assert entry.dataset == (rules.models_of or rules.samples.dataset)
 
 
 def test_an_attack_without_steps_has_no_step(capsys: pytest.CaptureFixture[str], model: str) -> None:

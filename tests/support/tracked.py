@@ -85,6 +85,8 @@ def store_tracks(root: Path) -> None:
         stored(root, name, "cifar10-corruptions", "corruption", "corruption", accuracies, params=corrupted)
         aligned = {"input-gradient-alignment": 0.5, "input-gradient-alignment-abs": 0.6, "gini": 0.4}
         stored(root, name, "cifar10-alignment", "alignment", "unchanged", aligned, showcase=True)
+        found = {"gt-known-loc": 0.6, "gt-known-loc-after": 0.4, "pointing-game": 0.7}
+        stored(root, name, "cifar10-localisation", "localisation", "ifia-topk", found, showcase=True)
         faithful = {"insertion": 0.6, "deletion": 0.3, "infidelity": 0.1}
         stored(root, name, "cifar10-faithfulness", "faithfulness", "unchanged", faithful)
         stored(root, name, "cifar10-predictions", "prediction", "pgd-lengths", {"robust-accuracy": 0.2})

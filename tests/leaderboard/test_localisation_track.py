@@ -1,0 +1,63 @@
+"""The track of localisation shows the best of a metric's levels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leaderboard.build import build
+from leaderboard.records.index import Book
+from leaderboard.records.rows import read_runs
+from leaderboard.tracks.tracks import Column, sections
+from tests.support.tracked import metric, stored
+
+LEVELS = ("0.25", "0.5", "0.75")
+SCORES = {"natural-wrn28": (0.2, 0.7, 0.4), "pgd-wrn28": (0.5, 0.3, 0.1)}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    root = tmp_path / "results"
+    for model, scores in SCORES.items():
+        boxes = {f"max-box-acc@{level}": score for level, score in zip(LEVELS, scores, strict=True)}
+        columns = {"max-box-acc": 0.9, **boxes, "top1-loc": 0.4, "top1-loc-after": 0.3, "kendall": 0.2}
+        neutral = [metric(name) | {"higher_is": "neutral"} for name in ("max-box-acc", "top1-loc", "top1-loc-after")]
+        stored(
+            root,
+            model,
+            "cifar10-localisation",
+            "localisation",
+            "ifia-topk",
+            columns,
+            metrics=[*neutral, metric("kendall")],
+            primary_metric="kendall",
+        )
+    return root
+
+
+def test_a_metric_with_thresholds_shows_the_best_one_and_a_chart_of_all(results: Path) -> None:
+    (part,) = sections(Book(read_runs(results)), "localisation")
+    tables = {table.caption: table for table in part.tables}
+    over_all = tables["Mean top1-loc over all images"]
+    assert [line.values[0].mean for line in over_all.lines if line.values[0]] == [0.4, 0.4]
+    assert "Mean top1-loc-after over all images" in tables
+    best = tables["Mean max-box-acc over the images that each model classifies correctly"]
+    assert best.columns == (Column("ifia-topk", "best"),)
+    correct = {run.record.spec.model.name: run.record.summaries["correct"] for run in read_runs(results)}
+    for line in best.lines:
+        means = [correct[line.model][f"max-box-acc@{level}"].mean for level in LEVELS]
+        assert line.values[0] is not None
+        assert line.values[0].mean == max(mean for mean in means if mean is not None)
+    (chart,) = part.charts
+    assert chart.metric == "max-box-acc"
+    assert [tick for _, tick in chart.ticks] == list(LEVELS)
+    assert [path.count("L") for _, path in chart.lines] == [2, 2]
+
+
+def test_the_page_shows_it(results: Path, tmp_path: Path) -> None:
+    build(results, tmp_path / "site")
+    (page,) = (tmp_path / "site").rglob("localisation*.html")
+    text = page.read_text()
+    assert "Does the map still find the object after an attack?" in text
+    assert "max-box-acc" in text
