@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
+from bench.checks.products import product_seconds
 from bench.checks.verify import SMALL_SETS
 from bench.core.compute.chunks import CPU_BATCH, NODES_IN_FLIGHT
 from bench.core.compute.machine import forget_peak_memory, peak_memory, shortened
@@ -85,6 +86,10 @@ class Speed:
     """Operations of one image's forward pass; a multiplication with its addition counts as two."""
     convolution_flop_per_second: float
     """Speed of the network's convolutions and matrix products alone, forward, in batches of the size searches use."""
+    product_seconds: float
+    """Time of a Hessian-vector product of the surrogate, per node."""
+    plain_seconds: float
+    """The same by plain double backward."""
     peak_bytes: int
     """Peak memory of torch's tensors on a GPU; on a CPU, of the process since its start."""
 
@@ -167,6 +172,7 @@ def measure(
     judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
     with shortened(short.precision != "float32"):
         flop, rate = _convolutions(short, samples.images, watch)
+    product, plain = product_seconds(short, samples.images, plan(request).spec.surrogate.beta, watch)
     return Speed(
         model=reference,
         protocol=protocol.key,
@@ -184,6 +190,8 @@ def measure(
         map_metrics_seconds=watch.seconds(_map_metrics(short, samples, attacked)) / batch_size,
         forward_flop=flop,
         convolution_flop_per_second=rate,
+        product_seconds=product,
+        plain_seconds=plain,
         peak_bytes=peak_memory(watch.device),
     )
 

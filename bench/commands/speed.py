@@ -73,7 +73,7 @@ def speed(
     A step is one gradient and one forward pass of the real network. The floor is the time of 6 forward passes per node
     and step at the speed of the network's convolutions alone, which this command measures. Judging is all work after an
     attack, except for the clean images, which are judged once for all attacks on a model. Map metrics are the part of
-    judging that compares heatmaps.
+    judging that compares heatmaps. The second derivative is one Hessian-vector product.
     """
     from bench.checks.speed import Stopwatch, measure, usual_model
     from bench.core.compute.machine import hardware, pick_device
@@ -130,6 +130,8 @@ def _show(machine: str, found: list[Speed]) -> None:
         "convolutions, GFLOP/s": lambda row: f"{row.convolution_flop_per_second / 1e9:.1f}",
         "step at that floor, ms": lambda row: f"{1000 * row.floor_seconds:.2f}",
         "share of the floor": lambda row: f"{row.floor_share:.0%}",
+        "second derivative, ms per node": lambda row: f"{1000 * row.product_seconds:.2f}",
+        "by plain double backward, ms": lambda row: f"{1000 * row.plain_seconds:.2f}",
         "judging clean images, of the attack": lambda row: f"{row.clean_seconds / row.attack_seconds:.1%}",
         "judging, of the attack": lambda row: f"{row.judge_seconds / row.attack_seconds:.1%}",
         "map metrics, of the attack": lambda row: f"{row.map_metrics_seconds / row.attack_seconds:.2%}",
