@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
+
+from bench.core.compute.rng import SampleRng
+
+from ._series import ChangeSeries
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierFilter(ChangeSeries):
+    """The images' frequencies on one side of a radius, at several radii.
+
+    A subclass says which side.
+    """
+
+    levels: tuple[float, ...] = Field(default=(2, 4, 8), min_length=1)
+    """Radii r in cycles per image; frequencies on the other side are dropped."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Return the names of the levels."""
+        return tuple(f"{level:g}" for level in self.levels)
+
+    @abstractmethod
+    def kept(self, distance: Tensor, level: float) -> Tensor:
+        """(H, W) bool: the kept coefficients, by their distance from frequency 0."""
+
+    def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:  # noqa: ARG002
+        """Return one (N, C, H, W) tensor per level."""
+        distance = radius(*images.shape[2:])
+        return [filtered(images, self.kept(distance, level)) for level in self.levels]
 
 
 def radius(height: int, width: int) -> Tensor:

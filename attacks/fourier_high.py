@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.compute.rng import SampleRng
-
-from ._fourier import filtered, radius
-from ._series import ChangeSeries
+from ._fourier import FourierFilter
 
 
 @dataclass(frozen=True, kw_only=True)
-class FourierHigh(ChangeSeries):
+class FourierHigh(FourierFilter):
     """Images without low frequencies, at several radii.
 
     At level r, every channel keeps its mean and the frequencies |f| > r, in cycles per image. A change for a protocol
@@ -30,15 +26,6 @@ class FourierHigh(ChangeSeries):
     version: ClassVar[int] = 1
     source: ClassVar[str] = "Zhang, Zhu 2019"
 
-    levels: tuple[float, ...] = Field(default=(2, 4, 8), min_length=1)
-    """Radii r in cycles per image; lower frequencies are dropped, except the mean."""
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """Return the names of the levels."""
-        return tuple(f"{level:g}" for level in self.levels)
-
-    def changed(self, images: Tensor, rng: SampleRng) -> list[Tensor]:  # noqa: ARG002
-        """Return one (N, C, H, W) tensor per level."""
-        distance = radius(*images.shape[2:])
-        return [filtered(images, (distance > level) | (distance == 0)) for level in self.levels]
+    def kept(self, distance: Tensor, level: float) -> Tensor:
+        """(H, W) bool: frequencies above the radius, and the mean."""
+        return (distance > level) | (distance == 0)

@@ -32,9 +32,8 @@ from bench.images.offered import NAME, check_labels, dataset_of, offered
 from bench.images.protocol import likeness
 from bench.images.source import classes_of, source_of
 from bench.run.execution import Execution
-from bench.run.plan import plan
 from bench.run.request import Request
-from bench.run.steps import run_all
+from bench.run.steps import run
 from bench.terminal.progress import RunProgress
 from model_zoo.build import build
 from model_zoo.hub import full, resolve
@@ -136,11 +135,11 @@ def benchmark(
         with _reference(model, mean, std, rules, folder) as reference, _offered(attack) as (name, params):
             asked = Request(model=reference, attack=name, protocol=protocol, limit=count, params=params)
             floor = replace(asked, attack=rules.floor, params=None)
-            plans = [plan(each) for each in ([asked] if name == rules.floor else [floor, asked])]
+            requests = [asked] if name == rules.floor else [floor, asked]
             # Code that exists only in memory has no name under which unfinished work could be kept.
             named = isinstance(model, str) and isinstance(attack, str)
             work = cache_folder() / "work" if named else folder / "work"
-            runs = run_all(plans, Execution(Store(folder / "results"), work, str(device)), progress)
+            runs = run(requests, Execution(Store(folder / "results"), work, str(device)), progress)
         remark = _remark(model, attack, protocol, count) if images is None else OWN
         results = [Result(each.record, each.rows(), None, remark) for each in runs]
     return replace(results[-1], floor=results[0]) if len(results) > 1 else results[0]

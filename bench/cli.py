@@ -9,7 +9,7 @@ import traceback
 
 import click
 
-from bench.commands._old_names import confirm, contest, validate
+from bench.commands._old_names import OLD_NAMES
 from bench.commands.audit import audit
 from bench.commands.cite import cite
 from bench.commands.compare import compare
@@ -41,8 +41,8 @@ def bench() -> None:
 
 
 for _verb in (
-    run, protocol, new, list_, show, verify, train, leaderboard, doctor, audit, cite, compare, contest, confirm, export,
-    speed, validate, submit, sweep, status, ledger,
+    run, protocol, new, list_, show, verify, train, leaderboard, doctor, audit, cite, compare, export, speed, submit,
+    sweep, status, ledger, *OLD_NAMES,
 ):  # fmt: skip
     bench.add_command(_verb)
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
-
-from bench.core.contracts import Metric, Pair
-from bench.core.schemas.protocol import Direction
 
 from ._ranks import spearman_rho
-from ._smooth import smooth
+from ._smooth import Correlation, SmoothedRanks
 
 
 @dataclass(frozen=True, kw_only=True)
-class LensSpearman(Metric):
+class LensSpearman(SmoothedRanks):
     """rho of the smoothed heatmaps.
 
     A smoothed pixel is the mean of its window: the pixels at most w rows and columns away. A map that moves by a pixel
@@ -29,15 +24,4 @@ class LensSpearman(Metric):
     """
 
     version: ClassVar[int] = 1
-    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    higher_is: ClassVar[Direction] = "more-robust"
-
-    window: int = Field(default=1, ge=0)
-    """How many rows and columns a pixel's window reaches to each side; 0 is the pixel alone."""
-
-    def __call__(self, pair: Pair) -> Tensor:
-        """Return (N,) float64 values in [-1, 1].
-
-        NaN where a smoothed heatmap is constant or holds a NaN.
-        """
-        return spearman_rho(smooth(pair.before.heatmap, self.window), smooth(pair.after.heatmap, self.window))
+    correlation: ClassVar[Correlation] = staticmethod(spearman_rho)

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from bench.core.errors import UsageError
-from bench.core.faults import blamed_on
+from bench.core.errors import UsageError, blamed_on
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component
-from model_zoo.answers import failure
+from model_zoo.logits import failure
 from model_zoo.tensors import read_weights
 
 BuildNetwork = Callable[..., nn.Module]

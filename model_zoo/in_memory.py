@@ -20,10 +20,10 @@ from torch.nn.utils.weight_norm import WeightNorm
 from bench.core.contracts import Dataset, ZooModel
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
-from model_zoo.answers import check_logits
 from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.call_sites import separate_activations
 from model_zoo.derivatives.prepare import is_same
+from model_zoo.logits import check_logits
 
 ARCHITECTURE = "in-memory"
 """Architecture name in the entry of a module, which has no registered name."""

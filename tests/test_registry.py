@@ -15,10 +15,10 @@ import pytest
 
 from bench import registry
 from bench.core.contracts import Attack
-from bench.core.errors import FEW, PluginFault, UnknownNameError, UsageError
-from bench.core.faults import blamed_on
+from bench.core.errors import FEW, PluginFault, UnknownNameError, UsageError, blamed_on
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component
+from tests.support.planted import plugins_in
 
 ROOT = Path(__file__).parent.parent
 KINDS: tuple[registry.Kind, ...] = get_args(registry.Kind)
@@ -61,12 +61,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "entries").mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(registry.KINDS, "attacks", registry.Python("planted", "Attack", parameters=True))
-    monkeypatch.setitem(registry.KINDS, "architectures", registry.Python("planted", None))
-    monkeypatch.setitem(registry.KINDS, "models", registry.Toml("planted", "entries", ModelEntry))
-    registry._files.cache_clear()
-    yield package
-    registry._files.cache_clear()
+    places: dict[registry.Kind, registry.Python | registry.Toml] = {
+        "attacks": registry.Python("planted", "Attack", parameters=True),
+        "architectures": registry.Python("planted", None),
+        "models": registry.Toml("planted", "entries", ModelEntry),
+    }
+    with plugins_in(places):
+        yield package
     for module in [m for m in sys.modules if m.split(".")[0] == "planted"]:
         del sys.modules[module]
 
@@ -92,7 +93,7 @@ def test_every_plugin_loads(kind: registry.Kind, name: str) -> None:
 def test_an_unknown_name_is_answered_with_the_closest_one(folder: Path, kind: registry.Kind) -> None:
     (folder / "random_noise.py").write_text(ATTACK)
     (folder / "entries" / "art-wrn28.toml").write_text(ENTRY)
-    registry._files.cache_clear()
+    registry.refresh()
     known = registry.names(kind)[0]
     for ask in (registry.load, registry.summary):
         with pytest.raises(UnknownNameError, match=f"got '{known}s'; did you mean '{known}'\\? {others(kind)}$"):
@@ -270,7 +271,6 @@ def test_a_standard_dataclass_below_one_of_ours_is_refused(folder: Path) -> None
 
 def test_a_parameter_without_a_type_is_shown_by_its_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "odd_one.py").write_text("def build(num_classes, *, width=3):\n    return None\n")
-    monkeypatch.setitem(registry.KINDS, "architectures", registry.Python("planted", None))
     told = registry.describe("architectures", "odd-one")
     assert {name: said["value"] for name, said in told["parameters"].items()} == {
         "num_classes": "any", "width": "any = 3",
@@ -385,6 +385,7 @@ import re, sys
 from bench import registry
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
+from tests.support.planted import plugins_in
 
 def refuses(message, function, *args):
     try:

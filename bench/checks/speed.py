@@ -27,13 +27,12 @@ from bench.core.schemas.protocol import Component, Protocol, SearchPrecision
 from bench.core.schemas.recipe import Recipe
 from bench.core.storage.folders import cache_folder
 from bench.run.attack.search import Attacked, attack_shard
-from bench.run.build import assemble
-from bench.run.cache import Cache
-from bench.run.judge.measure import look, measure_shard
+from bench.run.judge.clean import look
+from bench.run.judge.measure import measure_shard
 from bench.run.plan import plan
 from bench.run.request import Request
 from bench.run.samples import Samples
-from bench.run.setup import Setup
+from bench.run.setup import Networks, Setup, assemble
 from model_zoo.build import construct
 from model_zoo.tensors import export_weights
 from model_zoo.training.loop import initialize
@@ -265,9 +264,9 @@ def _setups(request: Request, images: Tensor, device: torch.device, compiled: bo
 
     Both share their networks.
     """
-    cache, name = Cache(), _length(plan(request).attack)
+    networks, name = Networks(), _length(plan(request).attack)
     plans = (plan(replace(request, params={name: length})) for length in LENGTHS[name])
-    short, long = (assemble(each, str(device), images, cache, compiled=compiled) for each in plans)
+    short, long = (assemble(each, str(device), images, networks, compiled=compiled) for each in plans)
     return short, long
 
 

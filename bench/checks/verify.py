@@ -113,7 +113,7 @@ def measure(entry: ModelEntry, model: torch.nn.Module, device: torch.device) -> 
 
     Uses the full test set where this machine has it, else a small one.
     """
-    from model_zoo.answers import check_logits
+    from model_zoo.logits import check_logits
     from model_zoo.training.data import to_float
     from model_zoo.training.measure import correct
 

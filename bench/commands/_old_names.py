@@ -5,60 +5,34 @@ The next version removes them.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import click
 
-from bench.commands._options import JSON, RESULTS
 from bench.commands.compare import compare
 from bench.commands.verify import verify
 
 
-@click.command(hidden=True)
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
-@click.option("--base", metavar="COMMIT")
-@JSON
-@click.pass_context
-def validate(context: click.Context, results: Path, base: str | None, as_json: bool) -> None:
-    """Now `bench verify --repository`."""
-    context.invoke(verify, subjects=(str(results),), repository=True, base=base, device="auto", as_json=as_json)
+def _renamed(name: str, verb: click.Command, rewrite: Callable[[Sequence[str]], list[str]]) -> click.Command:
+    """Return a hidden command that gives its words, rewritten, to a verb."""
+
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    @click.pass_context
+    def call(context: click.Context, words: tuple[str, ...]) -> None:
+        with verb.make_context(verb.name, rewrite(words), parent=context.parent) as new:
+            verb.invoke(new)
+
+    settings = {"ignore_unknown_options": True}
+    return click.command(name, hidden=True, help=f"Now `bench {verb.name}`.", context_settings=settings)(call)
 
 
-@click.command(hidden=True)
-@click.argument("results")
-@click.argument("again")
-@JSON
-@click.pass_context
-def confirm(context: click.Context, results: str, again: str, as_json: bool) -> None:
-    """Now `bench verify RESULTS --against AGAIN`."""
-    context.invoke(verify, subjects=(results,), against=again, device="auto", as_json=as_json)
+def _second_is_against(words: Sequence[str]) -> list[str]:
+    named = [word for word in words if not word.startswith("-")]
+    return [*(word for word in words if word not in named), *named[:1], "--against", *named[1:]]
 
 
-@click.command(hidden=True)
-@click.argument("attacks", nargs=2)
-@click.option("--protocol", required=True)
-@click.option("--metric", "metrics", multiple=True)
-@RESULTS
-@click.option("--markdown", is_flag=True)
-@JSON
-@click.pass_context
-def contest(
-    context: click.Context,
-    attacks: tuple[str, str],
-    protocol: str,
-    metrics: tuple[str, ...],
-    results: Path,
-    markdown: bool,
-    as_json: bool,
-) -> None:
-    """Now `bench compare --attacks`."""
-    context.invoke(
-        compare,
-        names=attacks,
-        attacks=True,
-        results=results,
-        protocol=protocol,
-        metrics=metrics,
-        markdown=markdown,
-        as_json=as_json,
-    )
+OLD_NAMES = (
+    _renamed("validate", verify, lambda words: ["--repository", *words]),
+    _renamed("confirm", verify, _second_is_against),
+    _renamed("contest", compare, lambda words: ["--attacks", *words]),
+)

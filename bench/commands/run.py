@@ -25,6 +25,12 @@ from bench.terminal.progress import RunProgress
 if TYPE_CHECKING:
     from bench.core.storage.store import StoredRun
 
+NONE_CORRECT = (
+    "No image is classified correctly, so that there is nothing to take a mean over. Does the network expect this data "
+    "set, these classes in this order, and this normalisation (mean and std of its entry)? A larger --limit helps a "
+    "network that is merely weak."
+)
+
 
 @click.command()
 @click.option(
@@ -99,14 +105,15 @@ def run(
     from bench.core.storage.store import Store
     from bench.run.attack.memory import parse
     from bench.run.execution import Execution
-    from bench.run.plan import plan
     from bench.run.request import Request
-    from bench.run.steps import run_all
+    from bench.run.steps import run as complete
 
     again = None if images is None else shlex.join(["bench", "run", *written(click.get_current_context())])
     protocol, limit = measured(images, size, [model], protocol, limit)
     rules = registry.load("protocols", protocol)
-    chosen = list(dict.fromkeys([rules.floor, *(attacks or [component.name for component in rules.attacks])]))
+    named = attacks or [component.name for component in rules.attacks]
+    floor = next((name for name in named if name.partition("@")[0] == rules.floor), rules.floor)
+    chosen = list(dict.fromkeys([floor, *named]))
     overrides = read_parameters(params)
     requests = [
         Request(
@@ -114,7 +121,7 @@ def run(
             attack=attack,
             protocol=protocol,
             limit=limit,
-            params=overrides if attack != rules.floor or chosen == [rules.floor] else {},
+            params=overrides if attack != floor or chosen == [floor] else {},
             epsilon=epsilon,
             beta=beta,
             nodes=nodes,
@@ -122,21 +129,29 @@ def run(
         )
         for attack in chosen
     ]
-    plans = [plan(request) for request in requests]
     budget = None if memory is None else parse(memory)
     execution = Execution(Store(results), cache_folder() / "work", device, batch_size, memory=budget, compiled=compiled)
     with RunProgress() as progress:
-        finished = run_all(plans, execution, progress)
-    if as_json:
-        click.echo(json.dumps([run.record.model_dump(mode="json") for run in finished]))
-    else:
-        from leaderboard.pages.run import write_run_page
 
-        show_runs(finished, rules)
-        made = write_run_page(finished, pages, again)
-        for what, path in (("page", made.page), ("strip", made.strip)):
-            if path is not None:
-                console.out.print(f"{what}: {path}", soft_wrap=True)
+        def report(finished: Sequence[StoredRun]) -> None:
+            progress.close()
+            if as_json:
+                click.echo(json.dumps([run.record.model_dump(mode="json") for run in finished]))
+            else:
+                show_runs(finished, rules)
+                _show_page(finished, pages, model, again)
+
+        complete(requests, execution, progress, report=report)
+
+
+def _show_page(finished: Sequence[StoredRun], pages: Path, model: str, again: str | None) -> None:
+    """Build the page of finished runs, and print where it lies."""
+    from leaderboard.pages.run import write_run_page
+
+    written = write_run_page(finished, pages, again, model=model)
+    for what, path in (("page", written.page), ("strip", written.strip)):
+        if path is not None:
+            console.out.print(f"{what}: {path}", soft_wrap=True)
 
 
 def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
@@ -156,16 +171,19 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     table.add_section()
     table.add_row("n", *(str(run.record.correct) for run in runs))
     table.add_row("infeasible", *(str(run.record.infeasible) for run in runs))
+    alone = "; one image has no interval" if record.correct == 1 or record.samples == 1 else ""
     table.caption = (
-        f"mean [95 % bootstrap interval] over the correctly classified images (accuracy: over all); "
+        f"mean [95 % bootstrap interval] over the correctly classified images (accuracy: over all){alone}; "
         f"attacks minimise {protocol.primary_metric}, and boards rank by it"
     )
     console.out.print(table)
+    if record.correct == 0:
+        console.out.print(NONE_CORRECT)
     for run in runs:
         for flag in run.record.flags:
-            console.out.print(
-                Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), f": {printable(flag.detail)}")
-            )
+            about = registry.load("flags", flag.name)
+            told = printable(f": {flag.detail}; {about.means}. What to do: {about.remedy}.")
+            console.out.print(Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), told))
     if not protocol.rankable:
         console.out.print(f"{protocol.key} is not ranked; bench list protocols says what each is for.")
     for run in runs:
@@ -175,4 +193,6 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
 def _interval(summary: Summary) -> str:
     if summary.mean is None:
         return "undefined"
+    if summary.n == 1:
+        return f"{summary.mean:.3f}"
     return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"

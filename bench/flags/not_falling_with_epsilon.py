@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.core.schemas.flags import LESS, Curve
-from bench.flags._curves import CurveFlag, not_falling
+from bench.core.schemas.flags import LESS
+from bench.flags._curves import NotFalling
 
 
-class NotFallingWithEpsilon(CurveFlag):
+class NotFallingWithEpsilon(NotFalling):
     """Looks at the curve over the radius."""
 
     knob = "epsilon"
@@ -16,7 +16,3 @@ class NotFallingWithEpsilon(CurveFlag):
     )
     means = "a sound attack gains from a larger ball: the gradients are masked, or the map cannot move"
     remedy = "compare with random noise and with a model whose map cannot move (the controls)"
-
-    def decide(self, curve: Curve) -> str | None:
-        """Return a rise or a missing fall in words, or None."""
-        return not_falling(curve)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.core.schemas.flags import LESS, Curve
-from bench.flags._curves import CurveFlag, not_falling
+from bench.core.schemas.flags import LESS
+from bench.flags._curves import NotFalling
 
 
-class NotFallingWithSteps(CurveFlag):
+class NotFallingWithSteps(NotFalling):
     """Looks at the curve over the number of steps."""
 
     knob = "steps"
@@ -16,7 +16,3 @@ class NotFallingWithSteps(CurveFlag):
     )
     means = "the search does not find its way, so that its result is no worst case"
     remedy = "try another step size or surrogate sharpness"
-
-    def decide(self, curve: Curve) -> str | None:
-        """Return a rise or a missing fall in words, or None."""
-        return not_falling(curve)

@@ -11,7 +11,10 @@ class NothingMoved(RunFlag):
     """Compares the primary metric's values with one another."""
 
     raised_if = "pixels changed, but every sample has the same value of the primary metric"
-    means = "a constant-gradient model, or an attack without a gradient: perfect robustness of this kind is trivial"
+    means = (
+        "a linear network has the same gradient map for all images, which no attack can move; or the attack had no "
+        "gradient to follow: a perfect score of this kind is no robustness"
+    )
     remedy = "compare with random noise, and read accuracy and faithfulness beside it"
 
     def find(self, run: Evidence) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.core.schemas.flags import LESS, Curve
-from bench.flags._curves import CurveFlag, stronger
+from bench.core.schemas.flags import LESS, Curve, Point
+from bench.flags._curves import Stronger
 
 
-class OtherSurrogateStronger(CurveFlag):
+class OtherSurrogateStronger(Stronger):
     """Looks at the curve over the surrogate's sharpness."""
 
     knob = "beta"
@@ -14,6 +14,6 @@ class OtherSurrogateStronger(CurveFlag):
     means = "at the protocol's sharpness the model hides its curvature: its score is too good"
     remedy = "report the strongest sharpness"
 
-    def decide(self, curve: Curve) -> str | None:
-        """Return a stronger sharpness in words, smaller or larger, or None."""
-        return stronger(curve, curve.counting)
+    def others(self, curve: Curve) -> list[Point]:
+        """Return the points at smaller and at larger values."""
+        return list(curve.counting)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.core.schemas.flags import LESS, Curve
-from bench.flags._curves import CurveFlag, beyond, stronger
+from bench.core.schemas.flags import LESS
+from bench.flags._curves import Stronger
 
 
-class RestartsMatter(CurveFlag):
+class RestartsMatter(Stronger):
     """Looks at the curve over the number of random starts."""
 
     knob = "restarts"
@@ -16,7 +16,3 @@ class RestartsMatter(CurveFlag):
     )
     means = "results of single random starts vary much: the score depends on luck and is too good"
     remedy = "report the run with more restarts"
-
-    def decide(self, curve: Curve) -> str | None:
-        """Return a stronger run with more starts in words, or None."""
-        return stronger(curve, beyond(curve))

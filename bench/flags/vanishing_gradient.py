@@ -13,7 +13,10 @@ class VanishingGradient(RunFlag):
     raised_if = (
         f"more than {VANISHED_SHARE:.0%} of the attack's gradients are zero, not finite, or too small to move its loss"
     )
-    means = "the search was blind: the score says nothing about robustness"
+    means = (
+        "the search was blind, so that the score says nothing about robustness; a linear network, whose gradient map "
+        "cannot move, always has this flag"
+    )
     remedy = "audit the model (`bench audit`): another surrogate sharpness, or the black-box control"
 
     def find(self, run: Evidence) -> str | None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.core.faults import fault
+from bench.core.errors import fault
 
 
 def parse(path: Path) -> ast.Module:

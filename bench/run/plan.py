@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -26,10 +26,13 @@ from bench.core.schemas.records import (
     RunSpec,
     SamplesSpec,
 )
-from bench.run.attack.search import ENGINE
 from bench.run.request import Parsed, Request, parse
 from model_zoo.hub import full, resolve
 from model_zoo.weights_file import Resolved
+
+ENGINE = 3
+"""Part of every run's identity; raised when a change of the attack's loop, of the judge or of the victim may change a
+number or a flag."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,17 @@ class Plan:
     """The source of a transferred attack."""
     source_attack: Attack | None = None
 
+    @property
+    def shard_sizes(self) -> Sequence[int]:
+        """Return how many images each shard has."""
+        count, size = self.spec.samples.count, self.protocol.shard_size
+        return [min(size, count - start) for start in range(0, count, size)]
+
 
 def plan(request: Request) -> Plan:
-    """Return the plan of a request, after parsing, resolving and specifying it.
+    """Return the plan of one request.
+
+    It takes the first three steps of `bench.run.steps.run`. Sweeps need it, because their workers take the others.
 
     Raises:
         UsageError: if a name, a key or a value is unknown or not allowed.
@@ -57,20 +68,27 @@ def plan(request: Request) -> Plan:
         NetworkError: if the model's weights cannot be downloaded.
     """
     parsed = parse(request)
-    model, source = resolve_models(parsed)
-    return specify(parsed, model, source)
+    return specify(parsed, resolve_models(parsed))
 
 
-def resolve_models(parsed: Parsed) -> tuple[Resolved, Resolved | None]:
-    """Return the attacked model, and the source of a transferred attack."""
+class Models(NamedTuple):
+    """The models of a run, with verified weights."""
+
+    attacked: Resolved
+    source: Resolved | None
+    """The source of a transferred attack."""
+
+
+def resolve_models(parsed: Parsed) -> Models:
+    """Return the models of a request, with verified weights."""
     model = _resolve(full(parsed.request.model), parsed.protocol)
     craft = parsed.attack.crafted_on
-    return model, None if craft is None else _resolve(craft.model, parsed.protocol)
+    return Models(model, None if craft is None else _resolve(craft.model, parsed.protocol))
 
 
-def specify(parsed: Parsed, model: Resolved, source: Resolved | None) -> Plan:
+def specify(parsed: Parsed, models: Models) -> Plan:
     """Return the plan with every value of the run in its spec."""
-    protocol, attack = parsed.protocol, parsed.attack
+    protocol, attack, (model, source) = parsed.protocol, parsed.attack, models
     search = _search_attribution(attack, protocol, parsed.request.nodes)
     as_written = (
         parsed.component in protocol.attacks,

@@ -1,20 +1,58 @@
-"""Attacks and judges a run shard by shard, and keeps finished shards."""
+"""Attacks and judges a run shard by shard.
+
+Finished shards are kept on the disk; networks, images and clean results are kept for the next run.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from bench.core.compute.machine import hardware
+from bench.core.storage.lease import patient
+from bench.images.source import source_of
 from bench.run.attack.search import Attacked, attack_shard
-from bench.run.cache import Cache
 from bench.run.execution import Execution, Observer
+from bench.run.judge.clean import Clean, look
 from bench.run.judge.measure import measure_shard
 from bench.run.plan import Plan
-from bench.run.samples import Samples
-from bench.run.setup import Setup
+from bench.run.samples import Samples, load_samples
+from bench.run.setup import Networks, Setup
 from bench.run.shards import Effort, Shards
+
+
+@dataclass
+class Cache:
+    """A cache of what a process can use in its next run.
+
+    It holds the last two networks, the images of the last protocol, and the judge's results on these clean images.
+    """
+
+    networks: Networks = field(default_factory=Networks)
+    _images: dict[tuple[object, ...], Samples] = field(default_factory=dict)
+    _clean: dict[tuple[object, ...], dict[tuple[str, ...], Clean]] = field(default_factory=dict)
+
+    def samples(self, plan: Plan) -> Samples:
+        """Return all samples of the protocol."""
+        wanted, key = plan.protocol.samples, (plan.protocol.samples.model_dump_json(), plan.spec.precision)
+        if key not in self._images:
+            self._images.clear()
+            samples = load_samples(wanted, source_of(wanted))
+            double = plan.spec.precision == "float64"
+            self._images[key] = samples._replace(images=samples.images.double()) if double else samples
+        return self._images[key]
+
+    def clean(self, plan: Plan, setup: Setup, samples: Samples) -> Clean:
+        """Return the judge's results on clean images."""
+        key = (plan.spec.clean_id, plan.spec.attack.name if setup.judge.method.random else None, setup.device)
+        if key not in self._clean:
+            self._clean = {key: {}}
+        known = self._clean[key]
+        if samples.ids not in known:
+            known[samples.ids] = look(setup, samples)
+        return known[samples.ids]
 
 
 class Session:
@@ -35,11 +73,22 @@ class Session:
         self.setup = setup
         self.parts = samples.part(slice(plan.spec.samples.count)).split(plan.protocol.shard_size)
         self.shards = Shards(plan.spec, execution.work)
-        self._plan, self._cache, self._observer = plan, cache, observer
+        self._plan, self._execution, self._cache, self._observer = plan, execution, cache, observer
         self._device = f"{setup.device.type}, compiled" if execution.compiled else setup.device.type
         self._batch_size = execution.images_at_once(setup.device)
         self._showcase = _showcase(plan) if execution.showcase else frozenset()
         self._found = {index for index in range(len(self.parts)) if self.shards.is_attacked(index)}
+
+    def complete_all(self) -> None:
+        """Attack and measure every shard, and show the progress.
+
+        Raises:
+            BenchError: as `complete`.
+        """
+        spec = self._plan.spec
+        self._observer.start(f"{spec.model.name} under {spec.attack.name}", spec.samples.count, self.done)
+        for indices in self._execution.together(len(self.parts), self._plan.protocol.shard_size):
+            self.complete(indices, patient)
 
     @property
     def done(self) -> int:

@@ -1,23 +1,8 @@
-"""Computes one run, from model, attack and protocol to record and rows.
-
-A run has eight steps:
-
-1. parse the request: `bench.run.request.parse`
-2. resolve the model's name to verified weights: `bench.run.plan.resolve_models`
-3. specify every value, whose hash is the run's id: `bench.run.plan.specify`
-4. load the samples: `Cache.samples`
-5. build networks, attack and measures: `bench.run.build.set_up`
-6. attack and judge shard by shard: `Session.complete`
-7. check for flags and record: `file`
-8. report: `bench leaderboard build`
-
-`plan` of `bench.run.plan` takes the steps 1 to 3, `run` the steps 4 to 7. They are two functions because commands,
-audits and sweeps plan all of their runs before the first one starts. A wrong name in the last run is an error at once.
-"""
+"""Computes runs, from model, attack and protocol to record and rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -27,62 +12,78 @@ from bench.core.errors import IntegrityError
 from bench.core.schemas.flags import Evidence
 from bench.core.schemas.records import Environment, Flag, RunRecord
 from bench.core.storage.files import sha256_of
+from bench.core.storage.lease import patient
 from bench.core.storage.store import Store, StoredRun, rows_to_parquet
 from bench.images.source import classes_of
-from bench.run.build import set_up
-from bench.run.cache import Cache
 from bench.run.execution import Execution, Observer
-from bench.run.plan import Plan
+from bench.run.plan import Plan, resolve_models, specify
 from bench.run.record import soundness
 from bench.run.record.environment import describe
 from bench.run.record.showcase import sheet
 from bench.run.record.summary import summarise
-from bench.run.session import Session
+from bench.run.request import Request, parse
+from bench.run.session import Cache, Session
+from bench.run.setup import set_up
 from bench.run.shards import Shards
 
 
 def run(
-    plan: Plan, execution: Execution, observer: Observer, floor: StoredRun | None = None, cache: Cache | None = None
-) -> StoredRun:
-    """Return a completed run, computed now unless the store has it.
+    requests: Sequence[Request],
+    execution: Execution,
+    observer: Observer,
+    *,
+    cache: Cache | None = None,
+    report: Callable[[Sequence[StoredRun]], None] | None = None,
+) -> list[StoredRun]:
+    """Return the completed runs of one model, in eight steps.
 
-    These are steps 4 to 7; `bench.run.plan.plan` does the first three.
+    The first three steps are taken for all requests before the first run starts: a wrong name in the last request is an
+    error at once. A run that the store has is not computed again. A run is compared with the first one, the floor.
 
     Args:
-        plan: what to run.
+        requests: the wanted runs of one model, the floor first.
         execution: where and how to compute.
         observer: shows the progress.
-        floor: the floor attack's run on the same samples, for the soundness flags.
         cache: networks, images and clean results of earlier runs.
+        report: shows the finished runs, or builds their pages; None shows nothing.
     Returns:
-        The stored record with its rows.
+        The stored records with their rows, in the order of the requests.
     Raises:
+        UsageError: if a name, a key or a value is unknown or not allowed.
+        NetworkError: if weights or images cannot be downloaded.
         BenchError: if data, weights or model are not valid; finished shards are kept and used next time.
     """
-    if (finished := execution.store.find(plan.spec)) is not None:
-        return finished
-    execution.store.prepare(plan.spec)
-    started, cache = datetime.now(UTC), cache or Cache()
-    samples = cache.samples(plan)
-    setup = set_up(plan, execution, samples, cache, observer)
-    session = Session(plan, setup, samples, execution, observer=observer, cache=cache)
-    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", plan.spec.samples.count, session.done)
-    for indices in execution.together(len(session.parts), plan.protocol.shard_size):
-        session.complete(indices, _patient)
-    return file(plan, execution, started, floor)
-
-
-def run_all(plans: Iterable[Plan], execution: Execution, observer: Observer) -> list[StoredRun]:
-    """Return the completed runs of one model, computed one by one.
-
-    The first run is the floor attack, which the flags of the other runs compare with.
-    """
+    cache = cache or Cache()
+    parsed = [parse(request) for request in requests]  # 1. look up names, check values
+    models = [resolve_models(each) for each in parsed]  # 2. find the weights and verify them
+    plans = [specify(*each) for each in zip(parsed, models, strict=True)]  # 3. write down every value: the run's id
     finished: list[StoredRun] = []
-    cache = Cache()
-    for planned in plans:
-        floor = finished[0] if finished else None
-        finished.append(run(planned, execution, observer, floor, cache))
+    for plan in plans:
+        if (stored := execution.store.find(plan.spec)) is None:
+            started = begin(plan, execution)
+            samples = cache.samples(plan)  # 4. load the images
+            setup = set_up(plan, samples, execution, cache.networks, observer)  # 5. build networks, attack and metrics
+            Session(plan, setup, samples, execution, observer=observer, cache=cache).complete_all()  # 6. attack, judge
+            stored = file(plan, execution, started, _floor(plan, finished))  # 7. find flags, write the record
+        finished.append(stored)
+    if report is not None:
+        report(finished)  # 8. show the runs; `bench leaderboard build` makes boards of many
     return finished
+
+
+def begin(plan: Plan, execution: Execution) -> datetime:
+    """Return the time at which a run begins.
+
+    Raises:
+        EnvironmentFault: if its folder cannot be written.
+    """
+    execution.store.prepare(plan.spec)
+    return datetime.now(UTC)
+
+
+def _floor(plan: Plan, finished: Sequence[StoredRun]) -> StoredRun | None:
+    """Return the first run, if the threat model was the same."""
+    return finished[0] if finished and finished[0].record.spec.threat == plan.spec.threat else None
 
 
 def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun | None) -> StoredRun:
@@ -94,10 +95,10 @@ def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun |
         IntegrityError: if a shard is missing or damaged.
     """
     shards = Shards(plan.spec, execution.work)
-    with execution.store.filing(plan.spec, _patient):
+    with execution.store.filing(plan.spec, patient):
         if (finished := execution.store.find(plan.spec)) is not None:
             return finished
-        count = len(shard_sizes(plan))
+        count = len(plan.shard_sizes)
         tables = [rows for index in range(count) if (rows := shards.measured(index)) is not None]
         if len(tables) < count:
             raise IntegrityError(
@@ -110,16 +111,6 @@ def file(plan: Plan, execution: Execution, started: datetime, floor: StoredRun |
         stored = _write(plan, execution.store, table, found, describe(shards.efforts(range(count)), started))
         shards.forget_rows()
     return stored
-
-
-def shard_sizes(plan: Plan) -> Sequence[int]:
-    """Return how many images each shard of a run has."""
-    count, size = plan.spec.samples.count, plan.protocol.shard_size
-    return [min(size, count - start) for start in range(0, count, size)]
-
-
-def _patient() -> None:
-    """Wait for another process that computes the same thing."""
 
 
 def _write(

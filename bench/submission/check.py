@@ -22,11 +22,10 @@ from bench.core.schemas.protocol import Component, Protocol
 from bench.run.samples import load_samples
 from bench.submission.measure import confirm
 from bench.submission.origin import needed
-from model_zoo.answers import check_logits
 from model_zoo.build import build
 from model_zoo.derivatives.prepare import surrogate
 from model_zoo.hub import resolve
-from model_zoo.logits import left_out, unsquashed
+from model_zoo.logits import check_logits, left_out, unsquashed
 from model_zoo.training.data import to_float
 from model_zoo.training.measure import correct
 from model_zoo.weights_file import Resolved

@@ -21,10 +21,13 @@ from bench.core.storage.files import sha256_of_file, write_atomic
 from bench.core.storage.toml import explain
 from bench.submission.normalisation import habits, implausible
 from model_zoo.build import BuildNetwork
-from model_zoo.foreign.fit import Fitted, fit
+from model_zoo.foreign.fit import Fitted, alike, fit
 from model_zoo.foreign.names import Checkpoint, Normalisation
 from model_zoo.tensors import pack
 from model_zoo.weights_file import write_entry
+
+LIKE = 0.5
+"""Least share of equal shapes at which an architecture is proposed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +183,10 @@ def misfit(answers: Answers, converted: Converted, file: str) -> str:
     It names the tensors that do not fit and the options that may help.
     """
     checkpoint, build = converted.checkpoint, architecture(answers.architecture)
+    came = converted.fitted.report.misfit
+    expected = f"expected every tensor of {answers.architecture} in {file} and no other, got {came}"
+    if converted.fitted.report.mostly_other:
+        return f"{expected}; {_other_architecture(answers, checkpoint)}"
     known, told = inspect.signature(build).parameters.values(), converted.fitted.params
     params = [f"{each.name} ({told.get(each.name, each.default)})" for each in known if each.kind is each.KEYWORD_ONLY]
     remedies = [f"--set takes {', '.join(params)}" if params else f"{answers.architecture} takes no --set"]
@@ -192,8 +199,19 @@ def misfit(answers: Answers, converted: Converted, file: str) -> str:
     if checkpoint.others:
         remedies.append(f"--table takes {', '.join(checkpoint.others[:FEW])}, too")
     remedies.append(f"--architecture takes {', '.join(registry.names('architectures'))}")
-    came = converted.fitted.report.misfit
-    return f"expected every tensor of {answers.architecture} in {file} and no other, got {came}; {'; '.join(remedies)}"
+    return f"{expected}; {'; '.join(remedies)}"
+
+
+def _other_architecture(answers: Answers, checkpoint: Checkpoint) -> str:
+    """Return which registered architectures fit a checkpoint best by shapes."""
+    builds = {name: architecture(name) for name in registry.names("architectures")}
+    classes = len(registry.load("datasets", answers.dataset).classes)
+    best = [each for each in alike(checkpoint, builds, classes) if each.share >= LIKE][:3]
+    guess = "most tensors do not fit: the checkpoint probably has another architecture"
+    if not best:
+        return f"{guess}, and none of ours fits by shapes; docs/submit.md says how to add one"
+    named = ", ".join(f"{each.architecture} ({each.same} of {each.of} tensors)" for each in best)
+    return f"{guess}; by shapes these fit best: {named}; give one by --architecture"
 
 
 def _agreed(given: Normalisation | None, carried: Normalisation | None) -> str:

@@ -6,7 +6,6 @@ The judge treats them as any attack's proposals: it checks ball and class, and m
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -21,14 +20,13 @@ from bench.core.schemas.protocol import Knowledge, Name, Protocol, ThreatModel
 from bench.core.schemas.records import EXTERNAL, AttackSpec, SamplesSpec
 from bench.core.storage.store import StoredRun
 from bench.core.storage.toml import explain
-from bench.run.build import set_up
-from bench.run.cache import Cache
 from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan, resolve_models, specify
 from bench.run.request import Request, parse
 from bench.run.samples import Samples
-from bench.run.session import Session
-from bench.run.steps import file
+from bench.run.session import Cache, Session
+from bench.run.setup import set_up
+from bench.run.steps import begin, file
 from bench.submission.perturbed import Perturbed, check_ball, chosen, keep, read_perturbed
 
 STAND_IN = "unchanged"
@@ -86,10 +84,10 @@ def judge_submission(
     _check_name(name)
     parsed = parse(Request(model=model, attack=STAND_IN, protocol=protocol))
     _check_protocol(parsed.protocol)
-    resolved, _ = resolve_models(parsed)
-    whole, cache = specify(parsed, resolved, None), Cache()
+    models = resolve_models(parsed)
+    whole, cache = specify(parsed, models), Cache()
     samples = cache.samples(whole)
-    expected = {"model": resolved.entry.name, "protocol": parsed.protocol.key}
+    expected = {"model": models.attacked.entry.name, "protocol": parsed.protocol.key}
     perturbed = read_perturbed(path, samples, expected)
     clean = chosen(samples, perturbed.ids)
     check_ball(path, perturbed, clean, parsed.protocol.threat)
@@ -134,15 +132,7 @@ def _judged(
     plan: Plan, clean: Samples, samples: Samples, *, execution: Execution, observer: Observer, cache: Cache
 ) -> StoredRun:
     """Return the filed record of a submission, without a floor beside it."""
-    started = datetime.now(UTC)
-    execution.store.prepare(plan.spec)
-    setup = set_up(plan, execution, samples, cache, observer)
-    session = Session(plan, setup, clean, execution, observer=observer, cache=cache)
-    observer.start(f"{plan.spec.model.name} under {plan.spec.attack.name}", len(clean.ids), session.done)
-    for indices in execution.together(len(session.parts), plan.protocol.shard_size):
-        session.complete(indices, _patient)
+    started = begin(plan, execution)
+    setup = set_up(plan, samples, execution, cache.networks, observer)
+    Session(plan, setup, clean, execution, observer=observer, cache=cache).complete_all()
     return file(plan, execution, started, None)
-
-
-def _patient() -> None:
-    """Wait for another process that judges the same images."""

@@ -15,10 +15,9 @@ from bench.core.errors import UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component, Protocol
 from bench.core.storage.store import StoredRun
-from bench.run.cache import Cache
 from bench.run.execution import Execution, Observer
-from bench.run.plan import Plan, plan
-from bench.run.request import Request
+from bench.run.plan import resolve_models
+from bench.run.request import Request, parse
 from bench.run.steps import run
 
 RADII = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
@@ -68,16 +67,10 @@ def audit(wanted: Audit, execution: Execution, observer: Observer) -> list[Store
     """
     protocol: Protocol = registry.load("protocols", wanted.protocol)
     component = _component(wanted, protocol)
-    first, *plans = [plan(_request(wanted, protocol.floor)), *map(plan, requests(wanted, component, protocol))]
-    plans += transferred(wanted, component, protocol, first)
-    cache = Cache()
-    floor = run(first, execution, observer, cache=cache)
-    done = {floor.record.run_id: floor}
-    for planned in plans:
-        comparable = planned.spec.threat == protocol.threat
-        stored = run(planned, execution, observer, floor if comparable else None, cache)
-        done[stored.record.run_id] = stored
-    return list(done.values())
+    floor = _request(wanted, protocol.floor)
+    audited = resolve_models(parse(floor)).attacked.entry
+    asked = [floor, *requests(wanted, component, protocol), *transferred(wanted, component, protocol, audited)]
+    return list({each.record.run_id: each for each in run(asked, execution, observer)}.values())
 
 
 def requests(wanted: Audit, component: Component, protocol: Protocol) -> Iterator[Request]:
@@ -99,7 +92,7 @@ def requests(wanted: Audit, component: Component, protocol: Protocol) -> Iterato
     yield _request(wanted, CONTROL, params={"draws": CONTROL_DRAWS, **({"steps": steps} if steps else {})})
 
 
-def transferred(wanted: Audit, component: Component, protocol: Protocol, audited: Plan) -> Iterator[Plan]:
+def transferred(wanted: Audit, component: Component, protocol: Protocol, audited: ModelEntry) -> Iterator[Request]:
     """Yield the audited attack with another model as its source.
 
     Yield nothing if the registry has no such model. The source is the first suitable model of the protocol's reference
@@ -108,12 +101,12 @@ def transferred(wanted: Audit, component: Component, protocol: Protocol, audited
     """
     for name in _candidates(protocol):
         entry: ModelEntry = registry.load("models", name)
-        same_images = entry.dataset == audited.model.entry.dataset
+        same_images = entry.dataset == audited.dataset
         if not same_images or not entry.contends or entry.weights.repo or entry.weights.checkpoint:
             continue
-        if entry.weights.sha256 != audited.spec.model.weights_sha256:
+        if entry.weights.sha256 != audited.weights.sha256:
             source: dict[str, object] = {"model": f"hub:{name}", "attack": component.name, "params": component.params}
-            yield plan(_request(wanted, TRANSFER, params=source))
+            yield _request(wanted, TRANSFER, params=source)
             return
 
 

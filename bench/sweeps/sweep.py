@@ -21,7 +21,7 @@ from bench.run.execution import Execution
 from bench.run.plan import Plan, plan
 from bench.run.request import Request
 from bench.run.shards import Shards
-from bench.run.steps import file, shard_sizes
+from bench.run.steps import file
 from bench.sweeps.status import Manifest, write_manifest
 from bench.sweeps.worker import UnitWorker
 
@@ -111,7 +111,7 @@ def units(run: SweepRun, execution: Execution) -> list[Unit]:
     """Return the remaining units of a run, none if it is stored."""
     if execution.store.find(run.plan.spec) is not None:
         return []
-    shards, request, sizes = Shards(run.plan.spec, execution.work), asdict(run.request), shard_sizes(run.plan)
+    shards, request, sizes = Shards(run.plan.spec, execution.work), asdict(run.request), run.plan.shard_sizes
     found = []
     for group in execution.together(len(sizes), run.plan.protocol.shard_size):
         left = sum(sizes[index] for index in group if not shards.is_measured(index))
@@ -220,6 +220,6 @@ class _Sweep:
 
     def _describe(self) -> None:
         """Write the manifest for `bench status`."""
-        runs = tuple((run.plan.spec, tuple(shard_sizes(run.plan))) for run in self.runs)
+        runs = tuple((run.plan.spec, tuple(run.plan.shard_sizes)) for run in self.runs)
         results = self.execution.store.root.absolute()
         write_manifest(self.execution.work, Manifest(results=results, runs=runs, failures=tuple(self.failures)))

@@ -16,15 +16,13 @@ from torch import nn
 
 from bench.core.compute.machine import pick_device
 from bench.core.contracts import Worker
-from bench.core.errors import BenchError, Busy, IntegrityError
-from bench.core.faults import is_broken_device
+from bench.core.errors import BenchError, Busy, IntegrityError, is_broken_device
 from bench.core.schemas.units import Report, Unit
-from bench.run.build import set_up
-from bench.run.cache import Cache
 from bench.run.execution import Execution
 from bench.run.plan import Plan, plan
 from bench.run.request import Request
-from bench.run.session import Session
+from bench.run.session import Cache, Session
+from bench.run.setup import set_up
 
 BEAT = 1.0
 """Least number of seconds between two signs of life."""
@@ -106,7 +104,7 @@ class UnitWorker(Worker):
                     "or this code changed since the sweep began: begin it again"
                 )
             samples = self._cache.samples(planned)
-            setup = set_up(planned, self._execution, samples, self._cache, self._teller)
+            setup = set_up(planned, samples, self._execution, self._cache.networks, self._teller)
             session = Session(planned, setup, samples, self._execution, observer=self._teller, cache=self._cache)
             self._current = planned, session
         return self._current

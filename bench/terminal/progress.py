@@ -79,6 +79,10 @@ class _Bar:
         self._bar.start()
         return self
 
+    def close(self) -> None:
+        """Take the bar away before tables are printed."""
+        self._bar.stop()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

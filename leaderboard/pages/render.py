@@ -160,8 +160,14 @@ def about_page(boards: list[Board]) -> str:
     return render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
 
 
-def command(record: RunRecord) -> str:
-    """Return the command that repeats a run."""
+def command(record: RunRecord, *, model: str | None = None, protocol: str | None = None) -> str:
+    """Return the command that repeats a run.
+
+    Args:
+        record: the run.
+        model: what `bench run --model` takes in place of the record's reference, which names no folder.
+        protocol: a name or a file in place of its protocol's name.
+    """
     spec = record.spec
     if spec.attack.is_external:
         name = spec.attack.name.removeprefix(EXTERNAL)
@@ -172,23 +178,27 @@ def command(record: RunRecord) -> str:
         "bench",
         "run",
         "--model",
-        spec.model.reference,
+        model or spec.model.reference,
         "--attack",
-        spec.attack.name,
+        spec.attack.name if spec.on_protocol else f"{spec.attack.name}@{spec.attack.version}",
         "--protocol",
-        spec.protocol.key,
+        protocol or spec.protocol.key,
     ]
     if spec.samples.count < spec.samples.of:
         words += ["--limit", str(spec.samples.count)]
     if not spec.on_protocol:
-        words += ["--epsilon", str(spec.threat.epsilon), "--beta", f"{spec.surrogate.beta:g}"]
-        if spec.surrogate.precision != "float32":
-            words += ["--precision", spec.surrogate.precision]
+        words += ["--epsilon", str(spec.threat.epsilon), "--beta", _shortest(spec.surrogate.beta)]
+        words += ["--precision", spec.surrogate.precision]
         if "nodes" in spec.search_attribution.params:
             words += ["--nodes", str(spec.search_attribution.params["nodes"])]
         for name, value in sorted(spec.attack.params.items()):
             words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
     return shlex.join(words)
+
+
+def _shortest(number: float) -> str:
+    """Return a number as text from which it can be read again."""
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _beside_robustness(board: Board) -> list[tuple[str, MetricSpec]]:

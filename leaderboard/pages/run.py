@@ -27,6 +27,8 @@ class Pictured(NamedTuple):
 
     run: StoredRun
     strips: list[Strip]
+    protocol: str
+    """What `bench run --protocol` takes: a name, or the file that the results keep."""
 
 
 class Embedded(NamedTuple):
@@ -47,13 +49,16 @@ class RunPage(NamedTuple):
     strip: Path | None
 
 
-def write_run_page(runs: Sequence[StoredRun], folder: Path, again: str | None = None) -> RunPage:
+def write_run_page(
+    runs: Sequence[StoredRun], folder: Path, again: str | None = None, *, model: str | None = None
+) -> RunPage:
     """Write the page of finished runs of one model under one protocol.
 
     Args:
         runs: the runs in the order in which `bench run` finishes them, the floor first.
         folder: the folder for `<protocol>-<model>-<run>.html` and `.png`, named after the last run.
         again: the command that makes these runs; by default each run has the command that its record tells.
+        model: what `bench run --model` takes; by default the record's reference, which names no folder.
     Raises:
         IntegrityError: if rows or pictures are damaged.
     """
@@ -63,7 +68,7 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path, again: str | None = 
     for run in runs:
         tiles = showcase_tiles(run)
         drawn = strips(run, read_rows, tiles)
-        shown.append(Pictured(run, drawn))
+        shown.append(Pictured(run, drawn, _protocol(run)))
         if tiles is not None:
             source = f"data:image/webp;base64,{base64.b64encode(sprite(tiles, 'WEBP')).decode()}"
             pictures.append(Embedded(sprite_name(run), source, layout(tiles).size))
@@ -78,6 +83,7 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path, again: str | None = 
         policy_of_page=POLICY,
         style=style,
         record=record,
+        model=model,
         shown=shown,
         floor=floor,
         pictures=pictures,
@@ -90,3 +96,12 @@ def write_run_page(runs: Sequence[StoredRun], folder: Path, again: str | None = 
         return RunPage(path, None)
     write_atomic(picture := stem.with_name(f"{stem.name}.png"), image)
     return RunPage(path, picture)
+
+
+def _protocol(run: StoredRun) -> str:
+    """Return what `bench run --protocol` takes.
+
+    It is the name of a registered protocol, or else the path of its copy among the results.
+    """
+    kept = run.protocol_path
+    return str(kept) if kept.is_file() else run.record.spec.protocol.key

@@ -19,10 +19,9 @@ from bench.core.compute.rng import Rng
 from bench.core.errors import BenchError, UsageError
 from bench.core.schemas.flags import FORETOLD
 from bench.core.schemas.protocol import ThreatModel
-from model_zoo.derivatives.curvature import SHARPNESS, explained, gradient, shortening, unexplained
+from model_zoo.derivatives.curvature import SHARPNESS, Remainders, explained, gradient, shortening, unexplained
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.fused import fused
-from model_zoo.derivatives.remainders import Remainders
 from model_zoo.derivatives.spellings import Pooled, Spellings
 from model_zoo.derivatives.surrogate import Followed, shared_copy, sharpened, smooth_copy
 

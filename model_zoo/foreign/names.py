@@ -74,6 +74,12 @@ class KeyReport(NamedTuple):
         return not (self.missing or self.unexpected or self.misshapen)
 
     @property
+    def mostly_other(self) -> bool:
+        """Return whether most of the architecture's tensors have no partner."""
+        lacking, fitting = len(self.missing) + len(self.misshapen), len(self.matched) + len(self.renamed)
+        return lacking > fitting
+
+    @property
     def misfit(self) -> str:
         """Return how many tensors do not fit, and some names."""
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.misshapen}

@@ -25,9 +25,9 @@ from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Recipe
 from bench.core.storage.files import remove_leftovers
 from bench.core.storage.lease import lease
-from model_zoo.answers import check_logits
 from model_zoo.build import build, classifier, construct
 from model_zoo.hub import resolve
+from model_zoo.logits import check_logits
 from model_zoo.tensors import export_weights, read_weights
 from model_zoo.training.budget import fitted
 from model_zoo.training.data import fingerprint, to_float

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
 from bench.core.errors import ModelOutputError
-from model_zoo.answers import check_logits, failure
 from model_zoo.build import classifier
+from model_zoo.logits import check_logits, failure
 from model_zoo.training.loop import initialize
 
 IMAGES = torch.rand((3, 3, 8, 8), generator=Rng(0).generator())

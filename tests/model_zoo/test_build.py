@@ -18,9 +18,9 @@ from bench.core.compute.rng import Rng
 from bench.core.errors import IntegrityError, ModelOutputError, PluginFault, UsageError
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.storage.files import sha256_of_file
-from model_zoo.answers import check_logits
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
+from model_zoo.logits import check_logits
 from model_zoo.tensors import export_weights, read_weights
 from model_zoo.weights_file import verify_weights
 from tests.support.tiny import tiny_content, tiny_network

@@ -24,8 +24,7 @@ from bench.core.contracts import Metric, Pair, View
 from bench.run.attack.search import attack_shard
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
-from bench.run.judge.measure import measure_shard
-from bench.run.judge.verdict import worst
+from bench.run.judge.measure import measure_shard, worst
 from bench.run.samples import Samples
 from bench.run.setup import Setup
 from metrics.cosine import Cosine

@@ -16,7 +16,7 @@ from bench import registry
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Annotation, Pair, View
 from bench.core.schemas.protocol import Component
-from bench.run.judge.verdict import measured_all
+from bench.run.judge.clean import measured_all
 from metrics._places import box_around, overlap
 
 SIDE = 40

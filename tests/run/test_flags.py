@@ -42,7 +42,8 @@ from bench.flags.tied_map import TiedMap, tied
 from bench.run.attack.search import attack_shard
 from bench.run.attack.victim import StandIn
 from bench.run.attack.views import Explainer
-from bench.run.judge.measure import look, measure_shard
+from bench.run.judge.clean import look
+from bench.run.judge.measure import measure_shard
 from bench.run.plan import _plugin_spec
 from bench.run.record import soundness
 from bench.run.samples import Samples

@@ -24,7 +24,6 @@ from bench.core.contracts import AttributionMethod
 from bench.core.schemas.protocol import SearchPrecision
 from bench.core.storage.store import Store, StoredRun
 from bench.run.execution import Execution
-from bench.run.plan import plan
 from bench.run.request import Request
 from bench.run.steps import run
 from metrics._ranks import kendall_tau_b
@@ -110,7 +109,7 @@ def made(folder: Path, *, precision: SearchPrecision = "float32", device: str = 
         model="hub:art-wrn28", attack="ifia-topk", protocol="cifar10-smoke-v1", precision=precision, limit=COUNT
     )
     watcher = Watcher()
-    return run(plan(request), Execution(Store(folder / "results"), folder / "work", device), watcher), watcher
+    return run([request], Execution(Store(folder / "results"), folder / "work", device), watcher)[0], watcher
 
 
 def kendall(stored: StoredRun) -> float:

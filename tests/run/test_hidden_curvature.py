@@ -19,7 +19,8 @@ from bench.attributions.gradient import Gradient
 from bench.core.compute.rng import Rng
 from bench.core.schemas.protocol import ThreatModel
 from bench.run.attack.search import attack_shard
-from bench.run.judge.measure import look, measure_shard
+from bench.run.judge.clean import look
+from bench.run.judge.measure import measure_shard
 from model_zoo.build import freeze
 from model_zoo.derivatives.curvature import explained
 from model_zoo.derivatives.differenced import Differenced

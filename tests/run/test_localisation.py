@@ -16,7 +16,6 @@ from bench.core.contracts import Annotation, AnnotationKind
 from bench.core.errors import UsageError
 from bench.core.storage.store import Store, StoredRun
 from bench.data.foolbox_cifar10 import FoolboxCifar10
-from bench.run.cache import Cache
 from bench.run.execution import Execution
 from bench.run.plan import plan
 from bench.run.request import Request
@@ -66,8 +65,9 @@ def protocol_of(folder: Path, source: str = "boxed", **changes: Any) -> str:
 
 def finished(tmp_path: Path, attack: str) -> StoredRun:
     model = f"file:{write_entry(tmp_path, tiny_content(tmp_path))}"
-    made = plan(Request(model=model, attack=attack, protocol=protocol_of(tmp_path)))
-    return run(made, Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu"), Watcher(), cache=Cache())
+    wanted = Request(model=model, attack=attack, protocol=protocol_of(tmp_path))
+    (made,) = run([wanted], Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu"), Watcher())
+    return made
 
 
 def test_places_are_measured_before_and_after_and_at_every_threshold(tmp_path: Path) -> None:

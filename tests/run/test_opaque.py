@@ -22,10 +22,11 @@ from bench import registry
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Protocol
 from bench.core.storage.store import Store, StoredRun
-from bench.run.cache import Cache
 from bench.run.execution import Execution
 from bench.run.plan import Plan, plan
 from bench.run.request import Request
+from bench.run.session import Cache
+from bench.run.setup import Networks
 from bench.run.shards import Shards
 from bench.run.steps import run
 from tests.run.test_run import Watcher
@@ -57,11 +58,11 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"model": f"file:{write_entry(folder, tiny_content(folder))}", "protocol": str(write_opaque(folder))}
 
 
-def planned(words: Mapping[str, Any], attack: str) -> Plan:
+def asked(words: Mapping[str, Any], attack: str) -> Request:
     params = dict(PARAMS[attack])
     if attack == "transfer":
         params["model"] = words["model"]
-    return plan(Request(attack=attack, params=params, **words))
+    return Request(attack=attack, params=params, **words)
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +71,13 @@ def runs(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dic
     for attack in PARAMS:
         folder = tmp_path_factory.mktemp(attack)
         execution = Execution(Store(folder / "results"), folder / "work", "cpu")
-        made[attack] = run(planned(words, attack), execution, Watcher(), cache=cache), folder / "work"
+        made[attack] = run([asked(words, attack)], execution, Watcher(), cache=cache)[0], folder / "work"
     return made
 
 
 def heatmaps(plan: Plan, images: Tensor, classes: Tensor) -> np.ndarray:
     """(N, pixels) of captum's guided backpropagation."""
-    model, _ = Cache().networks(plan, plan.model, images, compiled=False)
+    model, _ = Networks().of(plan, plan.model, images, compiled=False)
     attribution: Tensor = GuidedBackprop(model).attribute(images.clone().requires_grad_(), target=classes)
     return np.asarray(attribution.detach().abs().sum(1).flatten(1))
 
@@ -86,7 +87,7 @@ def heatmaps(plan: Plan, images: Tensor, classes: Tensor) -> np.ndarray:
 def test_it_is_attacked_and_the_number_is_that_of_the_judged_map(
     attack: str, words: dict[str, str], runs: dict[str, tuple[StoredRun, Path]]
 ) -> None:
-    found, (stored, work) = planned(words, attack), runs[attack]
+    found, (stored, work) = plan(asked(words, attack)), runs[attack]
     rows, clean = stored.rows(), Cache().samples(found).images[:COUNT]
     attacked = Shards(stored.record.spec, work).attacked(0, COUNT)
     assert attacked is not None
@@ -120,7 +121,7 @@ def test_a_search_without_gradients_sees_the_judged_map_itself(runs: dict[str, t
 def test_no_protocol_ranks_by_a_method_that_is_unfit_to(words: dict[str, str], tmp_path: Path) -> None:
     ranking = words | {"protocol": str(write_opaque(tmp_path, rankable=True))}
     with pytest.raises(UsageError, match=r"opaque-v1, got guided-backprop: it hardly depends .* set rankable = false"):
-        planned(ranking, "nes")
+        plan(asked(ranking, "nes"))
 
 
 @pytest.mark.parametrize("key", registry.names("protocols"))

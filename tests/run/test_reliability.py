@@ -43,7 +43,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def completed(words: dict[str, Any], folder: Path, watcher: Watcher | None = None, **changes: Any) -> StoredRun:
     execution = Execution(Store(folder / "results"), folder / "work", "cpu", **({"batch_size": 4} | changes))
-    return run(plan(Request(attack="ifia-topk", **words)), execution, watcher or Watcher())
+    return run([Request(attack="ifia-topk", **words)], execution, watcher or Watcher())[0]
 
 
 @pytest.fixture(scope="module")
@@ -336,13 +336,13 @@ class WaitedError(Exception):
 def test_a_run_is_filed_by_one_process_wherever_its_unfinished_work_lies(
     words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, ready = Store(tmp_path / "results"), plan(Request(attack="ifia-topk", **words))
+    store, wanted = Store(tmp_path / "results"), Request(attack="ifia-topk", **words)
     execution = Execution(store, tmp_path / "another work", "cpu", 4)
-    monkeypatch.setattr("bench.run.steps._patient", raising(WaitedError))
-    with store.filing(ready.spec, raising(AssertionError)), pytest.raises(WaitedError):
-        run(ready, execution, Watcher())
+    monkeypatch.setattr("bench.run.steps.patient", raising(WaitedError))
+    with store.filing(plan(wanted).spec, raising(AssertionError)), pytest.raises(WaitedError):
+        run([wanted], execution, Watcher())
     assert not list(store.runs())
-    run(ready, execution, Watcher())
+    run([wanted], execution, Watcher())
     (stored,) = store.runs()
     beside = [path for path in store.root.rglob("*.*") if path.is_file() and path.parent == stored.path.parent]
     assert sorted(path.suffix for path in beside) == [".json", ".parquet", ".png"]

@@ -25,16 +25,14 @@ from bench.core.schemas.protocol import Protocol
 from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES, RunSpec
 from bench.core.storage.store import Store, StoredRun
 from bench.run.attack import search
-from bench.run.build import set_up
-from bench.run.cache import Cache
 from bench.run.execution import Execution
-from bench.run.judge.measure import Clean, look
+from bench.run.judge.clean import Clean, look
 from bench.run.plan import Plan, plan
 from bench.run.record import soundness
 from bench.run.request import Request
 from bench.run.samples import Samples
-from bench.run.session import Session
-from bench.run.setup import Setup
+from bench.run.session import Cache, Session
+from bench.run.setup import Setup, set_up
 from bench.run.steps import run
 from model_zoo.derivatives import compiled
 from tests.support.tiny import tiny_content, write_entry, write_protocol
@@ -71,13 +69,17 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"model": f"file:{entry}", "protocol": str(folder / "short-v1.toml")}
 
 
+def asked(words: dict[str, Any], attack: str = "ifia-topk", **changes: Any) -> Request:
+    return Request(attack=attack, **words, **changes)
+
+
 def planned(words: dict[str, Any], attack: str = "ifia-topk", **changes: Any) -> Plan:
-    return plan(Request(attack=attack, **words, **changes))
+    return plan(asked(words, attack, **changes))
 
 
 def completed(words: dict[str, str], folder: Path, *, batch_size: int = 1, **changes: Any) -> StoredRun:
     execution = Execution(Store(folder / "results"), folder / "work", "cpu", batch_size)
-    return run(planned(words, **changes), execution, Watcher())
+    return run([asked(words, **changes)], execution, Watcher())[0]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_a_run_files_a_record_rows_and_a_showcase(undisturbed: StoredRun) -> Non
 def test_a_finished_run_is_found_again_without_computing(words: dict[str, str], undisturbed: StoredRun) -> None:
     folder = undisturbed.path.parents[4]
     watcher = Watcher()
-    again = run(planned(words), Execution(Store(folder / "results"), folder / "work"), watcher)
+    again = run([asked(words)], Execution(Store(folder / "results"), folder / "work"), watcher)[0]
     assert again.path == undisturbed.path
     assert watcher.total == 0, "nothing should have been started"
 
@@ -127,14 +129,14 @@ def test_shards_that_are_worked_at_together_give_the_rows_of_each_alone(
     execution, watcher = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", COUNT), Watcher()
     cache = Cache()
     samples = cache.samples(ready)
-    setup = set_up(ready, execution, samples, cache, watcher)
+    setup = set_up(ready, samples, execution, cache.networks, watcher)
     made = Session(ready, setup, samples, execution, observer=watcher, cache=cache)
     assert list(execution.together(3, 2)) == [range(1), range(1, 2), range(2, 3)]
     made.complete([1], None)
     made.complete([0, 1, 2], None)  # the middle one is there, and is neither attacked nor measured again
     assert watcher.done == COUNT
     assert made.shards.efforts([1])[0].seconds != made.shards.efforts([0])[0].seconds
-    again = run(ready, execution, watcher)
+    (again,) = run([asked(words)], execution, watcher)
     assert again.record.rows_sha256 == undisturbed.record.rows_sha256
 
 
@@ -157,7 +159,7 @@ def test_a_run_without_enough_memory_goes_on_by_halves_says_so_and_files_the_sam
 
     monkeypatch.setattr(search, "_attack_batch", short_of_memory)
     watcher, execution = Watcher(), Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 2)
-    made = run(planned(words), execution, watcher)
+    (made,) = run([asked(words)], execution, watcher)
     assert watcher.said[-1] == "out of memory on cpu: on with at most 10 nodes at once"
     assert made.record.rows_sha256 == undisturbed.record.rows_sha256
 
@@ -180,12 +182,12 @@ def test_clean_images_are_judged_once_for_all_attacks_and_no_bit_changes(
         seen.append(images.ids)
         return look(setup, images)
 
-    monkeypatch.setattr("bench.run.cache.look", noted)
+    monkeypatch.setattr("bench.run.session.look", noted)
 
     def rows(folder: str, cache: Cache | None) -> list[str | None]:
         execution = Execution(Store(tmp_path / folder), tmp_path / folder / "work", "cpu")
-        plans = [planned(words, attack) for attack in ("random-noise", "ifia-topk")]
-        return [run(each, execution, Watcher(), cache=cache).record.rows_sha256 for each in plans]
+        wanted = [asked(words, attack) for attack in ("random-noise", "ifia-topk")]
+        return [run([each], execution, Watcher(), cache=cache)[0].record.rows_sha256 for each in wanted]
 
     together = rows("together", Cache())
     assert len(seen) == looks
@@ -200,9 +202,9 @@ def test_another_model_is_looked_at_anew(words: dict[str, str], tmp_path: Path) 
         folder.mkdir()
         entry = write_entry(folder, tiny_content(folder) | {"mean": [mean] * 3})
         execution = Execution(Store(folder / "results"), folder / "work", "cpu")
-        made = run(planned(words | {"model": f"file:{entry}"}), execution, Watcher(), cache=cache)
+        (made,) = run([asked(words | {"model": f"file:{entry}"})], execution, Watcher(), cache=cache)
         alone = Execution(Store(folder / "alone"), folder / "alone" / "work", "cpu")
-        assert run(planned(words | {"model": f"file:{entry}"}), alone, Watcher()).record.rows_sha256 == (
+        assert run([asked(words | {"model": f"file:{entry}"})], alone, Watcher())[0].record.rows_sha256 == (
             made.record.rows_sha256
         )
         found.append(made.record.rows_sha256)
@@ -221,7 +223,7 @@ def test_a_budget_of_memory_is_kept_and_changes_no_bit(
         return usual(*given)
 
     monkeypatch.setattr(search, "_attack_batch", noted)
-    made = run(planned(words), execution, watcher)
+    (made,) = run([asked(words)], execution, watcher)
     assert watcher.said == [f"a memory of 1 bytes holds no {CPU_BATCH} nodes, the fewest: on with {CPU_BATCH} at once"]
     assert set(most) == {CPU_BATCH}, "the budget is what the attack works within"
     assert made.record.rows_sha256 == undisturbed.record.rows_sha256
@@ -238,7 +240,7 @@ def test_a_compiled_search_is_said_beside_the_run_and_ends_where_the_plain_one_d
 
     monkeypatch.setattr(compiled, "_compile", quick)
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", compiled=True)
-    other = run(planned(words), execution, Watcher())
+    (other,) = run([asked(words)], execution, Watcher())
     assert calls == [False]
     assert other.record.run_id == undisturbed.record.run_id
     assert other.record.environment.device == "cpu, compiled"
@@ -331,10 +333,10 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
 ) -> None:
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 1)
     with pytest.raises(KeyboardInterrupt):
-        run(planned(words), execution, Watcher(stop_after=images))
+        run([asked(words)], execution, Watcher(stop_after=images))
     assert not [p for p in (tmp_path / "results").rglob("*") if p.is_file()], "an unfinished run must leave no record"
     second = Watcher()
-    assert run(planned(words), execution, second).record.rows_sha256 == undisturbed.record.rows_sha256
+    assert run([asked(words)], execution, second)[0].record.rows_sha256 == undisturbed.record.rows_sha256
     assert second.done == COUNT
 
 
@@ -364,16 +366,15 @@ def test_a_longer_run_reuses_the_shards_of_a_shorter_one(
     assert {flag.name for flag in short.record.flags} >= {"partial"}
     watcher = Watcher()
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 1)
-    full = run(planned(words), execution, watcher)
+    (full,) = run([asked(words)], execution, watcher)
     assert full.record.rows_sha256 == undisturbed.record.rows_sha256
     pd.testing.assert_frame_equal(full.rows().head(3), short.rows())
 
 
 def test_the_attack_is_compared_with_the_floor(words: dict[str, str], tmp_path: Path) -> None:
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu", 1)
-    strong = run(planned(words), execution, Watcher())
-    weak = planned(words, params={"steps": 1, "step_size": "1/25500"})
-    flagged = run(weak, execution, Watcher(), floor=strong)
+    weak = asked(words, params={"steps": 1, "step_size": "1/25500"})
+    _, flagged = run([asked(words), weak], execution, Watcher())
     assert {"random-beats-attack", "off-protocol"} <= {flag.name for flag in flagged.record.flags}
 
 
@@ -426,7 +427,7 @@ def test_nan_logits_stop_the_run_and_nothing_is_filed(
         "model_zoo.architectures.wide_resnet.WideResNet.forward", lambda _, x: x[:, 0, 0, :10] * torch.nan
     )
     if not seen_at_once:  # on the images of the first look, that is
-        monkeypatch.setattr("bench.run.cache.check_logits", lambda *_: None)
+        monkeypatch.setattr("bench.run.setup.check_logits", lambda *_: None)
     with pytest.raises(ModelOutputError, match="finite"):
         completed(words, tmp_path)
     assert not list(tmp_path.rglob("*.json"))

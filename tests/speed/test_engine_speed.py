@@ -28,12 +28,10 @@ from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import SampleRng
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import predict
-from bench.run.build import assemble
-from bench.run.cache import Cache
 from bench.run.plan import plan
 from bench.run.request import Request
 from bench.run.samples import Samples
-from bench.run.setup import Setup
+from bench.run.setup import Networks, Setup, assemble
 from model_zoo.build import build
 from model_zoo.hub import resolve
 from tests.oracles.test_second_order import plain_smooth
@@ -57,7 +55,7 @@ PEAK = 2e9
 def set_bench(protocol: str, *, compiled: bool = False) -> Setup:
     planned = plan(Request(model=MODEL, attack="ifia-topk", protocol=protocol))
     images = registry.load("datasets", "foolbox-cifar10")().load("test").images[:2].float() / 255
-    return assemble(planned, str(DEVICE), images, Cache(), compiled=compiled)
+    return assemble(planned, str(DEVICE), images, Networks(), compiled=compiled)
 
 
 @pytest.fixture(scope="module")

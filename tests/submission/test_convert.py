@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench import registry
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.toml import parse_toml
 from bench.data.cifar10 import Cifar10
@@ -190,3 +192,21 @@ def test_weights_in_the_place_of_a_model_name_the_command_for_them(
     assert code == 2
     command = "init" if path.endswith(".safetensors") else "convert"
     assert f"`bench submit {command} {path.removeprefix('file:')} --architecture NAME`" in err
+
+
+def test_a_checkpoint_of_another_architecture_is_told_which_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build = registry.load("architectures", "resnet-basic")
+    torch.save(build(10, depth=20).state_dict(), "net.pth")
+    code, _, err = invoke(capsys, "submit", "convert", "net.pth", *FLAGS, "--mean", "none")
+    assert code == 2
+    found = re.search(r"probably has another architecture; by shapes these fit best: ([a-z0-9-]+) \((\d+) of", err)
+    assert found is not None
+    assert found[1] == "resnet-basic"
+    assert "--table" not in err
+    torch.save({"a.weight": torch.ones(3, 7), "b.weight": torch.ones(5, 3)}, "net.pth")
+    code, _, err = invoke(capsys, "submit", "convert", "net.pth", *FLAGS, "--mean", "none")
+    assert code == 2
+    assert "none of ours fits by shapes" in err

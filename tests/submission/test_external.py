@@ -25,7 +25,6 @@ from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.protocol import Component, Protocol
 from bench.core.schemas.records import AttackSpec
 from bench.core.storage.store import Store, StoredRun
-from bench.run.cache import Cache
 from bench.run.execution import Execution
 from bench.run.samples import load_samples
 from bench.run.shards import Shards
@@ -34,7 +33,7 @@ from bench.submission import perturbed
 from bench.submission.external import judge_submission
 from leaderboard.build import build
 from leaderboard.records.ledger import accounts
-from tests.run.test_run import Watcher, planned
+from tests.run.test_run import Watcher, asked, planned
 from tests.support.tiny import tiny_content, tiny_network, write_entry, write_protocol
 
 COUNT = 5
@@ -113,7 +112,7 @@ def test_what_an_attack_found_and_what_is_submitted_of_it_have_the_same_values(
     """
     made = planned(words, "random-noise")
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu")
-    first = run(made, execution, Watcher(), cache=Cache())
+    (first,) = run([asked(words, "random-noise")], execution, Watcher())
     parts = [Shards(made.spec, tmp_path / "work").attacked(index, size) for index, size in enumerate((2, 2, 1))]
     images = torch.cat([part.images[:, 0] for part in parts if part is not None]).numpy()
     second = submitted(words, tmp_path, images=images, ids=ids(*range(COUNT)))
@@ -129,7 +128,7 @@ def test_the_ledger_and_the_site_know_it_but_no_board_ranks_it(
     words: dict[str, str], clean: Floats, tmp_path: Path
 ) -> None:
     execution = Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu")
-    first = run(planned(words, "unchanged"), execution, Watcher())
+    (first,) = run([asked(words, "unchanged")], execution, Watcher())
     second = submitted(words, tmp_path, images=moved(clean), ids=ids(*range(COUNT)))
     (account,) = accounts([first, second])
     feasible = second.rows()["feasible"]

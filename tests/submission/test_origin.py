@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from bench.submission import check as checks
 from bench.submission import origin
 from bench.submission.card import card
 from bench.submission.publish import pull_request
+from tests.support.planted import plugins_in
 from tests.support.tiny import tiny_content, write_entry
 
 SOURCE = '"""A copy."""\nfrom model_zoo.architectures.wide_resnet import build\n'
@@ -47,10 +47,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     git(tmp_path / "checkout", "commit", "-q", "-m", "Begin")
     (tmp_path / "checkout" / PATH).write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path / "checkout")
-    monkeypatch.setitem(registry.KINDS, "architectures", registry.Python("planted.architectures", None))
-    registry._files.cache_clear()
-    yield tmp_path / "checkout"
-    registry._files.cache_clear()
+    with plugins_in({"architectures": registry.Python("planted.architectures", None)}):
+        yield tmp_path / "checkout"
     for module in [m for m in sys.modules if m.split(".")[0] == "planted"]:
         del sys.modules[module]
 
@@ -124,10 +122,14 @@ def test_check_and_pull_request_name_the_file(checkout: Path, tmp_path: Path) ->
 
 
 def test_another_package_must_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("their-net", "theirs.net:build", "attribution_bench.architectures")
-    monkeypatch.setattr(registry, "_entry_points", lambda kind: {"their-net": point})
-    entry = ModelEntry.model_validate(tiny_content(tmp_path) | {"architecture": {"name": "their-net"}})
-    assert "is offered by theirs.net:build: install that package" in pull_request(entry, [], [], "me/tiny", None)
-    assert "install it too" in card(entry, [], "me/tiny")
-    with pytest.raises(UnknownNameError, match="did you mean 'their-net'"):
-        origin.needed("their-nett")
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[attribution_bench.architectures]\ntheir-net = theirs.net:build\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with plugins_in({}):
+        entry = ModelEntry.model_validate(tiny_content(tmp_path) | {"architecture": {"name": "their-net"}})
+        assert "is offered by theirs: install that package" in pull_request(entry, [], [], "me/tiny", None)
+        assert "install it too" in card(entry, [], "me/tiny")
+        with pytest.raises(UnknownNameError, match="did you mean 'their-net'"):
+            origin.needed("their-nett")

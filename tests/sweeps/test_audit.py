@@ -221,7 +221,7 @@ def test_a_bad_override_gives_one_sentence(words: dict[str, Any], changes: dict[
 
 def test_the_command_of_a_run_off_the_protocol_names_all_that_differs(tmp_path: Path) -> None:
     changes = {"surrogate": {"beta": 20}, "threat": {"norm": "linf", "epsilon": "4/255"}, "on_protocol": False}
-    said = "--epsilon 4/255 --beta 20 --nodes 10 --set steps=50"
+    said = "--epsilon 4/255 --beta 20 --precision float32 --nodes 10 --set steps=50"
     assert said in command(store_run(tmp_path, spec_changes=changes).record)
     changes["surrogate"] = {"beta": 20, "precision": "tf32"}
     said = "--epsilon 4/255 --beta 20 --precision tf32 --nodes 10 --set steps=50"

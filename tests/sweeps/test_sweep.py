@@ -86,10 +86,7 @@ def execution(folder: Path) -> Execution:
 @pytest.fixture(scope="module")
 def singly(runs: list[SweepRun], tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     """What `bench run` makes of the same runs, one after the other."""
-    where, done = execution(tmp_path_factory.mktemp("singly")), list[StoredRun]()
-    for each in runs:
-        done.append(run(each.plan, where, Watcher(), done[0] if done else None))
-    return done
+    return run([each.request for each in runs], execution(tmp_path_factory.mktemp("singly")), Watcher())
 
 
 def swept(runs: list[SweepRun], folder: Path, executor: Executor) -> tuple[Outcome, Watcher]:

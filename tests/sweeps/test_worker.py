@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.core.errors import BenchError
-from bench.core.faults import BROKEN_DEVICE
+from bench.core.errors import BROKEN_DEVICE, BenchError
 from bench.core.schemas.units import Report
 from bench.run import session
 from bench.run.steps import run
@@ -74,7 +73,7 @@ def test_of_one_fault_of_a_network_a_sweep_says_what_run_says(
     monkeypatch.setattr(torch.nn.Linear, "forward", forward)
     failed = hired(tmp_path).do(units(runs[0], execution(tmp_path))[0], lambda _: None)
     with pytest.raises(BenchError, match=words) as caught:
-        run(runs[0].plan, execution(tmp_path), Watcher())
+        run([runs[0].request], execution(tmp_path), Watcher())
     assert (failed.kind, failed.text) == ("failed", str(caught.value))
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench import cli, registry
+from bench.core.schemas.protocol import Protocol
 from tests.support.factories import model_entry, store_run
+from tests.support.planted import plugins_in
 from tests.support.tiny import write_protocol
 
 
@@ -135,18 +137,17 @@ def test_an_interrupt_has_its_own_exit_code(
     assert err.split() == ["error:", "interrupted"]
 
 
-def test_a_broken_protocol_is_marked_among_the_others(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_broken_protocol_is_marked_among_the_others(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    own = registry.names("protocols")
+    for name in own:
+        (tmp_path / f"{name}.toml").symlink_to(registry.file_of("protocols", name))
     (tmp_path / "odd-v1.toml").write_text("name = 3")
-    files = registry._files("protocols") | {"odd-v1": tmp_path / "odd-v1.toml"}
-    own = registry._files
-    monkeypatch.setattr(registry, "_files", lambda kind: files if kind == "protocols" else own(kind))
-    code, out, _ = invoke(capsys, "list", "protocols", "--json")
+    with plugins_in({"protocols": registry.Toml("bench", str(tmp_path), Protocol)}):
+        code, out, _ = invoke(capsys, "list", "protocols", "--json")
     rows = {row["name"]: row["summary"] for row in json.loads(out)["protocols"]}
     assert code == 1
     assert rows.pop("odd-v1").startswith("BROKEN: odd-v1.toml: ")
-    assert list(rows) == sorted(own("protocols"))
+    assert list(rows) == own
     assert not [text for text in rows.values() if text.startswith("BROKEN")]
 
 

@@ -18,6 +18,10 @@ PAUSE = 0.1
 """Seconds between two tries for a lease that another process holds."""
 
 
+def patient() -> None:
+    """Wait for the other process, however long it takes."""
+
+
 @contextmanager
 def lease(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Run a block while this process alone holds `path`.

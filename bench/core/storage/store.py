@@ -64,13 +64,21 @@ class StoredRun(NamedTuple):
         """
         return self.path.with_suffix(".confirmed")
 
+    @property
+    def protocol_path(self) -> Path:
+        """Return the path of the protocol's copy.
+
+        It exists if the protocol is not registered.
+        """
+        return _protocol_path(self.path.parents[2], self.record.spec.protocol.sha256)
+
     def protocol(self) -> Protocol | None:
         """Return the protocol that is stored beside the record, or None.
 
         Raises:
             IntegrityError: if the file does not hold a protocol.
         """
-        path = _protocol_path(self.path.parents[2], self.record.spec.protocol.sha256)
+        path = self.protocol_path
         if not path.is_file():
             return None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,12 +23,15 @@ MAX_SHOWN = 80
 def parse_toml(path: Path, schema: type[T], *, name: str | None = None) -> T:
     """Return the content of one TOML, strictly checked.
 
+    A file that ends in .json holds the same as JSON: so the results keep protocols.
+
     Raises:
         UsageError: if it cannot be read, is not TOML, has an unknown, missing or wrong key, or its name is not `name`.
             The message names file and key.
     """
     try:
-        content = schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        read = json.loads if path.suffix == ".json" else tomllib.loads
+        content = schema.model_validate(read(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"expected a TOML file at {path}, got: {error.strerror}; correct the path") from None
     except ValidationError as error:

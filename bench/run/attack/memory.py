@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.compute.chunks import CPU_BATCH, at_most, nodes_in_flight
-from bench.core.errors import EnvironmentFault, UsageError
-from bench.core.faults import is_out_of_memory
+from bench.core.errors import EnvironmentFault, UsageError, is_out_of_memory
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 SHARE = 0.8

@@ -13,17 +13,12 @@ from torch import Tensor
 from bench.core.compute import norms
 from bench.core.compute.machine import shortened
 from bench.core.contracts import Attack
-from bench.core.errors import PluginFault
-from bench.core.faults import blamed_on, described
+from bench.core.errors import PluginFault, blamed_on, described
 from bench.core.schemas.protocol import OUTSIDE
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import predict
 from bench.run.samples import Samples
 from bench.run.setup import Setup
-
-ENGINE = 3
-"""Part of every run's identity; raised when a change of this module, of the judge or of the victim may change a number
-or a flag."""
 
 Result = TypeVar("Result")
 Tick = Callable[[int], None]

@@ -23,8 +23,7 @@ from bench.core.contracts import (
     Victim,
     View,
 )
-from bench.core.errors import BenchError
-from bench.core.faults import blamed_on
+from bench.core.errors import BenchError, blamed_on
 from bench.core.schemas.protocol import Knowledge, SearchPrecision, ThreatModel
 from bench.run.attack.views import Explainer, predict
 from model_zoo.derivatives.differenced import Differenced

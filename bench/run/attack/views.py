@@ -11,8 +11,7 @@ from bench.core.compute.chunks import forward
 from bench.core.compute.heatmap import reduce
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod, Probe, View
-from bench.core.errors import ModelOutputError, PluginFault
-from bench.core.faults import blamed_on, described
+from bench.core.errors import ModelOutputError, PluginFault, blamed_on, described
 from bench.core.schemas.protocol import HeatmapRule
 
 

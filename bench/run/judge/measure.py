@@ -1,12 +1,14 @@
-"""The judge: measures clean and attacked images on the real network.
+"""Measures attacked images on the real network.
 
-It computes in the protocol's precision. Clean images are measured once for all attacks.
+It computes in the protocol's precision. Of several proposals the worst allowed one counts for a suite, and the mean
+over its levels for a series.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,119 +17,26 @@ import torch
 from torch import Tensor
 
 from bench.core.compute import norms
-from bench.core.compute.chunks import forward
-from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Pair, View
-from bench.core.faults import blamed_on
-from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS
+from bench.core.contracts import Metric, Pair, View
+from bench.core.schemas.records import ATTACK_COLUMNS, LEVEL_MARK, ROW_COLUMNS
 from bench.run.attack.search import Attacked
-from bench.run.attack.views import JudgeProbe, predict
-from bench.run.judge.curvature import foretold
-from bench.run.judge.verdict import Verdict, mean, measured_all, worst
-from bench.run.record import soundness
+from bench.run.judge.clean import Clean, gap_of, look, measured, measured_all, probe_of, to_numpy, view_of
 from bench.run.record.showcase import encode, tiles
 from bench.run.samples import Samples
 from bench.run.setup import Setup
-from model_zoo.logits import left_out
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
-class Clean(NamedTuple):
-    """The judge's results on N clean images, for any attack."""
+class Verdict(NamedTuple):
+    """The measured result of all proposals for N samples."""
 
-    explained: Tensor
-    """(N,) int64: the explained classes."""
-    view: View
-    gap: np.ndarray
-    """(N,) float64: the completeness gap; NaN if the method does not promise completeness."""
-    flags: dict[str, np.ndarray]
-    """The columns of the soundness flags, each of shape (N,)."""
+    winner: Tensor
+    """(N,) int64: the proposal that is worst by the primary metric, the first among equals; for a series, the last."""
+    pair: Pair
+    """The samples before the attack, and after it as their winners have them."""
     values: dict[str, Tensor]
-    """The values, (N,), of every metric that looks at clean images only, and at its levels."""
-
-
-@dataclass
-class Seen:
-    """The implementation of `bench.core.schemas.flags.Look` for N clean images."""
-
-    setup: Setup
-    view: View
-    logits_again: Tensor
-    explained: Tensor
-    rng: SampleRng
-
-    @property
-    def images(self) -> Tensor:
-        """(N, C, H, W): the clean images."""
-        return self.view.images
-
-    @torch.no_grad()
-    def ask(self, images: Tensor) -> Tensor:
-        """(N, K): the answers of the judged network."""
-        return forward(self.setup.model, images)
-
-    @property
-    def logits(self) -> Tensor:
-        """(N, K): the logits of the judge's view."""
-        return self.view.logits
-
-    @property
-    def left_out(self) -> str | None:
-        """Return the squashing operation that the network leaves out, if any."""
-        return left_out(self.setup.model)
-
-    @property
-    def heatmap(self) -> Tensor | None:
-        """(N, H, W): the heatmaps, or None if no metric reads maps."""
-        return self.view.heatmap if self.setup.reads_maps else None
-
-    @cached_property
-    def heatmaps_again(self) -> tuple[Tensor, Tensor] | None:
-        """Return two heatmaps of the same images.
-
-        A method with many nodes uses its first node only.
-        """
-        if not self.setup.reads_maps:
-            return None
-        whole, (images, model) = self.setup.judge.method, (self.view.images, self.setup.model)
-        one = replace(self.setup.judge, method=whole.turn(0, whole.nodes_per_image))
-        first = self.view if one.method is whole else one.view(model, images, self.explained, self.rng)
-        return first.heatmap, one.view(model, images, self.explained, self.rng).heatmap
-
-    @cached_property
-    def smooth_logits(self) -> Tensor | None:
-        """(N, K): the surrogate's logits, or None if no metric reads maps."""
-        return predict(self.setup.smooth, self.view.images) if self.setup.reads_maps else None
-
-    @cached_property
-    def searched(self) -> tuple[Tensor, Tensor] | None:
-        """Return the search's heatmaps of the network and of its surrogate."""
-        search = self.setup.search
-        if not self.setup.reads_maps or not search.method.differentiable:
-            return None
-        networks, images = (self.setup.model, self.setup.smooth), self.view.images
-        real, smooth = (search.view(network, images, self.explained, self.rng).heatmap for network in networks)
-        return real, smooth
-
-    @property
-    def curvature(self) -> Tensor | None:
-        """(N,): how much of the network's gradient change the surrogate predicts."""
-        return foretold(self.setup, self.view.images, self.explained, self.rng.sample_ids)
-
-
-def look(setup: Setup, samples: Samples) -> Clean:
-    """Return the judge's results on N clean images."""
-    return setup.within_memory(partial(_look, setup, samples))
-
-
-def _look(setup: Setup, samples: Samples) -> Clean:
-    images, labels = samples.images.to(setup.device), samples.labels.to(setup.device)
-    logits = predict(setup.model, images)
-    explained, rng = setup.explained(logits, samples.labels), setup.attribution_rng(samples.ids)
-    view = _view(setup, images, explained, rng)
-    alone = Pair(view, view, labels, None, _probe(setup, samples, explained), samples.annotations)
-    values = measured_all({name: each for name, each in setup.metrics.items() if each.looks_at_clean_alone}, alone)
-    found = {name: _numpy(each) for name, each in soundness.measure(Seen(setup, view, logits, explained, rng)).items()}
-    return Clean(explained, view, _gap(setup, view, explained), found, values)
+    """Values, (N,), by metric; for a series also by metric and level, `<metric>@<level>`."""
 
 
 def measure_shard(
@@ -159,26 +68,26 @@ def _measure(
     predicted = [view.logits.argmax(1) for view in (before, after)]
     columns: dict[str, object] = {
         "sample_id": list(samples.ids),
-        "label": _numpy(samples.labels),
-        "predicted_before": _numpy(predicted[0]),
-        "predicted_after": _numpy(predicted[1]),
-        "confidence_before": _numpy(confidence[0]),
-        "confidence_after": _numpy(confidence[1]),
-        "correct": _numpy(predicted[0].cpu() == samples.labels),
-        "feasible": _numpy(attacked.feasible.any(1)),
-        "linf": _numpy(norms.linf(before.images, after.images)),
-        "l2": _numpy(norms.l2(before.images, after.images)),
-        "gradient_evaluations": _numpy(attacked.gradient),
-        "forward_evaluations": _numpy(attacked.forward),
+        "label": to_numpy(samples.labels),
+        "predicted_before": to_numpy(predicted[0]),
+        "predicted_after": to_numpy(predicted[1]),
+        "confidence_before": to_numpy(confidence[0]),
+        "confidence_after": to_numpy(confidence[1]),
+        "correct": to_numpy(predicted[0].cpu() == samples.labels),
+        "feasible": to_numpy(attacked.feasible.any(1)),
+        "linf": to_numpy(norms.linf(before.images, after.images)),
+        "l2": to_numpy(norms.l2(before.images, after.images)),
+        "gradient_evaluations": to_numpy(attacked.gradient),
+        "forward_evaluations": to_numpy(attacked.forward),
         "seed": [f"{seed:016x}" for seed in setup.attack_rng(samples.ids).seeds()],
         "completeness_gap_before": clean.gap,
-        "completeness_gap_after": _gap(setup, after, explained),
-        "projected": _numpy(attacked.projected),
-        "gradient_vanished": _numpy(attacked.vanished),
+        "completeness_gap_after": gap_of(setup, after, explained),
+        "projected": to_numpy(attacked.projected),
+        "gradient_vanished": to_numpy(attacked.vanished),
     }
     assert tuple(columns) == ROW_COLUMNS + ATTACK_COLUMNS
     columns |= clean.flags
-    columns |= {name: _numpy(values).astype(np.float64) for name, values in verdict.values.items()}
+    columns |= {name: to_numpy(values).astype(np.float64) for name, values in verdict.values.items()}
     if len(attack.members) > 1 and not attack.series:
         columns["winner"] = [attack.members[index] for index in verdict.winner.tolist()]
     columns["tiles"] = None
@@ -191,10 +100,10 @@ def _measure(
 def _verdict(setup: Setup, samples: Samples, attacked: Attacked, clean: Clean) -> Verdict:
     """Return the measured comparison of attacked and clean images."""
     rng, labels = setup.attribution_rng(samples.ids), samples.labels.to(setup.device)
-    probe = _probe(setup, samples, clean.explained)
+    probe = probe_of(setup, samples, clean.explained)
     members = zip(attacked.images.to(setup.device).unbind(1), attacked.feasible.to(setup.device).unbind(1), strict=True)
     pairs = [
-        Pair(clean.view, _view(setup, images, clean.explained, rng), labels, feasible, probe, samples.annotations)
+        Pair(clean.view, view_of(setup, images, clean.explained, rng), labels, feasible, probe, samples.annotations)
         for images, feasible in members
     ]
     if setup.attack.series:
@@ -202,31 +111,110 @@ def _verdict(setup: Setup, samples: Samples, attacked: Attacked, clean: Clean) -
     return worst(pairs, setup.metrics, setup.primary, clean.values)
 
 
-def _view(setup: Setup, images: Tensor, explained: Tensor, rng: SampleRng) -> View:
-    """Return the real network's view of (N, C, H, W) images.
+def worst(
+    pairs: Sequence[Pair], metrics: Mapping[str, Metric], primary: str, known: Mapping[str, Tensor] = NOTHING
+) -> Verdict:
+    """Return the worst of M proposals for N samples.
 
-    If no metric reads maps, the maps have no pixels.
+    For each metric and sample the worst proposal counts, because every proposal is an attack. Metrics that are neutral,
+    or that ask the network, are measured on the winner.
+
+    Args:
+        pairs: M pairs with the same N samples before the attack.
+        metrics: the metrics by name.
+        primary: the name of the metric that decides the winner.
+        known: values of metrics that look at clean images only.
     """
-    if setup.reads_maps:
-        return setup.judge.view(setup.model, images, explained, rng)
-    return View(images, predict(setup.model, images), images[:, :0], images[:, 0, :0])
+    found = _of_each(pairs, metrics, known, primary)
+    damage = {name: _badness(torch.stack(values), metrics[name]) for name, values in found.items()}
+    winner = damage[primary].argmax(0)
+    pair = _pick(pairs, winner)
+    values = {
+        name: torch.stack(each).gather(0, damage[name].argmax(0, keepdim=True)).squeeze(0)
+        for name, each in found.items()
+    }
+    return Verdict(winner, pair, _completed(metrics, pair, values, known))
 
 
-def _probe(setup: Setup, samples: Samples, explained: Tensor) -> JudgeProbe:
-    # Without the attack's name, so that a metric's result on the clean image is the same under every attack.
-    metric_rng = SampleRng(Rng(setup.rng.seed).fork("metrics"), samples.ids)
-    return JudgeProbe(setup.model, setup.judge.method, explained, setup.attribution_rng(samples.ids), metric_rng)
+def mean(
+    pairs: Sequence[Pair], metrics: Mapping[str, Metric], levels: Sequence[str], known: Mapping[str, Tensor] = NOTHING
+) -> Verdict:
+    """Return the mean of N samples over M levels of one change.
+
+    Metrics that are neutral, or that ask the network, are measured on the last level.
+
+    Args:
+        pairs: one pair per level, with the same N samples before the attack.
+        metrics: the metrics by name.
+        levels: the M names of the levels.
+        known: values of metrics that look at clean images only.
+    """
+    last, count = pairs[-1], len(pairs)
+    found = _of_each(pairs, metrics, known)
+    # One after the other, so that the last bit does not depend on N.
+    means = {name: sum(each[1:], start=each[0]) / count for name, each in found.items()}
+    completed = _completed(metrics, last, means, known)
+    values = {name: completed[name] for name in metrics}  # the levels are the change's, and not a metric's own
+    for name, each in found.items():
+        values |= {f"{name}{LEVEL_MARK}{level}": value for level, value in zip(levels, each, strict=True)}
+    return Verdict(torch.full((len(last.labels),), count - 1), last, values)
 
 
-def _gap(setup: Setup, view: View, labels: Tensor) -> np.ndarray:
-    if not setup.reads_maps:
-        return np.full(len(view.images), np.nan)
-    method = setup.judge.method
-    with blamed_on(method):
-        gap = method.completeness_gap(setup.model, view.images, labels, view.attribution)
-    return np.full(len(view.images), np.nan) if gap is None else _numpy(gap).astype(np.float64)
+def _of_each(
+    pairs: Sequence[Pair], metrics: Mapping[str, Metric], known: Mapping[str, Tensor], primary: str | None = None
+) -> dict[str, list[Tensor]]:
+    """Return each proposal's values by metric.
+
+    Metrics that are neutral, or that ask the network again, are left out, unless they are primary.
+    """
+    return {
+        name: [measured(metric, pair) for pair in pairs]
+        for name, metric in metrics.items()
+        if name == primary or not (name in known or metric.asks_model or metric.higher_is == "neutral")
+    }
 
 
-def _numpy(values: Tensor) -> np.ndarray:
-    array: np.ndarray = values.detach().cpu().numpy()
-    return array
+def _completed(
+    metrics: Mapping[str, Metric], pair: Pair, found: Mapping[str, Tensor], known: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the values of all metrics in their order.
+
+    Values at a metric's levels follow it.
+
+    What is neither known nor found is measured on the pair.
+    """
+    values: dict[str, Tensor] = {}
+    for name, metric in metrics.items():
+        if name in known:
+            values |= {column: each for column, each in known.items() if column.partition(LEVEL_MARK)[0] == name}
+        elif name in found:
+            values[name] = found[name]
+        else:
+            values |= measured_all({name: metric}, pair)
+    return values
+
+
+def _badness(values: Tensor, metric: Metric) -> Tensor:
+    """(M, N): the values, signed so that larger is more damage.
+
+    -inf where undefined.
+    """
+    signed = values if metric.higher_is == "less-robust" else -values
+    return torch.where(torch.isnan(values), -torch.inf, signed.double())
+
+
+def _pick(pairs: Sequence[Pair], winner: Tensor) -> Pair:
+    """Return the pair whose sample i is taken from `pairs[winner[i]]`."""
+    if len(pairs) == 1:
+        return pairs[0]
+    first, sample = pairs[0], torch.arange(len(winner), device=winner.device)
+
+    def chosen(parts: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(parts))[winner, sample]
+
+    views = [pair.after for pair in pairs]
+    after = View(*(chosen([getattr(view, name) for view in views]) for name in View.__dataclass_fields__))
+    feasible = [pair.feasible for pair in pairs if pair.feasible is not None]
+    return Pair(
+        first.before, after, first.labels, chosen(feasible) if feasible else None, first.probe, first.annotations
+    )
