@@ -26,8 +26,8 @@ from model_zoo.foreign.names import Checkpoint, Normalisation
 from model_zoo.tensors import pack
 from model_zoo.weights_file import write_entry
 
-LIKE = 0.5
-"""Least share of equal shapes at which an architecture is proposed."""
+LIKE, SURELY = 0.5, 0.9
+"""Least shares of equal shapes to propose an architecture: where most tensors do not fit, and where most do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +185,8 @@ def misfit(answers: Answers, converted: Converted, file: str) -> str:
     checkpoint, build = converted.checkpoint, architecture(answers.architecture)
     came = converted.fitted.report.misfit
     expected = f"expected every tensor of {answers.architecture} in {file} and no other, got {came}"
-    if converted.fitted.report.mostly_other:
-        return f"{expected}; {_other_architecture(answers, checkpoint)}"
+    if (other := _other_architecture(answers, converted)) is not None:
+        return f"{expected}; {other}"
     known, told = inspect.signature(build).parameters.values(), converted.fitted.params
     params = [f"{each.name} ({told.get(each.name, each.default)})" for each in known if each.kind is each.KEYWORD_ONLY]
     remedies = [f"--set takes {', '.join(params)}" if params else f"{answers.architecture} takes no --set"]
@@ -202,16 +202,23 @@ def misfit(answers: Answers, converted: Converted, file: str) -> str:
     return f"{expected}; {'; '.join(remedies)}"
 
 
-def _other_architecture(answers: Answers, checkpoint: Checkpoint) -> str:
-    """Return which registered architectures fit a checkpoint best by shapes."""
+def _other_architecture(answers: Answers, converted: Converted) -> str | None:
+    """Return which registered architectures fit a checkpoint better.
+
+    None if the named one fits best.
+    """
     builds = {name: architecture(name) for name in registry.names("architectures")}
     classes = len(registry.load("datasets", answers.dataset).classes)
-    best = [each for each in alike(checkpoint, builds, classes) if each.share >= LIKE][:3]
-    guess = "most tensors do not fit: the checkpoint probably has another architecture"
-    if not best:
-        return f"{guess}, and none of ours fits by shapes; docs/submit.md says how to add one"
-    named = ", ".join(f"{each.architecture} ({each.same} of {each.of} tensors)" for each in best)
-    return f"{guess}; by shapes these fit best: {named}; give one by --architecture"
+    found = alike(converted.checkpoint, builds, classes)
+    own = max((each.share for each in found if each.architecture == answers.architecture), default=0.0)
+    hopeless = converted.fitted.report.mostly_other
+    better = [each for each in found if each.share > max(own, LIKE if hopeless else SURELY)][:3]
+    if better:
+        named = ", ".join(f"{each.architecture} ({each.same} of {each.of} tensors)" for each in better)
+        return f"it probably has another architecture: by shapes these fit better: {named}; give --architecture"
+    if hopeless and own < LIKE:
+        return "most tensors do not fit, and no architecture here has their shapes; docs/submit.md says how to add one"
+    return None
 
 
 def _agreed(given: Normalisation | None, carried: Normalisation | None) -> str:

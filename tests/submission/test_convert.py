@@ -202,11 +202,11 @@ def test_a_checkpoint_of_another_architecture_is_told_which_fit(
     torch.save(build(10, depth=20).state_dict(), "net.pth")
     code, _, err = invoke(capsys, "submit", "convert", "net.pth", *FLAGS, "--mean", "none")
     assert code == 2
-    found = re.search(r"probably has another architecture; by shapes these fit best: ([a-z0-9-]+) \((\d+) of", err)
+    found = re.search(r"probably has another architecture: by shapes these fit better: ([a-z0-9-]+) \((\d+) of", err)
     assert found is not None
     assert found[1] == "resnet-basic"
     assert "--table" not in err
     torch.save({"a.weight": torch.ones(3, 7), "b.weight": torch.ones(5, 3)}, "net.pth")
     code, _, err = invoke(capsys, "submit", "convert", "net.pth", *FLAGS, "--mean", "none")
     assert code == 2
-    assert "none of ours fits by shapes" in err
+    assert "no architecture here has their shapes" in err
