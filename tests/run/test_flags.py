@@ -89,7 +89,7 @@ class Trial:
         careless = {"name": name, "version": 1, "params": {}}
         spec = run_spec(
             model_entry(),
-            attack=careless if name == "careless" else _plugin_spec(name, self.attack),
+            attack=careless if name == "careless" else _plugin_spec(name, self.attack).model_dump(),
             threat=ThreatModel(norm="linf", epsilon=self.epsilon),
             surrogate={"beta": self.beta},
             metrics=[{"name": "kendall", "version": 1, "params": {}, "higher_is": "more-robust"}],
