@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.core.schemas.records import Flag, Summary
+from bench.core.schemas.records import Flag
 from leaderboard.drawing.strips import showcase_tiles
 from leaderboard.pages.run import write_run_page
 from tests.support.factories import model_entry, store_run
@@ -44,15 +44,13 @@ def test_a_page_shows_both_runs_and_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_one_image_has_no_interval_and_a_page_says_why_nothing_is_averaged(tmp_path: Path) -> None:
-    alone = Summary(mean=0.5, low=0.5, high=0.5, n=1, n_undefined=0)
-    none = Summary(mean=None, low=None, high=None, n=0, n_undefined=1)
-    for correct, summary, said in ((1, alone, "one image has no interval"), (0, none, "nothing to take a mean over")):
-        run = store_run(tmp_path / str(correct), model_entry("mine"))
-        every = dict.fromkeys(run.record.headline, summary)
-        summaries = {"correct": every, "all": every}
-        changed = run.record.model_copy(update={"correct": correct, "summaries": summaries})
-        page = write_run_page([run._replace(record=changed)], tmp_path / "pages").page.read_text()
+    whole = store_run(tmp_path / "whole", model_entry("mine"))
+    for correct, said in ((1, "one image has no interval"), (0, "nothing to take a mean over")):
+        right = [number < correct for number in range(whole.record.samples)]
+        run = store_run(tmp_path / str(correct), model_entry("mine"), columns={"correct": right})
+        page = write_run_page([run], tmp_path / "pages").page.read_text()
         others = {"one image has no interval", "nothing to take a mean over"} - {said}
+        assert run.record.correct == correct
         assert said in page
         assert not [other for other in others if other in page]
 
