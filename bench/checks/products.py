@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,10 @@ from bench.run.setup import Setup
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.surrogate import Followed, shared_copy
 
-if TYPE_CHECKING:
-    from bench.checks.speed import Stopwatch
 
-
-def product_seconds(setup: Setup, images: Tensor, beta: float, watch: Stopwatch) -> tuple[float, float]:
+def product_seconds(
+    setup: Setup, images: Tensor, beta: float, seconds: Callable[[Callable[[], object]], float]
+) -> tuple[float, float]:
     """Return the time of a Hessian-vector product, ours and plain.
 
     Times are per node, in batches of a CPU's fixed size. Plain is double backward by torch through the network's own
@@ -27,7 +26,7 @@ def product_seconds(setup: Setup, images: Tensor, beta: float, watch: Stopwatch)
         setup: the network and its surrogate.
         images: (N, C, H, W), of which the first is used.
         beta: sharpness of softplus.
-        watch: where to compute, and how to take times.
+        seconds: returns the time of a piece of work.
     Returns:
         Seconds per node; NaN twice if the network has no surrogate.
     """
@@ -35,12 +34,12 @@ def product_seconds(setup: Setup, images: Tensor, beta: float, watch: Stopwatch)
         return float("nan"), float("nan")
     nodes = images[:1].expand(CPU_BATCH, -1, -1, -1).to(setup.device)
     plain = Followed(shared_copy(setup.model), beta).eval()
-    ours, theirs = (watch.seconds(partial(_product, network, nodes)) for network in (setup.smooth, plain))
+    ours, theirs = (seconds(partial(_product, network, nodes)) for network in (setup.smooth, plain))
     return ours / CPU_BATCH, theirs / CPU_BATCH
 
 
 def _product(network: nn.Module, images: Tensor) -> Tensor | None:
-    """(M, C, H, W) Hessian of the first logit times ones, or None."""
+    """Return the first logit's Hessian times ones, (M, C, H, W)."""
     leaf = images.clone().requires_grad_()
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     with torch.enable_grad():

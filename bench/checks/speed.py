@@ -171,7 +171,7 @@ def measure(
     judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
     with shortened(short.precision != "float32"):
         flop, rate = _convolutions(short, samples.images, watch)
-    product, plain = product_seconds(short, samples.images, plan(request).spec.surrogate.beta, watch)
+    product, plain = product_seconds(short, samples.images, plan(request).spec.surrogate.beta, watch.seconds)
     return Speed(
         model=reference,
         protocol=protocol.key,
