@@ -185,7 +185,9 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
             told = printable(f": {flag.detail}; {about.means}. What to do: {about.remedy}.")
             console.out.print(Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), told))
     if not protocol.rankable:
-        console.out.print(f"{protocol.key} is not ranked; bench list protocols says what each is for.")
+        own = protocol.samples.folder is not None
+        why = "its images are your own" if own else "bench list protocols says what each is for"
+        console.out.print(f"{protocol.key} is not ranked; {why}.")
     for run in runs:
         console.out.print(f"record: {run.path}", soft_wrap=True)
 

@@ -24,6 +24,12 @@ LISTED = 10
 """Doubtful labels that a page lists."""
 
 
+NONE = (
+    "No image is classified correctly, so that nothing can be measured. The classes may be in another order, or the "
+    "normalisation or the size may not be the network's."
+)
+
+
 class Doubt(NamedTuple):
     """An image that the network surely sees as another class."""
 
@@ -54,7 +60,9 @@ def in_words(runs: Sequence[StoredRun]) -> Words:
     names = {} if folder is None else {name: each.file for name, each in zip(ids, folder.files, strict=True)}
     record, floor, worst = runs[-1].record, _floor(runs), _worst(runs)
     doubts = _doubts(record, read_rows(runs[-1]), names)
-    return Words(_found(floor, worst), tuple(_todo(record, floor, worst, doubts)), doubts, names)
+    return Words(
+        _found(floor, worst) if record.correct else NONE, tuple(_todo(record, floor, worst, doubts)), doubts, names
+    )
 
 
 def folder_of(run: StoredRun) -> ImageFolder | None:

@@ -44,6 +44,11 @@ def test_the_floor_alone_is_no_attack(floor: StoredRun) -> None:
     assert in_words([floor]).found.startswith("No attack was measured here")
 
 
+def test_without_a_correct_image_nothing_is_claimed(floor: StoredRun) -> None:
+    record = floor.record.model_copy(update={"correct": 0})
+    assert in_words([StoredRun(record, floor.path)]).found.startswith("No image is classified correctly")
+
+
 def test_a_page_repeats_the_command_that_made_it(tmp_path: Path, floor: StoredRun) -> None:
     again = "bench run --model file:mine.toml --images 'My photos'"
     page = write_run_page([floor], tmp_path / "pages", again).page.read_text()
