@@ -47,7 +47,7 @@ def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = N
             of which only an entry and safetensors are read, never code; `file:PATH.toml`, an entry whose weights lie
             beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder. An
             entry may name a published checkpoint, which is converted at first use.
-        check_dataset: refuses another library's network, by name and data set, before its download.
+        check_dataset: refuses a registered or another library's network, by name and data set, before its download.
     Returns:
         The entry and the verified file. A published model's reference carries the full commit, whatever branch was
         asked for. The reference of a local entry is kept without its folder, as the same model in another folder is
@@ -64,6 +64,8 @@ def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = N
         path = _fetch(entry.weights)
     elif scheme == "hub" and rest:
         entry = registry.load("models", rest)
+        if check_dataset is not None:
+            check_dataset(entry.name, entry.dataset)
         path = _locate(entry, EMBEDDED)
     elif scheme == "file" and rest.endswith(".toml"):
         toml = Path(rest)

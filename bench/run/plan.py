@@ -130,7 +130,7 @@ def _resolve(reference: str, protocol: Protocol) -> Resolved:
     def check_dataset(name: str, dataset: str) -> None:
         if dataset == (wanted := protocol.models_of or protocol.samples.dataset):
             return
-        known = registry.names("datasets")
+        known = [*registry.names("datasets"), *_fitting()]
         came = f"{name} of {dataset}" if dataset in known else f"{name} of the unknown data set {dataset!r}"
         raise UsageError(
             f"expected a model of {wanted} for the protocol {protocol.key}, got {came}; {_remedy(dataset, known)}"
@@ -145,11 +145,15 @@ def _remedy(dataset: str, known: Sequence[str]) -> str:
     """Return a hint to protocols that fit models of a data set."""
     if dataset not in known and (meant := suggestion(dataset, known)):
         return meant
-    rules = [registry.load("protocols", name) for name in registry.names("protocols")]
-    fitting = [each.key for each in rules if (each.models_of or each.samples.dataset) == dataset]
-    if not fitting:
+    if dataset not in (fitting := _fitting()):
         return f"no protocol here has models of {dataset}"
-    return f"choose another protocol, such as {fitting[0]}"
+    return f"choose another protocol, such as {fitting[dataset]}"
+
+
+def _fitting() -> dict[str, str]:
+    """Return the first protocol, by name, for models of each data set."""
+    rules = [registry.load("protocols", name) for name in reversed(registry.names("protocols"))]
+    return {each.models_of or each.samples.dataset: each.key for each in rules}
 
 
 def _craft_spec(

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from bench import registry
 from bench.checks.doctor import examine
-from bench.core.errors import EnvironmentFault, IntegrityError
+from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
 from bench.core.schemas.entry import ModelEntry, PackagedWeights, Weights
 from bench.core.storage.files import sha256_of
 from bench.core.storage.packaged import packaged
 from bench.data.imagenet_boxes import ImagenetBoxes
+from bench.run.plan import plan
+from bench.run.request import Request
 from model_zoo.architectures import conv_small
 from model_zoo.architectures.efficientnet_lite import SamePadding, build, convolution
 from model_zoo.hub import resolve
@@ -156,3 +158,16 @@ def test_the_classes_of_the_entries_are_those_of_the_images() -> None:
         entry = registry.load("models", name)
         assert entry.num_classes == len(ImagenetBoxes.classes)
         assert entry.dataset == "imagenet"
+
+
+def test_a_protocol_that_does_not_fit_is_said_before_the_weights_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("model_zoo.hub._locate", lambda entry, folder: pytest.fail("looked for the weights"))
+    request = Request(model=f"hub:{LITE[0]}", attack="random-noise", protocol="cifar10-gradient-v1")
+    expected = (
+        r"expected a model of cifar10 .*, got natural-efficientnet-lite0 of imagenet; choose .* imagenet-gradient-v1"
+    )
+    with pytest.raises(UsageError, match=expected):
+        plan(request)
