@@ -299,7 +299,7 @@ def test_a_good_entry_is_read(folder: Path) -> None:
         ("num_classes = 10", "numclasses = 10\nclasses = 10", r"unknown key 'numclasses'; .* \(and 1 more\)$"),
         ("added = 2026-01-01", "added = 2026-01-01\nsorce = 'x'", r"unknown key 'sorce'; did you mean 'source'\?$"),
         ('method = "natural"', 'methode = "natural"', r"unknown key 'training.methode'; did you mean 'method'\?$"),
-        ("num_classes = 10", "num_classes = 10\nclasses = 10", r"unknown key 'classes'"),
+        ("num_classes = 10", "num_classes = 10\nklass = 10", r"unknown key 'klass'"),
         ("size = 1", "size = 1, bytes = 1", r"unknown key 'weights\.bytes'"),
         ("num_classes = 10\n", "", r"expected the key 'num_classes', got none"),
         (', sha256 = "' + "0" * 64 + '"', "", r"expected the key 'weights\.sha256', got none"),

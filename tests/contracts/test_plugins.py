@@ -15,7 +15,7 @@ from pydantic import RootModel, ValidationError
 
 from bench import registry
 from bench.core.schemas.protocol import Surrogate, ThreatModel
-from bench.core.schemas.records import MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.schemas.records import AttackSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.run import plan
 from tests.contracts.parameters import example, others, parameters
 
@@ -125,7 +125,7 @@ def run_spec(kind: registry.Kind, part: PluginSpec) -> RunSpec:
             mean=(0.5,),
             std=(0.5,),
         ),
-        attack=place.get("attacks", some),
+        attack=AttackSpec(**place.get("attacks", some).model_dump()),
         threat=ThreatModel(norm="linf", epsilon="8/255"),
         attribution=place.get("attributions", some),
         search_attribution=some,

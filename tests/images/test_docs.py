@@ -1,4 +1,7 @@
-"""The page about images of one's own: its script, its commands, its Python."""
+"""Runs the page about images of one's own.
+
+This is its script, its commands and its Python.
+"""
 
 from __future__ import annotations
 

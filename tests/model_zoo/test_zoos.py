@@ -251,7 +251,9 @@ def test_an_unknown_network_of_a_large_library_gets_an_honest_sentence(monkeypat
 
 def test_a_network_that_fits_no_protocol_is_refused_before_its_download(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "get_model", lambda *_, **__: pytest.fail("downloaded"))
-    with pytest.raises(UsageError, match="no protocol here has models of imagenet"):
+    with pytest.raises(
+        UsageError, match=r"expected a model of cifar10 .*, got torchvision:resnet18/IMAGENET1K_V1 of imagenet"
+    ):
         plan(Request(model="torchvision:resnet18", attack="random-noise", protocol="cifar10-smoke-v1"))
 
 
