@@ -27,7 +27,7 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         metavar="FOLDER",
         help="Images of your own: a folder with one folder per class, or a CSV table with the columns file and label. "
-        "Everything else is as in --protocol.",
+        "Everything else is as in --protocol, with --images by default imagenet-gradient-v1.",
     ),
     click.option(
         "--size",

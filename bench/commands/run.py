@@ -186,7 +186,9 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
             console.out.print(Text.assemble((f"{run.record.spec.attack.name}: {flag.name}", "yellow"), told))
     if not protocol.rankable:
         own = protocol.samples.folder is not None
-        why = "its images are your own" if own else "bench list protocols says what each is for"
+        registered = protocol.key in registry.names("protocols")
+        why = "bench list protocols says what each is for" if registered else "it is a protocol of your own"
+        why = "its images are your own" if own else why
         console.out.print(f"{protocol.key} is not ranked; {why}.")
     for run in runs:
         console.out.print(f"record: {run.path}", soft_wrap=True)

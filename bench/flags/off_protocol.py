@@ -10,7 +10,10 @@ class OffProtocol(RunFlag):
 
     raised_if = "the attack, one of its parameters, the radius or the surrogate is not the protocol's"
     means = "the number cannot be compared with the board's"
-    remedy = "for a number of the board, take an attack that the protocol lists, without --set, --epsilon and --beta"
+    remedy = (
+        "for a number of the board, take an attack that the protocol lists, without --set, --epsilon and --beta; "
+        "submitted images never rank"
+    )
 
     def find(self, run: Evidence) -> str | None:
         """Return the values of the run, if they are not the protocol's."""

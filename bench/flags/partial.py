@@ -10,7 +10,7 @@ class Partial(RunFlag):
 
     raised_if = "fewer samples were run than the protocol holds"
     means = "the interval is wider, and the run is not ranked"
-    remedy = "run again without --limit; finished samples are kept"
+    remedy = "run again without --limit, finished samples are kept; submitted images never rank"
 
     def find(self, run: Evidence) -> str | None:
         """Return how many samples were run, if not all."""

@@ -112,7 +112,7 @@ def _of_table(path: Path) -> Found:
             came = ", ".join(named) or "an empty file"
             raise UsageError(
                 f"expected the columns file and label in the first line of {path}, got {came}; "
-                f"{suggestion(column, named)} rename or add {column!r}"
+                f"{f'{near} ' if (near := suggestion(column, named)) else ''}rename or add {column!r}"
             )
     files = []
     for number, row in enumerate(reader, 2):

@@ -191,6 +191,8 @@ def sample_set(images: torch.Tensor, source: str) -> SampleSet:
 def likened(like: Protocol, samples: SampleSet, naming: Mapping[str, str], size: tuple[int, int]) -> Protocol:
     """Return a protocol of other images that otherwise is like another one.
 
+    Metrics that need boxes or masks are left out, as the images have none.
+
     Args:
         like: the other protocol.
         samples: the images.
@@ -204,7 +206,11 @@ def likened(like: Protocol, samples: SampleSet, naming: Mapping[str, str], size:
         "rankable": False,
         "reference": (),
         "attacks": tuple(_with_share("attacks", each, share) for each in like.attacks),
-        "metrics": tuple(_with_share("metrics", each, share) for each in like.metrics),
+        "metrics": tuple(
+            _with_share("metrics", each, share)
+            for each in like.metrics
+            if not registry.instantiate("metrics", each).needs
+        ),
     }
     return Protocol.model_validate(like.model_copy(update=content).model_dump(by_alias=True) | {"samples": samples})
 

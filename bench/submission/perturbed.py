@@ -109,12 +109,12 @@ def _arrays(path: Path, samples: Samples, texts: Mapping[str, str]) -> dict[str,
     try:
         with zipfile.ZipFile(path) as archive:
             names = {member.removesuffix(".npy") for member in archive.namelist()}
+            if missing := {"images", "ids"} - names:
+                raise UsageError(f"{path}: expected the arrays images and ids, got no {min(missing)}; {REMEDY}")
             for name in sorted(names):
                 _check_header(path, name, archive, samples, texts)
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError) as error:
         raise UsageError(f"expected an .npz archive in {path}, got: {_reason(error)}; {REMEDY}") from None
-    if missing := {"images", "ids"} - names:
-        raise UsageError(f"{path}: expected the arrays images and ids, got no {min(missing)}; {REMEDY}")
     try:
         with np.load(path, allow_pickle=False) as loaded:
             arrays = {name: loaded[name] for name in names}

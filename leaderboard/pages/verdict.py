@@ -105,6 +105,8 @@ def _beaten(floor: RunRecord | None, worst: RunRecord | None) -> bool:
     if floor is None or worst is None:
         return False
     noise, attacked = _primary(floor), _primary(worst)
+    if attacked.n < 2:  # one image has no interval
+        return False
     if noise.low is None or noise.high is None or attacked.low is None or attacked.high is None:
         return False
     higher = worst.spec.primary.higher_is == "more-robust"
@@ -120,6 +122,8 @@ def _found(floor: RunRecord | None, worst: RunRecord | None) -> str:
         text += f"; random noise of the same size leaves {_interval(_primary(floor))}"
     if _beaten(floor, worst):
         return f"{text}. So a change that nobody sees can steer the explanation, although the predicted class stays."
+    if _primary(worst).n < 2:
+        return f"{text}. One image is too few to say more."
     return f"{text}. So no attack here did clearly more damage than random noise."
 
 
@@ -158,4 +162,6 @@ def _doubts(record: RunRecord, rows: pd.DataFrame, names: Mapping[str, str]) -> 
 def _interval(summary: Summary) -> str:
     if summary.mean is None:
         return "not defined"
+    if summary.n == 1:
+        return f"{summary.mean:.2f}"
     return f"{summary.mean:.2f} [{summary.low:.2f}, {summary.high:.2f}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from bench.core.schemas.protocol import Protocol
 from bench.core.storage.store import read_run
 from bench.data._image_files import read_image
 from bench.images.network import network_like, network_of
-from bench.images.protocol import Wanted, moved, protocol_of, write
+from bench.images.protocol import LIKENESSES, Wanted, moved, protocol_of, write
 from bench.images.source import source_of
 from bench.run.samples import load_samples
 from tests.support.own_images import draw, folder_of_images, likeness, own_network
@@ -47,6 +48,28 @@ def test_only_the_images_differ_from_the_other_protocol(wanted: Wanted) -> None:
     assert [metric.column for metric in protocol.metrics] == names
     assert protocol.metrics[0].params == {"k": 25}, "100 of 32x32 pixels is 25 of 16x16"
     assert protocol.attacks[0].params == like.attacks[0].params | {"k": 25}
+
+
+@pytest.mark.parametrize("name", LIKENESSES)
+def test_metrics_that_need_annotations_are_left_out(wanted: Wanted, name: str) -> None:
+    like: Protocol = registry.load("protocols", name)
+    protocol, _ = made(replace(wanted, like=like))
+    left = {metric.column for metric in like.metrics} - {metric.column for metric in protocol.metrics}
+    assert left == {m.column for m in like.metrics if registry.instantiate("metrics", m).needs}
+    assert protocol.primary_metric in {metric.column for metric in protocol.metrics}
+
+
+def test_a_run_without_a_protocol_takes_the_likeness_that_the_help_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    folder_of_images(tmp_path / "photos")
+    words = ["--model", f"file:{own_network(tmp_path)}", "--images", "photos", "--limit", "1", "--device", "cpu"]
+    code, out, err = invoke(capsys, "run", *words, "--attack", "ifia-topk", "--set", "steps=1", "--json")
+    assert code == 0, err
+    assert "pointing-game" not in json.loads(out)[1]["summaries"]["all"]
+    assert f"by default {LIKENESSES[0]}" in " ".join(invoke(capsys, "run", "--help")[1].split())
 
 
 def test_the_images_are_those_of_the_folder_in_a_balanced_order(wanted: Wanted) -> None:

@@ -40,6 +40,19 @@ def test_an_attack_like_the_noise_steers_nothing(tmp_path: Path, floor: StoredRu
     assert any("Read the flags" in each for each in words.todo)
 
 
+def test_one_image_claims_nothing(tmp_path: Path, floor: StoredRun) -> None:
+    def of_one(run: StoredRun) -> StoredRun:
+        name, found = run.record.spec.primary_metric, run.record.summaries["correct"]
+        alone = found[name].model_copy(update={"n": 1, "low": found[name].mean, "high": found[name].mean})
+        summaries = run.record.summaries | {"correct": found | {name: alone}}
+        return StoredRun(run.record.model_copy(update={"summaries": summaries}), run.path)
+
+    found = in_words([of_one(floor), of_one(store_run(tmp_path, model_entry("mine"), robustness=0.2))]).found
+    assert "One image is too few to say more" in found
+    assert "[" not in found
+    assert "steer" not in found
+
+
 def test_the_floor_alone_is_no_attack(floor: StoredRun) -> None:
     assert in_words([floor]).found.startswith("No attack was measured here")
 
