@@ -208,7 +208,7 @@ def _other_architecture(answers: Answers, converted: Converted) -> str | None:
     None if the named one fits best.
     """
     builds = {name: architecture(name) for name in registry.names("architectures")}
-    classes = len(registry.load("datasets", answers.dataset).classes)
+    classes = answers.num_classes
     found = alike(converted.checkpoint, builds, classes)
     own = max((each.share for each in found if each.architecture == answers.architecture), default=0.0)
     hopeless = converted.fitted.report.mostly_other

@@ -135,7 +135,7 @@ def test_the_reference_set_is_part_of_the_protocol_and_no_part_of_a_run() -> Non
 def test_reference_models_of_shipped_protocols_are_registered_and_no_controls(key: str) -> None:
     protocol: Protocol = registry.load("protocols", key)
     entries = [registry.load("models", name) for name in protocol.reference]
-    assert all(entry.dataset == protocol.samples.dataset for entry in entries)
+    assert all(entry.dataset == (protocol.models_of or protocol.samples.dataset) for entry in entries)
     assert not any(entry.control for entry in entries)
 
 

@@ -55,11 +55,11 @@ def test_it_proposes_the_worst_place_for_each_measure(model: nn.Module, images: 
 
 
 @pytest.mark.parametrize("budget", [20, 62])
-def test_it_keeps_its_budget_and_nearly_spends_it(model: nn.Module, images: Tensor, budget: int) -> None:
+def test_it_keeps_its_budget_and_spends_most_of_it(model: nn.Module, images: Tensor, budget: int) -> None:
     labels, bound = model(images).argmax(1), victim(model)
     Auto(budget=budget).propose(bound, images, labels, threat=THREAT, rng=SampleRng(Rng(2), IDS))
     assert bound.spent.gradient.max() <= budget
-    assert bound.spent.gradient.max() >= budget - 6
+    assert bound.spent.gradient.max() >= 0.7 * budget, "repairs of the class cost less than steps"
 
 
 def test_neighbours_in_a_batch_change_nothing(model: nn.Module, images: Tensor) -> None:
