@@ -15,7 +15,7 @@ from model_zoo.derivatives.surrogate import StandIn
 STEP = 16 / 255
 """Largest move of a pixel to each end of a difference, at a protocol's sharpness.
 
-Shorter ones find less on adversarially trained networks, longer ones less on natural ones (docs/search.md).
+Shorter ones found less on an adversarially trained network, longer ones less on a natural one.
 """
 
 
