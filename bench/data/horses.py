@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 
-from bench.core.contracts import Annotation, AnnotationKind, Dataset, Split
-from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
+from bench.core.contracts import Annotation, AnnotationKind, Split
+from bench.core.errors import IntegrityError
 from bench.core.schemas.geometry import Geometry
 from bench.core.storage.files import sha256_of
-from bench.core.storage.folders import data_folder
 from bench.data._image_files import read_images
-from bench.data._imagenet_classes import IMAGENET_CLASSES
-from bench.data._sources import read_table
+from bench.data._tabled import TabledPictures
 
-FOLDER, TABLE = "horses", "images.csv"
+TABLE = Path("horses", "images.csv")
 GEOMETRY = Geometry(resize=(224, 224), crop=(224, 224), interpolation="bicubic")
 MASK = GEOMETRY.model_copy(update={"interpolation": "nearest", "channels": 1})
 SORREL = 339
@@ -26,7 +23,7 @@ MASKS = "22ecbdc791822fed23448617c2a94da507acb72403b8240ef013a9273e847b00"
 """SHA-256 of the masks' pixels, 0 or 1, in the table's order."""
 
 
-class Horses(Dataset):
+class Horses(TabledPictures):
     """328 photographs of horses, and one mask each.
 
     The shorter side becomes 224 pixels, and the centre is cut out. `load` reads `horses` in the data folder:
@@ -40,18 +37,14 @@ class Horses(Dataset):
     """
 
     version: ClassVar[int] = 1
-    classes: ClassVar[tuple[str, ...]] = IMAGENET_CLASSES
     shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
     geometry: ClassVar[Geometry | None] = GEOMETRY
-    mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
-    std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
-    epsilon: ClassVar[Fraction] = Fraction(4, 255)
-    shows_images: ClassVar[bool] = False
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ("mask",)
 
-    def is_stored(self) -> bool:
-        """Return whether the table is in the data folder."""
-        return (_folder() / TABLE).is_file()
+    @property
+    def table(self) -> Path:
+        """The path of the table below the data folder."""
+        return TABLE
 
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images in the order of the table.
@@ -61,8 +54,10 @@ class Horses(Dataset):
             EnvironmentFault: if the table is missing.
             IntegrityError: if an image is missing or damaged.
         """
-        rows = _rows(split)
-        return Split(read_images([_folder() / row["file"] for row in rows], GEOMETRY), torch.full((len(rows),), SORREL))
+        rows = self._rows(split)
+        return Split(
+            read_images([self.folder / row["file"] for row in rows], GEOMETRY), torch.full((len(rows),), SORREL)
+        )
 
     def annotations(self, split: Literal["train", "test"]) -> tuple[Annotation, ...]:
         """Return the masks in pixels of the 224x224 images.
@@ -70,25 +65,12 @@ class Horses(Dataset):
         Raises:
             IntegrityError: if a mask is missing or another.
         """
-        masks = read_images([_folder() / row["mask"] for row in _rows(split)], MASK)[:, 0] >= 128
+        masks = read_images([self.folder / row["mask"] for row in self._rows(split)], MASK)[:, 0] >= 128
         if (actual := sha256_of(masks.numpy().tobytes())) != MASKS:
             raise IntegrityError(
-                f"expected masks in {_folder()} with the sha256 {MASKS[:12]}…, got {actual[:12]}…; restore them"
+                f"expected masks in {self.folder} with the sha256 {MASKS[:12]}…, got {actual[:12]}…; restore them"
             )
         return tuple(Annotation(mask=mask) for mask in masks)
 
-
-def _folder() -> Path:
-    return data_folder() / FOLDER
-
-
-def _rows(split: str) -> list[dict[str, str]]:
-    if split == "train":
-        raise UsageError("expected the split test of horses, got train; it has no training images")
-    path = _folder() / TABLE
-    if not path.is_file():
-        raise EnvironmentFault(
-            f"expected the {TABLE} of the Weizmann horses in {_folder()}, got none; put table, images and masks there "
-            f"(docs/imagenet.md), or name the folder that holds {FOLDER} with --data or BENCH_DATA"
-        )
-    return read_table(path, ("file", "mask"))
+    def _rows(self, split: str) -> list[dict[str, str]]:
+        return self.read(split, ("file", "mask"), "the Weizmann horses", "table, images and masks")

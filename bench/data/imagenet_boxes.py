@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 from PIL import Image
 
-from bench.core.contracts import Annotation, AnnotationKind, Dataset, Split
-from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
+from bench.core.contracts import Annotation, AnnotationKind, Split
+from bench.core.errors import IntegrityError
 from bench.core.schemas.geometry import Geometry
 from bench.core.storage.files import sha256_of
-from bench.core.storage.folders import data_folder
 from bench.data._image_files import read_images
-from bench.data._imagenet_classes import IMAGENET_CLASSES
-from bench.data._sources import read_table
+from bench.data._tabled import TabledPictures
 
-FOLDER, TABLE = "imagenet-boxes", "boxes.csv"
+TABLE = Path("imagenet-boxes", "boxes.csv")
 SIZE, BOX = ("original_width", "original_height"), ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("class", *SIZE, *(f"original_{edge}" for edge in BOX))
 GEOMETRY = Geometry(resize=(256, 256), crop=(224, 224), interpolation="bicubic")
@@ -26,7 +23,7 @@ LISTED = "3f204fe3feb889ec1a37d47d4a34dff48a6196d063a55bab9d9679013c833f25"
 """SHA-256 of the lines `<stem of the file> <COLUMNS>`, in the table's order."""
 
 
-class ImagenetBoxes(Dataset):
+class ImagenetBoxes(TabledPictures):
     """250 images of 250 classes, and one box each.
 
     The shorter side becomes 256 pixels, and the centre of 224x224 is cut out. `load` reads `imagenet-boxes` in the data
@@ -42,18 +39,14 @@ class ImagenetBoxes(Dataset):
     """
 
     version: ClassVar[int] = 1
-    classes: ClassVar[tuple[str, ...]] = IMAGENET_CLASSES
     shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
     geometry: ClassVar[Geometry | None] = GEOMETRY
-    mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
-    std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
-    epsilon: ClassVar[Fraction] = Fraction(4, 255)
-    shows_images: ClassVar[bool] = False
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ("boxes",)
 
-    def is_stored(self) -> bool:
-        """Return whether the table is in the data folder."""
-        return (_folder() / TABLE).is_file()
+    @property
+    def table(self) -> Path:
+        """The path of the table below the data folder."""
+        return TABLE
 
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images in the order of the table.
@@ -63,8 +56,8 @@ class ImagenetBoxes(Dataset):
             EnvironmentFault: if the table is missing.
             IntegrityError: if labels or boxes are others, or an image is missing or damaged.
         """
-        rows = _rows(split)
-        images = read_images([_folder() / row["file"] for row in rows], GEOMETRY)
+        rows = self._rows(split)
+        images = read_images([self.folder / row["file"] for row in rows], GEOMETRY)
         return Split(images, torch.tensor([int(row["class"]) for row in rows]))
 
     def annotations(self, split: Literal["train", "test"]) -> tuple[Annotation, ...]:
@@ -73,37 +66,24 @@ class ImagenetBoxes(Dataset):
         Raises:
             IntegrityError: as `load` does.
         """
-        return tuple(_annotation(row) for row in _rows(split))
+        return tuple(_annotation(self.folder / row["file"], row) for row in self._rows(split))
+
+    def _rows(self, split: str) -> list[dict[str, str]]:
+        rows = self.read(split, ("file", *COLUMNS), "250 validation images of ImageNet", "table and images")
+        lines = [" ".join([Path(row["file"]).stem, *(row[name] for name in COLUMNS)]) for row in rows]
+        if (actual := sha256_of("\n".join(lines).encode())) != LISTED:
+            raise IntegrityError(
+                f"expected files, classes and boxes of sha256 {LISTED[:12]}… in {self.folder / TABLE.name}, got "
+                f"{actual[:12]}…; restore it"
+            )
+        return rows
 
 
-def _folder() -> Path:
-    return data_folder() / FOLDER
+def _annotation(path: Path, row: dict[str, str]) -> Annotation:
+    """Return the box of the image in a file.
 
-
-def _rows(split: str) -> list[dict[str, str]]:
-    if split == "train":
-        raise UsageError("expected the split test of imagenet-boxes, got train; it has no training images")
-    path = _folder() / TABLE
-    if not path.is_file():
-        raise EnvironmentFault(
-            f"expected the {TABLE} of 250 validation images of ImageNet in {_folder()}, got none; put table and images "
-            f"there (docs/imagenet.md), or name the folder that holds {FOLDER} with --data or BENCH_DATA"
-        )
-    rows = read_table(path, ("file", *COLUMNS))
-    lines = [" ".join([Path(row["file"]).stem, *(row[name] for name in COLUMNS)]) for row in rows]
-    if (actual := sha256_of("\n".join(lines).encode())) != LISTED:
-        raise IntegrityError(
-            f"expected files, classes and boxes of sha256 {LISTED[:12]}… in {path}, got {actual[:12]}…; restore it"
-        )
-    return rows
-
-
-def _annotation(row: dict[str, str]) -> Annotation:
-    """Return the box of an image.
-
-    Its file may be smaller than the original.
+    The file may be smaller than the original.
     """
-    path = _folder() / row["file"]
     try:
         with Image.open(path) as picture:
             width, height = picture.size
