@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.core.errors import UsageError
 from bench.core.storage.files import canonical_json
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.attack_results import Definition, attack_results
 from leaderboard.boards.best_known import Ledger, with_best_known
 from leaderboard.boards.board import Board
@@ -23,8 +23,9 @@ from leaderboard.comparisons.duel import samples_script
 from leaderboard.comparisons.models import comparisons, page_name
 from leaderboard.comparisons.rivalry import rivalry
 from leaderboard.data import croissant, latex
-from leaderboard.data.export import attacks_table, board_data, data_package, pairs_table, schema, standings_table
+from leaderboard.data.document import board_data, data_package, schema
 from leaderboard.data.feed import feed
+from leaderboard.data.tables import attacks_table, pairs_table, standings_table
 from leaderboard.drawing.exhibit import find_exhibit, gallery
 from leaderboard.drawing.plots import distribution
 from leaderboard.pages import render

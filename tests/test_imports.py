@@ -172,13 +172,6 @@ def test_imports_point_down() -> None:
     assert not direction_violations(ROOT)
 
 
-@pytest.mark.parametrize(("folder", "most"), [("bench", 16), ("leaderboard", 10)])
-def test_a_folder_holds_few_rooms(folder: str, most: int) -> None:
-    names = {path.name for path in (ROOT / folder).iterdir() if path.suffix == ".py" or path.is_dir()}
-    rooms = sorted(names - {"__init__.py", "__pycache__"})
-    assert len(rooms) <= most, f"expected a room for what is new, got {rooms}"
-
-
 def test_no_modules_import_each_other() -> None:
     assert not circle(ROOT)
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench import cli, registry
-from bench.core.storage.store import read_run
+from bench.core.storage.stored_run import read_run
 from leaderboard.boards.certainty import with_certainty
 from leaderboard.boards.standings import boards
 from leaderboard.data.markdown import tables

@@ -12,7 +12,7 @@ from bench.core.errors import IntegrityError
 from bench.core.schemas.flags import Evidence
 from bench.core.schemas.records import ATTACK_COLUMNS, FIRST_FLAG_COLUMNS, Flag
 from bench.core.storage.files import canonical_json, write_atomic
-from bench.core.storage.store import StoredRun, read_run
+from bench.core.storage.stored_run import StoredRun, read_run
 from bench.run.record import soundness
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import registry
+from bench.checks.check import Check
 from bench.checks.derived_flags import only_flags_differ
-from bench.checks.verify import Check, verify_results
+from bench.checks.records import verify_results
 from bench.core.errors import BenchError, IntegrityError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of_file
 from bench.core.storage.published import named
-from bench.core.storage.store import StoredRun, read_run
+from bench.core.storage.stored_run import StoredRun, read_run
 
 ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
 """Folders in which a pull request may add files, but must not change or remove any.

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.checks.verify import Check
+from bench.checks.check import Check
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.records import Confirmation
 from bench.core.storage.files import canonical_json, write_atomic
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 
 MEAN_TOLERANCE = 0.01
 """Allowed difference of two means of the primary metric: with 1000 images, the mean is uncertain by about this much.

@@ -5,27 +5,24 @@ The times are compared with the time that the network's convolutions alone take.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from bench import registry
+from bench.checks.models import SMALL_SETS
 from bench.checks.products import product_seconds
-from bench.checks.verify import SMALL_SETS
+from bench.checks.stopwatch import Stopwatch
+from bench.checks.timed_models import untrained
 from bench.core.compute.chunks import CPU_BATCH, NODES_IN_FLIGHT
 from bench.core.compute.machine import forget_peak_memory, peak_memory, shortened
-from bench.core.compute.rng import Rng, SampleRng
+from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Dataset, Pair
 from bench.core.errors import UsageError
-from bench.core.schemas.entry import ModelEntry, TrainingFacts
 from bench.core.schemas.protocol import Component, Protocol, SearchPrecision
-from bench.core.schemas.recipe import Recipe
-from bench.core.storage.folders import cache_folder
 from bench.run.attack.search import Attacked, attack_shard
 from bench.run.judge.clean import look
 from bench.run.judge.measure import measure_shard
@@ -33,10 +30,6 @@ from bench.run.plan import plan
 from bench.run.request import Request
 from bench.run.samples import Samples
 from bench.run.setup import Networks, Setup, assemble
-from model_zoo.build import construct
-from model_zoo.tensors import export_weights
-from model_zoo.training.loop import initialize
-from model_zoo.weights_file import write_entry
 
 UNITS = 6
 """Least number of passes per node and step of a search: value, gradient, tangent and second backward pass of the
@@ -45,9 +38,6 @@ surrogate, value and gradient of the real network, which selects the best iterat
 LENGTHS: dict[str, tuple[int, int]] = {"steps": (1, 3), "budget": (20, 26)}
 """Values of a short and a long attack, by the parameter that sets its length; the difference of their times gives the
 time of a step."""
-
-USUAL = "art-wrn28"
-"""Model that is timed by default where it fits."""
 
 RECIPE = "recipe:"
 """Prefix of a recipe's name that asks for its untrained network: speed does not depend on the weights."""
@@ -106,32 +96,6 @@ class Speed:
     def floor_share(self) -> float:
         """Return the share of `floor_seconds` in the time of a step."""
         return self.floor_seconds / self.step_seconds
-
-
-@dataclass(frozen=True)
-class Stopwatch:
-    """A clock for pieces of work on one device."""
-
-    device: torch.device
-    repeats: int
-    """Number of measurements; the shortest counts."""
-    processor_time: bool = False
-    """Whether to measure processor time, summed over all threads of this process, and not wall time."""
-
-    def seconds(self, work: Callable[[], object]) -> float:
-        """Return the time of a piece of work."""
-        clock, times = time.process_time if self.processor_time else time.perf_counter, []
-        for _ in range(self.repeats):
-            self._wait()
-            start = clock()
-            work()
-            self._wait()
-            times.append(clock() - start)
-        return min(times)
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def measure(
@@ -193,50 +157,6 @@ def measure(
         plain_seconds=plain,
         peak_bytes=peak_memory(watch.device),
     )
-
-
-def usual_model(protocol_name: str) -> str:
-    """Return the model that is timed under a protocol by default.
-
-    It is `art-wrn28` or, for other data, the first one of the protocol's reference set or of its data set by name.
-
-    Raises:
-        UsageError: if no registered model fits the protocol.
-    """
-    protocol: Protocol = registry.load("protocols", protocol_name)
-    wanted = protocol.models_of or protocol.samples.dataset
-    for name in (USUAL, *protocol.reference, *registry.names("models")):
-        entry: ModelEntry = registry.load("models", name)
-        if entry.dataset == wanted and entry.contends:
-            return f"hub:{name}"
-    raise UsageError(f"expected a registered model of {wanted} for {protocol.key}, got none; name one with --model")
-
-
-def untrained(recipe_name: str) -> str:
-    """Return the reference of a recipe's untrained network.
-
-    Its entry and weights are written to the cache folder.
-    """
-    recipe: Recipe = registry.load("recipes", recipe_name)
-    dataset = registry.load("datasets", recipe.dataset)
-    build_network = registry.load("architectures", recipe.architecture.name)
-    network = construct(build_network, len(dataset.classes), recipe.architecture, whose=f"recipe {recipe.name}")
-    initialize(network, Rng(0).fork("speed"))
-    folder = cache_folder() / "speed"
-    entry = ModelEntry(
-        name=recipe.name,
-        title=f"The network of the recipe {recipe.name}, untrained",
-        architecture=recipe.architecture,
-        dataset=recipe.dataset,
-        num_classes=len(dataset.classes),
-        weights=export_weights(network, folder / f"{recipe.name}.safetensors"),
-        mean=dataset.mean,
-        std=dataset.std,
-        training=TrainingFacts(method="untrained"),
-        license="MIT",
-        added=datetime.now(UTC).date(),
-    )
-    return f"file:{write_entry(entry, folder)}"
 
 
 def _whole(attack: str, protocol: Protocol) -> Attack:

@@ -9,7 +9,7 @@ import numpy as np
 from bench import registry
 from bench.core.errors import EnvironmentFault, IntegrityError
 from bench.core.schemas.protocol import OUTSIDE, Component, Protocol
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 
 NOT_CHECKED = "class and maps were not computed again: submit the file into another folder, then bench verify --against"
 

@@ -8,8 +8,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench import registry
-from bench.checks.speed import Stopwatch
-from bench.checks.verify import SMALL_SETS
+from bench.checks.models import SMALL_SETS
+from bench.checks.stopwatch import Stopwatch
 from bench.core.compute.machine import has_bfloat16
 from bench.core.contracts import Dataset, Split
 from bench.core.schemas.protocol import Component

@@ -20,7 +20,7 @@ from bench.terminal.progress import RunProgress
 
 if TYPE_CHECKING:
     from bench.core.schemas.flags import Finding
-    from bench.core.storage.store import StoredRun
+    from bench.core.storage.stored_run import StoredRun
     from leaderboard.boards.audit_curves import Curve
 
 

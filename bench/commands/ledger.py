@@ -18,8 +18,8 @@ from bench.terminal import console
 from bench.terminal.progress import ReadingProgress
 
 if TYPE_CHECKING:
-    from bench.core.schemas.records import MetricSpec, RunSpec
-    from bench.core.storage.store import StoredRun
+    from bench.core.schemas.spec import MetricSpec, RunSpec
+    from bench.core.storage.stored_run import StoredRun
     from leaderboard.records.ledger import Account
 
 EVERY = "all"

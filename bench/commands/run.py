@@ -23,7 +23,7 @@ from bench.terminal import console
 from bench.terminal.progress import RunProgress
 
 if TYPE_CHECKING:
-    from bench.core.storage.store import StoredRun
+    from bench.core.storage.stored_run import StoredRun
 
 NONE_CORRECT = (
     "No image is classified correctly, so that there is nothing to take a mean over. Does the network expect this data "

@@ -19,7 +19,8 @@ from bench.core.schemas.protocol import SearchPrecision
 from bench.terminal import console
 
 if TYPE_CHECKING:
-    from bench.checks.speed import Speed, Stopwatch
+    from bench.checks.speed import Speed
+    from bench.checks.stopwatch import Stopwatch
 
 PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 """The two types of search: with one gradient per image, and with integrated gradients."""
@@ -75,7 +76,9 @@ def speed(
     attack, except for the clean images, which are judged once for all attacks on a model. Map metrics are the part of
     judging that compares heatmaps. The second derivative is one Hessian-vector product.
     """
-    from bench.checks.speed import Stopwatch, measure, usual_model
+    from bench.checks.speed import measure
+    from bench.checks.stopwatch import Stopwatch
+    from bench.checks.timed_models import usual_model
     from bench.core.compute.machine import hardware, pick_device
 
     watch = Stopwatch(pick_device(device), repeats, processor_time)

@@ -18,7 +18,7 @@ from bench.core.text import printable
 from bench.terminal import console
 
 if TYPE_CHECKING:
-    from bench.checks.verify import Check
+    from bench.checks.check import Check
 
 
 @click.command()
@@ -84,7 +84,8 @@ def verify(
 def _each(subjects: tuple[str, ...], *, every: bool, renew: bool, device: str) -> list[Check]:
     """Return the checks of the named models and folders."""
     from bench.checks.derived_flags import derive_anew
-    from bench.checks.verify import verify_model, verify_results
+    from bench.checks.models import verify_model
+    from bench.checks.records import verify_results
     from bench.core.compute.machine import pick_device
 
     models = [f"hub:{name}" for name in registry.names("models")] if every else []

@@ -16,7 +16,7 @@ from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
 from bench.core.errors import UsageError, suggestion
 from bench.core.schemas.protocol import Component, Measure, Protocol
-from bench.core.schemas.records import (
+from bench.core.schemas.spec import (
     AttackSpec,
     CraftSpec,
     MetricSpec,

@@ -14,7 +14,7 @@ from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, Metric
 from bench.core.schemas.protocol import Component, HeatmapRule, SearchPrecision, ThreatModel
-from bench.core.schemas.records import PluginSpec
+from bench.core.schemas.spec import PluginSpec
 from bench.images.source import source_of
 from bench.run.attack.memory import Room, available, least_nodes, nodes_within
 from bench.run.attack.victim import StandIn

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.schemas.protocol import Sha256
-from bench.core.schemas.records import RunSpec
+from bench.core.schemas.spec import RunSpec
 from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, write_atomic
 from bench.core.storage.lease import is_held, lease

@@ -13,7 +13,8 @@ from bench.core.schemas.flags import Evidence
 from bench.core.schemas.records import Environment, Flag, RunRecord
 from bench.core.storage.files import sha256_of
 from bench.core.storage.lease import patient
-from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.core.storage.store import Store, rows_to_parquet
+from bench.core.storage.stored_run import StoredRun
 from bench.images.source import classes_of
 from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan, resolve_models, specify

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
-from bench.checks.verify import CONFIDENCE, SMALL_SETS, Check
+from bench.checks.check import Check
+from bench.checks.models import CONFIDENCE, SMALL_SETS
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Dataset
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError, UnknownNameError, UsageError

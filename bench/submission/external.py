@@ -17,8 +17,8 @@ from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Knowledge, Name, Protocol, ThreatModel
-from bench.core.schemas.records import EXTERNAL, AttackSpec, SamplesSpec
-from bench.core.storage.store import StoredRun
+from bench.core.schemas.spec import EXTERNAL, AttackSpec, SamplesSpec
+from bench.core.storage.stored_run import StoredRun
 from bench.core.storage.toml import explain
 from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan, resolve_models, specify

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bench import registry
-from bench.checks.verify import agrees, measure
+from bench.checks.models import agrees, measure
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
 from bench.flags.doubtful_accuracy import CAUSES, doubt

@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from bench.core.compute import norms
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.protocol import OUTSIDE, ThreatModel
-from bench.core.schemas.records import RunSpec
+from bench.core.schemas.spec import RunSpec
 from bench.core.storage.files import canonical_json, sha256_of, write_atomic
 from bench.core.text import counted, printable
 from bench.run.samples import Samples

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tomli_w
 
-from bench.checks.verify import Check
+from bench.checks.check import Check
 from bench.core.errors import NetworkError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import REPO

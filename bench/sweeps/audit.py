@@ -14,7 +14,7 @@ from bench.core.contracts import Attack
 from bench.core.errors import UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component, Protocol
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from bench.run.execution import Execution, Observer
 from bench.run.plan import resolve_models
 from bench.run.request import Request, parse

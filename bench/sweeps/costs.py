@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from bench.core.schemas.records import ModelSpec, RunSpec
+from bench.core.schemas.spec import ModelSpec, RunSpec
 from bench.core.storage.files import canonical_json
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 
 
 class Costs:

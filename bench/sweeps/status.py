@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from bench.core.errors import IntegrityError
-from bench.core.schemas.records import RunSpec
+from bench.core.schemas.spec import RunSpec
 from bench.core.schemas.strict import Strict
 from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, write_atomic
 from bench.core.storage.lease import lease

@@ -16,7 +16,7 @@ from typing import Protocol as Interface
 from bench.core.contracts import Executor
 from bench.core.errors import BenchError, IntegrityError, NetworkError
 from bench.core.schemas.units import Report, Unit
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from bench.run.execution import Execution
 from bench.run.plan import Plan, plan
 from bench.run.request import Request

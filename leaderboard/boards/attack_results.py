@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from bench.core.schemas.records import PluginSpec, RunRecord, Summary
-from bench.core.storage.store import StoredRun
+from bench.core.schemas.records import RunRecord, Summary
+from bench.core.schemas.spec import PluginSpec
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board, Standing, robustness
 from leaderboard.comparisons.rivalry import Rivalry
 

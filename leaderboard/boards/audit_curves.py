@@ -14,9 +14,10 @@ from typing import get_args
 from bench import registry
 from bench.core.schemas.flags import INFEASIBLE_SHARE, Audit, AuditFlag, Finding, Knob
 from bench.core.schemas.protocol import Knowledge
-from bench.core.schemas.records import Flag, RunSpec, Summary
+from bench.core.schemas.records import Flag, Summary
+from bench.core.schemas.spec import RunSpec
 from bench.core.storage.files import canonical_json
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.records.image_sets import ReadTable
 from leaderboard.records.pairing import Gain, gain
 from leaderboard.records.rows import read_values

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from bench.core.text import counted
 from leaderboard.boards.board import HEADLINE, BestKnown, Board, Shortfall, Standing, ranking, robustness
 from leaderboard.records.image_sets import DIGITS, ReadTable
@@ -27,7 +27,6 @@ LONGER = "auto-long"
 
 FEWEST = 2
 """Images that a comparison with `auto-long` needs, as one image has no interval."""
-
 
 _Key = tuple[str, str, str]
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.flags import Finding
-from bench.core.schemas.records import Confirmation, MetricSpec, ProtocolSpec, RunSpec, Summary
-from bench.core.storage.store import StoredRun
+from bench.core.schemas.records import Confirmation, Summary
+from bench.core.schemas.spec import MetricSpec, ProtocolSpec, RunSpec
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.audit_curves import Curve
 from leaderboard.records.image_sets import (
     Reference,

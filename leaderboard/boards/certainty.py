@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board, Standing, ranking_rows, robustness
 from leaderboard.records.statistics import Pairs, differences, rank_intervals, tie_groups
 

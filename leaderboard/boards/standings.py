@@ -10,8 +10,9 @@ from functools import cache
 
 from bench import registry
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.records import MetricSpec, RunSpec, Summary
-from bench.core.storage.store import StoredRun
+from bench.core.schemas.records import Summary
+from bench.core.schemas.spec import MetricSpec, RunSpec
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.audit_curves import curves, findings
 from leaderboard.boards.board import HEADLINE, Board, Standing, robustness, summary_of
 from leaderboard.boards.roles import metrics_of

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.core.schemas.records import MetricSpec
+from bench.core.schemas.spec import MetricSpec
 from bench.core.storage.files import canonical_json
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.comparisons.rivalry import TIE
 from leaderboard.records.image_sets import DIGITS, ReadTable, is_control
 from leaderboard.records.ledger import Account, titled

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import UsageError
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.records.rows import read_rows
 from leaderboard.records.statistics import shared_bootstrap_interval
 

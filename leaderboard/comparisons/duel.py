@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bench.core.storage.files import canonical_json
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board, ranking_rows
 from leaderboard.drawing.strips import Strip, class_name
 from leaderboard.records.image_sets import ReadRows

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import UsageError, suggestion
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board, Standing, ranking_rows, robustness
-from leaderboard.drawing.plots import Axis
+from leaderboard.drawing.axis import Axis
 from leaderboard.drawing.strips import Strip, class_name, strips
 from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.statistics import paired_interval

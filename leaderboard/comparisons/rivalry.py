@@ -11,7 +11,7 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from bench.core.schemas.records import MetricSpec
+from bench.core.schemas.spec import MetricSpec
 from leaderboard.boards.board import Board, Standing, ranking
 from leaderboard.records.image_sets import ReadTable, is_control
 from leaderboard.records.rows import matrix

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.core.storage.files import sha256_of
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board
 from leaderboard.drawing.strips import class_name
 from leaderboard.records.image_sets import ReadRows

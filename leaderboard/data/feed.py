@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 from bench.core.schemas.records import RunRecord
 from bench.core.storage.files import sha256_of
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 
 MOST = 200
 """Number of items in a feed at most. The feed keeps the newest."""

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from leaderboard.comparisons.attack_costs import Entrant, Race
-from leaderboard.drawing.plots import LINES, Axis, axis
+from leaderboard.drawing.axis import Axis, axis
+from leaderboard.drawing.plots import LINES
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board, robustness
 from leaderboard.drawing.strips import Strip, strips
 from leaderboard.records.image_sets import ReadRows

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from bench import registry
 from bench.core.errors import IntegrityError
-from bench.core.schemas.records import LEVEL_MARK, MetricSpec, RunRecord
+from bench.core.schemas.records import LEVEL_MARK, RunRecord
+from bench.core.schemas.spec import MetricSpec
 from bench.core.storage.showcase import Pixels
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import robustness
 from leaderboard.drawing import tiles as draw
 from leaderboard.records.image_sets import ReadRows

@@ -15,7 +15,7 @@ from PIL import Image
 from bench.core.errors import IntegrityError
 from bench.core.schemas.records import SHOWCASE_TILES, TOP_K_CODES
 from bench.core.storage.showcase import Pixels
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.drawing.colormap import INFERNO
 
 MAGNIFICATION = 10

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.attack_results import Tally, tally
 from leaderboard.boards.board import Board
 from leaderboard.boards.profiles import profile

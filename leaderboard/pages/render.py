@@ -5,9 +5,6 @@ Jinja2 escapes all values, as text from submitters is untrusted.
 
 from __future__ import annotations
 
-import math
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,23 +15,28 @@ import jinja2
 
 from bench import registry
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.records import EXTERNAL, MetricSpec, PluginSpec, RunRecord, Summary
+from bench.core.schemas.records import RunRecord, Summary
+from bench.core.schemas.spec import MetricSpec
 from bench.core.schemas.track import Track
-from bench.core.storage.files import canonical_json
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.attack_results import AttackResults, Definition
 from leaderboard.boards.audit_curves import KNOBS, Curve
-from leaderboard.boards.board import Board, Standing
+from leaderboard.boards.board import Board
 from leaderboard.boards.profiles import Bar
 from leaderboard.boards.roles import metrics_of
 from leaderboard.comparisons.attack_costs import Race
 from leaderboard.comparisons.models import Comparison, page_name
 from leaderboard.data.croissant import FIELDS
-from leaderboard.data.export import SCHEMA, TABLES
+from leaderboard.data.document import SCHEMA
+from leaderboard.data.tables import TABLES
+from leaderboard.drawing.axis import Axis, axis
 from leaderboard.drawing.costs import cost_plot
 from leaderboard.drawing.exhibit import Exhibit
-from leaderboard.drawing.plots import Axis, Curves, Interval, axis, heat, panel, ranks, scatter, scores, sweeps
+from leaderboard.drawing.plots import Curves, Interval, heat, panel, ranks, scores, sweeps
+from leaderboard.drawing.scatter import scatter
 from leaderboard.drawing.strips import Strip
+from leaderboard.pages.filters import FILTERS, is_web_link
+from leaderboard.records.command import command
 from leaderboard.records.image_sets import MEANINGS as SETS
 from leaderboard.records.image_sets import SampleSetName
 
@@ -42,7 +44,6 @@ CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 )
 
-DASH = "\N{EN DASH}"
 FOLDER = Path(__file__).parent
 
 
@@ -160,47 +161,6 @@ def about_page(boards: list[Board]) -> str:
     return render("about.html", root="", boards=boards, tables=tables, schema=SCHEMA, sets=SETS)
 
 
-def command(record: RunRecord, *, model: str | None = None, protocol: str | None = None) -> str:
-    """Return the command that repeats a run.
-
-    Args:
-        record: the run.
-        model: what `bench run --model` takes in place of the record's reference, which names no folder.
-        protocol: a name or a file in place of its protocol's name.
-    """
-    spec = record.spec
-    if spec.attack.is_external:
-        name = spec.attack.name.removeprefix(EXTERNAL)
-        options = {"--model": spec.model.reference, "--protocol": spec.protocol.key, "--name": name}
-        words = ["bench", "submit", "attack", "FILE.npz"]
-        return shlex.join([*words, *(word for pair in options.items() for word in pair)])
-    words = [
-        "bench",
-        "run",
-        "--model",
-        model or spec.model.reference,
-        "--attack",
-        spec.attack.name if spec.on_protocol else f"{spec.attack.name}@{spec.attack.version}",
-        "--protocol",
-        protocol or spec.protocol.key,
-    ]
-    if spec.samples.count < spec.samples.of:
-        words += ["--limit", str(spec.samples.count)]
-    if not spec.on_protocol:
-        words += ["--epsilon", str(spec.threat.epsilon), "--beta", _shortest(spec.surrogate.beta)]
-        words += ["--precision", spec.surrogate.precision]
-        if "nodes" in spec.search_attribution.params:
-            words += ["--nodes", str(spec.search_attribution.params["nodes"])]
-        for name, value in sorted(spec.attack.params.items()):
-            words += ["--set", f"{name}={value if isinstance(value, str) else canonical_json(value)}"]
-    return shlex.join(words)
-
-
-def _shortest(number: float) -> str:
-    """Return a number as text from which it can be read again."""
-    return str(int(number)) if number.is_integer() else repr(number)
-
-
 def _beside_robustness(board: Board) -> list[tuple[str, MetricSpec]]:
     """Return the board's metrics of faithfulness and sparsity with their roles."""
     wanted = [(role, name) for role in ("faithfulness", "sparsity") for name in metrics_of(role)]
@@ -244,76 +204,13 @@ def _bar(summary: Summary | None, floor: Summary | None, axis: tuple[float, floa
     return {"low": low, "mean": mean, "high": high, "zero": place(0.0), "floor": tick}
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    """Return a number with fixed decimals, or a dash if undefined.
-
-    A negative number has a minus sign rather than a hyphen.
-    """
-    if value is None or math.isnan(value):
-        return DASH
-    text = f"{value:.{digits}f}"
-    text = text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
-    return text.replace("inf", "\N{INFINITY}")
-
-
 def _axis_around(rows: list[Interval]) -> Axis:
     return axis([value for row in rows for value in (row.low, row.high)], 170, 468)
-
-
-def _spread(quantiles: Sequence[float]) -> list[str]:
-    """Return the x coordinates of values, in percent, from -1 to 1."""
-    return [f"{2 + 48 * (1 + max(-1.0, min(1.0, value))):.4g}" for value in quantiles]
-
-
-def _rank(standing: Standing) -> str:
-    """Return the interval of a rank as text, such as 1–2."""
-    low, high = standing.rank_interval or (standing.rank, standing.rank)
-    if low is None:
-        return DASH
-    return str(low) if low == high else f"{low}{DASH}{high}"
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else _number(value)
 
 
 def _direction(metric: MetricSpec) -> str:
     """Return the sort order that puts the most robust model first."""
     return "ascending" if metric.higher_is == "less-robust" else "descending"
-
-
-def _percent(value: float | None) -> str:
-    return DASH if value is None else f"{100 * value:.1f} %"
-
-
-def _plugin(spec: PluginSpec) -> str:
-    params = ", ".join(f"{name} {value}" for name, value in sorted(spec.params.items()))
-    return f"{spec.name} ({params})" if params else spec.name
-
-
-def _capitalize_first(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _unwrapped(text: str) -> str:
-    """Return a docstring with one line per paragraph.
-
-    The browser then breaks the lines to fit the page. Sections such as `Args:` and lists keep their lines.
-    """
-    lines: list[str] = []
-    for line in text.split("\n"):
-        before, words = lines[-1] if lines else "", line.lstrip()
-        indented = len(line) - len(words), len(before) - len(before.lstrip())
-        if before and words and indented[0] == indented[1] and not re.match(r"\w+:|[-*] ", words):
-            hyphenated = before.endswith("-") and not before.endswith(" -")
-            lines[-1] = f"{before}{'' if hyphenated else ' '}{words}"
-        else:
-            lines.append(line)
-    return "\n".join(lines)
-
-
-def _is_web_link(value: str) -> bool:
-    return value.startswith(("https://", "http://"))
 
 
 def render(template: str, **content: Any) -> str:
@@ -330,17 +227,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": _number,
-        "p_value": _p_value,
-        "percent": _percent,
-        "rank": _rank,
-        "spread": _spread,
-        "plugin": _plugin,
-        "capitalize_first": _capitalize_first,
-        "unwrapped": _unwrapped,
-    }
-    environment.tests |= {"web_link": _is_web_link}
+    environment.filters |= FILTERS
+    environment.tests |= {"web_link": is_web_link}
     environment.globals |= {
         "KNOBS": KNOBS,
         "MEANINGS": {name: registry.load("flags", name) for name in registry.names("flags")},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.core.storage.files import write_atomic
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.drawing.strips import Strip, showcase_tiles, sprite_name, strips
 from leaderboard.drawing.tiles import layout, sprite, strip_image
 from leaderboard.pages.render import FOLDER, render

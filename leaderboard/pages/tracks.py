@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.core.schemas.protocol import ATTRIBUTION
 from bench.core.schemas.track import Show, Track
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.drawing.strips import Tile, showcase_tiles, sprite_name, strips
 from leaderboard.drawing.tiles import sprite
 from leaderboard.pages import render
@@ -16,15 +16,9 @@ from leaderboard.records.index import Book
 from leaderboard.records.rows import RowReader, to_csv
 from leaderboard.tracks.claims import OUTCOMES, RULE, verdicts
 from leaderboard.tracks.reproduction import published, reproduced
-from leaderboard.tracks.tracks import (
-    Section,
-    agreements,
-    corruption_errors,
-    questions,
-    sections,
-    spreads,
-    transfer_matrix,
-)
+from leaderboard.tracks.spreads import spreads
+from leaderboard.tracks.tracks import Section, corruption_errors, questions, sections
+from leaderboard.tracks.transfers import agreements, transfer_matrix
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.core.schemas.folder import ImageFolder
 from bench.core.schemas.records import RunRecord, Summary
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from bench.core.text import counted
 from leaderboard.drawing.strips import class_name
 from leaderboard.records.rows import read_rows
@@ -22,7 +22,6 @@ SURE = 0.9
 
 LISTED = 10
 """Doubtful labels that a page lists."""
-
 
 NONE = (
     "No image is classified correctly, so that nothing can be measured. The classes may be in another order, or the "

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.records import ProtocolSpec, Summary
-from bench.core.storage.store import StoredRun
+from bench.core.schemas.records import Summary
+from bench.core.schemas.spec import ProtocolSpec
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.records.rows import matrix
 from leaderboard.records.statistics import shared_bootstrap_intervals
 

@@ -13,7 +13,7 @@ from pydantic import model_validator
 
 from bench.core.schemas.records import LEVEL_MARK, Summary
 from bench.core.schemas.strict import Strict
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.records.selection import Edition, newest_entry, select, source_of
 
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bench.core.errors import IntegrityError
-from bench.core.schemas.records import LEVEL_MARK, MetricSpec, RunSpec
+from bench.core.schemas.records import LEVEL_MARK
+from bench.core.schemas.spec import MetricSpec, RunSpec
 from bench.core.storage.files import canonical_json
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.records.image_sets import ReadTable
 from leaderboard.records.selection import newest_weights, of_weights
 

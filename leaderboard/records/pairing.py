@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bench.core.schemas.flags import MATERIAL
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.records.image_sets import ReadTable
 from leaderboard.records.rows import read_values
 from leaderboard.records.statistics import paired_interval

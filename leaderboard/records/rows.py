@@ -15,7 +15,8 @@ from pyarrow.csv import write_csv
 
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.records import ROW_COLUMNS, Summary
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.records.forks import in_shards
 
 SAMPLE_SETS: tuple[Literal["correct", "all"], ...] = ("correct", "all")

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.records import RunRecord, RunSpec
-from bench.core.storage.store import StoredRun
+from bench.core.schemas.records import RunRecord
+from bench.core.schemas.spec import RunSpec
+from bench.core.storage.stored_run import StoredRun
 
 
 @dataclass(frozen=True)

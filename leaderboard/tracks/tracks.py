@@ -5,22 +5,20 @@ A track is a question about models other than the robustness of their attributio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
 from bench import registry
-from bench.core.schemas.records import LEVEL_MARK, OVER_ALL, PluginSpec, RunSpec, Summary
+from bench.core.schemas.records import LEVEL_MARK, OVER_ALL, Summary
+from bench.core.schemas.spec import PluginSpec, RunSpec
 from bench.core.schemas.track import Track
-from leaderboard.drawing.plots import LINES, Axis
-from leaderboard.records.image_sets import ReadRows
+from leaderboard.drawing.axis import Axis
+from leaderboard.drawing.plots import LINES
 from leaderboard.records.index import Book, Measure
 
 BEST = "best"
 """Level of a column that shows the best of a metric's own levels."""
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @cache
@@ -229,33 +227,6 @@ def _path(values: list[Summary | None], ticks: tuple[tuple[float, str], ...], y:
     return "M" + "L".join(points)
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """Robust accuracies of models on images crafted on the sources."""
-
-    key: str
-    attack: str
-    sources: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[float | None, ...]], ...]
-
-
-def transfer_matrix(book: Book, key: str) -> Matrix | None:
-    """Return the accuracies on transferred images, or None without any."""
-    sources = book.sources(key)
-    runs = {(m, s): run for m in book.models(key) for s in sources if (run := book.run(key, m, "transfer", s))}
-    if not runs:
-        return None
-    spec = next(iter(runs.values())).record.spec.crafted_on
-    assert spec is not None
-    lines = []
-    for model in book.models(key):
-        found = [runs.get((model, source)) for source in sources]
-        values = tuple(None if run is None else run.record.summaries["all"]["robust-accuracy"].mean for run in found)
-        if any(value is not None for value in values):
-            lines.append((model, values))
-    return Matrix(key, spec.attack.name, tuple(sources), tuple(lines))
-
-
 def corruption_errors(book: Book, key: str, baseline: str) -> list[tuple[str, float]]:
     """Return each model's mean corruption error (mCE), best first.
 
@@ -275,53 +246,3 @@ def corruption_errors(book: Book, key: str, baseline: str) -> list[tuple[str, fl
         if ratios:
             found.append((model, sum(ratios) / len(ratios)))
     return sorted(found, key=lambda item: item[1])
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Quantiles of a metric over the images."""
-
-    model: str
-    metric: str
-    quantiles: tuple[float, ...]
-
-
-def spreads(book: Book, key: str, metrics: Sequence[str], read: ReadRows) -> list[Spread]:
-    """Return the quantiles of metrics over the unchanged images, per model."""
-    found = []
-    for metric in metrics:
-        for model in book.models(key):
-            run = book.run(key, model, "unchanged")
-            if run is None or metric not in {m.name for m in run.record.spec.metrics}:
-                continue
-            values = read(run)[metric].dropna().to_numpy(float)
-            if len(values):
-                found.append(Spread(model, metric, tuple(round(float(q), 9) for q in np.quantile(values, QUANTILES))))
-    return found
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How often two networks predict the same class on one network's images.
-
-    The images were made on `model`; `judge` is the other, independent network.
-    """
-
-    model: str
-    judge: str
-    share: float
-    images: int
-
-
-def agreements(book: Book, key: str, attack: str, read: ReadRows) -> list[Agreement]:
-    """Return the agreements of networks with their judges, highest first."""
-    found = []
-    for judge in book.models(key):
-        for source in book.sources(key):
-            judged, own = book.run(key, judge, "transfer", source), book.run(key, source, attack)
-            if judged is None or own is None or judge == source:
-                continue
-            both = read(judged).merge(read(own), on="sample_id", suffixes=("", "_own"))
-            same = both["predicted_after"] == both["predicted_after_own"]
-            found.append(Agreement(source, judge, round(float(same.mean()), 9), len(both)))
-    return sorted(found, key=lambda a: (-a.share, a.model))

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from model_zoo.derivatives.algebra import READERS, Known
+from model_zoo.derivatives.algebra import READERS
+from model_zoo.derivatives.known import Known
 from model_zoo.derivatives.pieces import Ordered, Piece, Stacked, Step
 from model_zoo.derivatives.stand_ins import STAND_INS
 

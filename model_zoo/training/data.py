@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
 from bench.core.errors import UsageError
-from bench.core.schemas.recipe import Augmentation
+from bench.core.schemas.recipe import Augmentation, Recipe
 
 
 class Partition(NamedTuple):
@@ -81,3 +81,11 @@ def augment(images: Tensor, augmentation: Augmentation, rng: Rng) -> Tensor:
         flipped = (torch.rand(n, generator=generator) < 0.5).to(images.device)
         images = torch.where(flipped[:, None, None, None], images.flip(3), images)
     return images
+
+
+def partition(split: Split, recipe: Recipe) -> Partition:
+    """Return the recipe's training and held-out images.
+
+    The split is the same for every recipe of a dataset.
+    """
+    return hold_out(split, recipe.validation.images, Rng(0).fork("held-out", recipe.dataset))

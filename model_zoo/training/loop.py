@@ -15,22 +15,24 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.core.compute.machine import has_bfloat16
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Objective, Split, Student
+from bench.core.contracts import Objective, Student
 from bench.core.errors import BenchError, ModelOutputError, UsageError
-from bench.core.schemas.recipe import Recipe, Schedule
+from bench.core.schemas.recipe import Recipe
 from bench.core.storage.files import write_atomic
 from model_zoo.derivatives.prepare import surrogate
 from model_zoo.derivatives.surrogate import second_order_copy
 from model_zoo.training.checkpoint import Checkpoint, checksum, read_checkpoint, write_checkpoint
-from model_zoo.training.data import Partition, augment, fingerprint, hold_out, to_float
+from model_zoo.training.data import Partition, augment, fingerprint, to_float
 from model_zoo.training.folded import folded
+from model_zoo.training.initial_weights import initialize
+from model_zoo.training.learning_rate import learning_rate
 from model_zoo.training.measure import WATCH_STEPS, accuracy, robust_correct
 
 CHECKPOINT_SECONDS = 60.0
@@ -41,32 +43,6 @@ Progress = Callable[[str, int, int], None]
 
 class OutOfTime(BenchError):
     """The clock cut a training, and the same command continues it."""
-
-
-def learning_rate(schedule: Schedule, done: float) -> float:
-    """Return the learning rate after the share `done` of all steps."""
-    if done < schedule.warmup:
-        return schedule.peak * done / schedule.warmup
-    if schedule.kind == "steps":
-        return float(schedule.peak * 0.1 ** sum(done >= m for m in schedule.milestones))
-    left = (1 - done) / (1 - schedule.warmup)
-    return schedule.peak * (left if schedule.kind == "linear" else 0.5 * (1 - math.cos(math.pi * left)))
-
-
-def initialize(network: nn.Module, rng: Rng) -> None:
-    """Give every convolution and linear layer He-normal weights.
-
-    They come from a named stream, in the order of the modules.
-    """
-    generator = rng.generator()
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            mode: Literal["fan_out", "fan_in"] = "fan_out" if isinstance(module, nn.Conv2d) else "fan_in"
-            nn.init.kaiming_normal_(module.weight, mode=mode, generator=generator)
-            if isinstance(module, nn.Conv2d) and module.groups > 1:  # torch counts the outputs of all groups
-                module.weight.data *= module.groups**0.5
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 @dataclass
@@ -319,11 +295,3 @@ def as_begun(recipe: Recipe, path: Path) -> Recipe:
     """
     state = read_checkpoint(path).state
     return recipe if state.get("budget") is None else recipe.model_copy(update={"epochs": state["epochs"]})
-
-
-def partition(split: Split, recipe: Recipe) -> Partition:
-    """Return the recipe's training and held-out images.
-
-    The split is the same for every recipe of a dataset.
-    """
-    return hold_out(split, recipe.validation.images, Rng(0).fork("held-out", recipe.dataset))

@@ -30,8 +30,9 @@ from model_zoo.hub import resolve
 from model_zoo.logits import check_logits
 from model_zoo.tensors import export_weights, read_weights
 from model_zoo.training.budget import fitted
-from model_zoo.training.data import fingerprint, to_float
-from model_zoo.training.loop import CHECKPOINT, Progress, Training, as_begun, begin, initialize, partition
+from model_zoo.training.data import fingerprint, partition, to_float
+from model_zoo.training.initial_weights import initialize
+from model_zoo.training.loop import CHECKPOINT, Progress, Training, as_begun, begin
 from model_zoo.training.measure import TEST_STEPS, correct, robust_correct
 from model_zoo.weights_file import write_entry
 

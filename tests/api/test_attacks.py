@@ -15,7 +15,7 @@ from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Victim
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Knowledge, Protocol, ThreatModel
-from bench.core.schemas.records import AttackSpec
+from bench.core.schemas.spec import AttackSpec
 
 
 @dataclass(frozen=True, kw_only=True)

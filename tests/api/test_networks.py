@@ -13,7 +13,7 @@ from bench import registry
 from bench.core.compute.rng import Rng
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from tests.support.callers import Foreign, strided
 
 

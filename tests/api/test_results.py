@@ -17,10 +17,10 @@ from torch import Tensor, nn
 import bench
 from bench import registry
 from bench.core.compute.rng import Rng
-from bench.core.storage.store import read_run
+from bench.core.storage.stored_run import read_run
 from model_zoo.build import Normalize
 from model_zoo.tensors import export_weights
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from tests.support.callers import Foreign, strided
 from tests.support.tiny import tiny_content, write_entry
 from tests.terminal.test_cli import invoke

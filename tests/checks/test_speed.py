@@ -10,7 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
-from bench.checks.speed import Speed, Stopwatch, measure, usual_model
+from bench.checks.speed import Speed, measure
+from bench.checks.stopwatch import Stopwatch
+from bench.checks.timed_models import usual_model
 from bench.core.compute.machine import peak_memory
 from model_zoo.architectures.wide_resnet import build
 from tests.support.tiny import tiny_content, write_entry

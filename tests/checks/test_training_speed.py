@@ -14,7 +14,7 @@ import torch
 
 from bench import registry
 from bench.checks import training_speed
-from bench.checks.speed import Stopwatch
+from bench.checks.stopwatch import Stopwatch
 from bench.checks.training_speed import measure_training
 from model_zoo.training.loop import Training
 from tests.terminal.test_cli import invoke

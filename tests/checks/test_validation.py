@@ -17,7 +17,8 @@ from bench.cli import bench
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.records import Environment
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from tests.support.factories import model_entry, store_run
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,22 +14,15 @@ import pytest
 
 from bench import registry
 from bench.checks.derived_flags import derive_anew, derived_flags
-from bench.checks.verify import verify_results
+from bench.checks.records import verify_results
 from bench.cli import main
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Protocol, ThreatModel
-from bench.core.schemas.records import (
-    ROW_COLUMNS,
-    Environment,
-    Flag,
-    MetricSpec,
-    ProtocolSpec,
-    RunRecord,
-    SamplesSpec,
-    Summary,
-)
+from bench.core.schemas.records import ROW_COLUMNS, Environment, Flag, RunRecord, Summary
+from bench.core.schemas.spec import MetricSpec, ProtocolSpec, SamplesSpec
 from bench.core.storage.files import sha256_of
-from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.core.storage.store import Store, rows_to_parquet
+from bench.core.storage.stored_run import StoredRun
 from bench.run.record.summary import summarise
 from tests.support.factories import model_entry, run_spec, showcase_of, store_run
 from tests.support.tiny import write_protocol

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from bench import registry
-from bench.checks.verify import agrees, verify_model
+from bench.checks.models import agrees, verify_model
 from bench.core.errors import UnknownNameError
 from bench.core.schemas.entry import ModelEntry
 from bench.data.foolbox_cifar10 import FoolboxCifar10

@@ -14,7 +14,7 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.schemas.protocol import Component
 from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.surrogate import smooth_copy
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from tests.support.pictures import FOLDER
 
 SIDE = 12

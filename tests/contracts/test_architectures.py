@@ -18,7 +18,7 @@ from bench.core.compute.rng import Rng
 from bench.core.errors import EnvironmentFault
 from bench.core.schemas.protocol import Component
 from model_zoo.derivatives.surrogate import smooth_copy
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 
 CLASSES = 7
 KINKED = {"relu", "relu_", "threshold", "clamp_min", "clamp_min_", "clamp", "leaky_relu", "hardtanh", "maximum", "abs"}

@@ -15,7 +15,7 @@ from pydantic import RootModel, ValidationError
 
 from bench import registry
 from bench.core.schemas.protocol import Surrogate, ThreatModel
-from bench.core.schemas.records import AttackSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
+from bench.core.schemas.spec import AttackSpec, MetricSpec, ModelSpec, PluginSpec, ProtocolSpec, RunSpec, SamplesSpec
 from bench.run import plan
 from tests.contracts.parameters import example, others, parameters
 

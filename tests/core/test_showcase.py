@@ -11,7 +11,8 @@ import pytest
 
 from bench.core.errors import IntegrityError
 from bench.core.storage.showcase import INDEX, SHEET
-from bench.core.storage.store import Store, StoredRun, read_run
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun, read_run
 from leaderboard.build import build
 from tests.support.factories import model_entry, store_run
 

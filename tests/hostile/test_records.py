@@ -20,9 +20,11 @@ from pydantic import ValidationError
 
 from bench import registry
 from bench.core.schemas.protocol import Protocol
-from bench.core.schemas.records import RunRecord, RunSpec
+from bench.core.schemas.records import RunRecord
+from bench.core.schemas.spec import RunSpec
 from bench.core.storage.files import canonical_json, sha256_of, write_atomic
-from bench.core.storage.store import StoredRun, rows_to_parquet
+from bench.core.storage.store import rows_to_parquet
+from bench.core.storage.stored_run import StoredRun
 from bench.run.record.summary import summarise
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.mutations import as_json, documents, plausible, scrambled

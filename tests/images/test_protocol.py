@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from bench import cli, registry
-from bench.checks.verify import verify_results
+from bench.checks.records import verify_results
 from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
 from bench.core.schemas.protocol import Protocol
-from bench.core.storage.store import read_run
+from bench.core.storage.stored_run import read_run
 from bench.data._image_files import read_image
 from bench.images.network import network_like, network_of
 from bench.images.protocol import LIKENESSES, Wanted, moved, protocol_of, write

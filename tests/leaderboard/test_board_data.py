@@ -18,7 +18,8 @@ from bench.core.storage.store import Store
 from leaderboard.boards.standings import boards
 from leaderboard.build import build, exported
 from leaderboard.data.croissant import FIELDS
-from leaderboard.data.export import SCHEMA, STANDING_COLUMNS, LeaderboardData
+from leaderboard.data.document import SCHEMA, LeaderboardData
+from leaderboard.data.tables import STANDING_COLUMNS
 from tests.support.factories import model_entry, store_run
 
 KEY = "cifar10-linf8-v1"

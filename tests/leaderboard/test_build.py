@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from bench.core.errors import IntegrityError, UsageError
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.build import build
 from tests.support.factories import model_entry, run_spec, store_run
 from tests.support.pages import IMAGES, all_files

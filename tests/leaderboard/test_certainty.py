@@ -14,7 +14,7 @@ from leaderboard.boards.certainty import with_certainty
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
 from leaderboard.comparisons.models import comparisons
-from leaderboard.pages.render import DASH
+from leaderboard.pages.filters import DASH
 from leaderboard.records.rows import read_rows
 from tests.support.factories import model_entry, store_run
 

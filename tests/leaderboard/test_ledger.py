@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import bench
-from bench.core.schemas.records import MetricSpec, RunSpec
+from bench.core.schemas.spec import MetricSpec, RunSpec
 from bench.core.storage.store import Store
 from leaderboard.records.ledger import LINE_COLUMNS, Account, accounts
 from tests.support.factories import model_entry, store_run

@@ -16,6 +16,7 @@ from leaderboard.boards.attack_results import Definition
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
 from leaderboard.pages import render as pages
+from leaderboard.records.command import command
 from tests.support.factories import model_entry, store_run
 from tests.support.pages import IMAGES, Page
 
@@ -121,7 +122,7 @@ def test_a_link_is_a_web_link_or_no_link(tmp_path: Path) -> None:
 def test_the_command_reproduces_the_run(tmp_path: Path) -> None:
     partial = {"samples": {"sha256": "0" * 64, "count": 30, "of": 40}}
     run = store_run(tmp_path, spec_changes=partial)
-    assert pages.command(run.record) == (
+    assert command(run.record) == (
         "bench run --model hub:art-wrn28 --attack ifia-topk --protocol cifar10-linf8-v1 --limit 30"
     )
 
@@ -129,7 +130,7 @@ def test_the_command_reproduces_the_run(tmp_path: Path) -> None:
 def test_the_command_names_the_parameters_of_an_attack_off_the_protocol(tmp_path: Path) -> None:
     attack = {"name": "ifia-topk", "version": 1, "params": {"step_size": "1/255", "steps": 7}}
     run = store_run(tmp_path, spec_changes={"attack": attack, "on_protocol": False})
-    assert pages.command(run.record).endswith("--set step_size=1/255 --set steps=7")
+    assert command(run.record).endswith("--set step_size=1/255 --set steps=7")
 
 
 def test_the_pages_explain_every_flag(site: Path) -> None:

@@ -15,7 +15,9 @@ from leaderboard.boards.board import Board
 from leaderboard.boards.certainty import with_certainty
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
-from leaderboard.drawing.plots import LINES, Axis, axis, distribution, heat, ranks, scatter, scores
+from leaderboard.drawing.axis import Axis, axis
+from leaderboard.drawing.plots import LINES, distribution, heat, ranks, scores
+from leaderboard.drawing.scatter import scatter
 from leaderboard.records.rows import read_rows
 from tests.support.factories import model_entry, store_run
 

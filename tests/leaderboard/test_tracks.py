@@ -20,7 +20,9 @@ from leaderboard.records.index import Book, Measure
 from leaderboard.records.rows import RowReader, read_rows, read_runs
 from leaderboard.tracks.claims import RULE, Claim, verdicts
 from leaderboard.tracks.reproduction import of_kind, published, reproduced
-from leaderboard.tracks.tracks import agreements, corruption_errors, questions, sections, spreads, transfer_matrix
+from leaderboard.tracks.spreads import spreads
+from leaderboard.tracks.tracks import corruption_errors, questions, sections
+from leaderboard.tracks.transfers import agreements, transfer_matrix
 from tests.support.factories import model_entry, store_run
 from tests.support.tracked import IMAGES, store_tracks
 

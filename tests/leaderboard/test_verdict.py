@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.core.schemas.records import Flag
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.drawing.tiles import Layout, marks
 from leaderboard.pages.run import write_run_page
 from leaderboard.pages.verdict import in_words

@@ -14,7 +14,7 @@ from bench.core.compute.rng import Rng
 from bench.core.errors import ModelOutputError
 from model_zoo.build import classifier
 from model_zoo.logits import check_logits, failure
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 
 IMAGES = torch.rand((3, 3, 8, 8), generator=Rng(0).generator())
 

@@ -28,7 +28,7 @@ from model_zoo.build import build
 from model_zoo.derivatives.prepare import surrogate
 from model_zoo.extras import quickly_offline
 from model_zoo.hub import resolve
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from model_zoo.weights_file import Resolved
 from tests.support.libraries import MEAN, STD, BenchmarkDataset, FakeTimm, Small, ThreatModel, trained
 

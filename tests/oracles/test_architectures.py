@@ -19,7 +19,7 @@ from model_zoo.architectures import conv_small, resnet50
 from model_zoo.architectures.torchvision import build as torchvision_build
 from model_zoo.architectures.wide_resnet import Add
 from model_zoo.build import classifier, freeze
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7])

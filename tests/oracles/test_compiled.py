@@ -24,7 +24,7 @@ from model_zoo.architectures.wide_resnet import build
 from model_zoo.derivatives import compiled as module
 from model_zoo.derivatives.compiled import Compiled
 from model_zoo.derivatives.surrogate import sharpened, smooth_copy
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from tests.oracles.test_fused import Fickle, drawn, trained
 
 METHODS = (Gradient(), IntegratedGradients(nodes=5), IntegratedGradients(nodes=10).turn(1, 2), Smoothgrad(nodes=3))

@@ -14,7 +14,7 @@ from bench.core.compute.rng import Rng
 from model_zoo.architectures.wide_resnet import build
 from model_zoo.build import classifier
 from model_zoo.training.folded import AffineRelu, FoldedConvolution, folded
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from model_zoo.training.modes import evaluating
 from tests.oracles.test_fused import drawn
 from tests.support.trainings import random_split

@@ -19,7 +19,7 @@ from model_zoo.build import classifier, freeze
 from model_zoo.derivatives import fused as module
 from model_zoo.derivatives.fused import CODE, PLAIN, Kernels, SoftplusOfAffine, fused
 from model_zoo.derivatives.surrogate import sharpened, smooth_copy
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 
 
 def drawn(*shape: int, seed: int) -> Tensor:

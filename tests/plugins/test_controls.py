@@ -21,7 +21,9 @@ from bench.core.storage.store import Store
 from bench.flags.constant_map import contrast
 from model_zoo.build import build, classifier
 from model_zoo.hub import resolve
-from model_zoo.training.loop import begin, initialize, partition
+from model_zoo.training.data import partition
+from model_zoo.training.initial_weights import initialize
+from model_zoo.training.loop import begin
 
 KINDS = {"untrained", "linear", "constant-map"}
 RESULTS = Path(__file__).parent.parent.parent / "results"

@@ -16,7 +16,7 @@ from torch import nn
 
 from bench.core.compute.rng import Rng
 from model_zoo.tensors import export_weights
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from tests.support.tiny import tiny_content, write_entry
 
 ROOT = Path(__file__).parent.parent.parent

@@ -15,7 +15,7 @@ from bench import registry
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
 from bench.core.schemas.protocol import Component, Protocol
-from bench.core.storage.store import read_run
+from bench.core.storage.stored_run import read_run
 from bench.data.cifar10 import Cifar10
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.run.plan import _metric_spec

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from bench import registry
-from bench.checks.verify import verify_model
+from bench.checks.models import verify_model
 from bench.cli import main
 from bench.core.errors import NetworkError
 from bench.core.schemas.entry import ModelEntry, Origin

@@ -19,6 +19,7 @@ from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Recipe
 from model_zoo.build import classifier
 from model_zoo.training import loop
+from model_zoo.training.data import partition
 from tests.support.trainings import CPU, made, quiet
 
 SIDES = {"mnist": (1, 28), "usps": (1, 16), "flowers": (3, 128), "cub": (3, 224)}
@@ -80,7 +81,7 @@ def one_step(wanted: Recipe, image: tuple[int, int], folder: Path) -> None:
     validation = wanted.validation.model_copy(update={"images": 10, "pgd_images": min(2, wanted.validation.pgd_images)})
     schedule = wanted.schedule.model_copy(update={"warmup": 0.0})
     brief = wanted.model_copy(update={"batch_size": 2, "epochs": 0.01, "validation": validation, "schedule": schedule})
-    data = loop.partition(Split(images, torch.arange(count) % classes), brief)
+    data = partition(Split(images, torch.arange(count) % classes), brief)
     once = loop.begin(brief, classifier(network, dataset.mean, dataset.std), data, made(wanted), CPU, parent=False)
     last = [parameter for parameter, _ in once.network.named_parameters()][-2]
     before = once.network.state_dict()[last].clone()

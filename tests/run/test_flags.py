@@ -30,9 +30,11 @@ from bench.core.compute.rng import Rng
 from bench.core.contracts import Attack
 from bench.core.schemas.flags import MATERIAL, AuditFlag, Evidence, RunFlag
 from bench.core.schemas.protocol import ThreatModel
-from bench.core.schemas.records import CraftSpec, RunRecord, RunSpec
+from bench.core.schemas.records import RunRecord
+from bench.core.schemas.spec import CraftSpec, RunSpec
 from bench.core.storage.files import sha256_of
-from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.core.storage.store import Store, rows_to_parquet
+from bench.core.storage.stored_run import StoredRun
 from bench.flags.constant_map import contrast
 from bench.flags.doubtful_accuracy import DoubtfulAccuracy, doubt
 from bench.flags.not_repeatable import same_maps

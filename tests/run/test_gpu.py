@@ -22,7 +22,8 @@ from bench.core.compute.machine import pick_device, shortened
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.schemas.protocol import SearchPrecision
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from bench.run.execution import Execution
 from bench.run.request import Request
 from bench.run.steps import run

@@ -14,7 +14,8 @@ import torch
 from bench import registry
 from bench.core.contracts import Annotation, AnnotationKind
 from bench.core.errors import UsageError
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from bench.run.execution import Execution
 from bench.run.plan import plan

@@ -10,11 +10,11 @@ import pytest
 
 from bench.commands._options import read_parameters
 from bench.commands.run import run as command_line
-from bench.core.schemas.records import RunSpec
+from bench.core.schemas.spec import RunSpec
 from bench.core.storage.store import Store
 from bench.run.plan import plan
 from bench.run.request import Request
-from leaderboard.pages.render import command
+from leaderboard.records.command import command
 from tests.support.factories import model_entry, store_run
 from tests.support.tiny import tiny_content, write_entry, write_protocol
 

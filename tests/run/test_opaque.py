@@ -21,7 +21,8 @@ from torch import Tensor
 from bench import registry
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Protocol
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from bench.run.execution import Execution
 from bench.run.plan import Plan, plan
 from bench.run.request import Request

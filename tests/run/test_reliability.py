@@ -22,7 +22,8 @@ import pytest
 from bench.core.errors import Busy, EnvironmentFault
 from bench.core.storage.files import remove_leftovers, try_to_write, write_atomic
 from bench.core.storage.lease import is_held, lease
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from bench.run.execution import Execution
 from bench.run.plan import plan
 from bench.run.request import Request

@@ -22,8 +22,10 @@ import torch
 from bench.core.compute.chunks import CPU_BATCH, nodes_in_flight
 from bench.core.errors import EnvironmentFault, ModelOutputError, PluginFault, UsageError
 from bench.core.schemas.protocol import Protocol
-from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES, RunSpec
-from bench.core.storage.store import Store, StoredRun
+from bench.core.schemas.records import ATTACK_COLUMNS, ROW_COLUMNS, SHOWCASE_TILES
+from bench.core.schemas.spec import RunSpec
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from bench.run.attack import search
 from bench.run.execution import Execution
 from bench.run.judge.clean import Clean, look

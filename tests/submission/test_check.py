@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.checks.verify import Check
+from bench.checks.check import Check
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError
 from bench.core.storage.files import sha256_of_file
 from bench.data.cifar10 import Cifar10

@@ -19,12 +19,13 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from bench import registry
-from bench.checks.verify import verify_results
+from bench.checks.records import verify_results
 from bench.cli import bench
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.protocol import Component, Protocol
-from bench.core.schemas.records import AttackSpec
-from bench.core.storage.store import Store, StoredRun
+from bench.core.schemas.spec import AttackSpec
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from bench.run.execution import Execution
 from bench.run.samples import load_samples
 from bench.run.shards import Shards

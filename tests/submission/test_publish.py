@@ -12,7 +12,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from bench.checks.verify import Check
+from bench.checks.check import Check
 from bench.commands.plugins import show_lists, show_plugin
 from bench.commands.run import run
 from bench.commands.submit import show_check_table

@@ -15,7 +15,7 @@ from bench.core.schemas.protocol import Knowledge, ThreatModel
 from model_zoo.architectures.constant_map import build as constant_map
 from model_zoo.architectures.linear import build as linear
 from model_zoo.build import freeze
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 
 SIDE, CLASSES = 12, 4
 

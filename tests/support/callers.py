@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 
 
 class Foreign(nn.Module):

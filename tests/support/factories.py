@@ -17,9 +17,11 @@ import pandas as pd
 from PIL import Image
 
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.records import TOP_K_CODES, Environment, Flag, RunRecord, RunSpec, Summary
+from bench.core.schemas.records import TOP_K_CODES, Environment, Flag, RunRecord, Summary
+from bench.core.schemas.spec import RunSpec
 from bench.core.storage.files import sha256_of
-from bench.core.storage.store import Store, StoredRun, rows_to_parquet
+from bench.core.storage.store import Store, rows_to_parquet
+from bench.core.storage.stored_run import StoredRun
 
 METRICS = ("topk-intersection", "kendall", "mass-center-shift", "accuracy")
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

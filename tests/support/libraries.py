@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 

@@ -22,7 +22,7 @@ from bench.run.samples import checksum
 from model_zoo.architectures.wide_resnet import build
 from model_zoo.build import build as load
 from model_zoo.tensors import export_weights
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 
 
 def tiny_network(seed: int = 0, num_classes: int = 10) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.core.storage.store import StoredRun
+from bench.core.storage.stored_run import StoredRun
 from bench.run.record.summary import summarise
 from tests.support.factories import model_entry, rows_of, run_spec, store_run
 

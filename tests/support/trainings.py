@@ -11,6 +11,7 @@ from bench.core.contracts import Objective, Split
 from bench.core.schemas.recipe import Recipe
 from model_zoo.build import classifier
 from model_zoo.training import loop
+from model_zoo.training.data import partition
 
 CPU = torch.device("cpu")
 OBJECTIVES = {
@@ -47,7 +48,7 @@ def recipe(objective: str = "natural", **changes: object) -> Recipe:
 def training(wanted: Recipe, objective: Objective | None = None) -> loop.Training:
     network = registry.load("architectures", "wide-resnet")(3, depth=10, width=1)
     model = classifier(network, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    data = loop.partition(random_split(34), wanted)
+    data = partition(random_split(34), wanted)
     return loop.begin(wanted, model, data, objective or made(wanted), CPU, parent=False)
 
 

@@ -30,13 +30,13 @@ from bench.sweeps.audit import CONTROL, TRANSFER, Audit, audit
 from leaderboard.boards.audit_curves import curves, findings
 from leaderboard.boards.standings import boards
 from leaderboard.build import build
-from leaderboard.pages.render import command
+from leaderboard.records.command import command
 from model_zoo.architectures import conv_small
 from model_zoo.build import build as build_model
 from model_zoo.build import classifier
 from model_zoo.hub import resolve
 from model_zoo.tensors import export_weights
-from model_zoo.training.loop import initialize
+from model_zoo.training.initial_weights import initialize
 from tests.run.test_run import Watcher
 from tests.support.factories import model_entry, store_run
 from tests.support.tiny import tiny_content, write_entry

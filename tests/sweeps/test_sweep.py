@@ -22,7 +22,8 @@ from click.testing import CliRunner
 from bench.cli import bench as command
 from bench.core.contracts import Executor, Hire, Worker
 from bench.core.schemas.units import Report, Unit
-from bench.core.storage.store import Store, StoredRun
+from bench.core.storage.store import Store
+from bench.core.storage.stored_run import StoredRun
 from bench.executors.local import Local
 from bench.run.execution import Execution
 from bench.run.shards import Shards

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 
 from bench import cli, registry
-from bench.checks.verify import Check
+from bench.checks.check import Check
 from bench.commands.submit import show_check_table
 from bench.terminal import console
 

@@ -16,6 +16,7 @@ from bench.core.errors import IntegrityError, UsageError
 from model_zoo.build import classifier
 from model_zoo.training import loop
 from model_zoo.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from model_zoo.training.data import partition
 from tests.support.tiny import tiny_network
 from tests.support.trainings import CPU, made, random_split, recipe, training
 
@@ -73,7 +74,7 @@ def test_a_checkpoint_of_another_parent_is_refused(tmp_path: Path) -> None:
     def child(seed: int) -> loop.Training:
         network = tiny_network(seed, num_classes=3)
         model = classifier(network, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-        data = loop.partition(random_split(34), recipe())
+        data = partition(random_split(34), recipe())
         return loop.begin(recipe(), model, data, made(recipe()), CPU, parent=True)
 
     path = tmp_path / "checkpoint.safetensors"

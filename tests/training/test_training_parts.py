@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from bench.core.compute.rng import Rng
 from bench.core.contracts import Split
 from bench.core.schemas.recipe import Augmentation, Schedule
-from model_zoo.training import loop
 from model_zoo.training.adversary import linf_pgd
 from model_zoo.training.data import augment, fingerprint, hold_out
+from model_zoo.training.learning_rate import learning_rate
 from model_zoo.training.measure import accuracy, correct, robust_correct
 from tests.support.trainings import CPU, random_split
 
@@ -27,22 +27,20 @@ from tests.support.trainings import CPU, random_split
 @pytest.mark.parametrize("warmup", [0.0, 0.25])
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(kind: str, warmup: float) -> None:
     schedule = Schedule.model_validate({"kind": kind, "peak": 0.4, "warmup": warmup})
-    rates = [loop.learning_rate(schedule, i / 100) for i in range(101)]
+    rates = [learning_rate(schedule, i / 100) for i in range(101)]
     top = round(100 * warmup)
     assert rates[top] == pytest.approx(0.4) == max(rates)
     assert rates[-1] == pytest.approx(0, abs=1e-12)
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert loop.learning_rate(schedule, (1 + warmup) / 2) == pytest.approx(0.2), (
-        "both fall through half the peak midway"
-    )
-    early = loop.learning_rate(schedule, warmup + (1 - warmup) / 4)
+    assert learning_rate(schedule, (1 + warmup) / 2) == pytest.approx(0.2), "both fall through half the peak midway"
+    early = learning_rate(schedule, warmup + (1 - warmup) / 4)
     assert early == pytest.approx(0.3 if kind == "linear" else 0.2 * (1 + math.sqrt(0.5)))
 
 
 def test_steps_of_the_learning_rate() -> None:
     schedule = Schedule(kind="steps", peak=1.0, milestones=(0.5, 0.75))
-    rates = [loop.learning_rate(schedule, done) for done in (0, 0.49, 0.5, 0.74, 0.75, 0.99)]
+    rates = [learning_rate(schedule, done) for done in (0, 0.49, 0.5, 0.74, 0.75, 0.99)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 

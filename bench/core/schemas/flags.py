@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Knowledge
-from bench.core.schemas.records import Flag, RunSpec
+from bench.core.schemas.records import Flag
+from bench.core.schemas.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,25 +1,18 @@
-"""The boards as data: tables, and one JSON file with its schema."""
+"""Makes tables of the boards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
-from bench.core.schemas.protocol import Name, Sha256
-from bench.core.schemas.records import Confirmation, ProtocolSpec, RunRecord, Summary
-from bench.core.schemas.strict import Strict
-from bench.core.storage.store import StoredRun
-from leaderboard.boards.board import BestKnown, Board, Shortfall, Standing
+from bench.core.schemas.records import Summary
+from leaderboard.boards.board import Board, Standing
 from leaderboard.comparisons.attack_costs import SHARE_COLUMNS, Race
-from leaderboard.records.image_sets import MEANINGS, SampleSetName
+from leaderboard.records.image_sets import SampleSetName
 from leaderboard.records.rows import RUN_COLUMNS, SAMPLE_COLUMNS
-
-SCHEMA: Final = 2
-"""Version of the data files. It rises if a column or key is removed or changes its meaning, not if one is added."""
 
 STANDING_COLUMNS = {
     "protocol": "the protocol's name and version",
@@ -93,51 +86,6 @@ DIGITS = 9
 """Decimals of the pairs' numbers, few enough that sums on different machines agree."""
 
 
-class StandingData(Strict):
-    """One model on one board."""
-
-    model: str
-    weights_sha256: Sha256
-    rank: int | None
-    rank_interval: tuple[int, int] | None
-    tie_group: int | None
-    scored_under: Name | None
-    strongest_attack: Name | None
-    scores: dict[SampleSetName, Summary] = Field(description="of the primary metric, per sample set: " + str(MEANINGS))
-    best_known: BestKnown | None = Field(
-        default=None, description="the lowest values of any attack on the images that rank, and the score's gap to them"
-    )
-    auto_long: Shortfall | None = Field(
-        default=None, description="by how much auto leaves more than auto-long, or the reason why that is not known"
-    )
-    control: bool
-    origin: Literal["ours", "published", "submitted"]
-    confirmation: Confirmation | None
-    remarks: tuple[str, ...]
-    runs: dict[str, Sha256] = Field(description="run id by attack")
-
-
-class BoardData(Strict):
-    """One protocol's standings, in the order of the page."""
-
-    protocol: ProtocolSpec
-    key: str
-    primary_metric: Name
-    sample_set: SampleSetName = Field(description="the images that rank")
-    reference_lacks: tuple[str, ...] = Field(description="why the reference set is not complete")
-    common_images: int | None
-    attacks: tuple[Name, ...]
-    standings: tuple[StandingData, ...]
-
-
-class LeaderboardData(Strict):
-    """Content of data/leaderboard.json, with all standings and full records."""
-
-    schema_version: Literal[2]
-    boards: tuple[BoardData, ...]
-    runs: tuple[RunRecord, ...]
-
-
 def standings_table(made: list[Board]) -> pd.DataFrame:
     """Return one line per protocol and model, with STANDING_COLUMNS."""
     lines = [_standing_line(board, standing) for board in made for standing in board.by_name.values()]
@@ -166,7 +114,7 @@ def _standing_line(board: Board, standing: Standing) -> dict[str, Any]:
         "score": None if standing.score is None else standing.score.mean,
         **score,
         **_beyond(standing),
-        **{f"score_{name}": summary.mean for name, summary in _scores(board, standing).items() if name != "common"},
+        **{f"score_{name}": summary.mean for name, summary in scores(board, standing).items() if name != "common"},
         "infeasible": None if scored is None else scored.record.infeasible / scored.record.samples,
         **_accuracies(standing),
         "training": entry.training.method,
@@ -204,7 +152,8 @@ def _accuracies(standing: Standing) -> dict[str, float | None]:
     return {f"{name}_accuracy": value for name, value in values.items()}
 
 
-def _scores(board: Board, standing: Standing) -> dict[SampleSetName, Summary]:
+def scores(board: Board, standing: Standing) -> dict[SampleSetName, Summary]:
+    """Return the primary metric under the attack that scores, per sample set."""
     names: tuple[SampleSetName, ...] = ("common", "correct", "all")
     found = {name: standing.summary(standing.headline, board.spec.primary_metric, name) for name in names}
     return {name: summary for name, summary in found.items() if summary is not None}
@@ -252,72 +201,3 @@ def _pairs(board: Board) -> pd.DataFrame:
         | {name: matrix[first, second].round(DIGITS) for name, matrix in numbers.items()}
         | {"images": board.common}
     )
-
-
-def board_data(made: list[Board], runs: list[StoredRun]) -> LeaderboardData:
-    """Return the standings of all boards and all records as one document."""
-    return LeaderboardData(
-        schema_version=SCHEMA, boards=tuple(map(_board_data, made)), runs=tuple(run.record for run in runs)
-    )
-
-
-def _board_data(board: Board) -> BoardData:
-    return BoardData(
-        protocol=board.protocol,
-        key=board.protocol.key,
-        primary_metric=board.spec.primary_metric,
-        sample_set=board.sample_set,
-        reference_lacks=board.lacking,
-        common_images=board.common,
-        attacks=board.attacks,
-        standings=tuple(_standing_data(board, standing) for standing in board.by_name.values()),
-    )
-
-
-def _standing_data(board: Board, standing: Standing) -> StandingData:
-    return StandingData(
-        model=standing.entry.name,
-        weights_sha256=standing.weights_sha256,
-        rank=standing.rank,
-        rank_interval=standing.rank_interval,
-        tie_group=standing.group,
-        scored_under=standing.headline,
-        strongest_attack=standing.strongest,
-        scores=_scores(board, standing),
-        best_known=standing.best_known,
-        auto_long=standing.shortfall,
-        control=standing.is_control,
-        origin=standing.origin,
-        confirmation=standing.confirmation,
-        remarks=standing.remarks,
-        runs={attack: run.record.run_id for attack, run in standing.runs.items()},
-    )
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of data/leaderboard.json."""
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return dialect | LeaderboardData.model_json_schema(mode="serialization")
-
-
-def data_package(runs: list[StoredRun]) -> dict[str, Any]:
-    """Return the description of the tables as a Frictionless Data Package.
-
-    The tables of rows have one more column per metric, which the description leaves out.
-    """
-    paths: dict[str, Any] = {path: path for path in TABLES} | {
-        "rows/<run>.csv": sorted(f"rows/{run.record.run_id[:12]}.csv" for run in runs)
-    }
-    resources = [
-        {
-            "name": path.removesuffix(".csv").replace("/<run>", ""),
-            "path": paths[path],
-            "format": "csv",
-            "schema": {
-                "fieldsMatch": ["subset"],
-                "fields": [{"name": name, "description": meaning} for name, meaning in columns.items()],
-            },
-        }
-        for path, columns in TABLES.items()
-    ]
-    return {"name": "attribution-robustness", "version": f"{SCHEMA}.0.0", "resources": resources}

@@ -1,0 +1,41 @@
+"""Rules for the size of folders and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LINES = {"bench": 300, "model_zoo": 300, "attacks": 300, "metrics": 300, "leaderboard": 300}
+"""Most lines of a file, by folder."""
+
+
+def too_long(root: Path, most: Mapping[str, int]) -> list[str]:
+    """List the files with more lines than their folder allows."""
+    counts = {path: len(path.read_text(encoding="utf-8").splitlines()) for name in most for path in _files(root, name)}
+    wide = {path: count for path, count in counts.items() if count > most[path.relative_to(root).parts[0]]}
+    return sorted(f"{path.relative_to(root)}: {count} lines; split it" for path, count in wide.items())
+
+
+def _files(root: Path, folder: str) -> list[Path]:
+    return list((root / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize(("folder", "most"), [("bench", 16), ("leaderboard", 10)])
+def test_a_folder_holds_few_rooms(folder: str, most: int) -> None:
+    names = {path.name for path in (ROOT / folder).iterdir() if path.suffix == ".py" or path.is_dir()}
+    rooms = sorted(names - {"__init__.py", "__pycache__"})
+    assert len(rooms) <= most, f"expected a room for what is new, got {rooms}"
+
+
+def test_no_file_is_long() -> None:
+    assert not too_long(ROOT, LINES)
+
+
+def test_a_planted_long_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "long.py").write_text("a = 1\n" * 4)
+    (tmp_path / "bench" / "short.py").write_text("a = 1\n" * 3)
+    assert too_long(tmp_path, {"bench": 3}) == ["bench/long.py: 4 lines; split it"]
