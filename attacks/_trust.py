@@ -110,21 +110,31 @@ class Ascent:
         self._agreement = torch.full((len(start),), torch.nan, device=start.device)
         self._lost = torch.zeros(len(start), dtype=torch.int64, device=start.device)
 
-    def climb(self, name: str, steps: int) -> None:
-        """Take steps with all images that still can get worse.
+    def climb(self, name: str, steps: int, among: Tensor | None = None) -> Tensor:
+        """(N,) int64: the steps that images did not need.
 
-        The named measure says which images can.
+        The named measure says which images can still get worse; only they take steps.
+
+        Args:
+            name: of the measure.
+            steps: for each image.
+            among: (N,) bool, the images that climb; by default all.
         """
+        left = torch.full((len(self._current),), steps, device=self._current.device)
         for number in range(steps):
             rows = self._trail.unfinished(name)
+            if among is not None:
+                rows = rows[among[rows]]
             if not len(rows):
-                return
+                break
+            left[rows] -= 1
             low, high = SHARPNESS
             kept = self._lost[rows] == 0
             size = FIRST_STEP * (1 + math.cos(math.pi * number / steps)) / 2
             self._follow(rows[kept], size, low * (high / low) ** (number / max(1, steps - 1)))
             self._return(rows[~kept], size)
             self._judge(rows)
+        return left
 
     def _follow(self, rows: Tensor, size: float, sharpness: float) -> None:
         """Move images along the loss's gradient, with momentum."""

@@ -30,6 +30,9 @@ TOP_SHARE = 100 / 1024
 SHARES = {"ranks": 0.4, "top": 0.42, "angle": 0.18}
 """Share of the steps that each search takes."""
 
+PORTION = 0.1
+"""Share of the steps in which steps that an image did not need are spent."""
+
 
 def _top(heatmap: Tensor) -> Tensor:
     return top_k_mask(heatmap, max(1, round(TOP_SHARE * heatmap[0].numel())))
@@ -66,7 +69,8 @@ class Auto(Attack):
     their own measure. Each place is looked at on the real network, and for each measure the worst allowed one is kept.
     A step costs three evaluations of the map: two for its gradient through the surrogate, one for the look. Where
     successive gradients disagree, steps are shorter. An image that lost its class goes back along the gradient of the
-    margin. An image whose whole top has changed leaves the search for it.
+    margin. An image whose whole top has changed leaves the search for it, and its steps
+    go to a second search for the order.
 
     Source:
         Croce, Hein 2020 (APGD, and the ensemble of AutoAttack); Ghorbani, Abid, Zou 2019 (the top as a goal); Ivankay
@@ -109,9 +113,22 @@ class Auto(Attack):
         trail = Trail(victim, images, labels, measures)
         trail.look(torch.arange(len(images), device=images.device), uniform_start(images, threat, rng))
         ends = [0, *(round(self.steps * share) for share in accumulate(SHARES.values()))]
+        spare = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         for (name, objective), (begin, end) in zip(OBJECTIVES.items(), pairwise(ends), strict=True):
-            Ascent(trail, objective, trail.worst[name].images, threat).climb(name, end - begin)
+            spare += Ascent(trail, objective, trail.worst[name].images, threat).climb(name, end - begin)
+        self.spend(spare, trail, threat)
         return torch.stack([trail.worst[name].images for name in OBJECTIVES])
+
+    def spend(self, spare: Tensor, trail: Trail, threat: ThreatModel) -> None:
+        """Give steps that images did not need to their order.
+
+        Images with about as many steps climb together.
+        """
+        portion = max(1, round(self.steps * PORTION))
+        portions = spare // portion
+        for count in sorted(set(portions.tolist())):
+            ascent = Ascent(trail, OBJECTIVES["ranks"], trail.worst["ranks"].images, threat)
+            ascent.climb("ranks", count * portion, portions == count)
 
     def perturb(self, victim: Victim, images: Tensor, labels: Tensor, *, threat: ThreatModel, rng: SampleRng) -> Tensor:
         """(N, C, H, W): every image's most damaging proposal.
