@@ -1,11 +1,12 @@
-"""Sets of test images that a table in the data folder names."""
+"""Image sets that a table in the data folder names."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from bench.core.contracts import Dataset
@@ -16,13 +17,15 @@ from bench.data._sources import read_table
 
 
 class TabledPictures(Dataset):
-    """Test images that a table names, shown as outlines only."""
+    """Images that a table names."""
 
     classes: ClassVar[tuple[str, ...]] = IMAGENET_CLASSES
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
     epsilon: ClassVar[Fraction] = Fraction(4, 255)
     shows_images: ClassVar[bool] = False
+    parts: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The column `split` of each split's rows. If empty, all rows are test images."""
 
     @property
     @abstractmethod
@@ -38,24 +41,27 @@ class TabledPictures(Dataset):
         """Return whether the table is in the data folder."""
         return (data_folder() / self.table).is_file()
 
-    def read(self, split: str, columns: Sequence[str], what: str, parts: str) -> list[dict[str, str]]:
-        """Return the rows of the table.
+    def read(self, split: str, columns: Sequence[str], what: str, content: str) -> list[dict[str, str]]:
+        """Return the rows of a split.
 
         Args:
-            split: the test images are all there is.
+            split: train or test.
             columns: the table's columns.
             what: the images in words.
-            parts: what belongs into the folder, in words.
+            content: what belongs into the folder, in words.
         Raises:
-            UsageError: if the training images are asked for.
+            UsageError: if there are no training images, and they are asked for.
             EnvironmentFault: if the table is missing.
         """
         name = self.table.parent.name
-        if split == "train":
+        if split == "train" and not self.parts:
             raise UsageError(f"expected the split test of {name}, got train; it has no training images")
         if not self.is_stored():
             raise EnvironmentFault(
-                f"expected the {self.table.name} of {what} in {self.folder}, got none; put {parts} there "
+                f"expected the {self.table.name} of {what} in {self.folder}, got none; put {content} there "
                 f"(docs/imagenet.md), or name the folder that holds {name} with --data or BENCH_DATA"
             )
-        return read_table(data_folder() / self.table, tuple(columns))
+        if not self.parts:
+            return read_table(data_folder() / self.table, tuple(columns))
+        rows = read_table(data_folder() / self.table, ("split", *columns))
+        return [row for row in rows if row["split"] == self.parts[split]]

@@ -22,7 +22,14 @@ from model_zoo.training import loop
 from model_zoo.training.data import partition
 from tests.support.trainings import CPU, made, quiet
 
-SIDES = {"mnist": (1, 28), "usps": (1, 16), "flowers": (3, 128), "cub": (3, 224)}
+SIDES = {
+    "mnist": (1, 28),
+    "usps": (1, 16),
+    "flowers": (3, 128),
+    "flowers17": (3, 128),
+    "tiny-imagenet-10": (3, 64),
+    "cub": (3, 224),
+}
 """Channels and side of the datasets that have not 3 and 32."""
 
 
