@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from bench.core.compute.chunks import CPU_BATCH, logit_gradients
+from bench.core.compute.chunks import cpu_batch, logit_gradients
 from bench.run.setup import Setup
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.surrogate import Followed, shared_copy
@@ -32,10 +32,11 @@ def product_seconds(
     """
     if isinstance(setup.smooth, Differenced):
         return float("nan"), float("nan")
-    nodes = images[:1].expand(CPU_BATCH, -1, -1, -1).to(setup.device)
+    count = cpu_batch(images)
+    nodes = images[:1].expand(count, -1, -1, -1).to(setup.device)
     plain = Followed(shared_copy(setup.model), beta).eval()
     ours, theirs = (seconds(partial(_product, network, nodes)) for network in (setup.smooth, plain))
-    return ours / CPU_BATCH, theirs / CPU_BATCH
+    return ours / count, theirs / count
 
 
 def _product(network: nn.Module, images: Tensor) -> Tensor | None:

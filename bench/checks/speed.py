@@ -17,7 +17,7 @@ from bench.checks.models import SMALL_SETS
 from bench.checks.products import product_seconds
 from bench.checks.stopwatch import Stopwatch
 from bench.checks.timed_models import untrained
-from bench.core.compute.chunks import CPU_BATCH, NODES_IN_FLIGHT
+from bench.core.compute.chunks import NODES_IN_FLIGHT, cpu_batch
 from bench.core.compute.machine import forget_peak_memory, peak_memory, shortened
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, Dataset, Pair
@@ -226,7 +226,7 @@ def _convolutions(setup: Setup, images: Tensor, watch: Stopwatch) -> tuple[int, 
     Only their forward pass counts.
     """
     nodes = setup.search.method.nodes_per_image
-    size = CPU_BATCH if setup.device.type == "cpu" else min(NODES_IN_FLIGHT, nodes * len(images))
+    size = cpu_batch(images) if setup.device.type == "cpu" else min(NODES_IN_FLIGHT, nodes * len(images))
     calls: list[tuple[nn.Module, Tensor, int]] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -170,8 +170,10 @@ def _room(setup: Setup, execution: Execution, image: Tensor, observer: Observer)
     budget = available(setup.device) if execution.memory is None else execution.memory
     attacked = [setup.smooth, *([] if setup.other is None else [setup.other.smooth])]
     nodes = min(nodes_within(budget, network, image) for network in attacked)
-    if nodes < (least := least_nodes(setup.device)):
+    if nodes < (least := least_nodes(image)):
         observer.say(f"a memory of {budget} bytes holds no {least} nodes, the fewest: on with {least} at once")
+    if setup.device.type == "cpu" and least == 1:  # caches hold no second image's graph
+        nodes = min(nodes, setup.search.method.nodes_per_image)
     return Room(setup.device, max(nodes, least), observer.say)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.core.errors import UsageError
+from model_zoo.derivatives.plateau import is_separate, plateau
 from model_zoo.derivatives.second_order import second_order, softplus
 from model_zoo.derivatives.spellings import Spellings
 
@@ -41,11 +42,14 @@ class Softplus(StandIn):
 class Softplus6(StandIn):
     """6 - softplus(6 - softplus(u)), a smooth ReLU6.
 
-    It tends to ReLU6 as beta grows, and loses no digits where u is large.
+    It tends to ReLU6 as beta grows, and loses no digits where u is large. Kinks that are far enough apart are rounded
+    one by one, which is faster (`plateau`).
     """
 
     def forward(self, u: Tensor) -> Tensor:
         """Any shape to the same shape."""
+        if is_separate(self.beta):
+            return plateau(u, self.beta)
         return 6 - softplus(6 - softplus(u, self.beta), self.beta)
 
 

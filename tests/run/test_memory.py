@@ -5,6 +5,7 @@ If the limit is too high, a run continues with half of the nodes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakSet
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from bench.attributions.gradient import Gradient
 from bench.attributions.integrated_gradients import IntegratedGradients
 from bench.attributions.smoothgrad import Smoothgrad
-from bench.core.compute.chunks import CPU_BATCH, CPU_NODES_IN_FLIGHT, at_most, nodes_in_flight
+from bench.core.compute.chunks import CPU_BATCH, CPU_NODES_IN_FLIGHT, SMALL, at_most, forward, nodes_in_flight
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import EnvironmentFault, UsageError
@@ -95,6 +96,19 @@ def test_a_budget_holds_as_many_nodes_as_were_measured(smooth: nn.Module, images
     assert nodes_within(int(per_node * 17), smooth, images) == 2 * CPU_BATCH
     assert nodes_within(1, smooth, images) == 0
     assert bytes_per_node(smooth, torch.rand(1, 3, 32, 32)) > 3 * per_node
+
+
+def test_a_large_image_passes_alone_and_keeps_its_bits(smooth: nn.Module) -> None:
+    side = math.isqrt(SMALL) + 4
+    large = torch.rand(3, 3, side, side, generator=Rng(3).generator())
+    sizes: list[int] = []
+    handle = smooth.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    with torch.no_grad():
+        together, alone = forward(smooth, large), torch.cat([forward(smooth, image) for image in large.split(1)])
+    handle.remove()
+    assert set(sizes) == {1}
+    assert torch.equal(together, alone)
+    assert nodes_within(int(bytes_per_node(smooth, large) * 2.5), smooth, large) == 2
 
 
 def test_the_usual_number_is_a_bound_too() -> None:

@@ -1,9 +1,9 @@
 """How many images pass through the network at once.
 
 On a CPU, convolutions round differently for different batch sizes, so that an image's numbers would depend on how many
-images are computed together. Therefore a network on a CPU sees batches of one size only, and the last batch is padded:
-in a batch of a given size, an image's numbers do not depend on its place or its neighbours. Methods that hook into the
-network see images one by one.
+images are computed together. Therefore a network on a CPU sees batches of one size only for images of a size
+(`cpu_batch`), and the last batch is padded: in a batch of a given size, an image's numbers do not depend on its place
+or its neighbours. Methods that hook into the network see images one by one.
 
 A node is in flight while its graph is in memory. A memory budget limits how many nodes are in flight; this limit
 changes no number.
@@ -29,10 +29,19 @@ SHORT_NODES_IN_FLIGHT = 2048
 """Limit on a GPU in TF32: kernels are four times faster, and must run for longer than it takes to launch the next."""
 
 CPU_BATCH = 8
+SMALL = 128 * 128
+"""Pixels of the largest images that pass in such batches. One larger image is enough work for a layer, fills a core's
+cache, and has no batch to be padded."""
+
 CPU_NODES_IN_FLIGHT = 40
 """Limit on a CPU: graphs for second derivatives are kept for a whole slice, and more would not fit into its caches."""
 
 _bound: ContextVar[int | None] = ContextVar("nodes in flight", default=None)
+
+
+def cpu_batch(images: Tensor) -> int:
+    """Return the size of batches of such images on a CPU."""
+    return CPU_BATCH if images.shape[-2] * images.shape[-1] <= SMALL else 1
 
 
 def nodes_in_flight(device: torch.device) -> int:
@@ -114,7 +123,8 @@ def _in_batches(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     if device.type != "cpu":
         size = nodes_in_flight(device)
     else:
-        size, missing = CPU_BATCH, -count % CPU_BATCH
+        size = cpu_batch(inputs[0])
+        missing = -count % size
         inputs = tuple(F.pad(t, (0, 0) * (t.dim() - 1) + (0, missing)) if missing else t for t in inputs)
     return torch.cat([function(*part) for part in zip(*(torch.split(t, size) for t in inputs), strict=True)])[:count]
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.core.compute.chunks import CPU_BATCH, at_most, nodes_in_flight
+from bench.core.compute.chunks import at_most, cpu_batch, nodes_in_flight
 from bench.core.errors import EnvironmentFault, UsageError, is_out_of_memory
 from model_zoo.derivatives.surrogate import Followed
 
@@ -104,7 +104,7 @@ def bytes_per_node(smooth: nn.Module, images: Tensor) -> float:
     The gradient is at the first of the (N, C, H, W) images. A tensor that the graph saves twice counts once; the
     network's parameters and buffers do not count.
     """
-    nodes = least_nodes(images.device)
+    nodes = least_nodes(images)
     leaf = images[:1].expand(nodes, -1, -1, -1).clone().requires_grad_()
     own = {tensor.untyped_storage().data_ptr() for tensor in (*smooth.parameters(), *smooth.buffers())}
     saved: dict[int, Tensor] = {}
@@ -132,16 +132,16 @@ def nodes_within(budget: int, smooth: nn.Module, images: Tensor) -> int:
         smooth: the network whose gradients have derivatives.
         images: (N, C, H, W), of which the first is used.
     """
-    fitting, step = int(budget / bytes_per_node(smooth, images)), least_nodes(images.device)
+    fitting, step = int(budget / bytes_per_node(smooth, images)), least_nodes(images)
     return fitting // step * step
 
 
-def least_nodes(device: torch.device) -> int:
+def least_nodes(images: Tensor) -> int:
     """Return the least number of nodes in flight.
 
-    On a CPU it is one batch of its fixed size.
+    On a CPU it is one batch of the size fixed for such images, (N, C, H, W).
     """
-    return CPU_BATCH if device.type == "cpu" else 1
+    return cpu_batch(images) if images.device.type == "cpu" else 1
 
 
 @dataclass
