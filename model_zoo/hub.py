@@ -18,6 +18,7 @@ from bench.core.errors import (
     UnknownNameError,
     UsageError,
 )
+from bench.core.schemas.announced import Announced
 from bench.core.schemas.entry import ModelEntry, Weights
 from bench.core.schemas.protocol import REPO
 from bench.core.storage.toml import parse_toml
@@ -37,7 +38,7 @@ _PUBLISHED = re.compile(rf"({REPO})(?:@([A-Za-z0-9_][\w./-]*))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = None) -> Resolved:
+def resolve(reference: str, check_fit: Callable[[str, Announced], None] | None = None) -> Resolved:
     """Find a model, and fetch and verify its weights.
 
     The weights are verified before anything reads them.
@@ -47,7 +48,7 @@ def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = N
             of which only an entry and safetensors are read, never code; `file:PATH.toml`, an entry whose weights lie
             beside it; or `ZOO:NAME`, a network of another library, which becomes an entry in the cache folder. An
             entry may name a published checkpoint, which is converted at first use.
-        check_dataset: refuses a registered or another library's network, by name and data set, before its download.
+        check_fit: refuses a registered or another library's network before its download.
     Returns:
         The entry and the verified file. A published model's reference carries the full commit, whatever branch was
         asked for. The reference of a local entry is kept without its folder, as the same model in another folder is
@@ -64,8 +65,8 @@ def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = N
         path = _fetch(entry.weights)
     elif scheme == "hub" and rest:
         entry = registry.load("models", rest)
-        if check_dataset is not None:
-            check_dataset(entry.name, entry.dataset)
+        if check_fit is not None:
+            check_fit(entry.name, Announced(entry.dataset))
         path = _locate(entry, EMBEDDED)
     elif scheme == "file" and rest.endswith(".toml"):
         toml = Path(rest)
@@ -74,7 +75,7 @@ def resolve(reference: str, check_dataset: Callable[[str, str], None] | None = N
     elif rest and scheme not in {"hub", "file"}:
         from model_zoo.imported import bring_in  # with torch, which the other forms do without
 
-        entry, reference, path = bring_in(scheme, _zoo(reference, scheme), rest, check_dataset)
+        entry, reference, path = bring_in(scheme, _zoo(reference, scheme), rest, check_fit)
     else:
         refuse_checkpoint(reference.removeprefix("file:"))
         hint = f"write hub:{reference}" if ":" not in reference else f"known forms: {FORMS}"

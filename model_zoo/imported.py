@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Zoo, ZooModel
+from bench.core.contracts import Announced, Zoo, ZooModel
 from bench.core.errors import BenchError, EnvironmentFault, IntegrityError, NetworkError
 from bench.core.schemas.entry import ModelEntry, TrainingFacts, Weights
 from bench.core.storage.files import sha256_of, write_atomic
@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 """Allowed share of the largest logit: only activations that no longer work in place may round differently."""
 
 
-def bring_in(zoo_name: str, zoo: Zoo, name: str, check_dataset: Callable[[str, str], None] | None = None) -> Resolved:
+def bring_in(zoo_name: str, zoo: Zoo, name: str, check_fit: Callable[[str, Announced], None] | None = None) -> Resolved:
     """Return the entry of another library's network.
 
     It comes from the cache, or else through that library.
@@ -41,7 +41,7 @@ def bring_in(zoo_name: str, zoo: Zoo, name: str, check_dataset: Callable[[str, s
         zoo_name: name of the zoo.
         zoo: the library.
         name: of the network in it.
-        check_dataset: refuses a model (by name and data set) before its download.
+        check_fit: refuses a model before its download.
     Raises:
         UsageError: if the library has no such network.
         EnvironmentFault: if the library is not installed.
@@ -50,8 +50,8 @@ def bring_in(zoo_name: str, zoo: Zoo, name: str, check_dataset: Callable[[str, s
     """
     canonical = zoo.canonical(name)
     reference, folder = f"{zoo_name}:{canonical}", cache_folder() / "zoos" / zoo_name
-    if check_dataset is not None and (dataset := zoo.dataset(canonical)) is not None:
-        check_dataset(reference, dataset)
+    if check_fit is not None:
+        check_fit(reference, zoo.announce(canonical))
     stem = re.sub(r"[^a-z0-9]+", "-", reference.lower()).strip("-")[:80].strip("-")
     toml = folder / f"{stem}.toml"
     if toml.exists():

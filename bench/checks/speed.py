@@ -16,7 +16,7 @@ from bench import registry
 from bench.checks.models import SMALL_SETS
 from bench.checks.products import product_seconds
 from bench.checks.stopwatch import Stopwatch
-from bench.checks.timed_models import untrained
+from bench.checks.timed_models import UNTRAINED, of_library, of_recipe
 from bench.core.compute.chunks import NODES_IN_FLIGHT, cpu_batch
 from bench.core.compute.machine import forget_peak_memory, peak_memory, shortened
 from bench.core.compute.rng import SampleRng
@@ -111,7 +111,8 @@ def measure(
     """Time an attack on a model under a protocol.
 
     Args:
-        reference: a model as for `bench run`, or `recipe:NAME` for that recipe's untrained network.
+        reference: a model as for `bench run`; `recipe:NAME` for that recipe's untrained network; `untrained:ZOO:NAME`
+            for a network of another library with random weights.
         protocol_name: the protocol that fixes attribution, metrics and the attack's parameters.
         attack: an attack that goes in steps.
         batch_size: N images at once.
@@ -122,7 +123,7 @@ def measure(
         UsageError: if the attack has no steps, or a name is unknown.
     """
     protocol: Protocol = registry.load("protocols", protocol_name)
-    resolvable = untrained(reference.removeprefix(RECIPE)) if reference.startswith(RECIPE) else reference
+    resolvable = _resolvable(reference)
     request = Request(model=resolvable, attack=attack, protocol=protocol_name, precision=precision)
     samples = _samples(protocol.samples.dataset, batch_size)
     steps, (short, long) = _steps(_whole(attack, protocol)), _setups(request, samples.images, watch.device, compiled)
@@ -157,6 +158,12 @@ def measure(
         plain_seconds=plain,
         peak_bytes=peak_memory(watch.device),
     )
+
+
+def _resolvable(reference: str) -> str:
+    if reference.startswith(UNTRAINED):
+        return of_library(reference.removeprefix(UNTRAINED))
+    return of_recipe(reference.removeprefix(RECIPE)) if reference.startswith(RECIPE) else reference
 
 
 def _whole(attack: str, protocol: Protocol) -> Attack:

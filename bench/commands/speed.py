@@ -29,8 +29,8 @@ PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 @click.command()
 @click.option(
     "--model", "models", multiple=True, metavar="hub:NAME",
-    help="Repeatable; recipe:NAME stands for the network of a recipe, without weights. Default: a model that fits the "
-    "protocol, such as hub:art-wrn28.",
+    help="Repeatable; recipe:NAME stands for the network of a recipe, untrained:timm:NAME for one of timm, both with "
+    "random weights. Default: a model that fits the protocol, such as hub:art-wrn28.",
 )  # fmt: skip
 @click.option(
     "--train",

@@ -8,13 +8,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from bench import registry
 from bench.core.contracts import Attack, AttributionMethod, Metric
-from bench.core.errors import UsageError, suggestion
+from bench.core.errors import UsageError
+from bench.core.schemas.announced import Announced
 from bench.core.schemas.protocol import Component, Measure, Protocol
 from bench.core.schemas.spec import (
     AttackSpec,
@@ -26,6 +28,7 @@ from bench.core.schemas.spec import (
     RunSpec,
     SamplesSpec,
 )
+from bench.run.fit import refuse_misfit
 from bench.run.request import Parsed, Request, parse
 from model_zoo.hub import full, resolve
 from model_zoo.weights_file import Resolved
@@ -127,33 +130,9 @@ def specify(parsed: Parsed, models: Models) -> Plan:
 
 
 def _resolve(reference: str, protocol: Protocol) -> Resolved:
-    def check_dataset(name: str, dataset: str) -> None:
-        if dataset == (wanted := protocol.models_of or protocol.samples.dataset):
-            return
-        known = [*registry.names("datasets"), *_fitting()]
-        came = f"{name} of {dataset}" if dataset in known else f"{name} of the unknown data set {dataset!r}"
-        raise UsageError(
-            f"expected a model of {wanted} for the protocol {protocol.key}, got {came}; {_remedy(dataset, known)}"
-        )
-
-    resolved = resolve(reference, check_dataset)
-    check_dataset(resolved.entry.name, resolved.entry.dataset)
+    resolved = resolve(reference, partial(refuse_misfit, protocol))
+    refuse_misfit(protocol, resolved.entry.name, Announced(resolved.entry.dataset))
     return resolved
-
-
-def _remedy(dataset: str, known: Sequence[str]) -> str:
-    """Return a hint to protocols that fit models of a data set."""
-    if dataset not in known and (meant := suggestion(dataset, known)):
-        return meant
-    if dataset not in (fitting := _fitting()):
-        return f"no protocol here has models of {dataset}"
-    return f"choose another protocol, such as {fitting[dataset]}"
-
-
-def _fitting() -> dict[str, str]:
-    """Return the first protocol, by name, for models of each data set."""
-    rules = [registry.load("protocols", name) for name in reversed(registry.names("protocols"))]
-    return {each.models_of or each.samples.dataset: each.key for each in rules}
 
 
 def _craft_spec(

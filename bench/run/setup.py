@@ -16,7 +16,7 @@ from bench.core.contracts import Attack, Metric
 from bench.core.schemas.protocol import Component, HeatmapRule, SearchPrecision, ThreatModel
 from bench.core.schemas.spec import PluginSpec
 from bench.images.source import source_of
-from bench.run.attack.memory import Room, available, least_nodes, nodes_within
+from bench.run.attack.memory import Room, least_nodes, nodes_within, usual_budget
 from bench.run.attack.victim import StandIn
 from bench.run.attack.views import Explainer
 from bench.run.execution import Execution, Observer
@@ -167,7 +167,7 @@ def assemble(plan: Plan, device_name: str, images: Tensor, networks: Networks, *
 
 def _room(setup: Setup, execution: Execution, image: Tensor, observer: Observer) -> Room:
     """Return how many nodes of the networks fit into a run's memory."""
-    budget = available(setup.device) if execution.memory is None else execution.memory
+    budget = usual_budget(setup.device) if execution.memory is None else execution.memory
     attacked = [setup.smooth, *([] if setup.other is None else [setup.other.smooth])]
     nodes = min(nodes_within(budget, network, image) for network in attacked)
     if nodes < (least := least_nodes(image)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from bench.core.contracts import Zoo, ZooModel
+from bench.core.contracts import Announced, Zoo, ZooModel
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.schemas.protocol import Component
 from model_zoo.architectures.robustbench import build, networks
@@ -46,9 +46,10 @@ class Robustbench(Zoo):
             raise UnknownNameError(f"models of RobustBench's {dataset}/{threat}", model, known)
         return f"{dataset}/{threat}/{model}"
 
-    def dataset(self, canonical: str) -> str:
-        """Return the first part of the name."""
-        return canonical.partition("/")[0]
+    def announce(self, canonical: str) -> Announced:
+        """Return the data set, which is the first part of the name."""
+        dataset = canonical.partition("/")[0]
+        return Announced(dataset, CLASSES[dataset])
 
     def fetch(self, name: str, downloads: Path) -> ZooModel:
         """Load the network of a canonical name by RobustBench's own loader."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.core.contracts import Zoo, ZooModel
+from bench.core.contracts import Announced, Zoo, ZooModel
 from bench.core.errors import UnknownNameError, UsageError
 from bench.core.schemas.protocol import Component
 from model_zoo.architectures.timm import build
@@ -45,9 +45,17 @@ class Timm(Zoo):
         tag = tag or timm.get_pretrained_cfg(model).tag
         return f"{dataset}/{plain}.{tag}" if tag else f"{dataset}/{plain}"
 
-    def dataset(self, canonical: str) -> str:
-        """Return the part of the name before the network's."""
-        return _parts(canonical)[0]
+    def announce(self, canonical: str) -> Announced:
+        """Return data set, classes and size of a network.
+
+        A network of the Hugging Face Hub announces the data set alone.
+        """
+        dataset, model = _parts(canonical)
+        if model.startswith(HUB):
+            return Announced(dataset)
+        about = _library().get_pretrained_cfg(model)
+        size = tuple(about.input_size[1:]) if about.fixed_input_size else None
+        return Announced(dataset, about.num_classes, size)
 
     def fetch(self, name: str, downloads: Path) -> ZooModel:  # noqa: ARG002 - timm has a cache of its own
         """Load the network of a canonical name.
@@ -57,9 +65,16 @@ class Timm(Zoo):
         Raises:
             UsageError: if no data set is named and the network is none of ImageNet's 1000 classes.
         """
+        return self._made(name, trained=True)
+
+    def untrained(self, name: str) -> ZooModel:
+        """Return the network of a canonical name with random weights."""
+        return self._made(name, trained=False)
+
+    def _made(self, name: str, *, trained: bool) -> ZooModel:
         timm, (dataset, model) = _library(), _parts(name)
         with quickly_offline():
-            network = timm.create_model(model, pretrained=True).eval()
+            network = timm.create_model(model, pretrained=trained).eval()
         about = network.pretrained_cfg
         if dataset == IMAGENET and network.num_classes != 1000:
             raise UsageError(

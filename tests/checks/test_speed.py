@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from bench.checks.stopwatch import Stopwatch
 from bench.checks.timed_models import usual_model
 from bench.core.compute.machine import peak_memory
 from model_zoo.architectures.wide_resnet import build
+from tests.support.libraries import FakeTimm
 from tests.support.tiny import tiny_content, write_entry
 from tests.terminal.test_cli import invoke
 
@@ -106,3 +108,19 @@ def test_a_recipe_is_timed_untrained(
     code, out, _ = invoke(capsys, *words, "--protocol", "cifar10-gradient-v1")
     assert code == 0
     assert json.loads(out)["speeds"][0]["model"] == "recipe:natural-linear"
+
+
+def test_a_network_of_another_library_is_timed_untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeTimm()
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "timm", fake)
+    row = measure(
+        "untrained:timm:cifar10/small",
+        "cifar10-gradient-v1",
+        "ifia-topk",
+        batch_size=1,
+        watch=Stopwatch(CPU, repeats=1),
+    )
+    assert row.model == "untrained:timm:cifar10/small"
+    assert row.step_seconds >= 0
+    assert not fake.loaded

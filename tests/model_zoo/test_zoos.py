@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from bench import cli, registry
 from bench.core.compute.rng import Rng
 from bench.core.compute.vision import models
+from bench.core.contracts import Announced
 from bench.core.errors import EnvironmentFault, IntegrityError, NetworkError, UsageError
 from bench.core.storage.files import sha256_of_file
 from bench.run.plan import plan
@@ -255,6 +256,43 @@ def test_a_network_that_fits_no_protocol_is_refused_before_its_download(monkeypa
         UsageError, match=r"expected a model of cifar10 .*, got torchvision:resnet18/IMAGENET1K_V1 of imagenet"
     ):
         plan(Request(model="torchvision:resnet18", attack="random-noise", protocol="cifar10-smoke-v1"))
+
+
+def test_other_classes_are_refused_before_a_download(timm: FakeTimm) -> None:
+    with pytest.raises(
+        UsageError, match=r"a network of 1000 classes for .*imagenet-gradient-v1, got timm:imagenet/small.demo with 10;"
+    ):
+        plan(Request(model="timm:small", attack="random-noise", protocol="imagenet-gradient-v1"))
+    assert not timm.loaded
+
+
+def test_a_network_of_the_protocols_size_is_loaded(timm: FakeTimm) -> None:
+    timm.one_size = True
+    asked = Request(model="timm:cifar10/small", attack="random-noise", protocol="cifar10-smoke-v1")
+    assert plan(asked).model.path.is_file()
+
+
+@pytest.mark.parametrize("name", ["vit_b_16/IMAGENET1K_SWAG_E2E_V1", "maxvit_t"])
+def test_a_transformer_of_torchvision_announces_its_only_size(name: str) -> None:
+    zoo = registry.load("zoos", "torchvision")()
+    side = 384 if "/" in name else 224
+    assert zoo.announce(zoo.canonical(name)) == Announced("imagenet", 1000, (side, side))
+    assert zoo.announce(zoo.canonical("resnet18")).only_size is None
+
+
+def test_another_size_is_refused_before_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "get_model", lambda *_, **__: pytest.fail("downloaded"))
+    with pytest.raises(
+        UsageError,
+        match=r"takes 224x224 pixels for .*, got torchvision:vit_b_16/.*, which takes only 384x384; .*--images",
+    ):
+        plan(
+            Request(
+                model="torchvision:vit_b_16/IMAGENET1K_SWAG_E2E_V1",
+                attack="random-noise",
+                protocol="imagenet-gradient-v1",
+            )
+        )
 
 
 def test_a_hub_out_of_reach_is_noticed_once(monkeypatch: pytest.MonkeyPatch) -> None:

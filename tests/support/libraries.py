@@ -46,6 +46,7 @@ class FakeTimm(ModuleType):
     def __init__(self) -> None:
         super().__init__("timm")
         self.loaded = 0
+        self.one_size = False
         self.make: Callable[[], nn.Module] = trained
 
     def create_model(self, name: str, *, pretrained: bool = False, num_classes: int | None = None) -> nn.Module:
@@ -67,7 +68,7 @@ class FakeTimm(ModuleType):
         return ["small", "bare"]
 
     def get_pretrained_cfg(self, name: str) -> SimpleNamespace:
-        return SimpleNamespace(tag="demo")
+        return SimpleNamespace(tag="demo", num_classes=10, input_size=(3, 32, 32), fixed_input_size=self.one_size)
 
 
 class BenchmarkDataset(Enum):

@@ -11,10 +11,12 @@ from bench.core.contracts.executor import Executor, Hire, Worker
 from bench.core.contracts.metric import Metric, Pair, Probe, Role, View
 from bench.core.contracts.objective import Objective, Student
 from bench.core.contracts.zoo import Zoo, ZooModel
+from bench.core.schemas.announced import Announced
 
 __all__ = [
     "Annotation",
     "AnnotationKind",
+    "Announced",
     "Attack",
     "AttributionLoss",
     "AttributionMethod",

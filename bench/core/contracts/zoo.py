@@ -10,6 +10,8 @@ from typing import ClassVar, NamedTuple
 from torch import nn
 
 from bench.core.contracts.plugin import Plugin
+from bench.core.errors import UsageError
+from bench.core.schemas.announced import Announced
 from bench.core.schemas.protocol import Component
 
 
@@ -50,9 +52,9 @@ class Zoo(Plugin, ABC):
         One network has one full name, whatever names the library also accepts.
         """
 
-    def dataset(self, canonical: str) -> str | None:  # noqa: ARG002 - a zoo of one data set ignores the name
-        """Return a network's data set, or None if unknown before its download."""
-        return None
+    def announce(self, canonical: str) -> Announced:  # noqa: ARG002 - a zoo that knows nothing ignores the name
+        """Return what is known of a network without a download."""
+        return Announced()
 
     @abstractmethod
     def fetch(self, name: str, downloads: Path) -> ZooModel:
@@ -60,3 +62,16 @@ class Zoo(Plugin, ABC):
 
         `name` is canonical. The loader may unpickle.
         """
+
+    def untrained(self, name: str) -> ZooModel:
+        """Return the network with random weights, without a download.
+
+        `name` is canonical.
+
+        Raises:
+            UsageError: if the library builds no untrained networks.
+        """
+        raise UsageError(
+            f"expected a library that builds untrained networks, got {type(self).__name__} for {name}; "
+            "name a network of another"
+        )

@@ -20,6 +20,8 @@ from bench.core.errors import EnvironmentFault, UsageError, is_out_of_memory
 from model_zoo.derivatives.surrogate import Followed
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+CPU_BUDGET = 4 * 10**9
+"""Usual limit on a CPU: no cache holds more, and other processes need memory, too."""
 SHARE = 0.8
 """Default share of the free memory that a run may use."""
 PASSES = 2.0
@@ -86,6 +88,12 @@ def _left_of_limits(root: Path) -> Iterator[int]:
                 dropped = re.search(rf"^{files} (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
                 if most != "max":
                     yield max(0, int(most) - held + (int(dropped[1]) if dropped else 0))
+
+
+def usual_budget(device: torch.device) -> int:
+    """Return the bytes that a run alone on a machine may use."""
+    free = available(device)
+    return min(free, CPU_BUDGET) if device.type == "cpu" else free
 
 
 def share(text: str | None, workers: int, device: torch.device) -> int | None:
