@@ -23,7 +23,7 @@ def _files(root: Path, folder: str) -> list[Path]:
     return list((root / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize(("folder", "most"), [("bench", 16), ("leaderboard", 10)])
+@pytest.mark.parametrize(("folder", "most"), [("bench", 17), ("leaderboard", 10)])
 def test_a_folder_holds_few_rooms(folder: str, most: int) -> None:
     names = {path.name for path in (ROOT / folder).iterdir() if path.suffix == ".py" or path.is_dir()}
     rooms = sorted(names - {"__init__.py", "__pycache__"})

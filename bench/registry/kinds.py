@@ -27,6 +27,7 @@ Kind = Literal[
     "zoos",
     "executors",
     "flags",
+    "studies",
 ]
 
 
@@ -71,7 +72,15 @@ KINDS: dict[Kind, Python | Toml] = {
     "zoos": Python("model_zoo.zoos", "Zoo"),
     "executors": Python("bench.executors", "Executor", parameters=True),
     "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),
+    "studies": Python("bench.studies", "Study", parameters=True),
 }
+
+
+def singular(kind: Kind) -> str:
+    """Return the word for one plug-in of a kind."""
+    return "study" if kind == "studies" else kind[:-1]
+
+
 FORMER: dict[tuple[Kind, str], Component] = {
     ("metrics", f"{name}-after"): Component(name=name, params={"of": "after"})
     for name in ("insertion", "deletion", "infidelity")

@@ -24,7 +24,7 @@ from bench.core.errors import BenchError, UnknownNameError, UsageError, blamed_o
 from bench.core.schemas.protocol import Component
 from bench.core.storage.toml import explain, parse_toml
 from bench.registry.conformity import offered, plugin_of
-from bench.registry.kinds import ENTRY_POINT_GROUP, FORMER, KINDS, Kind, Toml
+from bench.registry.kinds import ENTRY_POINT_GROUP, FORMER, KINDS, Kind, Toml, singular
 
 _in_memory: ContextVar[Mapping[tuple[Kind, str], Any]] = ContextVar("offered", default=MappingProxyType({}))
 
@@ -75,7 +75,7 @@ def load(kind: Kind, name: str) -> Any:
     except BenchError:
         raise
     except Exception as error:
-        raise fault(f"{kind[:-1]} {name}", str(path), error) from error
+        raise fault(f"{singular(kind)} {name}", str(path), error) from error
     return plugin_of(kind, module, path.name)
 
 
@@ -93,17 +93,19 @@ def instantiate(kind: Kind, component: Component) -> Any:
     plugin = _edition(kind, component)
     known = inspect.signature(plugin).parameters
     for given in sorted(set(component.params) - set(known)):
-        raise UnknownNameError(f"parameters of {kind[:-1]} {component.name}", given, known)
+        raise UnknownNameError(f"parameters of {singular(kind)} {component.name}", given, known)
     try:
         made = plugin(**component.params)
     except ValidationError as error:
-        raise UsageError(f"{kind[:-1]} {component.name}: {explain(error)}") from None
+        raise UsageError(f"{singular(kind)} {component.name}: {explain(error)}") from None
     except Exception:
         with blamed_on(plugin):
             raise
     for key, value in component.params.items():
         if isinstance(value, bool) and not isinstance(getattr(made, key, value), bool):  # pydantic reads true as 1
-            raise UsageError(f"{kind[:-1]} {component.name}: {key}: expected no truth value, got {json.dumps(value)}")
+            raise UsageError(
+                f"{singular(kind)} {component.name}: {key}: expected no truth value, got {json.dumps(value)}"
+            )
     return made
 
 
@@ -122,7 +124,7 @@ def _edition(kind: Kind, component: Component) -> Any:
             return each
     there = ", ".join(str(each.version) for each in editions)
     raise UsageError(
-        f"{kind[:-1]} {component.name}: expected a version that is still here ({there}), got {component.version}"
+        f"{singular(kind)} {component.name}: expected a version that is still here ({there}), got {component.version}"
     )
 
 
@@ -181,7 +183,7 @@ def _load_foreign(kind: Kind, name: str) -> Any:
     point = _foreign(kind).get(name)
     if point is None:
         raise _unknown(kind, name)
-    form, offer = KINDS[kind], f"{kind[:-1]} {name}, offered as {point.value}"
+    form, offer = KINDS[kind], f"{singular(kind)} {name}, offered as {point.value}"
     try:
         loaded = point.load()
     except BenchError:

@@ -10,6 +10,7 @@ from bench.core.contracts.dataset import Dataset, Split
 from bench.core.contracts.executor import Executor, Hire, Worker
 from bench.core.contracts.metric import Metric, Pair, Probe, Role, View
 from bench.core.contracts.objective import Objective, Student
+from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.contracts.zoo import Zoo, ZooModel
 from bench.core.schemas.announced import Announced
 
@@ -24,6 +25,7 @@ __all__ = [
     "CraftedOn",
     "Dataset",
     "Executor",
+    "Finding",
     "HeatmapLoss",
     "Hire",
     "Linearization",
@@ -35,9 +37,11 @@ __all__ = [
     "Role",
     "Split",
     "Student",
+    "Study",
     "Victim",
     "View",
     "Worker",
+    "Workplace",
     "Zoo",
     "ZooModel",
 ]

@@ -1,0 +1,70 @@
+"""The contract of studies."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from bench.core.compute.rng import Rng
+from bench.core.contracts.plugin import Plugin
+from bench.core.schemas.study import Card, Key, Point
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a piece of a study is given to work with."""
+
+    device: str
+    cache: Path
+    """Folder for intermediate results that several pieces share; whatever lies there may be deleted."""
+    rng: Rng
+    """The stream of this piece: its name holds study, version and key."""
+    beat: Callable[[], None]
+    """Gives a sign of life; a piece calls it at least once a minute."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one piece measured."""
+
+    points: Sequence[Point]
+    numbers: dict[str, float] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """PNG files by name, for a gallery."""
+
+
+class Study(Plugin, ABC):
+    """A question that takes many pieces of work.
+
+    Each piece becomes one record. The fields of the class are its parameters. Pieces do not depend on each other's records, so that workers do them in
+    any order; what they share lies in the workplace's cache.
+    """
+
+    version: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def card(self) -> Card:
+        """Return what the study asks, and its figures."""
+
+    @abstractmethod
+    def pieces(self) -> list[Key]:
+        """Return the keys of all pieces, the most important first."""
+
+    def models(self, piece: Key) -> tuple[str, ...]:  # noqa: ARG002 - many studies train their own networks
+        """Return the registered networks that a piece measures.
+
+        Their weights are part of the piece's identity.
+        """
+        return ()
+
+    @abstractmethod
+    def measure(self, piece: Key, workplace: Workplace) -> Finding:
+        """Return what one piece measures.
+
+        Raises:
+            BenchError: if a network or data set is missing; the error names it.
+        """
