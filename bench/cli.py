@@ -22,6 +22,7 @@ from bench.commands.plugins import list_, show
 from bench.commands.protocol import protocol
 from bench.commands.run import run
 from bench.commands.speed import speed
+from bench.commands.study import retrain, study
 from bench.commands.submit import submit
 from bench.commands.sweep import status, sweep
 from bench.commands.train import train
@@ -42,7 +43,7 @@ def bench() -> None:
 
 for _verb in (
     run, protocol, new, list_, show, verify, train, leaderboard, doctor, audit, cite, compare, export, speed, submit,
-    sweep, status, ledger, *OLD_NAMES,
+    sweep, status, study, retrain, ledger, *OLD_NAMES,
 ):  # fmt: skip
     bench.add_command(_verb)
 

@@ -15,6 +15,7 @@ from bench import registry
 from bench.checks.check import Check
 from bench.checks.derived_flags import only_flags_differ
 from bench.checks.records import verify_results
+from bench.checks.studies import verify_studies
 from bench.core.errors import BenchError, IntegrityError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of_file
@@ -26,8 +27,8 @@ ADD_ONLY = ("results/", "model_zoo/weights/", "bench/protocols/")
 
 Exception: the flags of a record may be derived again."""
 
-NOTES = (".confirmed", ".png", "/showcase.webp", "/showcase.json")
-"""Endings of files that may be replaced: notes on second runs, and pictures, which can be packed."""
+NOTES = (".confirmed", ".png", "/showcase.webp", "/showcase.json", "/study.json")
+"""Endings of files that may be replaced: notes on second runs, pictures, which can be packed, and cards of studies."""
 
 WEIGHTS = Path(registry.__file__).parents[2] / "model_zoo" / "weights"
 
@@ -42,7 +43,7 @@ def validate(results: Path, base: str | None = None) -> list[Check]:
         UsageError: if there are no records, or the commit does not exist.
     """
     entries, checks = _entries()
-    checks += verify_results(results)
+    checks += [*verify_results(results), *verify_studies(results)]
     runs = list(_readable(results))
     recorded = sorted({run.record.spec.model.name for run in runs} & entries.keys())
     checks += [_measured(name, entries[name]) for name in recorded]

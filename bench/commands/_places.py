@@ -18,6 +18,8 @@ FILES = (
     "*/*/*/*.confirmed",
     "*/*/showcase.json",
     "*/*/showcase.webp",
+    "studies/*/*.json",
+    "studies/*/*.webp",
 )
 """Files to download from a folder of records; other files are not needed."""
 

@@ -20,6 +20,7 @@ WRITTEN: dict[str, registry.Kind] = {
     "architecture": "architectures",
     "objective": "objectives",
     "flag": "flags",
+    "study": "studies",
 }
 """Plug-in kinds with a template in `bench/registry/skeletons`."""
 
@@ -75,7 +76,7 @@ def new(kind: str, name: str, folder: Path | None) -> None:
 def _written(kind: str, name: str) -> str:
     """Return the text of a Python skeleton."""
     text = (registry.SKELETONS / f"{kind}.py.txt").read_text(encoding="utf-8")
-    return Template(text).substitute(class_name=_class_name(name), module=name.replace("-", "_"))
+    return Template(text).substitute(class_name=_class_name(name), name=name, module=name.replace("-", "_"))
 
 
 def _copied(kind: str, name: str) -> str:

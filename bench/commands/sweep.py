@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,13 @@ from rich.table import Table
 
 from bench import registry
 from bench.commands._images import IMAGES, measured
-from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS, read_parameters
+from bench.commands._options import COMPILED, DATA, DEVICE, JSON, PROTOCOL, RESULTS
+from bench.commands._workers import WORKERS, chosen_executor
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.storage.folders import cache_folder
 from bench.core.text import printable
 from bench.terminal import console
-from bench.terminal.progress import RunProgress
+from bench.terminal.progress import RunProgress, duration
 
 if TYPE_CHECKING:
     from bench.core.schemas.protocol import Protocol
@@ -47,12 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=int, metavar="N", help="Use only the first N samples of the protocol; the runs are not ranked."
 )
-@click.option(
-    "--executor", default="local", show_default=True, metavar="NAME", help="An executor from `bench list executors`."
-)
-@click.option("--workers", type=int, metavar="N", help="Number of workers (default: one per GPU, or one).")
-@click.option("--timeout", type=float, metavar="SECONDS", help="A worker that is silent for this time counts as hung.")
-@click.option("--with", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the executor.")
+@WORKERS
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Number of images attacked at once; does not change results."
 )
@@ -93,7 +88,6 @@ def sweep(
     and does not stop the others (exit code 1). `bench status` in another terminal shows the progress.
     """
     from bench.core.compute.machine import pick_device
-    from bench.core.schemas.protocol import Component
     from bench.core.storage.store import Store
     from bench.run.attack.memory import share
     from bench.run.execution import Execution
@@ -104,10 +98,7 @@ def sweep(
     protocol, limit = measured(images, size, listed, protocol, limit)
     rules: Protocol = registry.load("protocols", protocol)
     named = _words("--attacks", attacks) if attacks else [component.name for component in rules.attacks]
-    own = {"workers": workers, "timeout": timeout, "device": device} | read_parameters(params, "--with")
-    given = {key: value for key, value in own.items() if value is not None}
-    registry.load("executors", executor)  # text that cannot be a name gets the error for an unknown name
-    who = registry.instantiate("executors", Component(name=executor, params=given))
+    who = chosen_executor(executor, device, params, workers=workers, timeout=timeout)
     runs, failures = choose(Wanted(listed, named, protocol, rules.floor, limit))
     each = share(memory, who.neighbours, pick_device(who.device))
     execution = Execution(
@@ -196,13 +187,13 @@ def _show_plan(
         images = sum(unit.images for unit in todo)
         seconds = costs.estimate(run.plan.spec, images)
         spec = run.plan.spec
-        table.add_row(spec.model.name, spec.attack.name, str(images), str(len(todo)), _duration(seconds))
+        table.add_row(spec.model.name, spec.attack.name, str(images), str(len(todo)), duration(seconds))
     console.out.print(table)
     words = [f"{len(each)} units"]
     if known:
-        words.append(f"{_duration(sum(known))} of computing by earlier records")
+        words.append(f"{duration(sum(known))} of computing by earlier records")
     if known and workers > 1:
-        words.append(f"about {_duration(sum(known) / workers)} with {workers} workers")
+        words.append(f"about {duration(sum(known) / workers)} with {workers} workers")
     if len(known) < len(each):
         words.append(f"no record tells what {len(each) - len(known)} of them cost")
     console.out.print(", ".join(words), soft_wrap=True)
@@ -248,7 +239,7 @@ def _show_status(sweep: SweepStatus) -> None:
     elif not sweep.working:
         words = "nobody is at work: the same command continues"
     else:
-        left = "" if sweep.seconds_left is None else f", about {_duration(sweep.seconds_left)} left"
+        left = "" if sweep.seconds_left is None else f", about {duration(sweep.seconds_left)} left"
         words = f"{sweep.working} at work{left}"
     console.out.print(f"{done} of {images} images; {words}")
 
@@ -261,7 +252,3 @@ def _as_json(sweep: SweepStatus) -> dict[str, Any]:
     ]
     failures = [{"what": what, "why": why} for what, why in sweep.failures]
     return {"sweep": sweep.name, "seconds_left": sweep.seconds_left, "runs": runs, "failures": failures}
-
-
-def _duration(seconds: float | None) -> str:
-    return "unknown" if seconds is None else str(timedelta(seconds=round(seconds)))

@@ -85,7 +85,6 @@ def _each(subjects: tuple[str, ...], *, every: bool, renew: bool, device: str) -
     """Return the checks of the named models and folders."""
     from bench.checks.derived_flags import derive_anew
     from bench.checks.models import verify_model
-    from bench.checks.records import verify_results
     from bench.core.compute.machine import pick_device
 
     models = [f"hub:{name}" for name in registry.names("models")] if every else []
@@ -100,10 +99,20 @@ def _each(subjects: tuple[str, ...], *, every: bool, renew: bool, device: str) -
             for run in derive_anew(Path(subject)) if renew else ():
                 names = ", ".join(flag.name for flag in run.record.flags) or "none"
                 click.echo(f"{run.path.relative_to(subject)}: flags now {names}", err=True)
-            found.extend(verify_results(Path(subject)))
+            found.extend(_records(Path(subject)))
         else:
             found.extend(verify_model(_model(subject), device=where))
     return found
+
+
+def _records(folder: Path) -> list[Check]:
+    """Return the checks of a folder's runs and studies."""
+    from bench.checks.records import verify_results
+    from bench.checks.studies import verify_studies
+
+    studies = verify_studies(folder)
+    only_studies = studies and not any(folder.glob("*/*/*/*.json"))
+    return studies if only_studies else [*verify_results(folder), *studies]
 
 
 def _folder(subjects: Sequence[str], default: str | None) -> Path:

@@ -6,27 +6,25 @@ Runs are planned as units, the workers of an executor do them, and they are file
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 from typing import Protocol as Interface
 
-from bench.core.contracts import Executor
+from bench.core.contracts import Executor, Hire
 from bench.core.errors import BenchError, IntegrityError, NetworkError
-from bench.core.schemas.units import Report, Unit
+from bench.core.schemas.units import RunUnit
 from bench.core.storage.stored_run import StoredRun
 from bench.run.execution import Execution
 from bench.run.plan import Plan, plan
 from bench.run.request import Request
 from bench.run.shards import Shards
 from bench.run.steps import file
+from bench.sweeps.rounds import rounds
 from bench.sweeps.status import Manifest, write_manifest
-from bench.sweeps.worker import UnitWorker
-
-ATTEMPTS = 3
-"""How often a unit is tried when its workers disappear. A unit that kills every worker must end."""
+from bench.sweeps.worker import RunWorker
 
 
 class SweepRun(NamedTuple):
@@ -107,7 +105,7 @@ def choose(wanted: Wanted) -> tuple[list[SweepRun], list[Failure]]:
     return runs, failures
 
 
-def units(run: SweepRun, execution: Execution) -> list[Unit]:
+def units(run: SweepRun, execution: Execution) -> list[RunUnit]:
     """Return the remaining units of a run, none if it is stored."""
     if execution.store.find(run.plan.spec) is not None:
         return []
@@ -116,7 +114,7 @@ def units(run: SweepRun, execution: Execution) -> list[Unit]:
     for group in execution.together(len(sizes), run.plan.protocol.shard_size):
         left = sum(sizes[index] for index in group if not shards.is_measured(index))
         if left:
-            found.append(Unit(request=request, run_id=run.run_id, shard=group.start, shards=len(group), images=left))
+            found.append(RunUnit(request=request, run_id=run.run_id, shard=group.start, shards=len(group), images=left))
     return found
 
 
@@ -151,8 +149,9 @@ class _Sweep:
         self.watcher.start(f"{len(self.runs)} runs", total, total - sum(unit.images for unit in todo))
         self._describe()
         self._file_what_is_ready()
-        for report in self._rounds(todo):
+        for report in rounds(todo, self.executor, self._workers, self.watcher.advance):
             if report.kind == "done":
+                assert isinstance(report.unit, RunUnit)
                 self._left[report.unit.run_id] -= 1
                 self._file_what_is_ready()
             elif report.kind == "failed":
@@ -164,43 +163,12 @@ class _Sweep:
                 self._fail(run.name, "its shards are finished, but its floor is not, which it is compared with")
         return Outcome([self.finished[r.run_id] for r in self.runs if r.run_id in self.finished], self.failures)
 
-    def _begin(self, run: SweepRun) -> list[Unit]:
+    def _begin(self, run: SweepRun) -> list[RunUnit]:
         self.execution.store.prepare(run.plan.spec)
         return units(run, self.execution)
 
-    def _rounds(self, todo: list[Unit]) -> Iterator[Report]:
-        """Yield reports, and try lost units again.
-
-        Progress is shown as it comes, and is taken back for a lost unit.
-        """
-        lost, advanced, patient = Counter[str](), Counter[str](), False
-        while todo:
-            again = []
-            for report in self.executor.run(todo, partial(UnitWorker, self.execution, patient)):
-                unit = report.unit
-                if report.kind == "done":
-                    self._advance(unit, unit.images - advanced[unit.id], advanced)
-                elif report.kind in {"failed", "busy", "lost"}:
-                    self._advance(unit, -advanced[unit.id], advanced)
-                else:
-                    self._advance(unit, report.images, advanced)
-                if report.kind == "busy":
-                    again.append(unit)
-                elif report.kind == "lost":
-                    lost[unit.id] += 1
-                    if lost[unit.id] < ATTEMPTS:
-                        again.append(unit)
-                        yield report._replace(kind="note", text=f"{report.text}; it will be begun again")
-                    else:
-                        yield report._replace(kind="failed", text=f"{report.text}, {ATTEMPTS} times")
-                else:
-                    yield report
-            todo, patient = again, True
-
-    def _advance(self, unit: Unit, images: int, advanced: Counter[str]) -> None:
-        advanced[unit.id] += images
-        if images:
-            self.watcher.advance(images)
+    def _workers(self, patient: bool) -> Hire:
+        return partial(RunWorker, self.execution, patient)
 
     def _file_what_is_ready(self) -> None:
         for run in self.runs:  # a floor comes before the runs that are compared with it

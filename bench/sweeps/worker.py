@@ -1,12 +1,13 @@
-"""A worker process that does units of runs.
+"""Worker processes that do units.
 
-It plans each unit from its request, and keeps networks and images between units.
+Those of runs plan each unit from its request, and keep networks and images between units.
 """
 
 from __future__ import annotations
 
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from torch import nn
 from bench.core.compute.machine import pick_device
 from bench.core.contracts import Worker
 from bench.core.errors import BenchError, Busy, IntegrityError, is_broken_device
-from bench.core.schemas.units import Report, Unit
+from bench.core.schemas.units import Report, RunUnit, Unit
 from bench.run.execution import Execution
 from bench.run.plan import Plan, plan
 from bench.run.request import Request
@@ -56,24 +57,15 @@ class Teller:
             self._tell(Report(self._unit, "alive"))
 
 
-class UnitWorker(Worker):
-    """A worker that does units of runs.
+class UnitWorker(Worker, ABC):
+    """A worker that turns errors of a unit into reports."""
 
-    Args:
-        execution: folders and limits.
-        patient: whether to wait if another process works on a unit.
-        device: the device to compute on.
-    """
-
-    def __init__(self, execution: Execution, patient: bool, device: str) -> None:
-        self._execution = replace(execution, device=device)
-        self._patient = patient
-        self._cache, self._teller = Cache(), Teller()
-        self._current: tuple[Plan, Session] | None = None
+    def __init__(self, device: str) -> None:
+        self._device, self._teller = device, Teller()
 
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
-        """Complete the shards of the unit that are not complete."""
-        pick_device(self._execution.device)  # its settings belong to a thread, and the next unit may run in another
+        """Complete what of the unit is not complete."""
+        pick_device(self._device)  # its settings belong to a thread, and the next unit may run in another
         try:
             self._teller.begin(unit, tell)
             self._complete(unit)
@@ -88,14 +80,36 @@ class UnitWorker(Worker):
             return Report(unit, "failed", text=f"{type(error).__name__} in {where.name}: {error}")
         return Report(unit, "done")
 
+    @abstractmethod
     def _complete(self, unit: Unit) -> None:
+        """Do a unit; errors are reported by the caller."""
+
+
+class RunWorker(UnitWorker):
+    """A worker that does units of runs.
+
+    Args:
+        execution: folders and limits.
+        patient: whether to wait if another process works on a unit.
+        device: the device to compute on.
+    """
+
+    def __init__(self, execution: Execution, patient: bool, device: str) -> None:
+        super().__init__(device)
+        self._execution = replace(execution, device=device)
+        self._patient = patient
+        self._cache = Cache()
+        self._current: tuple[Plan, Session] | None = None
+
+    def _complete(self, unit: Unit) -> None:
+        assert isinstance(unit, RunUnit)
         planned, session = self._session(unit)
         if self._execution.store.find(planned.spec) is None:
             with _beating(session.setup.model, session.setup.smooth, self._teller.beat):
                 shards = range(unit.shard, unit.shard + unit.shards)
                 session.complete(shards, self._teller.beat if self._patient else None)
 
-    def _session(self, unit: Unit) -> tuple[Plan, Session]:
+    def _session(self, unit: RunUnit) -> tuple[Plan, Session]:
         if self._current is None or self._current[0].spec.run_id != unit.run_id:
             planned = plan(Request(**unit.request))
             if planned.spec.run_id != unit.run_id:

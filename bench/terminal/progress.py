@@ -45,6 +45,11 @@ def seconds_left(task: Task) -> float | None:
     return float(task.elapsed * (task.total - task.completed) / advanced)
 
 
+def duration(seconds: float | None) -> str:
+    """Return seconds as hours, minutes and seconds, or "unknown"."""
+    return "unknown" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
 class _TimeLeft(ProgressColumn):
     """A column with the estimate as hours, minutes and seconds."""
 
@@ -97,31 +102,38 @@ class RunProgress(_Bar):
     After an interrupt it says that the same command continues, if a command was given.
     """
 
+    item, parts = "image", "shards"
+
     def __init__(self, *, command: bool = True) -> None:
-        super().__init__(
-            "images", (lambda: "finished shards are kept: the same command continues") if command else None
-        )
+        kept = f"finished {self.parts} are kept: the same command continues"
+        super().__init__(f"{self.item}s", (lambda: kept) if command else None)
 
     def start(self, title: str, total: int, done: int) -> None:
-        """Begin a run of `total` images, `done` of which earlier processes finished."""
+        """Begin work on `total` items, `done` of which earlier processes finished."""
         self._task = self._bar.add_task(title, total=total, completed=done, begun=done)
         self._title, self._total, self._done = title, total, done
         if not err.is_terminal:
-            err.print(f"{title}: {done} of {counted(total, 'image')} done", soft_wrap=True)
+            err.print(f"{title}: {done} of {counted(total, self.item)} done", soft_wrap=True)
 
     def advance(self, images: int) -> None:
-        """Count this number of images as finished."""
+        """Count this number of items as finished."""
         self._bar.advance(self._task, images)
         before, self._done = self._done, self._done + images
         tenth = max(1, self._total // 10)
         if not err.is_terminal and self._done // tenth > before // tenth:
             left = seconds_left(self._bar.tasks[self._task])
             eta = "" if left is None else f", about {left:.0f} s left"
-            err.print(f"{self._title}: {self._done} of {counted(self._total, 'image')}{eta}", soft_wrap=True)
+            err.print(f"{self._title}: {self._done} of {counted(self._total, self.item)}{eta}", soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print a remark above the bar."""
         self._bar.console.print(printable(text), soft_wrap=True)
+
+
+class StudyProgress(RunProgress):
+    """Progress of a study, in pieces."""
+
+    item, parts = "piece", "pieces"
 
 
 class ReadingProgress(_Bar):

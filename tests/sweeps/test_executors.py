@@ -19,7 +19,7 @@ from bench import registry
 from bench.core.contracts import Worker
 from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.schemas.protocol import Component
-from bench.core.schemas.units import FINAL, Report, Unit
+from bench.core.schemas.units import FINAL, Report, RunUnit, Unit
 from bench.executors.local import Local
 from bench.executors.ray import Ray
 from bench.executors.slurm import Slurm
@@ -38,6 +38,7 @@ class Odd(Worker):
         self.device = device
 
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
+        assert isinstance(unit, RunUnit)
         word, mark = unit.request["attack"], Path(unit.request["model"])
         tell(Report(unit, "alive", 1))
         if word == "meet":
@@ -64,7 +65,8 @@ def wait(over: Callable[[], bool], seconds: float = 120) -> None:
 def todo(folder: Path, *words: str) -> list[Unit]:
     request = {"model": str(folder / "mark")}
     return [
-        Unit(request=request | {"attack": word}, run_id=f"{i:064x}", shard=0, images=1) for i, word in enumerate(words)
+        RunUnit(request=request | {"attack": word}, run_id=f"{i:064x}", shard=0, images=1)
+        for i, word in enumerate(words)
     ]
 
 
@@ -73,6 +75,7 @@ def last(reports: Iterator[Report]) -> dict[int, Report]:
     found = dict[int, Report]()
     for report in reports:
         if report.kind in FINAL:
+            assert isinstance(report.unit, RunUnit)
             place = int(report.unit.run_id, 16)
             assert place not in found
             found[place] = report
@@ -123,6 +126,7 @@ class TestRay:
         (away,) = cluster.worker_nodes
         told, found = set[str](), dict[int, str]()
         for report in Ray(workers=2, device="cpu").run(todo(tmp_path, "wait", "wait", "good", "good"), Odd):
+            assert isinstance(report.unit, RunUnit)
             place = int(report.unit.run_id, 16)
             told |= {report.unit.id}
             if report.kind in FINAL:

@@ -21,15 +21,16 @@ from click.testing import CliRunner
 
 from bench.cli import bench as command
 from bench.core.contracts import Executor, Hire, Worker
-from bench.core.schemas.units import Report, Unit
+from bench.core.schemas.units import Report, RunUnit, Unit
 from bench.core.storage.store import Store
 from bench.core.storage.stored_run import StoredRun
 from bench.executors.local import Local
 from bench.run.execution import Execution
 from bench.run.shards import Shards
 from bench.run.steps import run
+from bench.sweeps.rounds import ATTEMPTS
 from bench.sweeps.status import SweepStatus, statuses
-from bench.sweeps.sweep import ATTEMPTS, Outcome, SweepRun, Wanted, choose, sweep, units
+from bench.sweeps.sweep import Outcome, SweepRun, Wanted, choose, sweep, units
 from model_zoo.tensors import export_weights
 from tests.run.test_reliability import content
 from tests.run.test_run import Watcher
@@ -221,6 +222,7 @@ class Odd(Worker):
         self.device = device
 
     def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
+        assert isinstance(unit, RunUnit)
         word = unit.request["attack"]
         if word == "die":
             os.kill(os.getpid(), 9)
@@ -242,7 +244,7 @@ def test_dead_and_hung_workers_are_replaced_and_slow_ones_are_left_alone(monkeyp
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))  # a clock that jumps ends nobody
     words = ["die", "hang", "slow", "good", "good"]
     todo = [
-        Unit(request={"model": "m", "attack": word}, run_id=f"{i:064x}", shard=0, images=1)
+        RunUnit(request={"model": "m", "attack": word}, run_id=f"{i:064x}", shard=0, images=1)
         for i, word in enumerate(words)
     ]
     last = dict[str, Report]()
@@ -264,9 +266,9 @@ def test_dead_and_hung_workers_are_replaced_and_slow_ones_are_left_alone(monkeyp
 
 ABANDONED = """
 import sys
-from tests.sweeps.test_sweep import Local, Odd, Unit
+from tests.sweeps.test_sweep import Local, Odd, RunUnit
 request = {"model": sys.argv[1], "attack": "stay"}
-todo = [Unit(request=request, run_id=f"{i:064x}", shard=0, images=1) for i in range(2)]
+todo = [RunUnit(request=request, run_id=f"{i:064x}", shard=0, images=1) for i in range(2)]
 list(Local(workers=2, device="cpu").run(todo, Odd))
 """
 

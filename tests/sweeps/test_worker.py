@@ -15,7 +15,7 @@ from bench.run import session
 from bench.run.steps import run
 from bench.sweeps import worker
 from bench.sweeps.sweep import SweepRun, units
-from bench.sweeps.worker import UnitWorker
+from bench.sweeps.worker import RunWorker
 from tests.run.test_run import Watcher
 from tests.sweeps.test_sweep import SHARD, execution, folder, protocol, runs
 
@@ -29,8 +29,8 @@ def raising(error: Exception) -> Callable[..., Any]:
     return attack
 
 
-def hired(folder: Path) -> UnitWorker:
-    return UnitWorker(execution(folder), patient=False, device="cpu")
+def hired(folder: Path) -> RunWorker:
+    return RunWorker(execution(folder), patient=False, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_every_pass_through_a_network_is_a_sign_of_life(
     unit = units(runs[1], execution(tmp_path))[0]
     assert hired(tmp_path).do(unit, told.append).kind == "done"
     steps = runs[1].plan.spec.attack.params["steps"]
-    assert sum(report.kind == "alive" and not report.images for report in told) > steps
-    assert sum(report.images for report in told) == SHARD
+    assert sum(report.kind == "alive" and not report.advanced for report in told) > steps
+    assert sum(report.advanced for report in told) == SHARD

@@ -6,11 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from safetensors.torch import load, save
+from torch import Tensor
 
 from bench.core.compute.rng import Rng
 from bench.core.contracts.plugin import Plugin
 from bench.core.schemas.study import Card, Key, Point
+from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, write_atomic
+from bench.core.storage.lease import lease
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,21 @@ class Workplace:
     """The stream of this piece: its name holds study, version and key."""
     beat: Callable[[], None]
     """Gives a sign of life; a piece calls it at least once a minute."""
+
+    def once(self, what: str, identity: Any, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return what `make` returns, made by the first piece that asks.
+
+        Args:
+            what: one word for the kind of result, such as maps.
+            identity: JSON values of all that may change the result.
+            make: makes tensors by name; its random streams must not hold the piece.
+        """
+        path = self.cache / f"{what}-{sha256_of(canonical_json(identity).encode())[:16]}.safetensors"
+        with lease(path.with_suffix(".lease"), self.beat):
+            if not path.exists():
+                remove_leftovers(path)
+                write_atomic(path, save({name: tensor.contiguous() for name, tensor in make().items()}))
+        return load(path.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -39,11 +59,15 @@ class Finding:
 class Study(Plugin, ABC):
     """A question that takes many pieces of work.
 
-    Each piece becomes one record. The fields of the class are its parameters. Pieces do not depend on each other's records, so that workers do them in
-    any order; what they share lies in the workplace's cache.
+    Each piece becomes one record. The fields of the class are its parameters. Pieces do not depend on each other's
+    records, so that workers do them in any order; what they share lies in the workplace's cache.
     """
 
     version: ClassVar[int] = 1
+    selects: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that only select which pieces there are, such as networks and seeds.
+
+    They are no part of a piece's identity: a piece is not measured again if others join it."""
 
     @property
     @abstractmethod

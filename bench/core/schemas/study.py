@@ -18,7 +18,7 @@ class Figure(Strict):
     """A figure that is drawn from the points of all records.
 
     A curve shows the mean over points with the same series and x, with an interval; boxes show their quantiles; a
-    scatter shows each point.
+    scatter shows each point. Each panel of the points is a small plot of its own.
     """
 
     name: Name
@@ -44,6 +44,11 @@ class Card(Strict):
     differs: str = Field(default="", description="what differs from the source")
     figures: tuple[Figure, ...] = Field(min_length=1)
 
+    @property
+    def key(self) -> str:
+        """Return the name of the study's folder, `<study>-v<version>`."""
+        return f"{self.study}-v{self.version}"
+
 
 class Point(Strict):
     """One measured point of a figure."""
@@ -52,6 +57,8 @@ class Point(Strict):
     series: str = Field(description="the curve, box group or colour that it belongs to")
     x: float | str
     y: float
+    panel: str = Field(default="", description="the small plot that it belongs to; empty: every one of them")
+    label: str = Field(default="", description="what the point is, such as a network, where series and x do not tell")
 
 
 class StudySpec(Strict):
@@ -59,9 +66,14 @@ class StudySpec(Strict):
 
     study: Name
     version: int = Field(ge=1)
-    params: dict[str, Any]
+    params: dict[str, Any] = Field(description="without those that only select pieces")
     piece: Key
     models: dict[str, Sha256] = Field(default={}, description="weights of the registered networks that it measures")
+
+    @property
+    def key(self) -> str:
+        """Return the name of the study's folder, `<study>-v<version>`."""
+        return f"{self.study}-v{self.version}"
 
     @property
     def id(self) -> str:
@@ -75,7 +87,7 @@ class StudyRecord(Strict):
     spec: StudySpec
     points: tuple[Point, ...] = Field(min_length=1)
     numbers: dict[str, float] = Field(default={}, description="further numbers by name, such as a test accuracy")
-    pictures: tuple[str, ...] = Field(default=(), description="names of the pictures beside the record")
+    pictures: dict[Name, Sha256] = Field(default={}, description="SHA-256 of the pictures beside the record, by name")
     environment: dict[str, Any]
     seconds: float = Field(ge=0)
     id: Sha256

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from bench.core.schemas.records import Environment
 from bench.run.shards import Effort
@@ -25,20 +26,28 @@ def describe(efforts: Sequence[Effort], started: datetime) -> Environment:
         efforts: the efforts of all shards, on all machines and by all processes.
         started: when this process began the run.
     """
-    root = Path(__file__).resolve().parents[3]
-    commit = ask_git(root, "rev-parse", "HEAD")
+    devices, hardware = (_together(getattr(effort, word) for effort in efforts) for word in ("device", "hardware"))
     return Environment(
-        python=platform.python_version(),
-        packages=packages(),
-        platform=platform.platform(terse=True),
-        device=_together(effort.device for effort in efforts),
-        hardware=_together(effort.hardware for effort in efforts),
-        commit=commit,
-        dirty=None if commit is None else bool(ask_git(root, "status", "--porcelain", "--untracked-files=no")),
+        **surroundings(devices, hardware, started),
         batch_size=min(effort.batch_size for effort in efforts),
-        started=started.isoformat(timespec="seconds"),
         seconds=round(sum(effort.seconds for effort in efforts), 1),
     )
+
+
+def surroundings(device: str, hardware: str, started: datetime) -> dict[str, Any]:
+    """Return the machine and software of this process."""
+    root = Path(__file__).resolve().parents[3]
+    commit = ask_git(root, "rev-parse", "HEAD")
+    return {
+        "python": platform.python_version(),
+        "packages": packages(),
+        "platform": platform.platform(terse=True),
+        "device": device,
+        "hardware": hardware,
+        "commit": commit,
+        "dirty": None if commit is None else bool(ask_git(root, "status", "--porcelain", "--untracked-files=no")),
+        "started": started.isoformat(timespec="seconds"),
+    }
 
 
 def _together(words: Iterable[str]) -> str:
