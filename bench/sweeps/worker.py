@@ -82,7 +82,7 @@ class UnitWorker(Worker, ABC):
 
     @abstractmethod
     def _complete(self, unit: Unit) -> None:
-        """Do a unit; errors are reported by the caller."""
+        """Do a unit, or raise an error for the report."""
 
 
 class RunWorker(UnitWorker):

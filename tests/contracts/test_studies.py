@@ -15,7 +15,7 @@ STUDIES = registry.names("studies")
 
 
 def made(name: str) -> Study:
-    study: Study = registry.load("studies", name)()  # type: ignore[operator]
+    study: Study = registry.load("studies", name)()
     return study
 
 
