@@ -1,4 +1,4 @@
-"""Removal of pixels in the order of a map, and networks trained on the rest."""
+"""Remove pixels in the order of a map, and train on the rest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 class Halves(NamedTuple):
-    """The training and the test images of a study, or one tensor for each."""
+    """What belongs to the training images, and to the test images."""
 
     train: Any
     test: Any

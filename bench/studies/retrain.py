@@ -191,7 +191,7 @@ class Retrain(Study):
         }
 
     def _accuracy(self, ranks: Halves, share: float, seed: int, workplace: Workplace, *, most: bool) -> float:
-        """Return the test accuracy of a network that is trained without some pixels."""
+        """Return the accuracy of a network trained without some pixels."""
         dataset = self._dataset()
         changed = Halves(
             *(
@@ -226,7 +226,7 @@ class Retrain(Study):
         return Halves(*(removal_order(half.images[:, 0].float() * 0, rng.fork(k)) for k, half in enumerate(halves)))
 
     def _ranks(self, piece: Key, workplace: Workplace) -> Halves:
-        """Return the orders of pixels by edges or by an attribution of a network."""
+        """Return the orders of pixels by edges or by an attribution."""
         if piece["attribution"] == "edges":
             heatmaps = {str(k): edges(half.images) for k, half in enumerate(self._images())}
         else:
