@@ -30,6 +30,7 @@ from leaderboard.drawing.exhibit import find_exhibit, gallery
 from leaderboard.drawing.plots import distribution
 from leaderboard.pages import render
 from leaderboard.pages.models import add_models
+from leaderboard.pages.reproduction import add_reproduction_page
 from leaderboard.pages.site import Staging, staged
 from leaderboard.pages.tracks import add_track_pages, ranked, tracks
 from leaderboard.records.forks import processes_for
@@ -116,6 +117,7 @@ def build(
         site.add("attacks.html", render.attacks_page(compared, {attack for board in made for attack in board.attacks}))
         site.add("compare.html", render.choice_page(made, extra))
         site.add("about.html", render.about_page(made))
+        add_reproduction_page(book, rows, site)
         _add_data(made, compared, runs, read=rows, site=site, home=home)
     protocols = {run.record.spec.protocol.key for run in runs}
     return BuildReport(out, len(protocols), len(by_model), len(runs), len(site.checksums))

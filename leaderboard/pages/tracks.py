@@ -1,4 +1,4 @@
-"""The pages of the tracks, their index, and the papers' tables."""
+"""The pages of the tracks and their index."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from leaderboard.pages import render
 from leaderboard.pages.site import Staging
 from leaderboard.records.index import Book
 from leaderboard.records.rows import RowReader, to_csv
-from leaderboard.tracks.claims import OUTCOMES, RULE, verdicts
-from leaderboard.tracks.reproduction import published, reproduced
 from leaderboard.tracks.spreads import spreads
 from leaderboard.tracks.tracks import Section, corruption_errors, questions, sections
 from leaderboard.tracks.transfers import agreements, transfer_matrix
@@ -41,7 +39,7 @@ def ranked(runs: Iterable[StoredRun]) -> list[StoredRun]:
 def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site: Staging, attacks: set[str]) -> None:
     """Add the pages of the tracks that have runs, and their files.
 
-    Also adds the index of tracks and the page of the papers' tables.
+    Also adds the index of tracks.
     """
     for run in runs:
         if run.record.spec.protocol.track != ATTRIBUTION:
@@ -51,20 +49,6 @@ def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site
     for track in tracks(book):
         site.add(f"tracks/{track}.html", _page(book, track, read, attacks))
     site.add("tracks.html", render.render("tracks.html", root="", tracks=tracks(book)))
-    printed = published()
-    site.add(
-        "reproduction.html",
-        render.render(
-            "reproduction.html",
-            root="",
-            papers=printed.papers,
-            verdicts=verdicts(book, printed.claims, read),
-            outcomes=OUTCOMES,
-            rule=RULE,
-            tables=reproduced(book, printed.tables),
-            models=set(book.entries),
-        ),
-    )
 
 
 def tracks(book: Book) -> dict[str, Track]:

@@ -88,19 +88,30 @@ class Claim(Strict):
     paper: str
     text: str
     relation: Literal["above", "below", "rising", "within"]
-    models: tuple[str, ...] = Field(min_length=2)
+    models: tuple[str, ...] = Field(min_length=1)
     measures: tuple[Measure, ...] = ()
     kinds: Kinds | None = None
     what: str = ""
     """The measure in words. By default pages show the metric's name."""
     tolerance: float = 0.0
+    exhibit: str = ""
+    """Title of the table or figure that it is about."""
+    source: str = ""
+    """Network on which the images of all models were crafted."""
+    judge: str = ""
+    """Network that sees the images that were crafted on the models."""
+    against: Measure | None = None
+    """Second measure of each model, with which the first one is compared."""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Pairs of models to compare.
 
-        For a rising order each model is paired with the one before it, else with the first.
+        For a rising order each model is paired with the one before it, else with the first. With two measures each
+        model is paired with itself.
         """
+        if self.against is not None:
+            return [(model, model) for model in self.models]
         rising = self.relation == "rising"
         return list(pairwise(self.models)) if rising else [(self.models[0], other) for other in self.models[1:]]
 
@@ -153,7 +164,7 @@ class Verdict:
         return WORDS[tuple(sorted(self.counts))]
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """Values of one model by one measure."""
 
     mean: float
@@ -170,15 +181,32 @@ def verdicts(book: Book, claims: tuple[Claim, ...], read: ReadRows) -> list[Verd
 def _verdict(book: Book, claim: Claim, read: ReadRows) -> Verdict:
     found, lacking = [], set()
     for what, measures in _measured(book, claim):
-        sides = {model: _side(book, measures, model, read) for model in claim.models}
-        lacking |= {model for model, side in sides.items() if side is None}
-        for first, second in claim.pairs:
-            one, two = sides[first], sides[second]
+        second = measures if claim.against is None else (claim.against,)
+        for first, other in claim.pairs:
+            one, two = (_of(book, claim, *each, read) for each in ((measures, first), (second, other)))
+            lacking |= {model for model, side in ((first, one), (other, two)) if side is None}
             if one is not None and two is not None:
-                mean, interval, images = _difference(one, two)
-                values, outcome = (one.mean, two.mean), claim.outcome(*interval)
-                found.append(Comparison(what, first, second, values, interval, images, mean, outcome))
+                names = (
+                    (first, other) if claim.against is None else (_named(measures[0], first), _named(second[0], other))
+                )
+                found.append(_comparison(what, names, (one, two), claim))
     return Verdict(claim, tuple(found), tuple(sorted(lacking)))
+
+
+def _of(book: Book, claim: Claim, measures: tuple[Measure, ...], model: str, read: ReadRows) -> Side | None:
+    if claim.judge:
+        return side_of(book, measures, claim.judge, read, model)
+    return side_of(book, measures, model, read, claim.source or None)
+
+
+def _named(measure: Measure, model: str) -> str:
+    return f"{model}, {measure.attack}{measure.metric.removeprefix(measure.metric.partition(LEVEL_MARK)[0])}"
+
+
+def _comparison(what: str, names: tuple[str, str], sides: tuple[Side, Side], claim: Claim) -> Comparison:
+    mean, interval, images = difference(*sides)
+    values = (sides[0].mean, sides[1].mean)
+    return Comparison(what, *names, values, interval, images, mean, claim.outcome(*interval))
 
 
 def _measured(book: Book, claim: Claim) -> Iterator[tuple[str, tuple[Measure, ...]]]:
@@ -193,25 +221,32 @@ def _measured(book: Book, claim: Claim) -> Iterator[tuple[str, tuple[Measure, ..
             yield kind, claim.kinds.of(kind)
 
 
-def _side(book: Book, measures: tuple[Measure, ...], model: str, read: ReadRows) -> _Side | None:
+def side_of(
+    book: Book, measures: tuple[Measure, ...], model: str, read: ReadRows, source: str | None = None
+) -> Side | None:
     """Return a model's mean over measures and its values per image.
 
-    All measures are of one run. None if one of them is missing.
+    All measures are of one run: of the run on images that were crafted on `source`, if it is given. None if one of the
+    measures is missing.
     """
-    summaries = [book.value(measure, model) for measure in measures]
+    measure = measures[0]
+    if measure.entry:
+        stated = book.value(measure, model)
+        return None if stated is None or stated.mean is None else Side(stated.mean, stated.n, None)
+    run = book.run(measure.protocol, model, measure.attack, source)
+    if run is None:
+        return None
+    summaries = [run.record.summaries.get(m.samples, {}).get(m.metric) for m in measures]
     means = [summary.mean for summary in summaries if summary is not None and summary.mean is not None]
     if len(means) < len(measures) or summaries[0] is None:
         return None
-    mean, n, measure = float(np.mean(means)), summaries[0].n, measures[0]
-    run = book.run(measure.protocol, model, measure.attack)
-    if run is None:
-        return _Side(mean, n, None)
     rows = read(run).set_index("sample_id")
     chosen = rows[rows["correct"].astype(bool)] if measure.samples == "correct" else rows
-    return _Side(mean, n, chosen[[m.metric for m in measures]].astype(float).mean(axis=1, skipna=False))
+    values = chosen[[m.metric for m in measures]].astype(float).mean(axis=1, skipna=False)
+    return Side(float(np.mean(means)), summaries[0].n, values)
 
 
-def _difference(first: _Side, second: _Side) -> tuple[float, tuple[float, float], int | None]:
+def difference(first: Side, second: Side) -> tuple[float, tuple[float, float], int | None]:
     """Return mean, interval and number of images of second minus first.
 
     The images are those on which both are measured. Their number is None if only the means are known.

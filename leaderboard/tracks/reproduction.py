@@ -1,4 +1,4 @@
-"""The papers' tables, with our numbers from records beside them."""
+"""The papers' tables and figures, with our numbers from records beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -15,7 +15,8 @@ from bench.core.schemas.strict import Strict
 from leaderboard.records.index import Book, Measure
 from leaderboard.tracks.claims import Claim, Kinds, Levels
 
-PUBLISHED = Path(__file__).parent / "published.toml"
+PUBLISHED = Path(__file__).parent / "published"
+"""Folder with one TOML file per paper."""
 
 
 class Transferred(Strict):
@@ -33,22 +34,33 @@ class Column(Strict):
 
 
 class Row(Strict):
-    """Row of a published table, in percent, with our model, if any."""
+    """Row of a published table, in percent, with our model, if any.
+
+    A number is nan where the paper prints none.
+    """
 
     name: str
     values: tuple[float, ...]
     model: str | None = None
 
 
-class PublishedTable(Strict):
-    """Table as printed in a paper, with the source of our numbers."""
+class Printed(Strict):
+    """Table or figure of a paper."""
 
     paper: str
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
     differences: tuple[str, ...] = ()
     missing: str = ""
+    """Why there cannot be anything of ours."""
+    command: str = ""
+    """The command that makes ours, where it is lacking."""
+
+
+class PublishedTable(Printed):
+    """Table as printed in a paper, with the source of our numbers."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
     levels: Levels | None = None
     kinds: Kinds | None = None
     transfer: Transferred | None = None
@@ -60,12 +72,29 @@ class PublishedTable(Strict):
         return self
 
 
+class Figure(Printed):
+    """Figure of a paper, with the page that shows ours."""
+
+    shows: str
+    """What the paper shows, in words."""
+    page: str = ""
+    """Page of the site, such as tracks/alignment.html."""
+
+
 class Published(Strict):
-    """Tables and claims of all papers."""
+    """Tables, figures and claims of all papers."""
 
     papers: dict[str, str]
     tables: tuple[PublishedTable, ...]
+    figures: tuple[Figure, ...]
     claims: tuple[Claim, ...]
+
+    @model_validator(mode="after")
+    def _claims_name_exhibits(self) -> Self:
+        titles = {(each.paper, each.title) for each in (*self.tables, *self.figures)}
+        if wrong := [c.exhibit for c in self.claims if c.exhibit and (c.paper, c.exhibit) not in titles]:
+            raise ValueError(f"expected the title of a table or figure of the paper in `exhibit`, got {wrong[0]!r}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -90,8 +119,17 @@ class Reproduced:
 
 
 def published() -> Published:
-    """Return the papers' tables and claims."""
-    return Published.model_validate(tomllib.loads(PUBLISHED.read_text(encoding="utf-8")))
+    """Return the papers' tables, figures and claims."""
+    papers = sorted((tomllib.loads(path.read_text(encoding="utf-8")) for path in PUBLISHED.iterdir()), key=_order)
+    parts = {
+        kind: [{"paper": paper["name"], **each} for paper in papers for each in paper.get(kind, [])]
+        for kind in ("tables", "figures", "claims")
+    }
+    return Published.model_validate({"papers": {paper["name"]: paper["cites"] for paper in papers}, **parts})
+
+
+def _order(paper: dict[str, Any]) -> int:
+    return int(paper["order"])
 
 
 def reproduced(book: Book, tables: tuple[PublishedTable, ...]) -> list[Reproduced]:

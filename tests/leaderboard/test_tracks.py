@@ -188,24 +188,29 @@ def test_published_numbers_stand_beside_ours_and_missing_ones_are_said_to_be(boo
     for table in found.values():
         assert table.table.missing or table.table.differences, "a table says how it differs"
         assert not (table.table.missing and table.compared)
-    assert {table.paper for table in printed.tables} == set(printed.papers)
+    assert {each.paper for each in (*printed.tables, *printed.figures)} == set(printed.papers)
 
 
-def test_every_model_that_the_papers_are_compared_with_is_registered() -> None:
+def test_every_model_that_the_papers_are_compared_with_has_an_entry_or_a_recipe() -> None:
     from bench import registry
 
     printed, known = published(), set(registry.names("models"))
+    known |= {registry.load("recipes", name).model for name in registry.names("recipes")}
     named = {row.model for table in printed.tables for row in table.rows if row.model}
-    assert named | {name for claim in printed.claims for name in claim.models} <= known
+    assert (
+        named
+        | {name for claim in printed.claims for name in (*claim.models, *filter(None, (claim.source, claim.judge)))}
+        <= known
+    )
     protocols = set(registry.names("protocols"))
     places = [claim.kinds for claim in printed.claims] + [t.kinds or t.levels or t.transfer for t in printed.tables]
     assert {place.protocol for place in places if place is not None} <= protocols
-    measures = [m for claim in printed.claims for m in claim.measures]
+    measures = [m for c in printed.claims for m in (*c.measures, c.against) if m is not None]
     measures += [c.measure for table in printed.tables for c in table.columns if c.measure is not None]
     for measure in measures:
         if measure.protocol:
             protocol = registry.load("protocols", measure.protocol)
-            assert measure.attack in {attack.name for attack in protocol.attacks}
+            assert measure.attack in {"transfer", *(attack.name for attack in protocol.attacks)}
             assert measure.metric.partition("@")[0] in {m.name for m in protocol.metrics}
 
 
@@ -228,6 +233,7 @@ def test_the_site_has_a_page_per_track_and_ranks_none_of_them(site: Path) -> Non
     assert alignment.count("<image") == 3 * 3, "three images: the original and two networks' gradients"
     reproduction = (site / "reproduction.html").read_text()
     assert "Do the orderings hold?" in reproduction
+    assert "All tables and figures" in reproduction
     assert RULE in reproduction
     assert "rowspan" not in alignment[: alignment.index("</thead>")].replace('rowspan="1"', ""), "no level, one line"
     shapes = (site / "tracks" / "shape-texture.html").read_text()

@@ -1,0 +1,35 @@
+"""The page of the papers' tables, figures and claims."""
+
+from __future__ import annotations
+
+from leaderboard.pages import render
+from leaderboard.pages.site import Staging
+from leaderboard.records.index import Book
+from leaderboard.records.rows import RowReader
+from leaderboard.tracks.claims import OUTCOMES, RULE, verdicts
+from leaderboard.tracks.exhibits import exhibits
+from leaderboard.tracks.reproduction import published, reproduced
+
+
+def add_reproduction_page(book: Book, read: RowReader, site: Staging) -> None:
+    """Add the page of the papers' tables, figures and claims.
+
+    It links to pages that the site has already, so it comes after them.
+    """
+    printed = published()
+    judged, tables = verdicts(book, printed.claims, read), reproduced(book, printed.tables)
+    site.add(
+        "reproduction.html",
+        render.render(
+            "reproduction.html",
+            root="",
+            papers=printed.papers,
+            verdicts=judged,
+            outcomes=OUTCOMES,
+            rule=RULE,
+            tables=tables,
+            exhibits=exhibits(printed, tables, judged, book, read),
+            pages=set(site.checksums),
+            models=set(book.entries),
+        ),
+    )
