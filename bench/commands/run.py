@@ -171,9 +171,10 @@ def show_runs(runs: Sequence[StoredRun], protocol: Protocol) -> None:
     table.add_section()
     table.add_row("n", *(str(run.record.correct) for run in runs))
     table.add_row("infeasible", *(str(run.record.infeasible) for run in runs))
+    whole = f" ({', '.join(record.over_all)}: over all)" if record.over_all else ""
     alone = "; one image has no interval" if record.correct == 1 or record.samples == 1 else ""
     table.caption = (
-        f"mean [95 % bootstrap interval] over the correctly classified images (accuracy: over all){alone}; "
+        f"mean [95 % bootstrap interval] over the correctly classified images{whole}{alone}; "
         f"attacks minimise {protocol.primary_metric}, and boards rank by it"
     )
     console.out.print(table)

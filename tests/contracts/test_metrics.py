@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench import registry
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Annotation, Metric, Pair, Probe, View
+from bench.core.contracts import Annotation, Cues, Metric, Pair, Probe, View
 from bench.core.errors import BenchError
 from bench.core.schemas.protocol import Component
 from bench.run.attack.views import Explainer, JudgeProbe
@@ -32,7 +32,8 @@ PLACED = [name for name in NAMES if registry.load("metrics", name).needs]
 ASKING = [name for name in NAMES if registry.load("metrics", name).asks_model]
 ONE_SIDED = [name for name in NAMES if "of" in parameters(registry.load("metrics", name))]
 LEFT = (torch.arange(SIDE) < SIDE // 2).expand(SIDE, SIDE)
-PLACES = (Annotation(torch.tensor([[0, 0, SIDE // 2, SIDE]], dtype=torch.float64), LEFT),) * N
+CUES = Cues(torch.tensor([0, 1, -1, 1]), shape=0, texture=1)
+PLACES = (Annotation(torch.tensor([[0, 0, SIDE // 2, SIDE]], dtype=torch.float64), LEFT, CUES),) * N
 BUDGETS = ("draws", "steps")
 """Parameters that only say how often the network is asked: tests are short."""
 
@@ -197,7 +198,9 @@ def test_the_network_is_asked_by_those_alone_who_say_so(
 def test_one_that_needs_annotations_says_so(name: str, judge: Judge, before: View, after: View) -> None:
     pair = judge.pair(before, after)
     assert pair.annotations
-    with pytest.raises(BenchError, match=r"expected (boxes|mask).* of 4 samples for .*, got 0 annotations; choose"):
+    with pytest.raises(
+        BenchError, match=r"expected (boxes|mask|cues).* of 4 samples for .*, got 0 annotations; choose"
+    ):
         instance(name)(replace(pair, annotations=()))
 
 

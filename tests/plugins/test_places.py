@@ -1,4 +1,4 @@
-"""Image sets with boxes or masks: small files, and the stored sets."""
+"""Image sets with annotations, in small files and as they are stored."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from bench.core.errors import EnvironmentFault, IntegrityError, UsageError
 from bench.core.schemas.geometry import Geometry
 from bench.core.storage.files import sha256_of
 from bench.core.storage.folders import data_folder
-from bench.data import horses, imagenet_boxes
+from bench.data import cue_conflict, horses, imagenet_boxes
 from bench.data._imagenet_classes import IMAGENET_CLASSES
+from bench.data.cue_conflict import CueConflict
 from bench.data.horses import Horses
 from bench.data.imagenet_boxes import ImagenetBoxes
 
-SETS: tuple[type[Dataset], ...] = (ImagenetBoxes, Horses)
+SETS: tuple[type[Dataset], ...] = (ImagenetBoxes, Horses, CueConflict)
 ROW = {
     "file": "images/ILSVRC2012_val_00000001.png",
     "class": "7",
@@ -135,6 +136,23 @@ def test_classes_are_torchvisions() -> None:
     assert tuple(offered.meta["categories"]) == IMAGENET_CLASSES
 
 
+def test_an_image_has_the_categories_of_its_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"file": "bear1-knife2.png", "shape": "bear", "texture": "knife"}
+    write_table(folder / "cue-conflict" / "images.csv", row)
+    Image.fromarray(np.full((224, 224, 3), 90, dtype=np.uint8)).save(folder / "cue-conflict" / row["file"])
+    with pytest.raises(IntegrityError, match=r"expected files, shapes and textures .*images.csv.*restore it"):
+        CueConflict().load("test")
+    monkeypatch.setattr(cue_conflict, "LISTED", sha256_of(b"bear1-knife2 bear knife"))
+    (place,) = CueConflict().annotations("test")
+    assert place.cues is not None
+    assert place.has("cues")
+    assert not place.has("boxes")
+    assert (place.cues.shape, place.cues.texture) == (1, 13)
+    split = CueConflict().load("test")
+    assert IMAGENET_CLASSES[int(split.labels[0])] == "brown bear"
+    assert int(place.cues.groups[int(split.labels[0])]) == place.cues.shape
+
+
 def stored(kind: type[Dataset]) -> Dataset:
     dataset = kind()
     if not dataset.is_stored():
@@ -156,6 +174,13 @@ def test_the_stored_boxes_are_those_of_the_table() -> None:
         assert place.boxes is not None
         cut_off = inside[0] == inside[2] or inside[1] == inside[3]
         assert place.boxes.tolist() == ([] if cut_off else [pytest.approx(inside, abs=0.011)])
+
+
+def test_the_stored_cues_are_every_pair_once() -> None:
+    places = stored(CueConflict).annotations("test")
+    pairs = {(place.cues.shape, place.cues.texture) for place in places if place.cues is not None}
+    assert len(pairs) == len(places) == 16 * 15
+    assert all(shape != texture for shape, texture in pairs)
 
 
 def test_the_stored_horses_have_masks_of_some_size() -> None:

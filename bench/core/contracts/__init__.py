@@ -3,7 +3,7 @@
 The benchmark knows plug-ins by these classes only.
 """
 
-from bench.core.contracts.annotation import Annotation, AnnotationKind
+from bench.core.contracts.annotation import Annotation, AnnotationKind, Cues
 from bench.core.contracts.attack import Attack, AttributionLoss, Cost, CraftedOn, HeatmapLoss, PredictionLoss, Victim
 from bench.core.contracts.attribution import AttributionMethod, Linearization
 from bench.core.contracts.dataset import Dataset, Split
@@ -23,6 +23,7 @@ __all__ = [
     "AttributionMethod",
     "Cost",
     "CraftedOn",
+    "Cues",
     "Dataset",
     "Executor",
     "Finding",

@@ -53,7 +53,7 @@ FIRST_FLAG_COLUMNS = (
 )
 """Columns that flags measure on clean images since engine 2. Older rows may lack the columns of later flags."""
 
-OVER_ALL = frozenset({"accuracy", "top1-loc", "top1-seg"})
+OVER_ALL = frozenset({"accuracy", "top1-loc", "top1-seg", "shape-bias", "cue-answers"})
 """Metrics whose mean is over all samples, as a wrong class is part of what they count."""
 
 SHOWCASE_TILES = ("before", "after", "heatmap-before", "heatmap-after", "top-k")
@@ -138,8 +138,15 @@ class RunRecord(Strict):
 
         Metrics of `OVER_ALL` are over all samples, the others are over the correctly classified ones.
         """
-        which = {m.name: "all" if (m.plugin or m.name) in OVER_ALL else "correct" for m in self.spec.metrics}
-        return {name: self.summaries["all" if chosen == "all" else "correct"][name] for name, chosen in which.items()}
+        return {
+            metric.name: self.summaries["all" if metric.name in self.over_all else "correct"][metric.name]
+            for metric in self.spec.metrics
+        }
+
+    @property
+    def over_all(self) -> tuple[str, ...]:
+        """Return the metrics whose main summary is over all samples."""
+        return tuple(metric.name for metric in self.spec.metrics if (metric.plugin or metric.name) in OVER_ALL)
 
 
 class Confirmation(Strict):
