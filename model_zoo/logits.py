@@ -81,6 +81,14 @@ def _asked(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
         answer = model(images)
     except Exception as error:  # the network may be somebody's own, and fail in any way
         said = failure(error, images)
+        if isinstance(said, ModelOutputError) and (channels := _other_channels(model, images)) is not None:
+            remedy = (
+                "repeat grey images, image.repeat(3, 1, 1)" if channels > 1 else "average them, image.mean(0, True)"
+            )
+            raise ModelOutputError(
+                f"expected a network of images with {images.shape[1]} channels, as these have, got one of {channels}; "
+                f"{remedy}, or put that in front of the network"
+            ) from error
         size = _other_size(model, images) if isinstance(said, ModelOutputError) else None
         if size is None:
             raise said from error
@@ -136,6 +144,17 @@ def _other_size(model: nn.Module, images: Tensor) -> int | None:
         except Exception:  # noqa: S112 - any failure is a no
             continue
         return size if tuple(images.shape[2:]) != (size, size) else None
+    return None
+
+
+def _other_channels(model: nn.Module, images: Tensor) -> int | None:
+    """Return the number of channels that a model takes instead of these."""
+    for channels in {1, 3} - {images.shape[1]}:
+        try:
+            model(images.new_zeros(1, channels, *images.shape[2:]))
+        except Exception:  # noqa: S112 - any failure is a no
+            continue
+        return channels
     return None
 
 

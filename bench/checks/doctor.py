@@ -30,11 +30,24 @@ def examine() -> list[Finding]:
     return [
         Finding("python", True, platform.python_version()),
         Finding("packages", True, versions),
+        _torchvision(),
         _device(),
         *(_data(name) for name in registry.names("datasets")),
         _writable("cache", cache_folder(), "set BENCH_CACHE to a writable folder"),
         *(_weights(name) for name in registry.names("models")),
     ]
+
+
+def _torchvision() -> Finding:
+    """Import torchvision, which fails where it was built for another torch."""
+    try:
+        from bench.core.compute import vision  # noqa: F401 - importing it is the question
+    except Exception as error:  # its operators may fail to load in any way
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        return Finding(
+            "torchvision", False, f"cannot be imported: {said}", "install the torchvision that belongs to this torch"
+        )
+    return Finding("torchvision", True, "can be imported")
 
 
 def _device() -> Finding:

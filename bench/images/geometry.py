@@ -13,7 +13,7 @@ from bench import registry
 from bench.core.contracts import Dataset
 from bench.core.errors import BenchError, UsageError
 from bench.core.schemas.entry import ModelEntry
-from bench.core.schemas.geometry import Geometry
+from bench.core.schemas.geometry import LARGEST_SIDE, Geometry
 from bench.core.storage.toml import explain
 
 _SIZE = re.compile(r"(?:(\d{1,5})(?:x(\d{1,5}))?:)?(\d{1,5})(?:x(\d{1,5}))?", re.ASCII)
@@ -33,6 +33,8 @@ def read_size(text: str, channels: int, interpolation: str = "bilinear") -> Geom
     high, wide, height, width = parts.groups()
     crop = int(height), int(width or height)
     resize = (int(high), int(wide or high)) if high else crop
+    if not all(1 <= side <= LARGEST_SIDE for side in (*crop, *resize)):
+        raise UsageError(f"expected --size with sides of 1 to {LARGEST_SIDE} pixels, got {text!r}")
     return _checked({"resize": resize, "crop": crop, "interpolation": interpolation, "channels": channels}, "--size")
 
 

@@ -20,6 +20,8 @@ from bench.core.contracts import Dataset
 from bench.core.errors import BenchError, IntegrityError, ModelOutputError, UnknownNameError, UsageError
 from bench.core.schemas.entry import ModelEntry
 from bench.core.schemas.protocol import Component, Protocol
+from bench.images.classes import outputs_for
+from bench.images.source import source_of
 from bench.run.samples import load_samples
 from bench.submission.measure import confirm
 from bench.submission.origin import needed
@@ -124,13 +126,13 @@ def _check_rights(entry: ModelEntry) -> str:
 
 
 def _check_normalisation(entry: ModelEntry) -> str:
-    dataset: type[Dataset] = registry.load("datasets", entry.dataset)
-    if len(entry.mean) != len(dataset.mean):
+    dataset, outputs = _registered(entry.dataset), outputs_for(entry.dataset)
+    if dataset is not None and len(entry.mean) != len(dataset.mean):
         raise UsageError(
             f"expected {len(dataset.mean)} channels, as {entry.dataset} has, got {len(entry.mean)}; mend mean and std"
         )
-    if len(dataset.classes) != entry.num_classes:
-        raise UsageError(f"expected {len(dataset.classes)} classes, got num_classes = {entry.num_classes}; mend it")
+    if outputs is not None and outputs.number != entry.num_classes:
+        raise UsageError(f"expected {outputs.number} classes, got num_classes = {entry.num_classes}; mend it")
     if min(entry.mean) < 0 or max(entry.mean) > 1 or max(entry.std) > 1:
         raise UsageError(
             f"expected mean and std in pixel units, where 1 is the full range, got mean {entry.mean}, std {entry.std}; "
@@ -149,18 +151,41 @@ def _build(found: Resolved, device: torch.device, into: list[nn.Module]) -> str:
     return fits if need is None else f"{fits}; {need}"
 
 
+def _registered(dataset: str) -> type[Dataset] | None:
+    return registry.load("datasets", dataset) if dataset in registry.names("datasets") else None
+
+
 def _load(dataset: str, protocol: str | None, into: list[Tensor]) -> str:
+    if protocol is None and _registered(dataset) is None:
+        protocol = _usual_protocol(dataset)
     if protocol is None:
         small = SMALL_SETS.get(dataset, dataset)
         split = registry.instantiate("datasets", Component(name=small)).load("test")
         into[:] = [to_float(split.images), split.labels]
         return f"{len(split.labels)} test images of {small}"
     rules: Protocol = registry.load("protocols", protocol)
-    if rules.samples.dataset != dataset:
-        raise UsageError(f"expected a protocol of {dataset}, got {rules.key} of {rules.samples.dataset}")
-    samples = load_samples(rules.samples, registry.instantiate("datasets", Component(name=rules.samples.source)))
+    if (evaluates := rules.models_of or rules.samples.dataset) != dataset:
+        raise UsageError(f"expected a protocol for models of {dataset}, got {rules.key} of {evaluates}")
+    samples = load_samples(rules.samples, source_of(rules.samples))
     into[:] = [samples.images.float(), samples.labels]
     return f"the {len(samples.labels)} samples of {rules.key}"
+
+
+def _usual_protocol(dataset: str) -> str:
+    """Return a ranked protocol for models of a data set that has no images here.
+
+    Raises:
+        UsageError: if there is none, as for images of one's own.
+    """
+    for name in registry.names("protocols"):
+        rules: Protocol = registry.load("protocols", name)
+        if rules.models_of == dataset and rules.rankable:
+            return name
+    raise UsageError(
+        f"expected images of {dataset}, got none: no data set or protocol here has this name, and boards rank models "
+        "of registered data sets only; write a protocol of your images with `bench protocol init --images FOLDER` and "
+        "name it with --protocol, or measure the model with `bench run --images FOLDER`"
+    )
 
 
 def _check_logits(subject: Subject) -> str:
@@ -210,16 +235,16 @@ def _check_contract(subject: Subject) -> str:
     """
     from scipy.stats import binomtest
 
-    entry, dataset = subject.entry, registry.load("datasets", subject.entry.dataset)
-    mean, std, usual_mean, usual_std = (
-        torch.tensor(v).view(1, -1, 1, 1) for v in (entry.mean, entry.std, dataset.mean, dataset.std)
-    )
+    entry, dataset = subject.entry, _registered(subject.entry.dataset)
+    mean, std = _channels(entry.mean), _channels(entry.std)
     forms = {
         "pixels in 0 to 255": subject.images * 255,
         "images that are normalised already": (subject.images - mean) / std,
         "images without any normalisation": subject.images * std + mean,
-        "images with the data set's own normalisation": (subject.images - usual_mean) / usual_std * std + mean,
     }
+    if dataset is not None:
+        usual = (subject.images - _channels(dataset.mean)) / _channels(dataset.std)
+        forms["images with the data set's own normalisation"] = usual * std + mean
     own = subject.right(subject.images)
     for form, images in forms.items():
         other = subject.right(images)
@@ -230,6 +255,10 @@ def _check_contract(subject: Subject) -> str:
                 f"{form} and {int(own.sum())} for [0, 1]; mend mean and std of the entry"
             )
     return f"{int(own.sum())} of {len(own)} right on pixels in [0, 1], and not more on any other form of them"
+
+
+def _channels(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).view(1, -1, 1, 1)
 
 
 def _check_accuracy(subject: Subject) -> str:

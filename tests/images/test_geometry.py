@@ -37,6 +37,12 @@ def test_another_size_is_refused(text: str) -> None:
         read_size(text, 3)
 
 
+@pytest.mark.parametrize("text", ["0", "224:0", "8x0", "99999"])
+def test_an_impossible_side_is_named_as_it_was_written(text: str) -> None:
+    with pytest.raises(UsageError, match=rf"expected --size with sides of 1 to 4096 pixels, got '{text}'$"):
+        read_size(text, 3)
+
+
 def test_the_size_comes_from_the_words_then_the_entry_then_the_data_set() -> None:
     own = Geometry(resize=(40, 40), crop=(32, 32), interpolation="bicubic")
     entry = model_entry(**UNKNOWN, geometry=own)

@@ -113,6 +113,15 @@ def test_both_sizes_are_named_and_the_resize_helps() -> None:
     check_logits(nn.Sequential(nn.Upsample(size=28), large), IMAGES, 5)
 
 
+@pytest.mark.parametrize(("takes", "given", "remedy"), [(3, 1, "repeat"), (1, 3, "average")])
+def test_other_channels_are_named(takes: int, given: int, remedy: str) -> None:
+    grey = nn.Sequential(nn.Conv2d(takes, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    with pytest.raises(
+        ModelOutputError, match=rf"images with {given} channels, as these have, got one of {takes}; {remedy}"
+    ):
+        check_logits(grey.eval(), torch.rand(2, given, 8, 8, generator=Rng(2).generator()), 5)
+
+
 def test_a_classifier_says_an_error_wherever_it_is_asked() -> None:
     model = classifier(Wrapped(few), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     model(IMAGES)

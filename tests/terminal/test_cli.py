@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli, registry
+from bench.checks.doctor import _torchvision
 from bench.core.schemas.protocol import Protocol
 from tests.support.factories import model_entry, store_run
 from tests.support.planted import plugins_in
@@ -112,6 +113,16 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(
     assert not findings["data cifar10"]["ok"]
     assert "--data" in findings["data cifar10"]["remedy"]
     assert findings["data foolbox-cifar10"]["ok"]
+    assert findings["torchvision"]["ok"]
+
+
+def test_doctor_says_that_torchvision_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("bench.core.compute.vision", raising=False)
+    monkeypatch.setitem(sys.modules, "bench.core.compute.vision", None)
+    found = _torchvision()
+    assert not found.ok
+    assert "cannot be imported" in found.detail
+    assert "belongs to this torch" in found.remedy
 
 
 def test_doctor_says_that_the_data_folder_is_not_there(
