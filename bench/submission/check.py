@@ -172,7 +172,7 @@ def _load(dataset: str, protocol: str | None, into: list[Tensor]) -> str:
 
 
 def _usual_protocol(dataset: str) -> str:
-    """Return a ranked protocol for models of a data set that has no images here.
+    """Return a ranked protocol for models of a data set.
 
     Raises:
         UsageError: if there is none, as for images of one's own.
