@@ -32,6 +32,7 @@ from leaderboard.pages import render
 from leaderboard.pages.models import add_models
 from leaderboard.pages.reproduction import add_reproduction_page
 from leaderboard.pages.site import Staging, staged
+from leaderboard.pages.studies import add_study_pages
 from leaderboard.pages.tracks import add_track_pages, ranked, tracks
 from leaderboard.records.forks import processes_for
 from leaderboard.records.image_sets import ReadRows
@@ -114,6 +115,7 @@ def build(
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
         site.add("index.html", render.index_page(made, find_exhibit(made, rows), extra, tracks(book)))
         add_track_pages(book, runs, rows, site, {attack for board in made for attack in board.attacks})
+        add_study_pages([results] if isinstance(results, Path) else results, site)
         site.add("attacks.html", render.attacks_page(compared, {attack for board in made for attack in board.attacks}))
         site.add("compare.html", render.choice_page(made, extra))
         site.add("about.html", render.about_page(made))

@@ -50,7 +50,7 @@ class Local(Executor):
         """
         waiting, hands = deque(units), list[_Hand]()
         devices = self._devices()
-        threads = max(1, (os.cpu_count() or 1) // len(devices))
+        threads = max(1, _processors() // len(devices))
         try:
             for device in devices[: len(waiting)]:
                 hands.append(_Hand(hire, device, threads, waiting.popleft()))
@@ -73,6 +73,11 @@ class Local(Executor):
         if not gpus:
             return [self.device] * (self.workers or 1)
         return [f"cuda:{index % gpus}" for index in range(self.workers or gpus)]
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, which `taskset` limits."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @plain

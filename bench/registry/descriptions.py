@@ -65,9 +65,17 @@ def describe(kind: Kind, name: str) -> dict[str, Any]:
         "documentation": inspect.getdoc(loaded) or "",
         "version": version,
         **{word: getattr(loaded, word) for word in ("raised_if", "means", "remedy") if hasattr(loaded, word)},
+        **(_asked(loaded) if kind == "studies" else {}),
         "parameters": parameters,
         "file": f"{loaded.__module__}.{loaded.__qualname__}",
     }
+
+
+def _asked(study: Any) -> dict[str, Any]:
+    """Return what a study asks by default, and its figures."""
+    made = study()
+    figures = {figure.name: figure.title for figure in made.card.figures}
+    return {"asks": made.card.asks, "figures": figures, "pieces": len(made.pieces())}
 
 
 def _class(kind: Kind, name: str) -> ast.ClassDef | None:

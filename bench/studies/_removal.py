@@ -1,4 +1,4 @@
-"""Remove pixels in the order of a map, and train on the rest."""
+"""Remove pixels in the order of a map, then train."""
 
 from __future__ import annotations
 

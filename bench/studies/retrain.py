@@ -72,7 +72,7 @@ class Retrain(Study):
     """Shares of the pixels that are removed, between 0 and 1."""
     train_images: int = Field(default=2000, ge=1)
     """The first training images of the set that are used."""
-    test_images: int = Field(default=500, ge=1)
+    test_images: int = Field(default=1000, ge=1)
     """The first test images of the set that are used."""
     nodes: int = Field(default=10, ge=1)
     """Nodes per image of integrated gradients and SmoothGrad."""

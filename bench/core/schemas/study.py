@@ -66,7 +66,7 @@ class StudySpec(Strict):
 
     study: Name
     version: int = Field(ge=1)
-    params: dict[str, Any] = Field(description="without those that only select pieces")
+    params: dict[str, Any] = Field(description="without the parameters that only select pieces")
     piece: Key
     models: dict[str, Sha256] = Field(default={}, description="weights of the registered networks that it measures")
 

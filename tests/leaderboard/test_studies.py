@@ -1,0 +1,151 @@
+"""Pages of studies are made of their records alone."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bench.core.errors import IntegrityError
+from bench.core.schemas.study import Card, Figure, Point, StudyRecord, StudySpec
+from bench.core.storage.files import sha256_of
+from bench.core.storage.studies import StudyStore, lossless
+from leaderboard.drawing.studies import drawn
+from leaderboard.pages.site import Staging
+from leaderboard.pages.studies import add_study_pages
+from leaderboard.records.statistics import shared_bootstrap_interval
+from leaderboard.records.studies import read_studies
+
+
+def figure(kind: str, name: str = "figure") -> Figure:
+    return Figure(name=name, kind=kind, title=f"A {kind}", words="It shows.", x="share", y="accuracy")  # type: ignore[arg-type]
+
+
+KINDS = ("curve", "boxes", "scatter")
+CARD = Card(
+    study="made-up",
+    version=1,
+    title="Made <up>",
+    asks="What?",
+    source="nobody 2019",
+    figures=tuple(figure(kind, kind) for kind in KINDS),
+)
+
+
+def filed(root: Path, seed: int, scale: float = 1.0, panel: str = "net") -> Path:
+    """File one piece with every kind of figure and a picture."""
+    store = StudyStore(root)
+    store.prepare(CARD)
+    spec = StudySpec(study="made-up", version=1, params={"scale": scale, "dataset": "mnist"}, piece={"seed": seed})
+    points = [Point(figure="curve", series="own", x=x, y=scale * (seed + x), panel=panel) for x in (0.0, 0.5, 1.0)]
+    points += [Point(figure="curve", series="control", x=0.5, y=0.1)]
+    points += [Point(figure="boxes", series="own", x=word, y=seed + 0.5) for word in ("first", "second")]
+    points += [Point(figure="scatter", series="own", x=0.9, y=seed / 10, label="net")]
+    out = io.BytesIO()
+    Image.fromarray(np.full((4, 6, 3), 10 * seed, np.uint8)).save(out, "PNG")
+    picture = lossless(out.getvalue())
+    record = StudyRecord(
+        spec=spec,
+        points=tuple(points),
+        numbers={"area": seed / 4},
+        pictures={"grey": sha256_of(picture)},
+        environment={},
+        seconds=3600,
+        id=spec.id,
+    )
+    return store.write(record, {"grey": picture}).path
+
+
+def pages(tmp_path: Path, *roots: Path) -> dict[str, str]:
+    site = Staging(tmp_path / "site")
+    add_study_pages(roots, site)
+    return {n: "" if n.endswith("webp") else (tmp_path / "site" / n).read_text() for n in site.checksums}
+
+
+def test_the_page_shows_figures_numbers_pictures_and_the_command(tmp_path: Path) -> None:
+    for seed in range(3):
+        filed(tmp_path / "results", seed)
+    made = pages(tmp_path, tmp_path / "results")
+    page = made["studies/made-up-v1.html"]
+    assert "Made &lt;up&gt;" in page
+    assert page.count('class="panel"') == 3
+    assert "bench study made-up --set dataset=mnist --set scale=1.0" in page
+    assert "3.0 hours" in page
+    assert len(re.findall(r"<img ", page)) == 3
+    assert "3 pieces" in made["studies.html"]
+    points = pd.read_csv(io.StringIO(made["data/studies/made-up-v1-points.csv"]))
+    assert len(points) == 3 * 7
+    assert set(points["piece.seed"]) == {0, 1, 2}
+    assert list(pd.read_csv(io.StringIO(made["data/studies/made-up-v1-pieces.csv"]))["area"]) == [0.0, 0.25, 0.5]
+
+
+def test_settings_stand_apart_and_are_named_by_what_differs(tmp_path: Path) -> None:
+    filed(tmp_path / "a", 0)
+    filed(tmp_path / "b", 0)  # the same piece twice counts once
+    filed(tmp_path / "b", 1, scale=2.0)
+    (study,) = read_studies([tmp_path / "a", tmp_path / "b"])
+    assert [setting.title for setting in study.settings] == ["scale 1.0", "scale 2.0"]
+    assert [len(setting.pieces) for setting in study.settings] == [1, 1]
+
+
+def test_without_records_the_index_says_how_to_make_some(tmp_path: Path) -> None:
+    assert list(made := pages(tmp_path, tmp_path / "none")) == ["studies.html"]
+    assert "bench study NAME" in made["studies.html"]
+
+
+def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
+    path = filed(tmp_path / "results", 0)
+    path.with_name(f"{path.stem}-grey.webp").write_bytes(b"other")
+    with pytest.raises(IntegrityError, match="sha256"):
+        pages(tmp_path, tmp_path / "results")
+
+
+def test_a_curve_has_means_with_bootstrap_intervals_and_controls_in_every_panel() -> None:
+    heights = {0.2: (0.1, 0.2, 0.6), 0.4: (0.5,)}
+    points = [
+        Point(figure="figure", series="own", x=x, y=y, panel=panel)
+        for panel in ("b", "a")
+        for x, ys in heights.items()
+        for y in ys
+    ]
+    points.append(Point(figure="figure", series="control", x=0.3, y=0.9))
+    found = drawn(figure("curve"), points)
+    assert found is not None
+    assert [panel.title for panel in found.panels] == ["a", "b"]
+    assert [[series.name for series in panel.series] for panel in found.panels] == [["own", "control"]] * 2
+    own = found.panels[0].series[0]
+    assert own.by_x[0.2].mean == pytest.approx(0.3)
+    assert (own.by_x[0.2].low, own.by_x[0.2].high) == shared_bootstrap_interval(np.array([0.1, 0.2, 0.6]))
+    assert (own.by_x[0.4].low, own.by_x[0.4].high) == (0.5, 0.5)
+    assert found.columns == (0.2, 0.3, 0.4)
+    assert found.panels[0].y.at(0.9) < found.panels[0].y.at(0.1)
+
+
+def test_boxes_hold_numpys_quantiles_at_places_of_equal_distance() -> None:
+    rng = np.random.default_rng(0)
+    ys = {word: rng.normal(size=40) for word in ("x", "y", "z")}
+    points = [Point(figure="figure", series="own", x=word, y=float(y)) for word in ys for y in ys[word]]
+    found = drawn(figure("boxes"), points)
+    assert found is not None
+    groups = found.panels[0].series[0].groups
+    for group, values in zip(groups, ys.values(), strict=True):
+        np.testing.assert_allclose(group.quantiles, np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]))
+    first, second, third = (group.column for group in groups)
+    assert second - first == pytest.approx(third - second, abs=0.2)
+
+
+def test_dots_of_a_scatter_are_summed_up_by_label() -> None:
+    points = [Point(figure="figure", series="own", x=0.5, y=y, label="net") for y in (0.1, 0.3)]
+    found = drawn(figure("scatter"), points)
+    assert found is not None
+    (series,) = found.panels[0].series
+    assert len(series.dots) == 2
+    assert series.dots[0].words == "own, net, 0.5: 0.1"
+    assert found.columns == ("net",)
+    assert series.by_x["net"].mean == pytest.approx(0.2)
+    assert drawn(figure("scatter", "another"), points) is None
