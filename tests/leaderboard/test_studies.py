@@ -23,7 +23,7 @@ from leaderboard.records.studies import read_studies
 
 
 def figure(kind: str, name: str = "figure") -> Figure:
-    return Figure(name=name, kind=kind, title=f"A {kind}", words="It shows.", x="share", y="accuracy")  # type: ignore[arg-type]
+    return Figure(name=name, kind=kind, title=f"A {kind}", words="It shows.", x="share", y="accuracy")
 
 
 KINDS = ("curve", "boxes", "scatter")
