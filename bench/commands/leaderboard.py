@@ -71,7 +71,7 @@ def trainings() -> None:
 
     entries = [registry.load("models", name) for name in registry.names("models")]
     ours = [entry for entry in entries if entry.training.recipe is not None and entry.training.epochs]
-    recipes = {name: registry.load("recipes", name).epochs for name in registry.names("recipes")}
+    recipes = {name: registry.load("recipes", name) for name in registry.names("recipes")}
     click.echo(trainings_table(ours, recipes))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.core.errors import UsageError
 from bench.core.schemas.duration import in_words
 from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
+from bench.core.schemas.recipe import Recipe, Target
 from bench.core.schemas.records import Summary
 from leaderboard.boards.board import Board, Standing
 from leaderboard.boards.standings import boards
@@ -50,22 +51,35 @@ def tables(
     return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief, first) for board in chosen) + "\n"
 
 
-def trainings_table(entries: Sequence[ModelEntry], epochs: Mapping[str, float]) -> str:
+def trainings_table(entries: Sequence[ModelEntry], recipes: Mapping[str, Recipe]) -> str:
     """Return what trainings cost and reached, as a Markdown table.
 
     Args:
         entries: models that were trained by a recipe.
-        epochs: of the recipes as they stand today, by name; one that is missing leaves its cell empty.
+        recipes: as they stand today, by name; one that is missing leaves its cells empty.
     """
-    heads = ["model", "data", "method", "epochs", "recipe today", "time", "hardware", "clean", "PGD-40", "radius"]
-    lines = [heads, ["---"] * 3 + ["---:"] * 3 + ["---"] + ["---:"] * 3]
+    heads = [
+        "model",
+        "data",
+        "method",
+        "epochs",
+        "recipe today",
+        "time",
+        "hardware",
+        "clean",
+        "PGD-40",
+        "radius",
+        "target",
+    ]
+    lines = [heads, ["---"] * 3 + ["---:"] * 3 + ["---"] + ["---:"] * 4]
     for entry in entries:
         facts, measured = entry.training, entry.accuracy
-        asked = epochs.get(facts.recipe or "")
+        recipe = recipes.get(facts.recipe or "")
         cells = [f"`{entry.name}`", entry.dataset, _plain(facts.method)]
-        cells += ["" if count is None else f"{count:g}" for count in (facts.epochs, asked)]
+        cells += ["" if count is None else f"{count:g}" for count in (facts.epochs, recipe and recipe.epochs)]
         cells += [in_words(facts.seconds) if facts.seconds else "", _plain(facts.hardware), *_accuracies(measured)]
-        lines.append([*cells, "" if measured is None else str(measured.epsilon)])
+        target = None if recipe is None else recipe.target
+        lines.append([*cells, "" if measured is None else str(measured.epsilon), _target(target)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -150,6 +164,11 @@ def _row(board: Board, standing: Standing, brief: bool) -> list[str]:
 def _accuracies(measured: MeasuredAccuracy | None) -> list[str]:
     values = (None, None) if measured is None else (measured.clean, measured.pgd40)
     return ["" if value is None else f"{100 * value:.2f} %" for value in values]
+
+
+def _target(target: Target | None) -> str:
+    values = () if target is None else (target.clean, target.pgd40)
+    return " / ".join(f"{100 * value:g} %" for value in values if value is not None)
 
 
 def _mean(summary: Summary | None) -> str:

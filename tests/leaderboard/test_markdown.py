@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import registry
 from bench.core.schemas.records import Flag
 from leaderboard.build import build
 from leaderboard.data.markdown import tables, trainings_table
@@ -65,8 +66,9 @@ def test_a_training_shows_its_cost_beside_the_recipe_of_today() -> None:
         model_entry("a-wrn28", training=facts, accuracy=measured),
         model_entry("b-wrn28", training=facts, accuracy=None),
     ]
-    lines = trainings_table(entries, {"pgd-wrn28-1": 12.0}).splitlines()
+    recipe = registry.load("recipes", "pgd-wrn28-1")
+    lines = trainings_table(entries, {"pgd-wrn28-1": recipe}).splitlines()
     assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == [
-        "`a-wrn28`", "cifar10", "pgd", "1.5", "12", "1.5h", "A core R", "50.00 %", "25.00 %", "4/255",
+        "`a-wrn28`", "cifar10", "pgd", "1.5", "12", "1.5h", "A core R", "50.00 %", "25.00 %", "4/255", "76 % / 41 %",
     ]  # fmt: skip
-    assert lines[3].split("|")[8:-1] == ["  ", "  ", "  "], "not measured"
+    assert lines[3].split("|")[8:-2] == ["  ", "  ", "  "], "not measured"

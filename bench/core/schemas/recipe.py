@@ -53,6 +53,13 @@ class Validation(Strict):
         return self
 
 
+class Target(Strict):
+    """Test accuracies that a full training should reach."""
+
+    clean: float = Field(gt=0, le=1)
+    pgd40: float | None = Field(default=None, ge=0, le=1, description="under PGD of 40 steps in the entry's radius")
+
+
 class Recipe(Strict):
     """All settings that decide the weights of a training."""
 
@@ -76,6 +83,7 @@ class Recipe(Strict):
     schedule: Schedule
     augmentation: Augmentation = Augmentation()
     validation: Validation = Validation()
+    target: Target | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     batch_norm: Literal["train", "frozen"] = "train"
     seed: int = Field(default=0, ge=0)
@@ -86,6 +94,6 @@ class Recipe(Strict):
 
         Names and texts do not change it.
         """
-        texts = {"name", "model", "title", "description", "differs", "citation", "control"}
+        texts = {"name", "model", "title", "description", "differs", "citation", "control", "target"}
         content = self.model_dump(mode="json", exclude_defaults=True, exclude=texts)
         return sha256_of(canonical_json(content).encode())
