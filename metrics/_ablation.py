@@ -51,7 +51,7 @@ class AblationMetric(OneSided):
         """
         probe, heatmap = probe_of(self, pair), view_of(pair, self.of).heatmap
         images = view_of(pair, self.of if self.image == "own" else "before").images
-        ranks, pixels = _ranks(heatmap), heatmap.shape[1:].numel()
+        ranks, pixels = falling_ranks(heatmap), heatmap.shape[1:].numel()
         blank = images.new_zeros(images.shape) if self.fill == "black" else _channel_means(images)
         taken = [(pixels * step + self.steps // 2) // self.steps for step in range(self.steps + 1)]
         heights = []
@@ -65,7 +65,7 @@ class AblationMetric(OneSided):
         return nan_where_constant(area.clamp(0, 1), heatmap)
 
 
-def _ranks(heatmap: Tensor) -> Tensor:
+def falling_ranks(heatmap: Tensor) -> Tensor:
     """Return (N, H, W) int64 ranks, 0 for the largest pixel.
 
     Among equal pixels the lower index comes first.

@@ -16,5 +16,5 @@ def test_the_source_says_the_role_that_the_class_has(name: str) -> None:
 
 def test_boards_show_metrics_in_the_order_of_their_places() -> None:
     assert metrics_of("companion") == ("topk-intersection", "kendall")
-    assert metrics_of("faithfulness") == ("infidelity", "insertion", "deletion")
+    assert metrics_of("faithfulness") == ("infidelity", "insertion", "deletion", "road")
     assert metrics_of("sparsity") == ("gini", "entropy")

@@ -72,6 +72,7 @@ OUTCOMES: dict[str, Row] = {
     "infidelity": row(NAN, 0, 0, 0),
     "insertion": row(NAN, NAN, SOME, SOME),
     "deletion": row(NAN, NAN, SOME, SOME),
+    "road": row(NAN, NAN, SOME, SOME),
     "completeness-gap": row(0, SOME, SOME, SOME),
     "input-gradient-alignment": row(NAN, 0, SOME, SOME),
     "input-gradient-alignment-abs": row(NAN, SOME, SOME, SOME),
