@@ -44,6 +44,7 @@ class BoundaryTilting(Study):
     """
 
     version: ClassVar[int] = 1
+    selects: ClassVar[frozenset[str]] = frozenset({"seeds"})
 
     radii: tuple[float, ...] = (0.0, 0.125, 0.25)
     """Radii of the adversaries in training, in widths of the unit square; 0 is natural training."""
@@ -61,17 +62,14 @@ class BoundaryTilting(Study):
     @property
     def card(self) -> Card:
         """Return the question and its figures."""
-        planes = tuple(
-            Figure(
-                name=plane_of(radius),
-                kind="scatter",
-                title=f"The plane, {network_of(radius)}",
-                words="Points of both classes, the decision boundary, and where an adversary moves the points of the "
-                "first class. A boundary along the classes is tilted: adversarial points leave the data.",
-                x="first coordinate",
-                y="second coordinate",
-            )
-            for radius in self.radii
+        plane = Figure(
+            name="plane",
+            kind="scatter",
+            title="The plane",
+            words="Points of both classes, the decision boundary, and where an adversary moves the points of the first "
+            "class. A boundary along the classes is tilted: adversarial points leave the data.",
+            x="first coordinate",
+            y="second coordinate",
         )
         angles = Figure(
             name="angle",
@@ -98,7 +96,7 @@ class BoundaryTilting(Study):
             asks="Does adversarial training turn the gradient towards the data, the more the larger its radius?",
             source="Kim, Seo, Jeon 2019, section 2.2",
             differs="The plane is scaled to the unit square, so that lengths are half of the paper's.",
-            figures=(*planes, angles, accuracy),
+            figures=(plane, angles, accuracy),
         )
 
     def pieces(self) -> list[Key]:
@@ -149,7 +147,7 @@ class BoundaryTilting(Study):
             "decision boundary": boundary(network),
         }
         return [
-            Point(figure=plane_of(radius), series=series, x=x, y=y)
+            Point(figure="plane", series=series, x=x, y=y, panel=network_of(radius))
             for series, places in shown.items()
             for x, y in places.flatten(1).tolist()
         ]
@@ -166,11 +164,6 @@ class _Centred(nn.Module):
 def network_of(radius: float) -> str:
     """Return the name of the networks of a radius."""
     return f"adversarial, radius {radius:g}" if radius else "natural"
-
-
-def plane_of(radius: float) -> str:
-    """Return the name of the figure of a radius."""
-    return f"plane-{radius:g}"
 
 
 def draw(count: int, rng: Rng) -> tuple[Tensor, Tensor]:
