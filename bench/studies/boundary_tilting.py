@@ -24,6 +24,9 @@ STEP_SIZE = 1.0
 """Longer than any radius, as in the reference code: each step of the search ends on the ball."""
 GRID = 41
 """Lines of the grid on which the decision boundary is looked for, in each direction."""
+ANGLES = 6
+"""One point in this many gives its angle to the figure; the mean is over all."""
+
 SHOWN = 60
 """Points of a class in a picture of the plane."""
 
@@ -114,7 +117,7 @@ class BoundaryTilting(Study):
         best = float(angles(robust_direction(radius)[None]))
         kept = {r: accuracy(network, new, new_labels, r, self.steps) for r in sorted({*self.radii, self.attack_radius})}
         name = network_of(radius)
-        points = [Point(figure="angle", series="network", x=name, y=y) for y in tilt.tolist()]
+        points = [Point(figure="angle", series="network", x=name, y=y) for y in tilt[::ANGLES].tolist()]
         points.append(Point(figure="angle", series="best linear classifier", x=name, y=best))
         points += [Point(figure="accuracy", series=name, x=r, y=share) for r, share in kept.items()]
         if seed == 0:

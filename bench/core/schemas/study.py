@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bench.core.schemas.protocol import Direction, Name, Sha256
 from bench.core.schemas.strict import Strict
@@ -50,13 +50,18 @@ class Card(Strict):
         return f"{self.study}-v{self.version}"
 
 
+def _shortened(value: float | str) -> float | str:
+    """Return a number with six significant digits, as many as a figure needs."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 class Point(Strict):
     """One measured point of a figure."""
 
     figure: Name
     series: str = Field(description="the curve, box group or colour that it belongs to")
-    x: float | str
-    y: float
+    x: Annotated[float | str, AfterValidator(_shortened)]
+    y: Annotated[float, AfterValidator(_shortened)]
     panel: str = Field(default="", description="the small plot that it belongs to; empty: every one of them")
     label: str = Field(default="", description="what the point is, such as a network, where series and x do not tell")
 
