@@ -23,6 +23,7 @@ from bench.commands.protocol import protocol
 from bench.commands.run import run
 from bench.commands.speed import speed
 from bench.commands.study import retrain, study
+from bench.commands.stylize import stylize
 from bench.commands.submit import submit
 from bench.commands.sweep import status, sweep
 from bench.commands.train import train
@@ -43,7 +44,7 @@ def bench() -> None:
 
 for _verb in (
     run, protocol, new, list_, show, verify, train, leaderboard, doctor, audit, cite, compare, export, speed, submit,
-    sweep, status, study, retrain, ledger, *OLD_NAMES,
+    sweep, status, study, retrain, stylize, ledger, *OLD_NAMES,
 ):  # fmt: skip
     bench.add_command(_verb)
 
