@@ -8,7 +8,8 @@ from leaderboard.records.index import Book
 from leaderboard.records.rows import RowReader
 from leaderboard.tracks.claims import OUTCOMES, RULE, verdicts
 from leaderboard.tracks.exhibits import exhibits
-from leaderboard.tracks.reproduction import published, reproduced
+from leaderboard.tracks.reproduction import Figure, published, reproduced
+from leaderboard.tracks.spreads import Spread, spread_of
 
 
 def add_reproduction_page(book: Book, read: RowReader, site: Staging) -> None:
@@ -18,6 +19,7 @@ def add_reproduction_page(book: Book, read: RowReader, site: Staging) -> None:
     """
     printed = published()
     judged, tables = verdicts(book, printed.claims, read), reproduced(book, printed.tables)
+    drawn = [(number, figure) for number, figure in enumerate(printed.figures) if figure.boxes]
     site.add(
         "reproduction.html",
         render.render(
@@ -29,7 +31,14 @@ def add_reproduction_page(book: Book, read: RowReader, site: Staging) -> None:
             rule=RULE,
             tables=tables,
             exhibits=exhibits(printed, tables, judged, book, read),
+            boxes=[(number, figure, found) for number, figure in drawn if (found := _boxes(book, figure, read))],
             pages=set(site.checksums),
             models=set(book.entries),
         ),
     )
+
+
+def _boxes(book: Book, figure: Figure, read: RowReader) -> list[Spread]:
+    """Return the quantiles that a figure draws, measure by measure."""
+    found = [spread_of(book, measure, model, read) for measure in figure.boxes for model in figure.models]
+    return [spread for spread in found if spread is not None]

@@ -54,16 +54,16 @@ def exhibits(
         read: reads the rows of a run.
     """
     lines = [_of_table(each, f"#table-{number}", verdicts, book, read) for number, each in enumerate(tables)]
-    for figure in printed.figures:
+    for number, figure in enumerate(printed.figures):
         outcomes = _about(verdicts, figure.paper, figure.title)
-        ours = "" if figure.missing or not figure.page else "a page of this site"
+        ours = "box plots" if figure.boxes else "a page of this site" if figure.page and not figure.missing else ""
         lines.append(
             Exhibit(
                 paper=figure.paper,
                 title=figure.title,
                 published=figure.shows,
                 ours=ours,
-                page=figure.page,
+                page=f"#figure-{number}" if figure.boxes else figure.page,
                 differences=figure.differences,
                 missing=figure.missing,
                 command=figure.command,

@@ -79,6 +79,9 @@ class Figure(Printed):
     """What the paper shows, in words."""
     page: str = ""
     """Page of the site, such as tracks/alignment.html."""
+    boxes: tuple[Measure, ...] = ()
+    """Measures whose quantiles over the images are drawn, for `models`."""
+    models: tuple[str, ...] = ()
 
 
 class Published(Strict):

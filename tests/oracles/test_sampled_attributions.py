@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from captum.attr import GradientShap, NoiseTunnel, Saliency
 from captum.attr import InputXGradient as CaptumInputXGradient
-from captum.attr import NoiseTunnel, Saliency
 from torch import Tensor, nn
 
 from bench.attributions._nodes import NodeMethod
@@ -130,6 +130,23 @@ def test_grad_shap_is_the_mean_over_its_baselines(model: nn.Module, images: Tens
     assert baselines.shape == (3, 5, 3, 1, 1)
     assert baselines.ge(0).all()
     assert baselines.le(1).all()
+
+
+def test_grad_shap_is_what_captums_draws_tend_to(model: nn.Module, images: Tensor) -> None:
+    """Compare with captum's mean over random pairs of a baseline and an alpha.
+
+    Captum draws from torch's global generator, which `fork_rng` puts back.
+    """
+    method, rng = GradShap(nodes=300), RNG.select([0])
+    ours = method.attribute(model, images[:1], LABELS[:1], rng=rng)
+    baselines = method.baselines(images[:1], rng)[0].expand(-1, -1, 16, 16).contiguous()
+    with torch.random.fork_rng():
+        captums = GradientShap(model).attribute(
+            images[:1], baselines=baselines, n_samples=1500, stdevs=0.0, target=LABELS[:1]
+        )
+    off = (ours - captums).norm() / captums.norm()
+    assert off < 0.15, "what 1500 draws leave"
+    assert off < 0.5 * (ours - InputXGradient().attribute(model, images[:1], LABELS[:1], rng=rng)).norm() / ours.norm()
 
 
 def test_grad_shap_of_a_linear_model_is_weight_times_the_way_from_the_mean_baseline(
