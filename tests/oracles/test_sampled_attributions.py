@@ -133,7 +133,7 @@ def test_grad_shap_is_the_mean_over_its_baselines(model: nn.Module, images: Tens
 
 
 def test_grad_shap_is_what_captums_draws_tend_to(model: nn.Module, images: Tensor) -> None:
-    """Compare with captum's mean over random pairs of a baseline and an alpha.
+    """Compare with captum's mean over random baselines and alphas.
 
     Captum draws from torch's global generator, which `fork_rng` puts back.
     """
