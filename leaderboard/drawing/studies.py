@@ -73,6 +73,17 @@ class Panel:
     """Column and text of each mark of the horizontal axis."""
     series: tuple[Series, ...]
 
+    @property
+    def labels(self) -> tuple[tuple[float, float, str], ...]:
+        """Column, row and text of the labels of a scatter plot.
+
+        Each label has a row of its own, so that labels of close columns stay readable.
+        """
+        groups = (group for series in self.series if series.dots for group in series.groups)
+        columns = {str(group.x): group.column for group in groups}
+        ordered = sorted(columns.items(), key=lambda item: item[1])
+        return tuple((column, TOP + 13 * k + 10, text) for k, (text, column) in enumerate(ordered))
+
 
 @dataclass(frozen=True)
 class Drawn:

@@ -134,7 +134,7 @@ def test_boxes_hold_numpys_quantiles_at_places_of_equal_distance() -> None:
     assert found is not None
     groups = found.panels[0].series[0].groups
     for group, values in zip(groups, ys.values(), strict=True):
-        np.testing.assert_allclose(group.quantiles, np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]))
+        np.testing.assert_allclose(group.quantiles, np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]), rtol=1e-5)
     first, second, third = (group.column for group in groups)
     assert second - first == pytest.approx(third - second, abs=0.2)
 
@@ -147,5 +147,6 @@ def test_dots_of_a_scatter_are_summed_up_by_label() -> None:
     assert len(series.dots) == 2
     assert series.dots[0].words == "own, net, 0.5: 0.1"
     assert found.columns == ("net",)
+    assert [text for _, _, text in found.panels[0].labels] == ["net"]
     assert series.by_x["net"].mean == pytest.approx(0.2)
     assert drawn(figure("scatter", "another"), points) is None

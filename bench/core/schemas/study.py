@@ -51,7 +51,7 @@ class Card(Strict):
 
 
 def _shortened(value: float | str) -> float | str:
-    """Return a number with six significant digits, as many as a figure needs."""
+    """Return a number with the six digits that a figure needs."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
