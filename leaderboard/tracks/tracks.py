@@ -17,6 +17,10 @@ from leaderboard.drawing.axis import Axis
 from leaderboard.drawing.plots import LINES
 from leaderboard.records.index import Book, Measure
 
+AFTER = "-after"
+"""Ending of a metric's name where it is measured after the attack."""
+TICKS = 10
+"""Most labels on an axis; more would cover each other."""
 BEST = "best"
 """Level of a column that shows the best of a metric's own levels."""
 
@@ -108,25 +112,49 @@ def _section(book: Book, key: str, metrics: tuple[str, ...]) -> Section:
     }
     anyone = next(iter(found.values())).record.spec
     measured = {metric.name for metric in anyone.metrics}
-    tables = [table for metric in metrics if metric in measured for table in _tables(book, key, metric)]
+    alone = [name for name in metrics if name in measured and _before(name) not in measured.intersection(metrics)]
+    tables = [table for metric in alone for table in _tables(book, key, metric, after=f"{metric}{AFTER}" in measured)]
     charts = [chart for metric in metrics if metric in measured for chart in _charts(book, key, metric)]
     specs = tuple(run.record.spec.attack for run in found.values())
     return Section(key, anyone, specs, tuple(tables), tuple(charts))
 
 
-def _tables(book: Book, key: str, metric: str) -> Iterator[Table]:
-    columns = tuple(_columns(book, key, metric))
-    over = "correct" if _of_maps(metric) else "all"
+def _before(metric: str) -> str:
+    """Return the metric before the attack of one after it, or nothing."""
+    return metric.removesuffix(AFTER) if metric.endswith(AFTER) else ""
+
+
+def _tables(book: Book, key: str, metric: str, *, after: bool = False) -> Iterator[Table]:
+    """Yield a metric's table if any model has it.
+
+    Args:
+        book: all records.
+        key: the protocol.
+        metric: a name.
+        after: whether the protocol measures it after the attack, too: then one table shows both.
+    """
+    own = tuple(_columns(book, key, metric))
+    columns = (Column("before", own[0].level), *_columns(book, key, f"{metric}{AFTER}")) if after else own
     lines = []
     for model in book.models(key):
-        values = tuple(_shown(book, key, column, metric, model) for column in columns)
-        if any(value is not None for value in values):
-            lines.append(Line(model, book.entries[model].apart, values))
+        seen = [_shown(book, key, column, metric, model) for column in own]
+        if after:  # before it, the value is the same under every attack
+            known = next((value for value in seen if value is not None), None)
+            seen = [known, *(_shown(book, key, column, f"{metric}{AFTER}", model) for column in columns[1:])]
+        if any(value is not None for value in seen):
+            lines.append(Line(model, book.entries[model].apart, tuple(seen)))
     if lines:
-        words = "the images that each model classifies correctly" if over == "correct" else "all images"
-        if metric == "accuracy-on-correct":
-            words = "the images that each model classifies correctly before the change"
-        yield Table(f"Mean {metric} over {words}", columns, tuple(sorted(lines, key=_order)))
+        sides = " before and after the attack" if after else ""
+        yield Table(f"Mean {metric}{sides} over {_over(metric)}", columns, tuple(sorted(lines, key=_order)))
+
+
+def _over(metric: str) -> str:
+    """Return in words the images that a mean is over."""
+    if metric == "accuracy-on-correct":
+        return "the images that each model classifies correctly before the change"
+    if metric == "shape-bias":
+        return "the images that each model answers by shape or texture"
+    return "the images that each model classifies correctly" if _of_maps(metric) else "all images"
 
 
 def _order(line: Line) -> tuple[object, ...]:
@@ -205,7 +233,8 @@ def _charts(book: Book, key: str, metric: str) -> Iterator[Chart]:
         levels = book.levels(key, attack, metric)
         if len(levels) < 2 or attack == "corruption":
             continue
-        ticks = tuple((56 + 564 * i / (len(levels) - 1), level) for i, level in enumerate(levels))
+        every = -(-len(levels) // TICKS)
+        ticks = tuple((56 + 564 * i / (len(levels) - 1), "" if i % every else level) for i, level in enumerate(levels))
         (table,) = _tables(book, key, metric)
         columns = [Column(attack, level) for level in levels]
         chosen = [line.model for line in table.lines if not line.apart][:LINES]
