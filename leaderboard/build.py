@@ -39,6 +39,7 @@ from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.index import Book
 from leaderboard.records.ledger import Account, accounts
 from leaderboard.records.rows import RowReader, read_runs, summary_table, to_csv
+from leaderboard.records.studies import read_studies
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,12 @@ def build(
         extra = {name for board in made for name in _extra_pages(board, rows, site)}
         site.add("index.html", render.index_page(made, find_exhibit(made, rows), extra, tracks(book)))
         add_track_pages(book, runs, rows, site, {attack for board in made for attack in board.attacks})
-        add_study_pages([results] if isinstance(results, Path) else results, site)
+        studies = read_studies([results] if isinstance(results, Path) else results)
+        add_study_pages(studies, site)
         site.add("attacks.html", render.attacks_page(compared, {attack for board in made for attack in board.attacks}))
         site.add("compare.html", render.choice_page(made, extra))
         site.add("about.html", render.about_page(made))
-        add_reproduction_page(book, rows, site)
+        add_reproduction_page(book, rows, studies, site)
         _add_data(made, compared, runs, read=rows, site=site, home=home)
     protocols = {run.record.spec.protocol.key for run in runs}
     return BuildReport(out, len(protocols), len(by_model), len(runs), len(site.checksums))

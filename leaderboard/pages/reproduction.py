@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leaderboard.pages import render
 from leaderboard.pages.site import Staging
 from leaderboard.records.index import Book
 from leaderboard.records.rows import RowReader
+from leaderboard.records.studies import StudyResults
 from leaderboard.tracks.claims import OUTCOMES, RULE, verdicts
 from leaderboard.tracks.exhibits import exhibits
 from leaderboard.tracks.reproduction import Figure, published, reproduced
 from leaderboard.tracks.spreads import Spread, spread_of
+from leaderboard.tracks.study_claims import study_verdicts
 
 
-def add_reproduction_page(book: Book, read: RowReader, site: Staging) -> None:
+def add_reproduction_page(book: Book, read: RowReader, studies: Sequence[StudyResults], site: Staging) -> None:
     """Add the page of the papers' tables, figures and claims.
 
     It links to pages that the site has already, so it comes after them.
     """
     printed = published()
-    judged, tables = verdicts(book, printed.claims, read), reproduced(book, printed.tables)
+    judged = [*verdicts(book, printed.claims, read), *study_verdicts(studies, printed.study_claims)]
+    tables = reproduced(book, printed.tables)
     drawn = [(number, figure) for number, figure in enumerate(printed.figures) if figure.boxes]
     site.add(
         "reproduction.html",

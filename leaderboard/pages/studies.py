@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from leaderboard.drawing.studies import Drawn, drawn
 from leaderboard.pages import render
 from leaderboard.pages.site import Staging
 from leaderboard.records.rows import to_csv
-from leaderboard.records.studies import Setting, StudyResults, numbers_table, points_table, read_studies
+from leaderboard.records.studies import Setting, StudyResults, numbers_table, points_table
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,12 @@ class Section:
     """File name, and the piece that made it."""
 
 
-def add_study_pages(folders: Sequence[Path], site: Staging) -> None:
+def add_study_pages(found: Sequence[StudyResults], site: Staging) -> None:
     """Add the index of studies, their pages and tables.
 
     Raises:
-        IntegrityError: if a record or a picture is damaged.
+        IntegrityError: if a picture is damaged.
     """
-    found = read_studies(folders)
     for results in found:
         key = results.card.key
         sections = [_section(results, setting, site) for setting in results.settings]

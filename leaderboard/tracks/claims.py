@@ -189,7 +189,7 @@ def _verdict(book: Book, claim: Claim, read: ReadRows) -> Verdict:
                 names = (
                     (first, other) if claim.against is None else (_named(measures[0], first), _named(second[0], other))
                 )
-                found.append(_comparison(what, names, (one, two), claim))
+                found.append(comparison(what, names, (one, two), claim))
     return Verdict(claim, tuple(found), tuple(sorted(lacking)))
 
 
@@ -203,7 +203,8 @@ def _named(measure: Measure, model: str) -> str:
     return f"{model}, {measure.attack}{measure.metric.removeprefix(measure.metric.partition(LEVEL_MARK)[0])}"
 
 
-def _comparison(what: str, names: tuple[str, str], sides: tuple[Side, Side], claim: Claim) -> Comparison:
+def comparison(what: str, names: tuple[str, str], sides: tuple[Side, Side], claim: Claim) -> Comparison:
+    """Return the comparison of two sides, with its outcome."""
     mean, interval, images = difference(*sides)
     values = (sides[0].mean, sides[1].mean)
     return Comparison(what, *names, values, interval, images, mean, claim.outcome(*interval))

@@ -14,6 +14,7 @@ from bench.core.schemas.records import Summary
 from bench.core.schemas.strict import Strict
 from leaderboard.records.index import Book, Measure
 from leaderboard.tracks.claims import Claim, Kinds, Levels
+from leaderboard.tracks.study_claims import StudyClaim
 
 PUBLISHED = Path(__file__).parent / "published"
 """Folder with one TOML file per paper."""
@@ -91,11 +92,14 @@ class Published(Strict):
     tables: tuple[PublishedTable, ...]
     figures: tuple[Figure, ...]
     claims: tuple[Claim, ...]
+    study_claims: tuple[StudyClaim, ...] = ()
 
     @model_validator(mode="after")
     def _claims_name_exhibits(self) -> Self:
         titles = {(each.paper, each.title) for each in (*self.tables, *self.figures)}
-        if wrong := [c.exhibit for c in self.claims if c.exhibit and (c.paper, c.exhibit) not in titles]:
+        about = [(claim.paper, claim.exhibit) for claim in self.claims if claim.exhibit]
+        about += [(claim.paper, claim.exhibit) for claim in self.study_claims if claim.exhibit]
+        if wrong := [exhibit for paper, exhibit in about if (paper, exhibit) not in titles]:
             raise ValueError(f"expected the title of a table or figure of the paper in `exhibit`, got {wrong[0]!r}")
         return self
 
@@ -126,7 +130,7 @@ def published() -> Published:
     papers = sorted((tomllib.loads(path.read_text(encoding="utf-8")) for path in PUBLISHED.iterdir()), key=_order)
     parts = {
         kind: [{"paper": paper["name"], **each} for paper in papers for each in paper.get(kind, [])]
-        for kind in ("tables", "figures", "claims")
+        for kind in ("tables", "figures", "claims", "study_claims")
     }
     return Published.model_validate({"papers": {paper["name"]: paper["cites"] for paper in papers}, **parts})
 

@@ -63,7 +63,7 @@ def filed(root: Path, seed: int, scale: float = 1.0, panel: str = "net") -> Path
 
 def pages(tmp_path: Path, *roots: Path) -> dict[str, str]:
     site = Staging(tmp_path / "site")
-    add_study_pages(roots, site)
+    add_study_pages(read_studies(roots), site)
     return {n: "" if n.endswith("webp") else (tmp_path / "site" / n).read_text() for n in site.checksums}
 
 
