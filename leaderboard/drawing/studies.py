@@ -150,7 +150,9 @@ def _horizontal(figure: Figure, points: Sequence[Point]) -> _Horizontal:
 def _heights(figure: Figure, points: Sequence[Point]) -> list[float]:
     """Return the values that the vertical axis must hold."""
     if figure.kind == "scatter":
-        return [point.y for point in points]
+        ys = [point.y for point in points]
+        room = 0.07 * len({point.label for point in points} - {""}) * (max(ys) - min(ys))
+        return [*ys, max(ys) + room]
     groups = [group for found in _grouped(points).values() for group in found.values()]
     if figure.kind == "boxes":
         return [float(q) for ys in groups for q in np.quantile(ys, [QUANTILES[0], QUANTILES[-1]])]

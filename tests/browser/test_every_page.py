@@ -18,6 +18,7 @@ from leaderboard.build import build
 from leaderboard.tracks.tracks import questions
 from tests.browser.axe import AXE, SCRIPT
 from tests.browser.chromium import visit
+from tests.leaderboard.test_studies import file_piece
 from tests.support.factories import model_entry, store_run
 from tests.support.tracked import store_tracks
 
@@ -31,6 +32,8 @@ PAGES = [
     "tracks.html",
     *(f"tracks/{track}.html" for track in questions()),
     "reproduction.html",
+    "studies.html",
+    "studies/made-up-v1.html",
     "compare.html",
     "models/art-wrn28.html",
     "attacks/auto.html",
@@ -56,6 +59,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for epsilon in (4, 16):
             swept = spec | {"on_protocol": False, "threat": {"norm": "linf", "epsilon": f"{epsilon}/255"}}
             store_run(root / "results", entry, robustness=robustness + 0.5 / epsilon, spec_changes=swept)
+    for seed in range(2):
+        file_piece(root / "results", seed)
     control = model_entry("constant", control=True)
     store_run(root / "results", control, "auto", robustness=0.9, spec_changes=spec)
     store_run(root / "results", model_entry("digits", dataset="mnist"), spec_changes={"protocol": "mnist-smoke"})

@@ -37,7 +37,7 @@ CARD = Card(
 )
 
 
-def filed(root: Path, seed: int, scale: float = 1.0, panel: str = "net") -> Path:
+def file_piece(root: Path, seed: int, scale: float = 1.0, panel: str = "net") -> Path:
     """File one piece with every kind of figure and a picture."""
     store = StudyStore(root)
     store.prepare(CARD)
@@ -69,7 +69,7 @@ def pages(tmp_path: Path, *roots: Path) -> dict[str, str]:
 
 def test_the_page_shows_figures_numbers_pictures_and_the_command(tmp_path: Path) -> None:
     for seed in range(3):
-        filed(tmp_path / "results", seed)
+        file_piece(tmp_path / "results", seed)
     made = pages(tmp_path, tmp_path / "results")
     page = made["studies/made-up-v1.html"]
     assert "Made &lt;up&gt;" in page
@@ -85,9 +85,9 @@ def test_the_page_shows_figures_numbers_pictures_and_the_command(tmp_path: Path)
 
 
 def test_settings_stand_apart_and_are_named_by_what_differs(tmp_path: Path) -> None:
-    filed(tmp_path / "a", 0)
-    filed(tmp_path / "b", 0)  # the same piece twice counts once
-    filed(tmp_path / "b", 1, scale=2.0)
+    file_piece(tmp_path / "a", 0)
+    file_piece(tmp_path / "b", 0)  # the same piece twice counts once
+    file_piece(tmp_path / "b", 1, scale=2.0)
     (study,) = read_studies([tmp_path / "a", tmp_path / "b"])
     assert [setting.title for setting in study.settings] == ["scale 1.0", "scale 2.0"]
     assert [len(setting.pieces) for setting in study.settings] == [1, 1]
@@ -99,7 +99,7 @@ def test_without_records_the_index_says_how_to_make_some(tmp_path: Path) -> None
 
 
 def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
-    path = filed(tmp_path / "results", 0)
+    path = file_piece(tmp_path / "results", 0)
     path.with_name(f"{path.stem}-grey.webp").write_bytes(b"other")
     with pytest.raises(IntegrityError, match="sha256"):
         pages(tmp_path, tmp_path / "results")
