@@ -22,8 +22,8 @@ from model_zoo.build import Normalize
 from model_zoo.tensors import export_weights
 from model_zoo.training.initial_weights import initialize
 from tests.support.callers import Foreign, strided
+from tests.support.commands import invoke
 from tests.support.tiny import tiny_content, write_entry
-from tests.terminal.test_cli import invoke
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,9 +16,9 @@ from bench.checks.stopwatch import Stopwatch
 from bench.checks.timed_models import usual_model
 from bench.core.compute.machine import peak_memory
 from model_zoo.architectures.wide_resnet import build
+from tests.support.commands import invoke
 from tests.support.libraries import FakeTimm
-from tests.support.tiny import tiny_content, write_entry
-from tests.terminal.test_cli import invoke
+from tests.support.tiny import residual_content, write_entry
 
 PROTOCOLS = ("cifar10-gradient-v1", "cifar10-linf8-v2")
 CPU = torch.device("cpu")
@@ -26,13 +26,13 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    return f"file:{write_entry(tmp_path, tiny_content(tmp_path))}"
+    return f"file:{write_entry(tmp_path, residual_content(tmp_path))}"
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Speed]:
     folder, watch = tmp_path_factory.mktemp("speed"), Stopwatch(CPU, repeats=2, processor_time=True)
-    model = f"file:{write_entry(folder, tiny_content(folder))}"
+    model = f"file:{write_entry(folder, residual_content(folder))}"
     return [measure(model, protocol, "ifia-topk", batch_size=2, watch=watch) for protocol in PROTOCOLS]
 
 

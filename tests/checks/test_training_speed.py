@@ -17,7 +17,7 @@ from bench.checks import training_speed
 from bench.checks.stopwatch import Stopwatch
 from bench.checks.training_speed import measure_training
 from model_zoo.training.loop import Training
-from tests.terminal.test_cli import invoke
+from tests.support.commands import invoke
 
 CPU = torch.device("cpu")
 

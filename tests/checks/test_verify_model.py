@@ -15,7 +15,7 @@ from bench.core.errors import UnknownNameError
 from bench.core.schemas.entry import ModelEntry
 from bench.data.foolbox_cifar10 import FoolboxCifar10
 from tests.support.factories import model_entry
-from tests.support.tiny import tiny_content, tiny_count, write_entry
+from tests.support.tiny import residual_content, tiny_count, write_entry
 
 CPU = torch.device("cpu")
 
@@ -69,7 +69,7 @@ def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_data")
 def test_an_honest_model_passes_on_the_images_of_the_wheel(tmp_path: Path) -> None:
-    content = tiny_content(tmp_path)
+    content = residual_content(tmp_path)
     count = tiny_count(tmp_path, content)
     content["accuracy"] = {"images": 10_000, "clean": max(count, 1) / 20}
     checks = verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU)
@@ -82,7 +82,7 @@ def test_an_honest_model_passes_on_the_images_of_the_wheel(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("no_data")
 def test_a_model_with_another_accuracy_fails(tmp_path: Path) -> None:
-    content = tiny_content(tmp_path) | {"accuracy": {"images": 10_000, "clean": 0.95}}
+    content = residual_content(tmp_path) | {"accuracy": {"images": 10_000, "clean": 0.95}}
     weights, accuracy = verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU)
     assert weights.ok
     assert not accuracy.ok
@@ -97,7 +97,7 @@ def test_with_the_data_the_full_test_set_is_measured(tmp_path: Path, monkeypatch
 
     load = registry.load
     monkeypatch.setattr(registry, "load", lambda kind, name: Stored if name == "cifar10" else load(kind, name))
-    content = tiny_content(tmp_path)
+    content = residual_content(tmp_path)
     content["accuracy"] = {"images": 20, "clean": tiny_count(tmp_path, content) / 20}
     assert all(check.ok for check in verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU))
     content["accuracy"]["clean"] += 0.05
@@ -106,7 +106,7 @@ def test_with_the_data_the_full_test_set_is_measured(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("no_data")
 def test_damaged_weights_fail_with_the_code_of_integrity(tmp_path: Path) -> None:
-    path = write_entry(tmp_path, tiny_content(tmp_path))
+    path = write_entry(tmp_path, residual_content(tmp_path))
     path.with_suffix(".safetensors").write_bytes(b"<html>")
     (check,) = verify_model(f"file:{path}", device=CPU)
     assert (check.ok, check.exit_code) == (False, 3)

@@ -22,8 +22,16 @@ CLASSES = 4
 
 
 def tiny_classifier(purpose: str) -> nn.Module:
-    """An untrained WRN-10-1 of four classes, normalisation inside, in train mode."""
-    network = registry.load("architectures", "wide-resnet")(CLASSES, depth=10, width=1)
+    """An untrained network of four classes, normalisation inside, in train mode."""
+    return _normalised(registry.load("architectures", "conv-small")(CLASSES, side=SIDE), purpose)
+
+
+def residual_classifier(purpose: str) -> nn.Module:
+    """An untrained WRN-10-1 of four classes, with batch normalisation, in train mode."""
+    return _normalised(registry.load("architectures", "wide-resnet")(CLASSES, depth=10, width=1), purpose)
+
+
+def _normalised(network: nn.Module, purpose: str) -> nn.Module:
     initialize(network, Rng(0).fork("tests", purpose))
     return classifier(network, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
 

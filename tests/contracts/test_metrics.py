@@ -21,7 +21,7 @@ from bench.core.errors import BenchError
 from bench.core.schemas.protocol import Component
 from bench.run.attack.views import Explainer, JudgeProbe
 from model_zoo.build import freeze
-from tests.contracts.conftest import tiny_classifier
+from tests.contracts.conftest import residual_classifier
 from tests.contracts.parameters import example, parameters
 
 N, SIDE = 4, 16
@@ -83,7 +83,7 @@ class Judge:
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     method = registry.instantiate("attributions", Component(name="gradient"))
-    model = freeze(tiny_classifier("network"))
+    model = freeze(residual_classifier("network"))
     images = SampleRng(Rng(3).fork("tests", "before"), IDS).uniform((3, SIDE, SIDE), 0, 1)
     return Judge(model, Explainer(method, "sum-of-abs"), model(images).argmax(1))
 

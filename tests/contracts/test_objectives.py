@@ -16,7 +16,7 @@ from bench.core.compute.rng import Rng
 from bench.core.contracts import Objective, Student
 from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.folded import folded
-from tests.contracts.conftest import instance, tiny_classifier
+from tests.contracts.conftest import instance, residual_classifier
 
 
 @pytest.fixture(params=registry.names("objectives"))
@@ -38,13 +38,13 @@ def student(model: nn.Module) -> Student:
 
 
 def gradients(objective: Objective, images: Tensor, labels: Tensor, seed: int = 0) -> list[Tensor | None]:
-    model = tiny_classifier("objective").train()
+    model = residual_classifier("objective").train()
     objective.loss(student(model), images, labels, rng=Rng(seed)).backward()
     return [parameter.grad for parameter in model.parameters()]
 
 
 def test_the_loss_is_a_finite_scalar(objective: Objective, images: Tensor, labels: Tensor) -> None:
-    loss = objective.loss(student(tiny_classifier("objective").train()), images, labels, rng=Rng(0))
+    loss = objective.loss(student(residual_classifier("objective").train()), images, labels, rng=Rng(0))
     assert loss.shape == ()
     assert torch.isfinite(loss)
     assert loss > 0
@@ -63,7 +63,7 @@ def test_equal_streams_give_equal_gradients(objective: Objective, images: Tensor
 
 
 def test_it_leaves_weights_images_and_modes_alone(objective: Objective, images: Tensor, labels: Tensor) -> None:
-    model = tiny_classifier("objective").train()
+    model = residual_classifier("objective").train()
     for module in list(model.modules())[::5]:
         module.training = False
     modes = [module.training for module in model.modules()]
@@ -75,7 +75,7 @@ def test_it_leaves_weights_images_and_modes_alone(objective: Objective, images: 
 
 
 def test_batch_statistics_move_once_per_step(objective: Objective, images: Tensor, labels: Tensor) -> None:
-    model = tiny_classifier("objective").train()
+    model = residual_classifier("objective").train()
     objective.loss(student(model), images, labels, rng=Rng(0)).backward()
     counts = {int(m.get_buffer("num_batches_tracked")) for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
     assert counts == {1}

@@ -13,7 +13,7 @@ from bench.core.errors import EnvironmentFault
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.mutations import hostile_words
 from tests.support.factories import model_entry, store_run
-from tests.support.tiny import tiny_content, write_entry
+from tests.support.tiny import residual_content, write_entry
 
 
 def commands(group: click.Group = cli.bench, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -89,7 +89,7 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("shallow")
 def test_words(sandbox: Sandbox, fuzz: Fuzz) -> None:
     sandbox.allowed = sandbox.folder.parents[1]  # `--results ..` names that folder
-    write_entry(sandbox.folder, tiny_content(sandbox.folder))
+    write_entry(sandbox.folder, residual_content(sandbox.folder))
     for name in ("art-wrn28", "pgd-wrn28"):
         for attack in ("random-noise", "ifia-topk"):
             store_run(sandbox.folder / "results", model_entry(name), attack)

@@ -23,7 +23,7 @@ from bench.run.setup import Setup
 from model_zoo.training import loop
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.mutations import documents
-from tests.support.tiny import tiny_content
+from tests.support.tiny import residual_content
 
 FORM_NAME = "tiny"
 MODEL = "hub:natural-linear"
@@ -51,7 +51,7 @@ def test_entries(sandbox: Sandbox, fuzz: Fuzz) -> None:
     commands = st.sampled_from(
         [("verify", "file:{}"), ("submit", "check", "{}", "--json"), ("show", "{}", "--kind", "models")]
     )
-    entry = tiny_content(sandbox.folder, FORM_NAME)
+    entry = residual_content(sandbox.folder, FORM_NAME)
     entry["accuracy"] = {"images": 10_000, "clean": 0.1}
 
     @fuzz(60, 1000, st.tuples(documents(entry), commands))

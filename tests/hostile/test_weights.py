@@ -20,7 +20,7 @@ from bench.core.storage.files import sha256_of
 from tests.hostile.conftest import Fuzz, Sandbox
 from tests.hostile.guard import CANARY
 from tests.hostile.mutations import mutated, scrambled
-from tests.support.tiny import tiny_content, tiny_network, write_entry
+from tests.support.tiny import residual_content, tiny_network, write_entry
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -52,7 +52,7 @@ def test_safetensors(sandbox: Sandbox, fuzz: Fuzz) -> None:
 
     So the reader itself meets them.
     """
-    entry = tiny_content(sandbox.folder)
+    entry = residual_content(sandbox.folder)
     path = sandbox.folder / entry["weights"]["file"]
 
     @fuzz(80, 2000, headers(path.read_bytes()))

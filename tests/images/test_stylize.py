@@ -20,7 +20,7 @@ from bench.core.storage.files import sha256_of_file
 from bench.images.source import source_of
 from bench.images.stylize import SUMS, engine, read_styles, style_of, stylise
 from bench.run.samples import load_samples
-from tests.terminal.test_cli import invoke
+from tests.support.commands import invoke
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

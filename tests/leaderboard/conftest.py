@@ -6,22 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.schemas.records import Flag
 from leaderboard.build import build
-from tests.support.factories import model_entry, store_run
-from tests.support.pages import IMAGES
+from tests.support.small_results import write_results
 
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("records") / "results"
-    for name, robustness in (("natural-wrn28", 0.2), ("art-wrn28", 0.7)):
-        for attack, gain in (("ifia-topk", 0.0), ("random-noise", 0.15)):
-            store_run(root, model_entry(name), attack, robustness=robustness + gain, showcase=IMAGES)
-    store_run(root, model_entry("natural-wrn28"), showcase=IMAGES, spec_changes={"protocol": "cifar10-smoke"})
-    store_run(
-        root, model_entry("pgd-wrn28", accuracy=None), flags=(Flag(name="weaker-than-random", detail="so it is"),)
-    )
+    write_results(root)
     return root
 
 

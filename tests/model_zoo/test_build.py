@@ -23,7 +23,7 @@ from model_zoo.build import build
 from model_zoo.logits import check_logits
 from model_zoo.tensors import export_weights, read_weights
 from model_zoo.weights_file import verify_weights
-from tests.support.tiny import tiny_content, tiny_network
+from tests.support.tiny import residual_content, tiny_network
 
 CPU = torch.device("cpu")
 Tensors = dict[str, Tensor]
@@ -31,7 +31,7 @@ Tensors = dict[str, Tensor]
 
 @pytest.fixture
 def content(tmp_path: Path) -> dict[str, Any]:
-    return tiny_content(tmp_path)
+    return residual_content(tmp_path)
 
 
 @pytest.fixture

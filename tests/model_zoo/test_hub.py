@@ -12,9 +12,9 @@ import pytest
 from bench.core.schemas.entry import ModelEntry
 from bench.core.storage.files import sha256_of
 from bench.submission.publish import write_folder
-from tests.model_zoo.test_weights_file import flip_last_byte
+from tests.support.damage import flip_last_byte
 from tests.support.loopback import COMMIT, Client, Hub, Misbehaviour, serving
-from tests.support.tiny import tiny_content, write_entry
+from tests.support.tiny import residual_content, write_entry
 
 ASK = """
 import sys
@@ -64,7 +64,7 @@ def remote_entry(folder: Path, name: str, size: int = 0) -> tuple[str, bytes]:
 
     Return it with the weights, or with `size` bytes in their place.
     """
-    content = tiny_content(folder, name)
+    content = residual_content(folder, name)
     path = folder / f"{name}.safetensors"
     body = bytes(size) or path.read_bytes()
     content["weights"] |= {"repo": REPO, "revision": COMMIT, "size": len(body), "sha256": sha256_of(body)}
@@ -74,7 +74,7 @@ def remote_entry(folder: Path, name: str, size: int = 0) -> tuple[str, bytes]:
 
 def publish(server: Hub, folder: Path, repo: str = REPO, **changes: Any) -> bytes:
     """Upload a model as `bench submit publish` does, and return its weights."""
-    content = tiny_content(folder, "theirs") | changes
+    content = residual_content(folder, "theirs") | changes
     body = (folder / "theirs.safetensors").read_bytes()
     server.put(repo, "theirs.safetensors", body)
     server.put(repo, "entry.toml", write_entry(folder, content).read_bytes())
@@ -158,7 +158,9 @@ def test_a_published_model_is_pinned_to_its_commit(server: Hub, ask: Ask, tmp_pa
 
 
 def test_published_entries_that_are_not_to_be_trusted_are_refused(server: Hub, ask: Ask, tmp_path: Path) -> None:
-    publish(server, tmp_path, "a/traversal", weights=tiny_content(tmp_path)["weights"] | {"file": "../x.safetensors"})
+    publish(
+        server, tmp_path, "a/traversal", weights=residual_content(tmp_path)["weights"] | {"file": "../x.safetensors"}
+    )
     publish(server, tmp_path, "a/impostor", name="art-wrn28")
     publish(server, tmp_path, "a/control", title="\x1b[2J")
     server.put("a/page", "entry.toml", b"<html>Sign in</html>")
@@ -194,7 +196,7 @@ for os.environ["HF_TOKEN"] in sys.argv[3:]:
 
 
 def test_what_is_uploaded_can_be_resolved(server: Hub, client: Client, ask: Ask, tmp_path: Path) -> None:
-    content = tiny_content(tmp_path)
+    content = residual_content(tmp_path)
     folder = tmp_path / "hub"
     entry = ModelEntry.model_validate(content)
     names = write_folder(entry, tmp_path / "tiny.safetensors", [], "owner/uploaded", folder)

@@ -21,13 +21,14 @@ from model_zoo import hub
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
 from model_zoo.tensors import export_weights
+from tests.support.damage import flip_last_byte
 from tests.support.loopback import COMMIT
-from tests.support.tiny import tiny_content, tiny_network, write_entry
+from tests.support.tiny import residual_content, tiny_network, write_entry
 
 
 @pytest.fixture
 def content(tmp_path: Path) -> dict[str, Any]:
-    return tiny_content(tmp_path)
+    return residual_content(tmp_path)
 
 
 @pytest.fixture
@@ -95,10 +96,6 @@ def test_a_hub_file_must_be_pinned_to_a_full_commit(revision: str, tmp_path: Pat
     content["weights"] |= {"repo": "owner/models", "revision": revision}
     with pytest.raises(UsageError, match="revision"):
         hub.resolve(f"file:{write_entry(tmp_path, content)}")
-
-
-def flip_last_byte(good: bytes) -> bytes:
-    return good[:-1] + bytes([good[-1] ^ 1])
 
 
 @pytest.mark.parametrize(

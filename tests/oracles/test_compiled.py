@@ -20,12 +20,11 @@ from bench.attributions.smoothgrad import Smoothgrad
 from bench.core.compute.chunks import CPU_BATCH
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
-from model_zoo.architectures.wide_resnet import build
 from model_zoo.derivatives import compiled as module
 from model_zoo.derivatives.compiled import Compiled
 from model_zoo.derivatives.surrogate import sharpened, smooth_copy
 from model_zoo.training.initial_weights import initialize
-from tests.oracles.test_fused import Fickle, drawn, trained
+from tests.oracles.small_networks import Fickle, drawn, trained
 
 METHODS = (Gradient(), IntegratedGradients(nodes=5), IntegratedGradients(nodes=10).turn(1, 2), Smoothgrad(nodes=3))
 SIDE = 16
@@ -47,9 +46,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def smooth() -> nn.Module:
-    network = build(10, depth=10, width=1)
-    initialize(network, Rng(0))
-    return smooth_copy(trained(network, SIDE), 20.0)
+    return small()
 
 
 def small() -> nn.Module:

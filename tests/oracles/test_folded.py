@@ -16,7 +16,7 @@ from model_zoo.build import classifier
 from model_zoo.training.folded import AffineRelu, FoldedConvolution, folded
 from model_zoo.training.initial_weights import initialize
 from model_zoo.training.modes import evaluating
-from tests.oracles.test_fused import drawn
+from tests.oracles.small_networks import drawn
 from tests.support.trainings import random_split
 
 LABELS = torch.arange(12) % 10

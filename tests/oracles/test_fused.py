@@ -15,26 +15,11 @@ from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
 from model_zoo.architectures.wide_resnet import build
-from model_zoo.build import classifier, freeze
 from model_zoo.derivatives import fused as module
 from model_zoo.derivatives.fused import CODE, PLAIN, Kernels, SoftplusOfAffine, fused
 from model_zoo.derivatives.surrogate import sharpened, smooth_copy
 from model_zoo.training.initial_weights import initialize
-
-
-def drawn(*shape: int, seed: int) -> Tensor:
-    return torch.randn(shape, generator=Rng(seed).generator(), dtype=torch.float64)
-
-
-def trained(network: nn.Module, side: int) -> nn.Module:
-    """Return a network in float64, with statistics of some images.
-
-    So scales and shifts are not those of a new layer.
-    """
-    network = network.double().train()
-    for seed in range(3):
-        network(drawn(8, 3, side, side, seed=seed))
-    return freeze(classifier(network, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))).double()
+from tests.oracles.small_networks import Fickle, drawn, trained
 
 
 def derivatives(network: nn.Module, images: Tensor) -> list[Tensor]:
@@ -62,18 +47,6 @@ def test_a_fused_network_is_the_smooth_one_in_every_derivative(beta: float) -> N
     with sharpened(ours, 0.5), sharpened(smooth, 0.5):
         torch.testing.assert_close(derivatives(ours, images), derivatives(smooth, images), rtol=1e-8, atol=1e-10)
     assert not any(isinstance(m, SoftplusOfAffine) for m in smooth.modules()), "the copy itself stays"
-
-
-class Fickle(nn.Module):
-    """Its way depends on its values."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm, self.act = nn.BatchNorm2d(3), nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.act(self.norm(x)) if x.sum() > 0 else self.norm(x)
-        return y
 
 
 class Sharing(Fickle):

@@ -19,6 +19,7 @@ from model_zoo.training.input_gradients import (
     loss_of_input_gradients,
     true_logit,
 )
+from tests.oracles.differences import finite_difference
 from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7, 4, 0, 4])
@@ -89,18 +90,6 @@ def test_its_parameter_gradient_is_the_finite_difference(score: Score, chunk: in
     direction = torch.randn(weight.shape, generator=Rng(1).generator(), dtype=torch.float64)
     slope = (gradient * direction).sum()
     torch.testing.assert_close(slope, finite_difference(value, weight, direction), rtol=1e-4, atol=1e-8)
-
-
-def finite_difference(value: Callable[[], Tensor], weight: Tensor, direction: Tensor, h: float = 1e-6) -> Tensor:
-    """Central difference of a scalar when `weight` moves along `direction`."""
-    values = []
-    for sign in (1, -1):
-        with torch.no_grad():
-            weight += sign * h * direction
-        values.append(value().detach())
-        with torch.no_grad():
-            weight -= sign * h * direction
-    return (values[0] - values[1]) / (2 * h)
 
 
 def test_the_gradient_of_each_point_is_its_own(points: Tensor) -> None:

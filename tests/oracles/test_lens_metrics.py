@@ -24,7 +24,7 @@ from metrics.lens_spearman import LensSpearman
 from metrics.spearman import Spearman
 from metrics.topk_div_intersection import TopkDivIntersection
 from metrics.topk_intersection import TopkIntersection
-from tests.oracles.test_map_metrics import pair_of
+from tests.oracles.map_pairs import pair_of
 
 Pixel = tuple[int, int]
 DIVERSE = (TopkDivIntersection, LensRecallDiv, LensPrecisionDiv)

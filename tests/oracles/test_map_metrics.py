@@ -27,14 +27,10 @@ from metrics.lens_recall import LensRecall
 from metrics.pearson import Pearson
 from metrics.ssim import Ssim
 from metrics.topk_intersection import TopkIntersection
+from tests.oracles.map_pairs import pair_of
 
 SCALED = (Pearson(), CosineAbs(), L2Distance(), Ssim(), Entropy(of="after"), Gini(of="after"))
 """Metrics that a map's scale must not touch."""
-
-
-def pair_of(before: Tensor, after: Tensor) -> Pair:
-    sides = [View(m.unsqueeze(1), torch.zeros(len(m), 3), m.unsqueeze(1), m) for m in (before, after)]
-    return Pair(sides[0], sides[1], torch.zeros(len(before), dtype=torch.int64))
 
 
 @pytest.fixture(params=[(8, 8), (13, 9), (32, 32)], ids=str)

@@ -14,7 +14,8 @@ from bench.core.compute.rng import Rng
 from model_zoo.build import classifier
 from model_zoo.derivatives import second_order as module
 from model_zoo.derivatives.second_order import only_input_gradients, second_order
-from model_zoo.derivatives.surrogate import Softplus, second_order_copy, smooth_copy
+from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
+from tests.oracles.plain import plain_smooth
 from tests.support.tiny import tiny_network
 
 CONVOLUTIONS = [
@@ -95,15 +96,6 @@ def test_softplus_by_hand_has_the_derivatives_of_torch(beta: float) -> None:
         moved = module._Softplus.apply(fwAD.make_dual(u.detach(), v.detach()), beta)
         tangent = fwAD.unpack_dual(moved).tangent
     torch.testing.assert_close(tangent, v * torch.sigmoid(beta * u), rtol=1e-7, atol=1e-8)
-
-
-def plain_smooth(model: nn.Module, beta: float) -> nn.Module:
-    smooth = copy.deepcopy(model)
-    for parent in list(smooth.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.ReLU:
-                setattr(parent, name, Softplus(beta))
-    return smooth
 
 
 def test_whole_copies_have_the_derivatives_of_plain_networks() -> None:

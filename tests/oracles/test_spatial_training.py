@@ -15,7 +15,7 @@ from model_zoo.build import classifier
 from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
 from model_zoo.training.folded import folded
 from model_zoo.training.objectives.st_at import StAt, displaced, roughness
-from tests.oracles.test_input_gradients import finite_difference
+from tests.oracles.differences import finite_difference
 from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7, 4])

@@ -28,7 +28,7 @@ from model_zoo.training.objectives.ig_norm import IgNorm
 from model_zoo.training.objectives.ig_sum_norm import IgSumNorm
 from model_zoo.training.objectives.l2_pgd import L2Pgd
 from model_zoo.training.objectives.natural import Natural
-from tests.oracles.test_input_gradients import finite_difference
+from tests.oracles.differences import finite_difference
 from tests.support.tiny import tiny_network
 
 LABELS = torch.tensor([1, 7, 4])

@@ -17,7 +17,7 @@ from torch import nn
 from bench.core.compute.rng import Rng
 from model_zoo.tensors import export_weights
 from model_zoo.training.initial_weights import initialize
-from tests.support.tiny import tiny_content, write_entry
+from tests.support.tiny import residual_content, write_entry
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = """
@@ -87,7 +87,7 @@ def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 6), nn.ReLU(), nn.Linear(6, 10))
     initialize(network, Rng(0))
-    content = tiny_content(folder, "theirs") | {"architecture": {"name": "shallow", "params": {"hidden": 6}}}
+    content = residual_content(folder, "theirs") | {"architecture": {"name": "shallow", "params": {"hidden": 6}}}
     weights = export_weights(network, folder / "theirs.safetensors")
     return write_entry(folder, content | {"weights": weights.model_dump(exclude_none=True)})
 

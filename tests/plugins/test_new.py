@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.commands.new import COPIED, WRITTEN
-from tests.terminal.test_cli import invoke
+from tests.support.commands import invoke
 
 ROOT = Path(__file__).parent.parent.parent
 KINDS = [*WRITTEN, *COPIED]

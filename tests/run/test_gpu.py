@@ -33,7 +33,7 @@ from model_zoo.derivatives.compiled import Compiled
 from model_zoo.derivatives.fused import PLAIN, SoftplusOfAffine, fused, kernels
 from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.hub import resolve
-from tests.run.test_run import Watcher
+from tests.support.watcher import Watcher
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -26,8 +26,8 @@ from model_zoo.derivatives.curvature import explained
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.prepare import attackable
 from model_zoo.derivatives.surrogate import smooth_copy
-from tests.run.test_flags import COUNT, NOISE, Trial, images_of
 from tests.support import broken
+from tests.support.trials import COUNT, NOISE, Trial, images_of
 
 THREAT, BETA = ThreatModel(norm="linf", epsilon="8/255"), 200.0
 

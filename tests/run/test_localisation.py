@@ -22,8 +22,8 @@ from bench.run.plan import plan
 from bench.run.request import Request
 from bench.run.samples import load_samples
 from bench.run.steps import run
-from tests.run.test_run import Watcher
-from tests.support.tiny import tiny_content, write_entry, write_protocol
+from tests.support.tiny import residual_content, write_entry, write_protocol
+from tests.support.watcher import Watcher
 
 COUNT = 3
 MEASURED: list[dict[str, Any]] = [
@@ -65,7 +65,7 @@ def protocol_of(folder: Path, source: str = "boxed", **changes: Any) -> str:
 
 
 def finished(tmp_path: Path, attack: str) -> StoredRun:
-    model = f"file:{write_entry(tmp_path, tiny_content(tmp_path))}"
+    model = f"file:{write_entry(tmp_path, residual_content(tmp_path))}"
     wanted = Request(model=model, attack=attack, protocol=protocol_of(tmp_path))
     (made,) = run([wanted], Execution(Store(tmp_path / "results"), tmp_path / "work", "cpu"), Watcher())
     return made

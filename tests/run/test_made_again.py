@@ -16,7 +16,7 @@ from bench.run.plan import plan
 from bench.run.request import Request
 from leaderboard.records.command import command
 from tests.support.factories import model_entry, store_run
-from tests.support.tiny import tiny_content, write_entry, write_protocol
+from tests.support.tiny import residual_content, write_entry, write_protocol
 
 CHANGES: list[dict[str, Any]] = [
     {},
@@ -37,7 +37,7 @@ CHANGES: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("words")
-    model = f"file:{write_entry(folder, tiny_content(folder))}"
+    model = f"file:{write_entry(folder, residual_content(folder))}"
     return {"model": model, "protocol": str(write_protocol(folder, "short", 4, 2))}
 
 

@@ -30,8 +30,8 @@ from bench.run.session import Cache
 from bench.run.setup import Networks
 from bench.run.shards import Shards
 from bench.run.steps import run
-from tests.run.test_run import Watcher
-from tests.support.tiny import tiny_content, write_entry, write_protocol
+from tests.support.tiny import residual_content, write_entry, write_protocol
+from tests.support.watcher import Watcher
 
 COUNT = 4
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def write_opaque(folder: Path, **changes: Any) -> Path:
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("opaque")
-    return {"model": f"file:{write_entry(folder, tiny_content(folder))}", "protocol": str(write_opaque(folder))}
+    return {"model": f"file:{write_entry(folder, residual_content(folder))}", "protocol": str(write_opaque(folder))}
 
 
 def asked(words: Mapping[str, Any], attack: str) -> Request:

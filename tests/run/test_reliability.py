@@ -29,8 +29,9 @@ from bench.run.plan import plan
 from bench.run.request import Request
 from bench.run.shards import Shards
 from bench.run.steps import run
-from tests.run.test_run import Watcher
+from tests.support.stored import content
 from tests.support.tiny import tiny_content, write_entry, write_protocol
+from tests.support.watcher import Watcher
 
 COUNT = 4
 
@@ -50,12 +51,6 @@ def completed(words: dict[str, Any], folder: Path, watcher: Watcher | None = Non
 @pytest.fixture(scope="module")
 def undisturbed(words: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
     return completed(words, tmp_path_factory.mktemp("undisturbed"))
-
-
-def content(run: StoredRun) -> dict[str, bytes | dict[str, Any]]:
-    """All of a run but where and when it took place."""
-    record = run.record.model_dump(mode="json", exclude={"environment"})
-    return {"record": record, "rows": run.rows_path.read_bytes(), "showcase": run.showcase_path.read_bytes()}
 
 
 def test_bytes_reach_the_disk_before_their_name_does_and_the_name_before_the_answer(
@@ -242,7 +237,7 @@ def test_two_processes_never_do_the_same_shard(words: dict[str, str], undisturbe
 TWICE = """
 from pathlib import Path
 from bench.run import session
-from tests.run.test_reliability import completed
+from tests.support.short_runs import completed
 attack = session.attack_shard
 def logged(bench, samples, *others):
     with open({log!r}, "a") as log:

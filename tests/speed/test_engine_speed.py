@@ -34,9 +34,9 @@ from bench.run.samples import Samples
 from bench.run.setup import Networks, Setup, assemble
 from model_zoo.build import build
 from model_zoo.hub import resolve
-from tests.oracles.test_second_order import plain_smooth
+from tests.oracles.plain import plain_smooth
+from tests.support.commands import invoke
 from tests.support.factories import model_entry, store_run
-from tests.terminal.test_cli import invoke
 
 MODEL, K = "hub:art-wrn28", 100
 DEVICE = pick_device()

@@ -22,7 +22,7 @@ from model_zoo.derivatives import second_order
 from model_zoo.derivatives.fused import fused
 from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.initial_weights import initialize
-from tests.oracles.test_second_order import plain_smooth
+from tests.oracles.plain import plain_smooth
 
 BETA = 50.0
 

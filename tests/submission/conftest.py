@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny import tiny_content, tiny_count
+from tests.support.tiny import residual_content, tiny_count
 
 
 @pytest.fixture
@@ -15,5 +15,5 @@ def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """An honest submission."""
     (tmp_path / "no-data").mkdir()
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
-    honest = tiny_content(tmp_path) | {"citation": "@misc{me}"}
+    honest = residual_content(tmp_path) | {"citation": "@misc{me}"}
     return honest | {"accuracy": {"images": 20, "clean": tiny_count(tmp_path, honest) / 20}}

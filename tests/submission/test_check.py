@@ -19,9 +19,9 @@ from bench.data.cifar10 import Cifar10
 from bench.submission import check as checks
 from model_zoo.build import classifier, freeze
 from model_zoo.weights_file import Resolved
+from tests.support.commands import invoke
 from tests.support.factories import model_entry
 from tests.support.tiny import write_entry
-from tests.terminal.test_cli import invoke
 
 CPU = torch.device("cpu")
 QUESTIONS = ["entry and weights", "name", "licence and citation", "normalisation", "architecture", "samples", "logits",

@@ -18,9 +18,9 @@ from bench.core.storage.toml import parse_toml
 from bench.data.cifar10 import Cifar10
 from bench.submission import normalisation
 from model_zoo.tensors import export_weights
+from tests.support.commands import invoke
 from tests.support.foreign import foreign_state_dict
 from tests.support.tiny import tiny_network
-from tests.terminal.test_cli import invoke
 
 FLAGS = ("--architecture", "wide-resnet", "--method", "pgd", "--license", "MIT")
 

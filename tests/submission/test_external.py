@@ -34,8 +34,9 @@ from bench.submission import perturbed
 from bench.submission.external import judge_submission
 from leaderboard.build import build
 from leaderboard.records.ledger import accounts
-from tests.run.test_run import Watcher, asked, planned
-from tests.support.tiny import tiny_content, tiny_network, write_entry, write_protocol
+from tests.support.short_runs import asked, planned
+from tests.support.tiny import residual_content, tiny_network, write_entry, write_protocol
+from tests.support.watcher import Watcher
 
 COUNT = 5
 Floats = npt.NDArray[np.float32]
@@ -45,7 +46,7 @@ Floats = npt.NDArray[np.float32]
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("words")
     return {
-        "model": f"file:{write_entry(folder, tiny_content(folder))}",
+        "model": f"file:{write_entry(folder, residual_content(folder))}",
         "protocol": str(write_protocol(folder, "short", COUNT, 2)),
     }
 
@@ -285,7 +286,7 @@ def test_a_protocol_whose_rules_images_cannot_show_is_refused(
 
 
 def test_a_model_of_another_data_set_is_refused(words: dict[str, str], clean: Floats, tmp_path: Path) -> None:
-    other = write_entry(tmp_path, tiny_content(tmp_path, "digits") | {"dataset": "mnist"})
+    other = write_entry(tmp_path, residual_content(tmp_path, "digits") | {"dataset": "mnist"})
     with pytest.raises(UsageError, match="expected a model of cifar10"):
         submitted(words | {"model": f"file:{other}"}, tmp_path, images=clean, ids=ids(*range(COUNT)))
 

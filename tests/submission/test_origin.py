@@ -21,7 +21,7 @@ from bench.submission import origin
 from bench.submission.card import card
 from bench.submission.publish import pull_request
 from tests.support.planted import plugins_in
-from tests.support.tiny import tiny_content, write_entry
+from tests.support.tiny import residual_content, write_entry
 
 SOURCE = '"""A copy."""\nfrom model_zoo.architectures.wide_resnet import build\n'
 PATH = "planted/architectures/own_net.py"
@@ -109,7 +109,7 @@ def test_without_git_the_installed_files_tell(
 
 
 def test_check_and_pull_request_name_the_file(checkout: Path, tmp_path: Path) -> None:
-    content = tiny_content(tmp_path) | {"architecture": {"name": "own-net", "params": {"depth": 10, "width": 1}}}
+    content = residual_content(tmp_path) | {"architecture": {"name": "own-net", "params": {"depth": 10, "width": 1}}}
     found = checks.check_submission(f"file:{write_entry(tmp_path, content)}", device=torch.device("cpu"))
     (answer,) = [check for check in found if check.question == "architecture"]
     assert answer.ok
@@ -128,7 +128,7 @@ def test_another_package_must_be_installed(tmp_path: Path, monkeypatch: pytest.M
     (info / "entry_points.txt").write_text("[attribution_bench.architectures]\ntheir-net = theirs.net:build\n")
     monkeypatch.syspath_prepend(tmp_path)
     with plugins_in({}):
-        entry = ModelEntry.model_validate(tiny_content(tmp_path) | {"architecture": {"name": "their-net"}})
+        entry = ModelEntry.model_validate(residual_content(tmp_path) | {"architecture": {"name": "their-net"}})
         assert "is offered by theirs: install that package" in pull_request(entry, [], [], "me/tiny", None)
         assert "install it too" in card(entry, [], "me/tiny")
         with pytest.raises(UnknownNameError, match="did you mean 'their-net'"):

@@ -26,9 +26,9 @@ from bench.submission.card import accuracy_lines, escaped, eval_results, fenced
 from bench.submission.measure import confirm
 from bench.submission.publish import pull_request, records_of, write_folder
 from bench.terminal import console
+from tests.support.commands import invoke
 from tests.support.factories import model_entry, store_run
-from tests.support.tiny import tiny_content, write_entry
-from tests.terminal.test_cli import invoke
+from tests.support.tiny import residual_content, write_entry
 
 
 def test_run_is_bench_run_with_the_entry(
@@ -107,7 +107,7 @@ class Model:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    content = tiny_content(tmp_path) | {
+    content = residual_content(tmp_path) | {
         "title": "*bold* <b>[link](javascript:x)</b>\u202e",
         "license": "Odd Licence",
         "citation": "@misc{me, note={```\n# Break out}}",

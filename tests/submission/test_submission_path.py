@@ -22,7 +22,7 @@ from bench.core.storage.toml import parse_toml
 from model_zoo.architectures import wide_resnet
 from model_zoo.build import build
 from tests.support.foreign import foreign_state_dict
-from tests.support.tiny import tiny_content, tiny_count, tiny_network
+from tests.support.tiny import residual_content, tiny_count, tiny_network
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -44,7 +44,7 @@ def home(tmp_path: Path) -> Path:
 
 def claimed(folder: Path) -> float:
     """Return the tiny network's true accuracy on its images."""
-    content = tiny_content(folder)
+    content = residual_content(folder)
     return tiny_count(folder, content) / 20
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from model_zoo.tensors import export_weights
-from tests.support.tiny import tiny_content, tiny_network, write_entry, write_protocol
+from tests.support.tiny import residual_content, tiny_network, write_entry, write_protocol
 
 LABELS = ("circle", "square", "triangle")
 
@@ -34,7 +34,7 @@ def own_network(folder: Path, name: str = "own", **changes: object) -> Path:
 
     Its images have 16x16 pixels.
     """
-    content = tiny_content(folder, name)
+    content = residual_content(folder, name)
     weights = export_weights(tiny_network(num_classes=3), folder / f"{name}.safetensors")
     content |= {
         "weights": weights.model_dump(exclude_none=True),

@@ -37,9 +37,9 @@ from model_zoo.build import classifier
 from model_zoo.hub import resolve
 from model_zoo.tensors import export_weights
 from model_zoo.training.initial_weights import initialize
-from tests.run.test_run import Watcher
 from tests.support.factories import model_entry, store_run
 from tests.support.tiny import tiny_content, write_entry
+from tests.support.watcher import Watcher
 
 COUNT = 2
 KNOBS: dict[Knob, list[float]] = {

@@ -24,8 +24,8 @@ from bench.executors.local import Local
 from bench.executors.ray import Ray
 from bench.executors.slurm import Slurm
 from bench.sweeps.sweep import Wanted, choose, sweep
-from tests.run.test_reliability import content
-from tests.run.test_run import Watcher
+from tests.support.stored import content
+from tests.support.watcher import Watcher
 from tests.sweeps.test_sweep import ATTACKS, execution, folder, protocol, runs, singly
 
 __all__ = ["folder", "protocol", "runs", "singly"]

@@ -24,7 +24,7 @@ from bench.core.schemas.study import Card, Figure, Key, Point
 from bench.core.schemas.units import Report, Unit
 from bench.core.storage.studies import StudyStore
 from bench.sweeps.study import Outcome, complete, plan
-from tests.run.test_run import Watcher
+from tests.support.watcher import Watcher
 
 WORK = list[Key]()
 """The pieces that were measured in this process."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import registry
+from tests.support.commands import invoke
 from tests.sweeps.test_study import Inline
-from tests.terminal.test_cli import invoke
 
 TINY = [
     "boundary-tilting", "--set", "seeds=1", "--set", "points=20", "--set", "epochs=1", "--set", "radii=[0.0,0.125]",

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +16,8 @@ import torch
 from click.testing import CliRunner
 
 from bench.cli import bench as command
-from bench.core.contracts import Executor, Hire, Worker
-from bench.core.schemas.units import Report, RunUnit, Unit
+from bench.core.contracts import Executor, Hire
+from bench.core.schemas.units import Report, Unit
 from bench.core.storage.store import Store
 from bench.core.storage.stored_run import StoredRun
 from bench.executors.local import Local
@@ -32,10 +28,10 @@ from bench.sweeps.rounds import ATTEMPTS
 from bench.sweeps.status import SweepStatus, statuses
 from bench.sweeps.sweep import Outcome, SweepRun, Wanted, choose, sweep, units
 from model_zoo.tensors import export_weights
-from tests.run.test_reliability import content
-from tests.run.test_run import Watcher
-from tests.support.tiny import tiny_content, tiny_network, write_entry, write_protocol
-from tests.terminal.test_cli import invoke
+from tests.support.commands import invoke
+from tests.support.stored import content
+from tests.support.tiny import residual_content, tiny_network, write_entry, write_protocol
+from tests.support.watcher import Watcher
 
 COUNT, SHARD = 4, 2
 ATTACKS = ("random-noise", "ifia-topk")
@@ -64,7 +60,7 @@ class Inline(Executor):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("words")
-    write_entry(folder, tiny_content(folder))
+    write_entry(folder, residual_content(folder))
     write_protocol(folder, "short", COUNT, SHARD)
     return folder
 
@@ -215,94 +211,6 @@ def test_a_unit_that_another_process_is_at_waits_until_the_others_are_done(
     assert watcher.done == watcher.total
 
 
-class Odd(Worker):
-    """Does what the unit's request says."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-
-    def do(self, unit: Unit, tell: Callable[[Report], None]) -> Report:
-        assert isinstance(unit, RunUnit)
-        word = unit.request["attack"]
-        if word == "die":
-            os.kill(os.getpid(), 9)
-        if word == "hang":
-            time.sleep(600)
-        if word == "stay":
-            Path(unit.request["model"], str(os.getpid())).touch()
-            time.sleep(600)
-        if word == "slow":
-            for _ in range(8):
-                time.sleep(0.5)
-                tell(Report(unit, "alive", 1))
-        return Report(unit, "done", text=f"{os.getpid()}")
-
-
-def test_dead_and_hung_workers_are_replaced_and_slow_ones_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    jumps = iter([10.0**9, -(10.0**9)] * 10**6)
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))  # a clock that jumps ends nobody
-    words = ["die", "hang", "slow", "good", "good"]
-    todo = [
-        RunUnit(request={"model": "m", "attack": word}, run_id=f"{i:064x}", shard=0, images=1)
-        for i, word in enumerate(words)
-    ]
-    last = dict[str, Report]()
-    pids = set[int]()
-    for report in Local(workers=2, device="cpu", timeout=600).run(todo[:1] + todo[2:], Odd):
-        if report.kind != "alive":
-            assert report.unit.id not in last
-            last[report.unit.id] = report
-            pids |= {int(report.text)} if report.kind == "done" else set()
-    assert [last[unit.id].kind for unit in todo if unit.id in last] == ["lost", "done", "done", "done"]
-    assert "died with exit code -9" in last[todo[0].id].text
-    (hung,) = Local(device="cpu", timeout=2).run(todo[1:2], Odd)
-    assert hung.kind == "lost"
-    assert "no sign of life for 2 s" in hung.text
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-
-
-ABANDONED = """
-import sys
-from tests.sweeps.test_sweep import Local, Odd, RunUnit
-request = {"model": sys.argv[1], "attack": "stay"}
-todo = [RunUnit(request=request, run_id=f"{i:064x}", shard=0, images=1) for i in range(2)]
-list(Local(workers=2, device="cpu").run(todo, Odd))
-"""
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def until(over: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not over() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return over()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_workers_end_with_the_process_that_minds_them(tmp_path: Path) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", ABANDONED, str(tmp_path)])
-    try:
-        assert until(lambda: len(list(tmp_path.iterdir())) == 2, 120)
-    finally:
-        parent.kill()
-        parent.wait()
-    workers = [int(path.name) for path in tmp_path.iterdir()]
-    try:
-        assert until(lambda: not any(map(lives, workers)), 20), "a worker whose parent was killed goes on"
-    finally:
-        for pid in filter(lives, workers):
-            os.kill(pid, signal.SIGKILL)
-
-
 def overflowing(folder: Path) -> Path:
     """A model of finite weights whose logits are infinite."""
     network = tiny_network()
@@ -312,14 +220,14 @@ def overflowing(folder: Path) -> Path:
                 module.weight.fill_(6e4)
                 module.get_buffer("running_var").fill_(0)
     weights = export_weights(network, folder / "overflow.safetensors").model_dump(exclude_none=True)
-    return write_entry(folder, tiny_content(folder) | {"name": "overflow", "weights": weights})
+    return write_entry(folder, residual_content(folder) | {"name": "overflow", "weights": weights})
 
 
 def test_the_command_reports_what_fails_and_status_says_how_it_stands(
     folder: Path, protocol: str, singly: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    damaged = tiny_content(tmp_path, "damaged")
+    damaged = residual_content(tmp_path, "damaged")
     missing = write_entry(tmp_path, damaged | {"weights": damaged["weights"] | {"sha256": "0" * 64}})
     models = f"file:{folder}/tiny.toml,file:{overflowing(tmp_path)},file:{missing}"
     words = ["sweep", "--models", models, "--protocol", protocol, "--results", str(tmp_path / "results")]
@@ -345,7 +253,7 @@ def test_a_dry_run_says_which_models_cannot_be_had(
     folder: Path, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    damaged = tiny_content(tmp_path, "damaged")
+    damaged = residual_content(tmp_path, "damaged")
     missing = write_entry(tmp_path, damaged | {"weights": damaged["weights"] | {"sha256": "0" * 64}})
     words = ["sweep", "--models", f"file:{folder}/tiny.toml,file:{missing}", "--protocol", protocol, "--dry-run"]
     words += ["--results", str(tmp_path / "results")]
@@ -457,7 +365,7 @@ def test_a_dry_run_does_nothing_and_estimates_by_queries_and_speed(
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     store = Store(singly[0].path.parents[3])
-    other = write_entry(tmp_path, tiny_content(tmp_path) | {"name": "other", "mean": [0.4, 0.4, 0.4]})
+    other = write_entry(tmp_path, residual_content(tmp_path) | {"name": "other", "mean": [0.4, 0.4, 0.4]})
     words = ["sweep", "--models", f"file:{other}", "--protocol", protocol, "--results", str(store.root), "--dry-run"]
     answer = json.loads(CliRunner().invoke(command, [*words, "--json"]).stdout)
     assert [unit["images"] for unit in answer["units"]] == [SHARD] * (2 * COUNT // SHARD)

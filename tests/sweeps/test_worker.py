@@ -16,7 +16,7 @@ from bench.run.steps import run
 from bench.sweeps import worker
 from bench.sweeps.sweep import SweepRun, units
 from bench.sweeps.worker import RunWorker
-from tests.run.test_run import Watcher
+from tests.support.watcher import Watcher
 from tests.sweeps.test_sweep import SHARD, execution, folder, protocol, runs
 
 __all__ = ["folder", "protocol", "runs"]

@@ -14,17 +14,10 @@ import pytest
 from bench import cli, registry
 from bench.checks.doctor import _torchvision
 from bench.core.schemas.protocol import Protocol
+from tests.support.commands import invoke
 from tests.support.factories import model_entry, store_run
 from tests.support.planted import plugins_in
 from tests.support.tiny import write_protocol
-
-
-def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(list(arguments))
-    captured = capsys.readouterr()
-    assert isinstance(stop.value.code, int)
-    return stop.value.code, captured.out, captured.err
 
 
 @pytest.mark.parametrize("kind", registry.KINDS)

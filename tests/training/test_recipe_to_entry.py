@@ -27,7 +27,7 @@ from model_zoo.training.data import to_float
 from model_zoo.training.measure import accuracy
 from model_zoo.training.train import Terms, Trained, train
 from model_zoo.weights_file import Resolved
-from tests.support.tiny import tiny_content
+from tests.support.tiny import residual_content
 
 CPU = torch.device("cpu")
 
@@ -72,7 +72,7 @@ def test_a_parent_of_other_classes_gives_all_but_its_last_layer(
 ) -> None:
     theirs = registry.load("architectures", "small-cnn")(7, **recipe.architecture.params)
     weights = export_weights(theirs, tmp_path / "elder.safetensors")
-    content = tiny_content(tmp_path) | {"num_classes": 7, "weights": weights.model_dump(exclude_none=True)}
+    content = residual_content(tmp_path) | {"num_classes": 7, "weights": weights.model_dump(exclude_none=True)}
     elder = ModelEntry.model_validate(content | {"architecture": recipe.architecture.model_dump()})
     monkeypatch.setattr(training, "resolve", lambda *_: Resolved(elder, "zoo:elder", tmp_path / "elder.safetensors"))
     heir = recipe.model_copy(update={"parent": "zoo:elder"})

@@ -44,8 +44,8 @@ class StandIn:
     attack: Attack
 
 
-class Ledger(NamedTuple):
-    """The cost so far of N images."""
+class Counts(NamedTuple):
+    """What N images have cost so far."""
 
     forward: Tensor
     """(N,) int64: the forward passes."""
@@ -58,7 +58,7 @@ class Ledger(NamedTuple):
 
     @classmethod
     def of(cls, count: int) -> Self:
-        """Return a ledger of zeros."""
+        """Return counts of zero."""
         forward, gradient, asked = torch.zeros((3, count), dtype=torch.int64)
         return cls(forward, gradient, asked, torch.zeros(count))
 
@@ -81,10 +81,10 @@ class WhiteBoxVictim(Victim):
     library: Tensor | None = None
     """(M, C, H, W) clean images from which donors are taken."""
     other: StandIn | None = None
-    ledger: Ledger | None = None
-    """Ledger of the whole batch, if this victim has only some of its samples."""
+    counts: Counts | None = None
+    """Counts of the whole batch, if this victim has only some of its samples."""
     rows: Tensor | None = None
-    """(N,) int64: the rows of these samples in the ledger."""
+    """(N,) int64: the rows of these samples among the counts."""
     precision: SearchPrecision = "float32"
     """Only bfloat16 has an effect here, on the surrogate's convolutions; the caller sets TF32."""
 
@@ -202,21 +202,21 @@ class WhiteBoxVictim(Victim):
 
         Its queries count for these samples only.
         """
-        ledger, rows = self._book()
+        counts, rows = self._own_counts()
         chosen = samples.cpu()
-        return replace(self, rng=self.rng.select(chosen.tolist()), ledger=ledger, rows=rows[chosen])
+        return replace(self, rng=self.rng.select(chosen.tolist()), counts=counts, rows=rows[chosen])
 
     @property
     def cost(self) -> Cost:
         """Return the cost so far of the most expensive image."""
-        ledger, rows = self._book()
-        return Cost(int(ledger.forward[rows].max()), int(ledger.gradient[rows].max()))
+        counts, rows = self._own_counts()
+        return Cost(int(counts.forward[rows].max()), int(counts.gradient[rows].max()))
 
     @property
-    def spent(self) -> Ledger:
+    def spent(self) -> Counts:
         """Return the cost of the N images."""
-        ledger, rows = self._book()
-        return Ledger(*(column[rows] for column in ledger))
+        counts, rows = self._own_counts()
+        return Counts(*(column[rows] for column in counts))
 
     @property
     def _price(self) -> int:
@@ -252,25 +252,25 @@ class WhiteBoxVictim(Victim):
         (cotangent,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), cotangent
 
-    def _book(self) -> tuple[Ledger, Tensor]:
-        """Return the ledger, and the rows of these samples in it."""
-        if self.ledger is None or self.rows is None:
+    def _own_counts(self) -> tuple[Counts, Tensor]:
+        """Return the counts, and the rows of these samples among them."""
+        if self.counts is None or self.rows is None:
             count = len(self.rng.sample_ids)
-            self.ledger, self.rows = Ledger.of(count), torch.arange(count)
-        return self.ledger, self.rows
+            self.counts, self.rows = Counts.of(count), torch.arange(count)
+        return self.counts, self.rows
 
     def _count(self, *, forward: int = 0, gradient: int = 0) -> None:
-        ledger, rows = self._book()
-        ledger.forward[rows] += forward
-        ledger.gradient[rows] += gradient
+        counts, rows = self._own_counts()
+        counts.forward[rows] += forward
+        counts.gradient[rows] += gradient
         allowed = self.threat.max_queries
         if allowed is not None and (spent := sum(self.cost)) > allowed:
             raise BenchError(f"expected at most {allowed} queries per image, got {spent}; give the attack fewer steps")
 
     def _note(self, vanished: Tensor) -> None:
-        ledger, rows = self._book()
-        ledger.asked[rows] += 1
-        ledger.vanished[rows] += vanished.cpu().float()
+        counts, rows = self._own_counts()
+        counts.asked[rows] += 1
+        counts.vanished[rows] += vanished.cpu().float()
 
 
 def _direction(gradient: Tensor) -> Tensor:
