@@ -72,7 +72,7 @@ KINDS: dict[Kind, Python | Toml] = {
     "zoos": Python("model_zoo.zoos", "Zoo"),
     "executors": Python("bench.executors", "Executor", parameters=True),
     "flags": Python("bench.flags", "SoundnessFlag", "bench.core.schemas.flags"),
-    "studies": Python("bench.studies", "Study", parameters=True),
+    "studies": Python("bench.studies", "Study", "bench.core.contracts.study", parameters=True),
 }
 
 

@@ -8,8 +8,6 @@ from bench import registry
 from bench.core.errors import UsageError, suggestion
 from bench.core.schemas.announced import Announced
 from bench.core.schemas.protocol import Protocol
-from bench.images.classes import outputs_for
-from bench.images.geometry import geometry_for
 
 
 def refuse_misfit(protocol: Protocol, name: str, known: Announced) -> None:
@@ -23,8 +21,9 @@ def refuse_misfit(protocol: Protocol, name: str, known: Announced) -> None:
         UsageError: if it classifies another data set, has another number of classes, or takes no images of this size.
     """
     _check_dataset(protocol, name, known.dataset)
-    classes, size = _classes(protocol), _size(protocol)
-    if None not in {classes, known.num_classes} and classes != known.num_classes:
+    classes = None if known.num_classes is None else _classes(protocol)
+    size = None if known.only_size is None else _size(protocol)
+    if classes is not None and classes != known.num_classes:
         raise UsageError(
             f"expected a network of {classes} classes for the protocol {protocol.key}, got {name} with "
             f"{known.num_classes}; choose weights of {classes} classes"
@@ -38,12 +37,16 @@ def refuse_misfit(protocol: Protocol, name: str, known: Announced) -> None:
 
 
 def _classes(protocol: Protocol) -> int | None:
+    from bench.images.classes import outputs_for
+
     folder = protocol.samples.folder
     outputs = outputs_for(protocol.models_of or protocol.samples.dataset)
     return None if folder is not None or outputs is None else outputs.number
 
 
 def _size(protocol: Protocol) -> tuple[int, int] | None:
+    from bench.images.geometry import geometry_for
+
     folder = protocol.samples.folder
     geometry = geometry_for(protocol.samples.source) if folder is None else folder.geometry
     return None if geometry is None else geometry.crop

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Split, Workplace
+from bench.core.contracts import Split
+from bench.core.contracts.study import Workplace
 from bench.core.storage.files import canonical_json, sha256_of
 from bench.core.storage.lease import lease
 from model_zoo.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint

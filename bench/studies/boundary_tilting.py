@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Finding, Study, Workplace
+from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.schemas.study import Card, Figure, Key, Point
 from model_zoo.training.adversary import l2_ascent, prediction_gain
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from bench import registry
 from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Dataset, Finding, Study, Workplace
+from bench.core.contracts import Dataset
+from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.study import Card, Figure, Key, Point

@@ -14,7 +14,8 @@ from bench import registry
 from bench.core.compute.heatmap import reduce
 from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import AttributionMethod, Dataset, Finding, Study, Workplace
+from bench.core.contracts import AttributionMethod, Dataset
+from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Augmentation, Recipe, Schedule

@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 from bench import registry
 from bench.core.compute.machine import hardware
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Executor, Finding, Hire, Study, Workplace
+from bench.core.contracts import Executor, Hire
+from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.errors import IntegrityError, UsageError
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.study import Card, Key, StudyRecord, StudySpec

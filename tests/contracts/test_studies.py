@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from bench import registry
-from bench.core.contracts import Study
+from bench.core.contracts.study import Study
 from bench.core.storage.files import canonical_json
 from bench.sweeps.study import plan
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Workplace
+from bench.core.contracts.study import Workplace
 from bench.studies import boundary_tilting as toy
 from bench.studies.boundary_tilting import BoundaryTilting
 

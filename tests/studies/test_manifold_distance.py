@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from bench import registry
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Dataset, Split, Workplace
+from bench.core.contracts import Dataset, Split
+from bench.core.contracts.study import Workplace
 from bench.core.errors import UsageError
 from bench.studies import _vae_gan, manifold_distance
 from bench.studies._manifold import SCALE, project, sheet

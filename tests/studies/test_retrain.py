@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bench import registry
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Dataset, Finding, Split, Workplace
+from bench.core.contracts import Dataset, Split
+from bench.core.contracts.study import Finding, Workplace
 from bench.core.errors import UsageError
 from bench.studies._removal import area, edges, removal_order, without
 from bench.studies.retrain import Retrain

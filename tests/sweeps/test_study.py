@@ -18,7 +18,8 @@ from pydantic.dataclasses import dataclass
 
 from bench import registry
 from bench.checks.studies import verify_studies
-from bench.core.contracts import Executor, Finding, Hire, Study, Workplace
+from bench.core.contracts import Executor, Hire
+from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.schemas.study import Card, Figure, Key, Point
 from bench.core.schemas.units import Report, Unit

@@ -10,7 +10,6 @@ from bench.core.contracts.dataset import Dataset, Split
 from bench.core.contracts.executor import Executor, Hire, Worker
 from bench.core.contracts.metric import Metric, Pair, Probe, Role, View
 from bench.core.contracts.objective import Objective, Student
-from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.contracts.zoo import Zoo, ZooModel
 from bench.core.schemas.announced import Announced
 
@@ -26,7 +25,6 @@ __all__ = [
     "Cues",
     "Dataset",
     "Executor",
-    "Finding",
     "HeatmapLoss",
     "Hire",
     "Linearization",
@@ -38,11 +36,9 @@ __all__ = [
     "Role",
     "Split",
     "Student",
-    "Study",
     "Victim",
     "View",
     "Worker",
-    "Workplace",
     "Zoo",
     "ZooModel",
 ]
