@@ -36,7 +36,7 @@ def add_reproduction_page(book: Book, read: RowReader, studies: Sequence[StudyRe
             rule=RULE,
             tables=tables,
             exhibits=exhibits(printed, tables, judged, book, read),
-            boxes=[(number, figure, found) for number, figure in drawn if (found := _boxes(book, figure, read))],
+            boxes=[(number, figure, _boxes(book, figure, read)) for number, figure in drawn],
             pages=set(site.checksums),
             models=set(book.entries),
         ),

@@ -199,7 +199,7 @@ def test_answers_that_are_no_logits_are_refused(answer: object, complaint: str) 
 
 
 def test_images_that_a_model_does_not_take_are_refused() -> None:
-    with pytest.raises(ModelOutputError, match=r"\(3, 1, 32, 32\)"):
+    with pytest.raises(ModelOutputError, match="images with 1 channels"):
         check_logits(tiny_network(), images()[:, :1], 10)
 
 

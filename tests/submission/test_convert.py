@@ -57,7 +57,11 @@ def test_a_person_at_a_terminal_is_asked(
         (["convert", "none.pth", *FLAGS], 2, "expected a checkpoint at none.pth"),
         (["convert", "net.pth", "--license", "MIT"], 2, "expected --architecture, --method, --mean, got none; add"),
         (["init", "net.safetensors"], 2, "expected --architecture, --method, --license, --mean, got none"),
-        (["convert", "net.pth", *FLAGS[:1], "resnot", *FLAGS[2:]], 2, "constant-map, conv-small, efficientnet-lite,"),
+        (
+            ["convert", "net.pth", *FLAGS[:1], "resnot", *FLAGS[2:]],
+            2,
+            "constant-map, conv-blocks, conv-small, efficientnet-lite,",
+        ),
         (
             ["convert", "net.pth", *FLAGS[:1], "resnot", *FLAGS[2:]],
             2,
