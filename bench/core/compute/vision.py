@@ -1,21 +1,27 @@
 """Makes torchvision importable beside a CPU-only torch.
 
 The published torchvision wheel registers fake kernels for operators that only its CUDA build defines; beside a CPU-only
-torch its import fails with `operator torchvision::nms does not exist`. Declaring the two schemas first prevents this.
-Both are detection operators that this package never calls.
+torch its import fails with `operator torchvision::nms does not exist`. Then the two schemas are declared, and the
+import is tried again. A torchvision that fits torch declares them itself, and ends the process if they are there
+already. Both are detection operators that this package never calls.
 """
 
 from __future__ import annotations
 
 import torch
 
-_SCHEMAS = {
-    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-}
-_library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-for _name, _schema in _SCHEMAS.items():
-    if not hasattr(torch.ops.torchvision, _name):
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+try:
+    import torchvision  # noqa: F401
+except RuntimeError as error:
+    if "torchvision::" not in str(error):
+        raise
+    _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for _schema in _SCHEMAS:
         _library.define(_schema)  # type: ignore[no-untyped-call]
 
 from torchvision import datasets, models  # noqa: E402
