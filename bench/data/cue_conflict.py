@@ -8,15 +8,12 @@ from typing import ClassVar, Literal
 import torch
 
 from bench.core.contracts import Annotation, AnnotationKind, Cues, Split
-from bench.core.errors import IntegrityError
 from bench.core.schemas.geometry import Geometry
-from bench.core.storage.files import sha256_of
-from bench.data._image_files import read_images
 from bench.data._sixteen_categories import CATEGORIES
 from bench.data._tabled import TabledPictures
 
 TABLE = Path("cue-conflict", "images.csv")
-COLUMNS = ("file", "shape", "texture")
+COLUMNS = ("shape", "texture")
 GEOMETRY = Geometry(resize=(224, 224), crop=(224, 224), interpolation="bicubic")
 LISTED = "ffe355e63f86e7ec7c6ee835c9940319091e7d6e368b867e227860dca823cfd2"
 """SHA-256 of the lines `<stem of the file> <shape> <texture>`, in the table's order."""
@@ -38,14 +35,10 @@ class CueConflict(TabledPictures):
     """
 
     version: ClassVar[int] = 1
+    table: ClassVar[Path] = TABLE
     shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
     geometry: ClassVar[Geometry | None] = GEOMETRY
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ("cues",)
-
-    @property
-    def table(self) -> Path:
-        """The path of the table below the data folder."""
-        return TABLE
 
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images in the order of the table.
@@ -56,7 +49,7 @@ class CueConflict(TabledPictures):
             IntegrityError: if the table is another, or an image is missing or damaged.
         """
         rows = self._rows(split)
-        images = read_images([self.folder / row["file"] for row in rows], GEOMETRY)
+        images = self.pictures(rows)
         return Split(images, torch.tensor([CATEGORIES[row["shape"]][0] for row in rows]))
 
     def annotations(self, split: Literal["train", "test"]) -> tuple[Annotation, ...]:
@@ -70,13 +63,8 @@ class CueConflict(TabledPictures):
         return tuple(Annotation(cues=Cues(groups, shape, texture)) for shape, texture in places)
 
     def _rows(self, split: str) -> list[dict[str, str]]:
-        rows = self.read(split, COLUMNS, "the images of conflicting cues", "table and images")
-        lines = [" ".join([Path(row["file"]).stem, row["shape"], row["texture"]]) for row in rows]
-        if (actual := sha256_of("\n".join(lines).encode())) != LISTED:
-            raise IntegrityError(
-                f"expected files, shapes and textures of sha256 {LISTED[:12]}… in {self.folder / TABLE.name}, got "
-                f"{actual[:12]}…; restore it"
-            )
+        rows = self.read(split, ("file", *COLUMNS), "the images of conflicting cues", "table and images")
+        self.check(rows, COLUMNS, "files, shapes and textures", LISTED)
         return rows
 
 

@@ -11,10 +11,7 @@ from typing import ClassVar, Literal
 import torch
 
 from bench.core.contracts import Split
-from bench.core.errors import IntegrityError
 from bench.core.schemas.geometry import Geometry
-from bench.core.storage.files import sha256_of
-from bench.data._image_files import read_images
 from bench.data._tabled import TabledPictures
 
 TABLE = Path("flowers17", "labels.csv")
@@ -41,6 +38,7 @@ class Flowers17(TabledPictures):
     """
 
     version: ClassVar[int] = 1
+    table: ClassVar[Path] = TABLE
     classes: ClassVar[tuple[str, ...]] = (
         "daffodil", "snowdrop", "lily of the valley", "bluebell", "crocus", "iris", "tiger lily", "tulip",
         "fritillary", "sunflower", "daisy", "coltsfoot", "dandelion", "cowslip", "buttercup", "windflower", "pansy",
@@ -52,11 +50,6 @@ class Flowers17(TabledPictures):
     epsilon: ClassVar[Fraction] = Fraction(8, 255)
     parts: ClassVar[Mapping[str, str]] = MappingProxyType({"train": "train", "test": "test"})
 
-    @property
-    def table(self) -> Path:
-        """The path of the table below the data folder."""
-        return TABLE
-
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images of a split in the order of the table.
 
@@ -65,11 +58,6 @@ class Flowers17(TabledPictures):
             IntegrityError: if labels or split are others, or an image is missing or damaged.
         """
         rows = self.read(split, ("file", "class"), "17 kinds of flowers", "table and images")
-        lines = [f"{Path(row['file']).stem} {row['class']}" for row in rows]
-        if (actual := sha256_of("\n".join(lines).encode())) != LISTED[split]:
-            raise IntegrityError(
-                f"expected files and classes of sha256 {LISTED[split][:12]}… in {self.folder / TABLE.name}, got "
-                f"{actual[:12]}…; restore it"
-            )
-        images = read_images([self.folder / row["file"] for row in rows], GEOMETRY)
+        self.check(rows, ("class",), "files and classes", LISTED[split])
+        images = self.pictures(rows)
         return Split(images, torch.tensor([int(row["class"]) for row in rows]))

@@ -37,14 +37,10 @@ class Horses(TabledPictures):
     """
 
     version: ClassVar[int] = 1
+    table: ClassVar[Path] = TABLE
     shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
     geometry: ClassVar[Geometry | None] = GEOMETRY
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ("mask",)
-
-    @property
-    def table(self) -> Path:
-        """The path of the table below the data folder."""
-        return TABLE
 
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images in the order of the table.
@@ -55,9 +51,7 @@ class Horses(TabledPictures):
             IntegrityError: if an image is missing or damaged.
         """
         rows = self._rows(split)
-        return Split(
-            read_images([self.folder / row["file"] for row in rows], GEOMETRY), torch.full((len(rows),), SORREL)
-        )
+        return Split(self.pictures(rows), torch.full((len(rows),), SORREL))
 
     def annotations(self, split: Literal["train", "test"]) -> tuple[Annotation, ...]:
         """Return the masks in pixels of the 224x224 images.

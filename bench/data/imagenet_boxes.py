@@ -11,8 +11,6 @@ from PIL import Image
 from bench.core.contracts import Annotation, AnnotationKind, Split
 from bench.core.errors import IntegrityError
 from bench.core.schemas.geometry import Geometry
-from bench.core.storage.files import sha256_of
-from bench.data._image_files import read_images
 from bench.data._tabled import TabledPictures
 
 TABLE = Path("imagenet-boxes", "boxes.csv")
@@ -39,14 +37,10 @@ class ImagenetBoxes(TabledPictures):
     """
 
     version: ClassVar[int] = 1
+    table: ClassVar[Path] = TABLE
     shape: ClassVar[tuple[int, int, int] | None] = GEOMETRY.shape
     geometry: ClassVar[Geometry | None] = GEOMETRY
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ("boxes",)
-
-    @property
-    def table(self) -> Path:
-        """The path of the table below the data folder."""
-        return TABLE
 
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images in the order of the table.
@@ -57,7 +51,7 @@ class ImagenetBoxes(TabledPictures):
             IntegrityError: if labels or boxes are others, or an image is missing or damaged.
         """
         rows = self._rows(split)
-        images = read_images([self.folder / row["file"] for row in rows], GEOMETRY)
+        images = self.pictures(rows)
         return Split(images, torch.tensor([int(row["class"]) for row in rows]))
 
     def annotations(self, split: Literal["train", "test"]) -> tuple[Annotation, ...]:
@@ -70,12 +64,7 @@ class ImagenetBoxes(TabledPictures):
 
     def _rows(self, split: str) -> list[dict[str, str]]:
         rows = self.read(split, ("file", *COLUMNS), "250 validation images of ImageNet", "table and images")
-        lines = [" ".join([Path(row["file"]).stem, *(row[name] for name in COLUMNS)]) for row in rows]
-        if (actual := sha256_of("\n".join(lines).encode())) != LISTED:
-            raise IntegrityError(
-                f"expected files, classes and boxes of sha256 {LISTED[:12]}… in {self.folder / TABLE.name}, got "
-                f"{actual[:12]}…; restore it"
-            )
+        self.check(rows, COLUMNS, "files, classes and boxes", LISTED)
         return rows
 
 

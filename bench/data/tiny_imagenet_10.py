@@ -11,10 +11,7 @@ from typing import ClassVar, Literal
 import torch
 
 from bench.core.contracts import Annotation, AnnotationKind, Split
-from bench.core.errors import IntegrityError
 from bench.core.schemas.geometry import Geometry
-from bench.core.storage.files import sha256_of
-from bench.data._image_files import read_images
 from bench.data._tabled import TabledPictures
 
 TABLE = Path("tiny-imagenet-10", "boxes.csv")
@@ -43,6 +40,7 @@ class TinyImagenet10(TabledPictures):
     """
 
     version: ClassVar[int] = 1
+    table: ClassVar[Path] = TABLE
     classes: ClassVar[tuple[str, ...]] = (
         "goldfish", "monarch butterfly", "ladybug", "Egyptian cat", "golden retriever", "king penguin", "school bus",
         "sports car", "teapot", "orange",
@@ -55,11 +53,6 @@ class TinyImagenet10(TabledPictures):
     annotates: ClassVar[tuple[AnnotationKind, ...]] = ("boxes",)
     parts: ClassVar[Mapping[str, str]] = MappingProxyType({"train": "train", "test": "val"})
 
-    @property
-    def table(self) -> Path:
-        """The path of the table below the data folder."""
-        return TABLE
-
     def load(self, split: Literal["train", "test"]) -> Split:
         """Return all images of a split in the order of the table.
 
@@ -68,7 +61,7 @@ class TinyImagenet10(TabledPictures):
             IntegrityError: if labels or boxes are others, or an image is missing or damaged.
         """
         rows = self._rows(split)
-        images = read_images([self.folder / row["file"] for row in rows], GEOMETRY)
+        images = self.pictures(rows)
         return Split(images, torch.tensor([int(row["class"]) for row in rows]))
 
     def annotations(self, split: Literal["train", "test"]) -> tuple[Annotation, ...]:
@@ -81,12 +74,7 @@ class TinyImagenet10(TabledPictures):
 
     def _rows(self, split: str) -> list[dict[str, str]]:
         rows = self.read(split, ("file", *COLUMNS), "ten classes of Tiny ImageNet", "table and images")
-        lines = [" ".join([Path(row["file"]).stem, *(row[name] for name in COLUMNS)]) for row in rows]
-        if (actual := sha256_of("\n".join(lines).encode())) != LISTED[split]:
-            raise IntegrityError(
-                f"expected files, classes and boxes of sha256 {LISTED[split][:12]}… in {self.folder / TABLE.name}, got "
-                f"{actual[:12]}…; restore it"
-            )
+        self.check(rows, COLUMNS, "files, classes and boxes", LISTED[split])
         return rows
 
 
