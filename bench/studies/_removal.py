@@ -16,6 +16,7 @@ from bench.core.compute.rng import Rng
 from bench.core.contracts import Dataset, Objective, Split
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Recipe
+from bench.studies._registered import dataset_of
 from model_zoo.build import classifier, construct
 from model_zoo.training.data import Partition, to_float
 from model_zoo.training.loop import begin
@@ -111,7 +112,7 @@ def fitting(architecture: str, shape: tuple[int, int, int], params: dict[str, An
 @lru_cache(maxsize=1)
 def first_images(dataset: str, train: int, test: int) -> Halves:
     """Return the first training and test images, kept for the next piece."""
-    loaded: Dataset = registry.instantiate("datasets", Component(name=dataset))
+    loaded = dataset_of(dataset)
     halves = Halves(loaded.load("train"), loaded.load("test"))
     return Halves(*(Split(s.images[:n], s.labels[:n]) for s, n in zip(halves, (train, test), strict=True)))
 

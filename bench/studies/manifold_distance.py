@@ -10,19 +10,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from bench import registry
 from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Dataset
 from bench.core.contracts.study import Finding, Study, Workplace
-from bench.core.errors import UsageError
-from bench.core.schemas.protocol import Component
 from bench.core.schemas.study import Card, Figure, Key, Point
 from bench.studies._manifold import Projection, project, sheet
+from bench.studies._registered import dataset_of, network_of
 from bench.studies._vae_gan import Recipe, VaeGan, generator
 from leaderboard.records.statistics import paired_interval
-from model_zoo.build import build
-from model_zoo.hub import resolve
 from model_zoo.training.adversary import l2_ascent, prediction_gain
 from model_zoo.training.data import to_float
 
@@ -164,12 +159,8 @@ class ManifoldDistance(Study):
         place = self._ladder.index(network)
         return {"minus-natural": self._ladder[0], "minus-weaker": self._ladder[place - 1]} if place else {}
 
-    def _dataset(self) -> Dataset:
-        dataset: Dataset = registry.instantiate("datasets", Component(name=self.dataset))
-        return dataset
-
     def _generator(self, workplace: Workplace) -> VaeGan:
-        dataset = self._dataset()
+        dataset = dataset_of(self.dataset)
         assert dataset.shape is not None
         channels, side, _ = dataset.shape
         preset = PRESETS[self.dataset]
@@ -186,7 +177,7 @@ class ManifoldDistance(Study):
 
     def _chosen(self) -> tuple[Tensor, Tensor, list[int]]:
         """Return the test images in [0, 1], their labels and places."""
-        split = self._dataset().load("test")
+        split = dataset_of(self.dataset).load("test")
         order = torch.randperm(len(split.images), generator=Rng(0).fork("manifold-distance", "images").generator())
         places = order[: self.images]
         return to_float(split.images[places]), split.labels[places], places.tolist()
@@ -205,14 +196,11 @@ class ManifoldDistance(Study):
 
     def _attacked(self, network: str, generator: VaeGan, workplace: Workplace) -> dict[str, Tensor]:
         """Return adversarial images of a network, their distances and which mislead it."""
-        entry, _, path = resolve(f"hub:{network}")
-        if entry.dataset != self.dataset:
-            raise UsageError(f"expected a network of {self.dataset}, got {network} of {entry.dataset}; choose another")
-        architecture = registry.load("architectures", entry.architecture.name)
+        registered = network_of(network, self.dataset)
 
         def make() -> dict[str, Tensor]:
             device = pick_device(workplace.device)
-            model = build(entry, architecture, path, device=device)
+            model = registered.on(device)
             images, labels, places = self._chosen()
             moved = self._attack(model, images, labels, workplace)
             with torch.no_grad():
@@ -222,7 +210,7 @@ class ManifoldDistance(Study):
             distances = self._projected(generator, moved, places, workplace).distances
             return {"images": moved, "misled": misled, "distances": distances}
 
-        return workplace.once("attacked", [self._identity(), entry.weights.sha256], make)
+        return workplace.once("attacked", [self._identity(), registered.entry.weights.sha256], make)
 
     def _attack(self, model: nn.Module, images: Tensor, labels: Tensor, workplace: Workplace) -> Tensor:
         found, device = [], pick_device(workplace.device)
@@ -254,7 +242,7 @@ class ManifoldDistance(Study):
 
     def _pictures(self, network: str, generator: VaeGan, moved: Tensor, workplace: Workplace) -> dict[str, bytes]:
         """Return a gallery: each image, its projection, attacked, that projection, difference."""
-        if not self._dataset().shows_images:
+        if not dataset_of(self.dataset).shows_images:
             return {}
         images, _, places = self._chosen()
         clean, attacked = images[:PICTURED], moved[:PICTURED]

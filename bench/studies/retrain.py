@@ -14,16 +14,15 @@ from bench import registry
 from bench.core.compute.heatmap import reduce
 from bench.core.compute.machine import pick_device
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import AttributionMethod, Dataset
+from bench.core.contracts import AttributionMethod
 from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.errors import UsageError
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Augmentation, Recipe, Schedule
 from bench.core.schemas.study import Card, Figure, Key, Point
 from bench.studies._gallery import gallery
+from bench.studies._registered import dataset_of, network_of
 from bench.studies._removal import Halves, area, edges, first_images, fitting, removal_order, retrained, without
-from model_zoo.build import build
-from model_zoo.hub import resolve
 from model_zoo.training.data import to_float
 
 CONTROLS = ("random", "edges")
@@ -146,7 +145,7 @@ class Retrain(Study):
         if not all(0 < share < 1 for share in self.shares) or list(self.shares) != sorted(set(self.shares)):
             raise UsageError(f"expected rising shares between 0 and 1, got {self.shares}; correct --set shares")
         floor = self._random_curves(seed, workplace)
-        clean, chance = float(floor["clean"]), 1 / len(self._dataset().classes)
+        clean, chance = float(floor["clean"]), 1 / len(dataset_of(self.dataset).classes)
         ranks = self._random_ranks(seed) if attribution == "random" else self._ranks(piece, workplace)
         own = floor if attribution == "random" else self._curves(ranks, seed, workplace)
         name = "" if piece["network"] == "none" else str(piece["network"])
@@ -166,10 +165,6 @@ class Retrain(Study):
                 spot = {"figure": f"{way}-trade-off", "series": attribution, "label": name}
                 points.append(Point(x=measured.clean, y=numbers[f"{way}-area"], **spot))
         return Finding(points, numbers, self._pictures(ranks, attribution) if seed == 0 else {})
-
-    def _dataset(self) -> Dataset:
-        dataset: Dataset = registry.instantiate("datasets", Component(name=self.dataset))
-        return dataset
 
     def _images(self) -> Halves:
         return first_images(self.dataset, self.train_images, self.test_images)
@@ -193,7 +188,7 @@ class Retrain(Study):
 
     def _accuracy(self, ranks: Halves, share: float, seed: int, workplace: Workplace, *, most: bool) -> float:
         """Return the accuracy of a network trained without some pixels."""
-        dataset = self._dataset()
+        dataset = dataset_of(self.dataset)
         changed = Halves(
             *(
                 half._replace(images=without(half.images, rank, share, most=most, fill=dataset.mean))
@@ -204,7 +199,7 @@ class Retrain(Study):
         return retrained(self._recipe(seed), changed, dataset, device, workplace.beat)
 
     def _recipe(self, seed: int) -> Recipe:
-        shape = self._dataset().shape
+        shape = dataset_of(self.dataset).shape
         assert shape is not None
         return Recipe(
             name="retrain",
@@ -224,7 +219,9 @@ class Retrain(Study):
     def _random_ranks(self, seed: int) -> Halves:
         rng = Rng(seed).fork("retrain", "random")
         halves = self._images()
-        return Halves(*(removal_order(half.images[:, 0].float() * 0, rng.fork(k)) for k, half in enumerate(halves)))
+        return Halves(
+            *(removal_order(torch.zeros_like(half.images[:, 0]), rng.fork(k)) for k, half in enumerate(halves))
+        )
 
     def _ranks(self, piece: Key, workplace: Workplace) -> Halves:
         """Return the orders of pixels by edges or by an attribution."""
@@ -237,26 +234,23 @@ class Retrain(Study):
 
     def _heatmaps(self, network: str, attribution: str, workplace: Workplace) -> dict[str, Tensor]:
         """Return the maps of all images, computed once for all seeds."""
-        entry, _, path = resolve(f"hub:{network}")
-        if entry.dataset != self.dataset:
-            raise UsageError(f"expected a network of {self.dataset}, got {network} of {entry.dataset}; choose another")
+        registered = network_of(network, self.dataset)
         params = {"nodes": self.nodes} if attribution in NODES else {}
         method: AttributionMethod = registry.instantiate("attributions", Component(name=attribution, params=params))
-        architecture = registry.load("architectures", entry.architecture.name)
 
         def make() -> dict[str, Tensor]:
             device = pick_device(workplace.device)
-            model = build(entry, architecture, path, device=device)
+            model = registered.on(device)
             return {
                 str(k): explained(model, method, to_float(half.images), f"{self.dataset}-{k}", workplace)
                 for k, half in enumerate(self._images())
             }
 
-        known = [entry.weights.sha256, attribution, method.version, params]
+        known = [registered.entry.weights.sha256, attribution, method.version, params]
         return workplace.once("maps", [*known, self.dataset, self.train_images, self.test_images], make)
 
     def _pictures(self, ranks: Halves, attribution: str) -> dict[str, bytes]:
-        dataset = self._dataset()
+        dataset = dataset_of(self.dataset)
         if not dataset.shows_images:
             return {}
         images = self._images().test.images[:6]

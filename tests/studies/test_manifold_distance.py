@@ -21,7 +21,7 @@ from bench.core.compute.rng import Rng
 from bench.core.contracts import Dataset, Split
 from bench.core.contracts.study import Workplace
 from bench.core.errors import UsageError
-from bench.studies import _vae_gan, manifold_distance
+from bench.studies import _registered, _vae_gan, manifold_distance
 from bench.studies._manifold import SCALE, project, sheet
 from bench.studies._vae_gan import Recipe, VaeGan, generator
 from bench.studies.manifold_distance import ManifoldDistance
@@ -158,8 +158,8 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManifoldDistance]:
         network = nn.Sequential(nn.Flatten(), layer).requires_grad_(False)
         return network if entry.name == "weak" else network.apply(zero)
 
-    monkeypatch.setattr(manifold_distance, "resolve", resolved)
-    monkeypatch.setattr(manifold_distance, "build", built)
+    monkeypatch.setattr(_registered, "resolve", resolved)
+    monkeypatch.setattr(_registered, "build", built)
     monkeypatch.setitem(manifold_distance.PRESETS, "mnist", manifold_distance.Preset((), 2, 1))
     with registry.offering("datasets", "mnist", Blobs):
         yield ManifoldDistance(
