@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from bench.core.contracts import Cues, Metric, Pair
+from bench.core.contracts import AnnotationKind, Cues, Metric, Pair
+from bench.core.schemas.protocol import Direction
 
 from ._places import annotations_of
+
+
+class CueMetric(Metric):
+    """A metric of the answers to images of two categories.
+
+    It looks at the image before a change.
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is: ClassVar[Direction] = "neutral"
+    reads_maps: ClassVar[bool] = False
+    needs: ClassVar[tuple[AnnotationKind, ...]] = ("cues",)
+
+    @property
+    def looks_at_clean_alone(self) -> bool:
+        """Return True."""
+        return True
 
 
 def answers(metric: Metric, pair: Pair) -> Tensor:

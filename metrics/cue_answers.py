@@ -7,14 +7,13 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import AnnotationKind, Metric, Pair
-from bench.core.schemas.protocol import Direction
+from bench.core.contracts import Pair
 
-from ._cues import answers
+from ._cues import CueMetric, answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class CueAnswers(Metric):
+class CueAnswers(CueMetric):
     """1 if the answer is one of the image's two categories.
 
     0 for another category. It says how many images `shape-bias` is over. Neutral.
@@ -25,15 +24,6 @@ class CueAnswers(Metric):
     """
 
     version: ClassVar[int] = 1
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    higher_is: ClassVar[Direction] = "neutral"
-    reads_maps: ClassVar[bool] = False
-    needs: ClassVar[tuple[AnnotationKind, ...]] = ("cues",)
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Return True: the image before a change is judged."""
-        return True
 
     def __call__(self, pair: Pair) -> Tensor:
         """Return (N,) float64 values, 0 or 1.

@@ -7,14 +7,13 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from bench.core.contracts import AnnotationKind, Metric, Pair
-from bench.core.schemas.protocol import Direction
+from bench.core.contracts import Pair
 
-from ._cues import answers
+from ._cues import CueMetric, answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShapeBias(Metric):
+class ShapeBias(CueMetric):
     """1 for an answer by shape, 0 for one by texture.
 
     Images have the shape of one category and the texture of another. The mean over them is shape / (shape + texture
@@ -26,15 +25,6 @@ class ShapeBias(Metric):
     """
 
     version: ClassVar[int] = 1
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    higher_is: ClassVar[Direction] = "neutral"
-    reads_maps: ClassVar[bool] = False
-    needs: ClassVar[tuple[AnnotationKind, ...]] = ("cues",)
-
-    @property
-    def looks_at_clean_alone(self) -> bool:
-        """Return True: the image before a change is judged."""
-        return True
 
     def __call__(self, pair: Pair) -> Tensor:
         """Return (N,) float64 values, 0 or 1.
