@@ -73,6 +73,10 @@ def _remedy(dataset: str, known: Sequence[str]) -> str:
 
 
 def _fitting() -> dict[str, str]:
-    """Return the first protocol, by name, for models of each data set."""
+    """Return the first protocol, by name, for models of each data set.
+
+    A protocol that ranks comes before others.
+    """
     rules = [registry.load("protocols", name) for name in reversed(registry.names("protocols"))]
+    rules.sort(key=lambda each: each.rankable)  # the last one of a data set is returned
     return {each.models_of or each.samples.dataset: each.key for each in rules}

@@ -24,7 +24,7 @@ def add_reproduction_page(book: Book, read: RowReader, studies: Sequence[StudyRe
     printed = published()
     judged = [*verdicts(book, printed.claims, read), *study_verdicts(studies, printed.study_claims)]
     tables = reproduced(book, printed.tables)
-    drawn = [(number, figure) for number, figure in enumerate(printed.figures) if figure.boxes]
+    boxes = [(n, figure, found) for n, figure in enumerate(printed.figures) if (found := _boxes(book, figure, read))]
     site.add(
         "reproduction.html",
         render.render(
@@ -35,8 +35,8 @@ def add_reproduction_page(book: Book, read: RowReader, studies: Sequence[StudyRe
             outcomes=OUTCOMES,
             rule=RULE,
             tables=tables,
-            exhibits=exhibits(printed, tables, judged, book, read),
-            boxes=[(number, figure, _boxes(book, figure, read)) for number, figure in drawn],
+            exhibits=exhibits(printed, tables, judged, book, read, drawn={number for number, *_ in boxes}),
+            boxes=boxes,
             pages=set(site.checksums),
             models=set(book.entries),
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from leaderboard.records.image_sets import ReadRows
@@ -42,7 +42,13 @@ class Exhibit:
 
 
 def exhibits(
-    printed: Published, tables: list[Reproduced], verdicts: list[Verdict], book: Book, read: ReadRows
+    printed: Published,
+    tables: list[Reproduced],
+    verdicts: list[Verdict],
+    book: Book,
+    read: ReadRows,
+    *,
+    drawn: Collection[int] = (),
 ) -> list[Exhibit]:
     """Return one line per table and figure, paper by paper.
 
@@ -52,18 +58,19 @@ def exhibits(
         verdicts: results of the claims.
         book: the runs that count.
         read: reads the rows of a run.
+        drawn: numbers of the figures whose box plots are on the page.
     """
     lines = [_of_table(each, f"#table-{number}", verdicts, book, read) for number, each in enumerate(tables)]
     for number, figure in enumerate(printed.figures):
         outcomes = _about(verdicts, figure.paper, figure.title)
-        ours = "box plots" if figure.boxes else "a page of this site" if figure.page and not figure.missing else ""
+        ours = "box plots" if number in drawn else "a page of this site" if figure.page and not figure.missing else ""
         lines.append(
             Exhibit(
                 paper=figure.paper,
                 title=figure.title,
                 published=figure.shows,
                 ours=ours,
-                page=f"#figure-{number}" if figure.boxes else figure.page,
+                page=f"#figure-{number}" if number in drawn else figure.page,
                 differences=figure.differences,
                 missing=figure.missing,
                 command=figure.command,

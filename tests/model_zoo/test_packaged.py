@@ -166,6 +166,8 @@ def test_a_protocol_that_does_not_fit_is_said_before_the_weights_are_looked_for(
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     monkeypatch.setattr("model_zoo.hub._locate", lambda entry, folder: pytest.fail("looked for the weights"))
     request = Request(model=f"hub:{LITE[0]}", attack="random-noise", protocol="cifar10-gradient-v1")
-    expected = r"expected a model of cifar10 .*, got natural-efficientnet-lite0 of imagenet; choose .* cue-conflict-v1"
+    expected = (
+        r"expected a model of cifar10 .*, got natural-efficientnet-lite0 of imagenet; choose .* imagenet-gradient-v1"
+    )
     with pytest.raises(UsageError, match=expected):
         plan(request)
