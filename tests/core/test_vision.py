@@ -1,4 +1,4 @@
-"""The import of torchvision beside a torch that it fits, and beside one that it does not."""
+"""The import of torchvision beside any torch."""
 
 from __future__ import annotations
 
