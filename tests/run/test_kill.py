@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,16 @@ class Commands:
         assert process.stdout is not None
         self._said, self._told = process.stdin, process.stdout
 
-    def run(self, words: list[str], cache: Path, until: float | None = None) -> int:
-        """Return a command's exit code, killing it after `until` seconds."""
+    def run(self, words: list[str], cache: Path, due: Callable[[float], bool] = lambda _: False) -> int:
+        """Return a command's exit code, killing it once `due(seconds since its start)` is true."""
         self._said.write(json.dumps([words, str(cache)]) + "\n")
         self._said.flush()
-        pid = int(self._told.readline())
-        if until is not None:
-            time.sleep(until)
-            with suppress(ProcessLookupError):  # it may have been quicker
-                os.kill(pid, signal.SIGKILL)
+        pid, clock = int(self._told.readline()), time.monotonic()
+        with suppress(ProcessLookupError):  # it has ended
+            while not due(time.monotonic() - clock):
+                time.sleep(0.005)
+                os.kill(pid, 0)
+            os.kill(pid, signal.SIGKILL)
         return int(self._told.readline())
 
 
@@ -123,8 +125,16 @@ def made(what: str, out: Path) -> Any:
 
 def units_of(out: Path) -> dict[str, tuple[str, int]]:
     """Return finished shards and records with bytes and times."""
-    finished = [*out.glob("cache/work/attacks/*/*.safetensors"), *out.glob("results/*/*/*/*.json")]
-    return {str(path): (sha256_of_file(path), path.stat().st_mtime_ns) for path in finished}
+    return {str(path): (sha256_of_file(path), path.stat().st_mtime_ns) for path in finished(out)}
+
+
+def finished(out: Path) -> list[Path]:
+    return [*out.glob("cache/work/attacks/*/*.safetensors"), *out.glob("results/*/*/*/*.json")]
+
+
+def at_work(out: Path) -> bool:
+    """Say whether a command has finished a shard, a record or a step."""
+    return (out / "cache" / "steps").exists() or bool(finished(out))
 
 
 def check_steps(cache: Path) -> None:
@@ -134,29 +144,32 @@ def check_steps(cache: Path) -> None:
     assert all(after - before in {0, 1} for before, after in pairwise([0, *steps])), steps
 
 
+def due_at(moment: float, out: Path, left: int, first: bool, seconds: float) -> bool:
+    """Say whether to kill a command now: at a random moment, for the first time once it is at work."""
+    return left > 0 and (at_work(out) if first else seconds >= moment)
+
+
 def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[..., int]) -> int:
     """Kill a command at random moments, and count its beginnings from nothing.
 
-    The command is killed alive `kills` times, at least once after something was finished. If it completes, it is
-    compared with a command that was never killed, and begun in another folder.
+    The command is killed alive `kills` times, the first time as soon as something is finished. Whenever it completes,
+    it is compared with a command that was never killed, and begun in another folder.
     """
     words = words_of(what, folder, out / "whole")
     clock = time.monotonic()
     assert run(words, out / "whole" / "cache") == 0
-    reach, whole = (time.monotonic() - clock) / 2, made(what, out / "whole")
+    seconds, whole = time.monotonic() - clock, made(what, out / "whole")
     assert whole
-    stream, met, begun, at_work = Rng(0).fork("kill", what).generator(), 0, 0, False
-    while met < kills or not at_work:
+    stream, met, begun = Rng(0).fork("kill", what).generator(), 0, 0
+    while met < kills:
+        assert begun < 10 + kills, f"the command ended before it was killed; {met} of {kills} kills met it alive"
         where, code, before = out / f"killed {begun}", -signal.SIGKILL, dict[str, tuple[str, int]]()
         words, begun = words_of(what, folder, where), begun + 1
         while code == -signal.SIGKILL:
-            moment = reach * float(torch.rand((), generator=stream))  # what is left gets shorter with every kill
-            code = run(words, where / "cache", moment if met < kills or not at_work else None)
+            due = partial(due_at, seconds / 2 * float(torch.rand((), generator=stream)), where, kills - met, met == 0)
+            code = run(words, where / "cache", due)
             now = units_of(where)
-            if code == -signal.SIGKILL:
-                met, found = met + 1, bool(now) or (where / "cache" / "steps").exists()
-                at_work = at_work or found
-                reach *= 1 if found else 1.25  # a machine that is slower by now gets to its first unit later
+            met += code == -signal.SIGKILL
             assert before.items() <= now.items(), "a finished unit was lost, or done again"
             check_steps(where / "cache")
             before = now
