@@ -126,10 +126,20 @@ class Store:
 
 
 def rows_to_parquet(rows: pd.DataFrame) -> bytes:
-    """Return the rows as parquet bytes, without metadata."""
+    """Return the rows as parquet bytes, without metadata.
+
+    Statistics, dictionaries and Arrow's schema would take more room than a few hundred rows.
+    """
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
     sink = pa.BufferOutputStream()
     pq.write_table(
-        pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None), sink, compression="zstd"
+        table,
+        sink,
+        compression="zstd",
+        compression_level=12,
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
     )
     content: bytes = sink.getvalue().to_pybytes()
     return content
