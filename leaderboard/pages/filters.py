@@ -49,8 +49,19 @@ def percent(value: float | None) -> str:
 
 def plugin(spec: PluginSpec) -> str:
     """Return the name of a plug-in with its parameters."""
-    params = ", ".join(f"{name} {value}" for name, value in sorted(spec.params.items()))
+    params = ", ".join(f"{name} {value}" for name, value in sorted(spec.params.items()) if value != "")
     return f"{spec.name} ({params})" if params else spec.name
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most `length` letters without its middle.
+
+    Both ends of a name stay, as names of one family differ at the end.
+    """
+    if len(text) <= length:
+        return text
+    start = (length - 1) // 2
+    return f"{text[:start]}…{text[start + 1 - length :]}"
 
 
 def capitalize_first(text: str) -> str:
@@ -81,6 +92,7 @@ def is_web_link(value: str) -> bool:
 
 
 FILTERS: dict[str, Callable[..., object]] = {
-    each.__name__: each for each in (number, p_value, percent, rank, spread, plugin, capitalize_first, unwrapped)
+    each.__name__: each
+    for each in (number, p_value, percent, rank, spread, plugin, capitalize_first, shortened, unwrapped)
 }
 """The filters of the templates, by name."""

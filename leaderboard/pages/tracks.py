@@ -14,6 +14,7 @@ from leaderboard.pages import render
 from leaderboard.pages.site import Staging
 from leaderboard.records.index import Book
 from leaderboard.records.rows import RowReader, to_csv
+from leaderboard.tracks.maps import map_tables
 from leaderboard.tracks.spreads import spreads
 from leaderboard.tracks.tracks import Section, corruption_errors, questions, sections
 from leaderboard.tracks.transfers import agreements, transfer_matrix
@@ -66,6 +67,7 @@ def _page(book: Book, name: str, read: RowReader, attacks: set[str]) -> str:
         root="../",
         question=track,
         sections=parts,
+        maps=map_tables(book, parts, track.metrics),
         pages=attacks,
         corruption=errors,
         matrices=[m for key in keys if track.transfers and (m := transfer_matrix(book, key)) is not None],

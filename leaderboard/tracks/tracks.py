@@ -81,7 +81,8 @@ class Chart:
     """
 
     attack: str
-    metric: str
+    words: str
+    """What is drawn, such as a metric under an attack."""
     ticks: tuple[tuple[float, str], ...]
     y: Axis
     lines: tuple[tuple[str, str], ...]
@@ -113,8 +114,10 @@ def _section(book: Book, key: str, metrics: tuple[str, ...]) -> Section:
     anyone = next(iter(found.values())).record.spec
     measured = {metric.name for metric in anyone.metrics}
     alone = [name for name in metrics if name in measured and _before(name) not in measured.intersection(metrics)]
-    tables = [table for metric in alone for table in _tables(book, key, metric, after=f"{metric}{AFTER}" in measured)]
-    charts = [chart for metric in metrics if metric in measured for chart in _charts(book, key, metric)]
+    tables = [table for metric in alone for table in tables_of(book, anyone, metric)]
+    drawn = [metric for metric in metrics if metric in measured]
+    charts = [c for metric in drawn for c in _charts(book, key, metric, before=f"{metric}{AFTER}" in measured)]
+    charts = list({(chart.words, chart.lines): chart for chart in charts}.values())
     specs = tuple(run.record.spec.attack for run in found.values())
     return Section(key, anyone, specs, tuple(tables), tuple(charts))
 
@@ -124,15 +127,21 @@ def _before(metric: str) -> str:
     return metric.removesuffix(AFTER) if metric.endswith(AFTER) else ""
 
 
-def _tables(book: Book, key: str, metric: str, *, after: bool = False) -> Iterator[Table]:
+def tables_of(book: Book, spec: RunSpec, metric: str) -> Iterator[Table]:
     """Yield a metric's table if any model has it.
+
+    If the protocol measures it after the attack, too, the table shows both.
 
     Args:
         book: all records.
-        key: the protocol.
+        spec: of any run of the protocol.
         metric: a name.
-        after: whether the protocol measures it after the attack, too: then one table shows both.
     """
+    after = any(measured.name == f"{metric}{AFTER}" for measured in spec.metrics)
+    return _tables(book, spec.protocol.key, metric, after=after)
+
+
+def _tables(book: Book, key: str, metric: str, *, after: bool = False) -> Iterator[Table]:
     own = tuple(_columns(book, key, metric))
     columns = (Column("before", own[0].level), *_columns(book, key, f"{metric}{AFTER}")) if after else own
     lines = []
@@ -227,7 +236,7 @@ def _value(book: Book, measures: list[Measure], model: str) -> Summary | None:
     return Summary(mean=sum(means) / len(means), low=None, high=None, n=found[0].n, n_undefined=found[0].n_undefined)
 
 
-def _charts(book: Book, key: str, metric: str) -> Iterator[Chart]:
+def _charts(book: Book, key: str, metric: str, *, before: bool) -> Iterator[Chart]:
     """Yield a chart for each series whose levels have one scale."""
     for attack in book.attacks(key):
         levels = book.levels(key, attack, metric)
@@ -244,7 +253,8 @@ def _charts(book: Book, key: str, metric: str) -> Iterator[Chart]:
             continue
         y = Axis(min(0.0, *heights), max(1.0, *heights), 330, 14)
         drawn = tuple((model, _path(own, ticks, y)) for model, own in values.items())
-        yield Chart(attack, metric, ticks, y, drawn)
+        when = "before the attack" if before else f"under {attack}"
+        yield Chart(attack, f"{metric.removesuffix(AFTER)} {when}", ticks, y, drawn)
 
 
 def _path(values: list[Summary | None], ticks: tuple[tuple[float, str], ...], y: Axis) -> str:

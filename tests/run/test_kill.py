@@ -68,7 +68,10 @@ class Commands:
         self._said, self._told = process.stdin, process.stdout
 
     def run(self, words: list[str], cache: Path, due: Callable[[float], bool] = lambda _: False) -> int:
-        """Return a command's exit code, killing it once `due(seconds since its start)` is true."""
+        """Return a command's exit code, killing it once it is due.
+
+        `due` is asked every few milliseconds with the seconds since the start.
+        """
         self._said.write(json.dumps([words, str(cache)]) + "\n")
         self._said.flush()
         pid, clock = int(self._told.readline()), time.monotonic()
@@ -133,7 +136,7 @@ def finished(out: Path) -> list[Path]:
 
 
 def at_work(out: Path) -> bool:
-    """Say whether a command has finished a shard, a record or a step."""
+    """Say whether a command has finished anything."""
     return (out / "cache" / "steps").exists() or bool(finished(out))
 
 
@@ -145,7 +148,10 @@ def check_steps(cache: Path) -> None:
 
 
 def due_at(moment: float, out: Path, left: int, first: bool, seconds: float) -> bool:
-    """Say whether to kill a command now: at a random moment, for the first time once it is at work."""
+    """Say whether to kill a command now.
+
+    The first kill waits until something is finished, the others for a random moment.
+    """
     return left > 0 and (at_work(out) if first else seconds >= moment)
 
 
