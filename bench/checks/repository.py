@@ -30,6 +30,9 @@ Exception: the flags of a record may be derived again."""
 NOTES = (".confirmed", ".png", "/showcase.webp", "/showcase.json", "/study.json")
 """Endings of files that may be replaced: notes on second runs, pictures, which can be packed, and cards of studies."""
 
+TRANSFER = "transfer"
+"""The track that judges models on images of another set, so that it needs no accuracy on their own."""
+
 WEIGHTS = Path(registry.__file__).parents[2] / "model_zoo" / "weights"
 
 
@@ -45,8 +48,8 @@ def validate(results: Path, base: str | None = None) -> list[Check]:
     entries, checks = _entries()
     checks += [*verify_results(results), *verify_studies(results)]
     runs = list(_readable(results))
-    recorded = sorted({run.record.spec.model.name for run in runs} & entries.keys())
-    checks += [_measured(name, entries[name]) for name in recorded]
+    on_own_images = {run.record.spec.model.name for run in runs if run.record.spec.protocol.track != TRANSFER}
+    checks += [_measured(name, entries[name]) for name in sorted(on_own_images & entries.keys())]
     checks += [*_duplicates(entries, runs), *(_registered(results, run, entries) for run in runs)]
     if base is not None:
         checks.append(_add_only(results, base))
@@ -66,7 +69,7 @@ def _entries() -> tuple[dict[str, ModelEntry], list[Check]]:
 
 
 def _measured(name: str, entry: ModelEntry) -> Check:
-    """Check that the clean accuracy of a model with records was measured."""
+    """Check that a model's clean accuracy on its own images was measured."""
     if entry.accuracy is not None:
         return Check(f"hub:{name}", "measured accuracy", True, f"on {entry.accuracy.images} test images")
     came = "a claimed one" if entry.claimed else "none"

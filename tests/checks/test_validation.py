@@ -11,7 +11,7 @@ import yaml
 
 from bench import registry
 from bench.checks.derived_flags import derive_anew
-from bench.checks.repository import changes, validate
+from bench.checks.repository import TRANSFER, changes, validate
 from bench.checks.second_run import MEAN_TOLERANCE, confirm
 from bench.cli import bench
 from bench.core.errors import IntegrityError, UsageError
@@ -54,6 +54,13 @@ def test_a_model_with_records_whose_accuracy_is_claimed_alone_is_refused(tmp_pat
     with registry.offering("models", "art-wrn28", doubtful):
         (detail,) = [detail for question, detail in failures(tmp_path) if question == "measured accuracy"]
     assert "expected a measured clean accuracy of art-wrn28, which has records, got a claimed one" in detail
+
+
+def test_a_model_whose_own_test_images_are_missing_may_be_judged_on_another_set(tmp_path: Path) -> None:
+    known: ModelEntry = registry.load("models", "wong-svhn-conv-small")
+    assert known.accuracy is None
+    store_run(tmp_path, known, spec_changes={"protocol": "svhn-to-mnist", "protocol_track": TRANSFER})
+    assert "measured accuracy" not in [question for question, _ in failures(tmp_path)]
 
 
 def test_the_same_rows_under_two_runs_are_found(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ WITHOUT_CONTROLS = {
     "cifar10-trigger-grad-cam-v1": "a layer of ResNet-20, which no control has; the clean twin stands beside",
     "cue-conflict-v1": "no network of ImageNet's classes is a control yet",
     "fashion-mnist-linf0.1-v2": "no training images of Fashion-MNIST are to be had, so there is none",
+    "svhn-to-mnist-v1": "no images of SVHN are to be had, so there is none",
 }
 """The boards that lack controls under some attack, and why."""
 CPU = torch.device("cpu")
