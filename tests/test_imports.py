@@ -35,7 +35,7 @@ ALLOWED = {
     "bench.data": ("bench.core",),
     "bench.executors": ("bench.core",),
     "bench.flags": ("bench.core",),
-    "bench.studies": ("bench.core", "bench.registry", "model_zoo", "leaderboard"),
+    "bench.studies": ("bench.core", "bench.registry", "model_zoo", "leaderboard", "bench.api"),
     "attacks": ("bench.core",),
     "metrics": ("bench.core",),
     "model_zoo": ("bench.core", "bench.registry"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from fractions import Fraction
 
 import pytest
@@ -11,28 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.compute.rng import Rng
-from bench.core.contracts import Student
-from model_zoo.build import classifier
-from model_zoo.derivatives.surrogate import second_order_copy, smooth_copy
-from model_zoo.training.folded import folded
+from model_zoo.derivatives.surrogate import smooth_copy
 from model_zoo.training.objectives.art import Art, class_gradients, paired_triplet
-from tests.support.tiny import tiny_network
-
-LABELS = torch.tensor([1, 7, 4])
+from tests.oracles.art import LABELS, student_of, tiny_classifier, tiny_images
 
 
 @pytest.fixture
 def model() -> nn.Module:
-    return classifier(tiny_network(), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)).double().eval()
+    return tiny_classifier()
 
 
 @pytest.fixture
 def images() -> Tensor:
-    return torch.rand((3, 3, 16, 16), generator=Rng(0).generator(), dtype=torch.float64)
-
-
-def student_of(model: nn.Module) -> Student:
-    return Student(model, second_order_copy(model), lambda beta: smooth_copy(model, beta), folded(model), nullcontext)
+    return tiny_images()
 
 
 def slow_triplet(smooth: nn.Module, clean: Tensor, perturbed: Tensor, label: int) -> list[Tensor]:

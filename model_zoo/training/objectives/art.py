@@ -70,16 +70,30 @@ class Art(Objective):
     def attribution_term(
         self, student: Student, images: Tensor, labels: Tensor, rng: Rng
     ) -> tuple[Tensor, Tensor | float]:
-        """Return the images found, (N, C, H, W), and their triplet loss.
+        """Return the images found, (N, C, H, W), and their attribution loss.
 
-        It is the weighted mean triplet loss of clean and found images.
+        It is the weighted mean attribution loss of clean and found images.
         """
         smooth = student.smooth(self.beta)
         with evaluating(student.model), evaluating(smooth), student.fast():
             perturbed = self.search(student, images, labels, rng)
             both = torch.cat([images, perturbed])
-            triplet = self.weight * paired_triplet(smooth, both, labels.repeat(2)).mean() if self.weight else 0.0
-        return perturbed, triplet
+            term = self.weight * self.attribution_loss(smooth, both, labels.repeat(2)).mean() if self.weight else 0.0
+        return perturbed, term
+
+    def attribution_loss(self, smooth: nn.Module, both: Tensor, labels: Tensor) -> Tensor:
+        """Return the losses of clean, then found images, whose mean is trained.
+
+        (2N, C, H, W) images and (2N,) labels to any number of losses.
+        """
+        return paired_triplet(smooth, both, labels)
+
+    def harm(self, anchor: Tensor, gradients: ClassGradients) -> Tensor:
+        """Return the (N,) values that the search raises.
+
+        The anchor is the normalised image. It and the gradients are (N, C, H, W), and zero where nothing is searched.
+        """
+        return F.softplus(distance(anchor, gradients.own) - distance(anchor, gradients.other))
 
     def search(self, student: Student, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
         """(N, C, H, W): images in the ball with high triplet loss."""
@@ -87,18 +101,19 @@ class Art(Objective):
         low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
         noise = (2 * torch.rand(images.shape, generator=rng.fork("start").generator()) - 1).to(images)
         perturbed = (images + epsilon * noise).clamp(low, high)
-        mask = self._largest(student, perturbed, labels)
+        mask = self.largest(student, perturbed, labels)
         for _ in range(self.steps):
             leaf = perturbed.detach().requires_grad_()
             gradients = class_gradients(smooth, leaf, labels, create_graph=True)
             anchor = _normalized(smooth, leaf) * mask
-            margin = _distance(anchor, gradients.own * mask) - _distance(anchor, gradients.other * mask)
+            value = self.harm(anchor, ClassGradients(gradients.own * mask, gradients.other * mask))
             with only_input_gradients():
-                (ascent,) = torch.autograd.grad(F.softplus(margin).sum(), leaf)
+                (ascent,) = torch.autograd.grad(value.sum(), leaf)
             perturbed = (leaf.detach() + float(self.step_size) * ascent.sign()).clamp(low, high)
         return perturbed
 
-    def _largest(self, student: Student, images: Tensor, labels: Tensor) -> Tensor:
+    def largest(self, student: Student, images: Tensor, labels: Tensor) -> Tensor:
+        """(N, C, H, W): 1 where gradients are largest, else 0."""
         leaf = images.detach().requires_grad_()
         explained = student.model(leaf).gather(1, labels.unsqueeze(1))
         (gradient,) = torch.autograd.grad(explained.sum(), leaf)
@@ -132,8 +147,8 @@ def paired_triplet(smooth: nn.Module, both: Tensor, labels: Tensor) -> Tensor:
     normalize, network = smooth.children()
     anchors = normalize(both).detach()
     gradients = class_gradients(network, anchors.clone().requires_grad_(), labels, create_graph=True)
-    own = torch.stack([_distance(anchors, gradients.own), _distance(anchors, _partner(gradients.own))]).amax(0)
-    other = torch.stack([_distance(anchors, gradients.other), _distance(anchors, _partner(gradients.other))]).amin(0)
+    own = torch.stack([distance(anchors, gradients.own), distance(anchors, _partner(gradients.own))]).amax(0)
+    other = torch.stack([distance(anchors, gradients.other), distance(anchors, _partner(gradients.other))]).amin(0)
     return F.softplus(own - other)
 
 
@@ -146,5 +161,9 @@ def _normalized(model: nn.Module, images: Tensor) -> Tensor:
     return normalized
 
 
-def _distance(a: Tensor, b: Tensor) -> Tensor:
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine distances of images, 0 to 2.
+
+    (N, C, H, W) twice to (N,).
+    """
     return 1 - F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1)

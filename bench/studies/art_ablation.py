@@ -1,0 +1,276 @@
+"""Accuracy and robustness of ART with one setting changed at a time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, ClassVar
+
+import pandas as pd
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from bench import registry
+from bench.api import Result, benchmark
+from bench.core.compute.machine import pick_device
+from bench.core.compute.rng import Rng
+from bench.core.contracts import Objective
+from bench.core.contracts.study import Finding, Study, Workplace
+from bench.core.errors import ModelOutputError, UsageError
+from bench.core.schemas.protocol import Component
+from bench.core.schemas.recipe import Recipe, Schedule
+from bench.core.schemas.study import Card, Figure, Key, Point
+from bench.studies._registered import dataset_of, network_of
+from model_zoo.build import classifier, construct
+from model_zoo.training.data import partition, to_float
+from model_zoo.training.loop import begin
+from model_zoo.training.measure import correct, robust_correct
+
+DATASET = "cifar10"
+PROTOCOL, ATTACK = "cifar10-gradient-v1", "ifia-topk"
+ART = "ART"
+OBJECTIVES: dict[str, Component] = {
+    ART: Component(name="art"),
+    "triplet of x' alone": Component(name="art-perturbed"),
+    "Eq. 4, cosine": Component(name="alignment", params={"measure": "cosine"}),
+    "Eq. 4, l2": Component(name="alignment", params={"measure": "l2"}),
+    "Eq. 2": Component(name="map-change"),
+}
+"""The objectives of the paper's Table 5."""
+METRICS = {"kendall": "Kendall", "topk-intersection": "top-k intersection"}
+PGD_STEPS, PGD_STEP_SIZE = 40, 2 / 255
+SECONDS = 20.0
+"""Between two signs of life while an attack runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtAblation(Study):
+    """Train ART with other objectives, weights, sharpnesses and steps.
+
+    Every network starts from the same natural one and sees the same number of images. One setting differs from ART's
+    at a time. `ifia-topk` attacks the gradient maps of each; PGD with 40 steps attacks its predictions.
+
+    Source:
+        Singh et al. 2020, Figures 8 and 9, Table 5. Reference code: nupurkmr9/Attributional-Robustness, cifar/.
+        Differs: fine-tuned from a natural network for fewer images; WRN-28-1; gradient maps instead of integrated
+        gradients; "Eq. 2" and the other triplet as the objectives `map-change` and `art-perturbed` say.
+    """
+
+    version: ClassVar[int] = 1
+    selects: ClassVar[frozenset[str]] = frozenset({"objectives", "weights", "betas", "steps", "seeds"})
+
+    parent: str = "natural-wrn28"
+    """Registered network of CIFAR-10 that every training starts from."""
+    objectives: tuple[str, ...] = tuple(OBJECTIVES)
+    """Objectives at ART's weight, sharpness and steps."""
+    weights: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0)
+    """Weights of ART's triplet."""
+    betas: tuple[float, ...] = (1.0, 10.0, 50.0, 200.0)
+    """Sharpnesses of ART's softplus."""
+    steps: tuple[int, ...] = (1, 3, 5)
+    """Steps of ART's search."""
+    seeds: int = Field(default=1, ge=1)
+    """Number of trainings for each setting."""
+    train_images: int = Field(default=3840, ge=2)
+    """Images that each training sees, repetitions counted."""
+    batch_size: int = Field(default=48, ge=2)
+    """Images per step of a training."""
+    peak: float = Field(default=0.01, gt=0)
+    """Peak learning rate, which falls linearly to zero."""
+    images: int = Field(default=50, ge=2)
+    """Test images whose maps are attacked."""
+    test_images: int = Field(default=1000, ge=1)
+    """Test images whose classes are asked."""
+    pgd_images: int = Field(default=200, ge=1)
+    """Test images whose classes PGD attacks."""
+
+    @property
+    def card(self) -> Card:
+        """Return the question and its figures."""
+        words = "Mean over attacked test images; the other settings are ART's."
+        lines = {"weight": "weight of the triplet", "beta": "sharpness of the softplus", "steps": "steps of the search"}
+        figures = [
+            Figure(
+                name=name,
+                kind="curve",
+                title=f"{label[0].upper()}{label[1:]}",
+                words=words,
+                x=label,
+                y="what the attack leaves",
+                higher_is="more-robust",
+            )
+            for name, label in lines.items()
+        ]
+        figures.append(
+            Figure(
+                name="objective",
+                kind="boxes",
+                title="Objective",
+                words="What the attack leaves of each image's map, by the objective of the training.",
+                x="objective",
+                y="what the attack leaves",
+                higher_is="more-robust",
+            )
+        )
+        for name, title in (("clean", "Clean accuracy"), ("pgd", "Accuracy under PGD")):
+            figures.append(
+                Figure(
+                    name=f"accuracy-{name}",
+                    kind="scatter",
+                    title=f"{title} against robustness of the maps",
+                    words="One point per network.",
+                    x=title[0].lower() + title[1:],
+                    y="mean Kendall that the attack leaves",
+                )
+            )
+        return Card(
+            study="art-ablation",
+            version=self.version,
+            title="Ablations of ART",
+            asks="Which part of ART makes maps robust: its objective, its weight, its sharpness or its steps?",
+            source="Singh et al. 2020, Figures 8 and 9, Table 5",
+            differs="Fine-tuned from one natural network with equal budgets; gradient maps.",
+            figures=tuple(figures),
+        )
+
+    def pieces(self) -> list[Key]:
+        """Return one key per setting and seed, each setting once.
+
+        Raises:
+            UsageError: if an objective is none of the paper's.
+        """
+        if unknown := set(self.objectives) - OBJECTIVES.keys():
+            known, came = ", ".join(OBJECTIVES), ", ".join(sorted(unknown))
+            raise UsageError(f"expected objectives of {known}, got {came}; correct --set objectives")
+        own: Any = {"objective": ART, "weight": 0.5, "beta": 50.0, "steps": 3}
+        settings = [
+            *({**own, "objective": objective} for objective in self.objectives),
+            *({**own, "weight": weight} for weight in self.weights),
+            *({**own, "beta": beta} for beta in self.betas),
+            *({**own, "steps": steps} for steps in self.steps),
+        ]
+        distinct = {tuple(setting.items()): setting for setting in settings}.values()
+        return [{**setting, "seed": seed} for seed in range(self.seeds) for setting in distinct]
+
+    def models(self, piece: Key) -> tuple[str, ...]:  # noqa: ARG002 - all pieces start from one network
+        """Return the network that every training starts from."""
+        return (self.parent,)
+
+    def measure(self, piece: Key, workplace: Workplace) -> Finding:
+        """Train one network, then attack its maps and its predictions."""
+        model = self._trained(piece, workplace)
+        result = self._attacked(model, workplace)
+        kept = _correct(result.rows)
+        accuracy = self._accuracy(model, workplace)
+        numbers = {f"accuracy-{name}": value for name, value in accuracy.items()} | {
+            name: float(kept[name].mean()) for name in METRICS
+        }
+        points = [
+            Point(figure=figure, series=METRICS[name], x=x, y=value)
+            for figure, x in _places(piece).items()
+            for name in METRICS
+            for value in kept[name].dropna().tolist()
+        ]
+        points += [
+            Point(
+                figure=f"accuracy-{name}",
+                series=str(piece["objective"]),
+                x=x,
+                y=numbers["kendall"],
+                label=_label(piece),
+            )
+            for name, x in accuracy.items()
+        ]
+        return Finding(points, numbers)
+
+    def _trained(self, piece: Key, workplace: Workplace) -> nn.Module:
+        """Return the network of one setting, in eval mode."""
+        found, device, dataset = network_of(self.parent, DATASET), pick_device(workplace.device), dataset_of(DATASET)
+        build = registry.load("architectures", found.entry.architecture.name)
+        network = construct(build, len(dataset.classes), found.entry.architecture, whose="study art-ablation")
+        network.load_state_dict(found.on(device)[1].state_dict())  # type: ignore[index]
+        split, recipe = dataset.load("train"), self._recipe(piece)
+        data = partition(split, recipe)
+        recipe = recipe.model_copy(update={"epochs": self.train_images / len(data.train.labels)})
+        objective: Objective = registry.instantiate("objectives", recipe.objective)
+        model = classifier(network, dataset.mean, dataset.std)
+        training = begin(recipe, model, data, objective, device, parent=True)
+        for _ in range(training.steps):
+            training.one_step()
+            training.step += 1
+            workplace.beat()
+        return training.model.eval()
+
+    def _recipe(self, piece: Key) -> Recipe:
+        chosen = OBJECTIVES[str(piece["objective"])]
+        settings = {"weight": piece["weight"], "beta": piece["beta"], "steps": piece["steps"]}
+        return Recipe(
+            name="art-ablation",
+            model="ablated",
+            title="Ablation of ART",
+            description="A network of the study.",
+            dataset=DATASET,
+            architecture=network_of(self.parent, DATASET).entry.architecture,
+            objective=Component(name=chosen.name, params={**chosen.params, **settings}),
+            epochs=1.0,
+            batch_size=self.batch_size,
+            weight_decay=2e-4,
+            batch_norm="frozen",
+            schedule=Schedule(peak=self.peak, warmup=0.1),
+            seed=int(piece["seed"]),
+        )
+
+    def _attacked(self, model: nn.Module, workplace: Workplace) -> Result:
+        """Attack the gradient maps, with signs of life."""
+        normalize, network = model.children()
+        mean, std = (getattr(normalize, name).flatten().tolist() for name in ("mean", "std"))
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(
+                benchmark, network, ATTACK, PROTOCOL, mean=mean, std=std, limit=self.images, device=workplace.device
+            )
+            while not wait([future], timeout=SECONDS).done:
+                workplace.beat()
+            return future.result()
+
+    def _accuracy(self, model: nn.Module, workplace: Workplace) -> dict[str, float]:
+        """Return the clean accuracy and that under PGD."""
+        split, device = dataset_of(DATASET).load("test"), pick_device(workplace.device)
+        images, labels = to_float(split.images[: self.test_images]), split.labels[: self.test_images]
+        clean = correct(model, images, labels, device=device)
+        robust = robust_correct(
+            model,
+            images[: self.pgd_images],
+            labels[: self.pgd_images],
+            epsilon=8 / 255,
+            step_size=PGD_STEP_SIZE,
+            steps=PGD_STEPS,
+            rng=Rng(0).fork("art-ablation", "pgd"),
+            device=device,
+            progress=lambda _done, _total: workplace.beat(),
+        )
+        return {"clean": float(clean.double().mean()), "pgd": float(robust.double().mean())}
+
+
+def _correct(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the images that are classified correctly."""
+    kept = rows[rows["correct"]]
+    if kept.empty:
+        raise ModelOutputError(
+            f"expected a network that classifies some attacked images correctly, got none of {len(rows)}; lower the "
+            "peak of the learning rate, or attack more images"
+        )
+    return kept
+
+
+def _places(piece: Key) -> dict[str, float | str]:
+    """Return the figures that show a piece, with its x in each."""
+    own = {"weight": 0.5, "beta": 50.0, "steps": 3}
+    changed = {name for name, value in own.items() if piece[name] != value}
+    if piece["objective"] != ART:
+        return {"objective": str(piece["objective"])}
+    shown: dict[str, float | str] = {name: float(piece[name]) for name in own if changed <= {name}}
+    return shown if changed else {**shown, "objective": ART}
+
+
+def _label(piece: Key) -> str:
+    return f"{piece['objective']}, weight {piece['weight']:g}, sharpness {piece['beta']:g}, {piece['steps']} steps"
