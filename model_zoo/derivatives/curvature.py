@@ -138,6 +138,14 @@ class Remainders(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kinks: set[str] = set()
         self.attention = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch's compiler unimported.
+
+        Its import takes seconds, and this mode never meets compiled code.
+        """
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and note its kink."""
         given = kwargs or {}

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,13 @@ from tests.training.conftest import RECIPE, write_digits
 
 FORKING = """
 import json, os, sys
-import bench.run.steps, bench.sweeps.sweep, model_zoo.training.train, bench.executors.local, bench.commands.sweep
-import scipy.stats, captum.attr
+from multiprocessing import get_context
+import bench.commands.run, bench.commands.sweep, bench.commands.train, bench.sweeps.worker, leaderboard.pages.run
+import model_zoo.training.train, torch._dynamo, torch.fx.experimental.symbolic_shapes, scipy.stats
+from bench.executors import local
 from model_zoo.training import loop
 from bench import cli
+local.CONTEXT = get_context("fork")
 loop.CHECKPOINT_SECONDS = 0
 step = loop.Training.one_step
 def logged(training):
@@ -87,7 +89,7 @@ class Commands:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("words")
     write_entry(folder, tiny_content(folder))
-    write_protocol(folder, "short", 8, 2)
+    write_protocol(folder, "short", 6, 2)
     write_digits(folder)
     (folder / "recipes").mkdir()
     (folder / "recipes" / "tiny.toml").write_text(RECIPE)
@@ -135,9 +137,10 @@ def finished(out: Path) -> list[Path]:
     return [*out.glob("cache/work/attacks/*/*.safetensors"), *out.glob("results/*/*/*/*.json")]
 
 
-def at_work(out: Path) -> bool:
-    """Say whether a command has finished anything."""
-    return (out / "cache" / "steps").exists() or bool(finished(out))
+def progress(out: Path) -> int:
+    """Count the shards, records and steps that commands have finished."""
+    log = out / "cache" / "steps"
+    return len(finished(out)) + (log.read_text().count("\n") if log.exists() else 0)
 
 
 def check_steps(cache: Path) -> None:
@@ -147,19 +150,27 @@ def check_steps(cache: Path) -> None:
     assert all(after - before in {0, 1} for before, after in pairwise([0, *steps])), steps
 
 
-def due_at(moment: float, out: Path, left: int, first: bool, seconds: float) -> bool:
-    """Say whether to kill a command now.
+def moment(out: Path, units: int, delay: float) -> Callable[[float], bool]:
+    """Return what says when to kill a command.
 
-    The first kill waits until something is finished, the others for a random moment.
+    It is `delay` seconds after the command has finished `units` more units.
     """
-    return left > 0 and (at_work(out) if first else seconds >= moment)
+    least, met = progress(out) + units, list[float]()
+
+    def due(seconds: float) -> bool:
+        if not met and progress(out) >= least:
+            met.append(seconds)
+        return bool(met) and seconds >= met[0] + delay
+
+    return due
 
 
 def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[..., int]) -> int:
     """Kill a command at random moments, and count its beginnings from nothing.
 
-    The command is killed alive `kills` times, the first time as soon as something is finished. Whenever it completes,
-    it is compared with a command that was never killed, and begun in another folder.
+    The command is killed alive `kills` times: the first time as soon as it has finished something, then at any moment,
+    or after some units more. Whenever it completes, it is compared with a command that was never killed, and begun in
+    another folder.
     """
     words = words_of(what, folder, out / "whole")
     clock = time.monotonic()
@@ -167,13 +178,17 @@ def kill_often(kills: int, what: str, folder: Path, out: Path, run: Callable[...
     seconds, whole = time.monotonic() - clock, made(what, out / "whole")
     assert whole
     stream, met, begun = Rng(0).fork("kill", what).generator(), 0, 0
+
+    def drawn(where: Path) -> Callable[[float], bool]:
+        units, share = int(torch.randint(3, (), generator=stream)), float(torch.rand((), generator=stream))
+        return moment(where, units, share * seconds / (20 if units else 2)) if met else moment(where, 1, 0.0)
+
     while met < kills:
         assert begun < 10 + kills, f"the command ended before it was killed; {met} of {kills} kills met it alive"
         where, code, before = out / f"killed {begun}", -signal.SIGKILL, dict[str, tuple[str, int]]()
         words, begun = words_of(what, folder, where), begun + 1
         while code == -signal.SIGKILL:
-            due = partial(due_at, seconds / 2 * float(torch.rand((), generator=stream)), where, kills - met, met == 0)
-            code = run(words, where / "cache", due)
+            code = run(words, where / "cache", *([drawn(where)] if met < kills else []))
             now = units_of(where)
             met += code == -signal.SIGKILL
             assert before.items() <= now.items(), "a finished unit was lost, or done again"
