@@ -39,13 +39,20 @@ def examine() -> list[Finding]:
 
 
 def _torchvision() -> Finding:
-    """Import torchvision, which fails where it was built for another torch."""
+    """Import torchvision, which fails if it was built for another torch."""
     try:
-        from bench.core.compute import vision  # noqa: F401 - importing it is the question
+        from bench.core.compute import vision
     except Exception as error:  # its operators may fail to load in any way
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         return Finding(
             "torchvision", False, f"cannot be imported: {said}", "install the torchvision that belongs to this torch"
+        )
+    if vision.MENDED:
+        return Finding(
+            "torchvision",
+            True,
+            "built for another torch: this package can import it, a script of yours cannot before `from "
+            "bench.core.compute import vision`; better, install the torchvision that belongs to this torch",
         )
     return Finding("torchvision", True, "can be imported")
 

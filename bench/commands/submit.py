@@ -6,6 +6,7 @@ The repository's files need no edit.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,8 @@ def _show_entry(path: Path, answers: Answers) -> None:
     from bench.submission.normalisation import choices
 
     console.show_text(f"entry: {path}")
+    if answers.classes and answers.normalisation is not None:
+        console.show_text(f"next: bench run --model file:{shlex.quote(str(path))} --images FOLDER")
     if answers.normalisation is None:
         console.show_text(
             "The entry lacks mean and std, without which nothing can run it: the file does not say what the network "

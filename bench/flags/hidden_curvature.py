@@ -25,8 +25,8 @@ class HiddenCurvature(RunFlag):
         "network's gradient, for half of the images"
     )
     means = (
-        "the network bends where no surrogate sees it: attacks took differences of its gradient instead, which may "
-        "find less, so the run does not rank"
+        "the network hides where it bends, or bends too sharply for a surrogate: attacks took differences of its "
+        "gradient instead, which may find less, so the run does not rank"
     )
     remedy = "use activations that attacks can follow, and audit the model with the black-box control (`bench audit`)"
     columns = ("curvature_foretold",)
@@ -48,4 +48,6 @@ class HiddenCurvature(RunFlag):
         known = shares[np.isfinite(shares)]
         if run.rows["gradient_vanished"].isna().all() or not len(known) or np.median(known) >= FORETOLD:
             return None
+        if not known.any():  # the judge writes 0 where attacks took differences
+            return "no surrogate foretells enough of the change of the gradient"
         return f"{np.median(known):.0%} of the change of the gradient, in the median"

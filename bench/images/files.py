@@ -63,9 +63,10 @@ def find(place: Path) -> Found:
     return found
 
 
-def complaint(place: Path, problems: Sequence[str], kind: type[BenchError]) -> BenchError:
-    """Return an error that lists the problems of a folder."""
+def complaint(place: Path, problems: Sequence[str], kind: type[BenchError], advice: str | None = None) -> BenchError:
+    """Return an error that lists the problems of a folder, and advice."""
     lines = [*problems[:SHOWN], *([f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])]
+    lines += [] if advice is None else [advice]
     return kind(f"expected images with labels in {place}, got {len(problems)} to mend:\n" + "\n".join(lines))
 
 

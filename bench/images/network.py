@@ -21,6 +21,8 @@ class Network(NamedTuple):
     """The data set that it was trained on; all models of it fit the same images."""
     outputs: Outputs
     geometry: Geometry
+    advice: str | None = None
+    """What to do if labels are none of its classes."""
 
 
 def network_of(entry: ModelEntry, size: str | None = None) -> Network:
@@ -51,4 +53,5 @@ def network_like(protocol: Protocol, size: str | None = None) -> Network:
             )
         outputs, own = told, seen
     geometry = own if size is None else read_size(size, own.channels, own.interpolation)
-    return Network(f"the networks of {dataset}", dataset, outputs, geometry)
+    advice = "for classes of your own, name the network that was trained on them: --model file:ENTRY.toml"
+    return Network(f"the networks of {dataset}", dataset, outputs, geometry, advice)

@@ -66,7 +66,7 @@ def protocol_of(wanted: Wanted, say: Callable[[str], None]) -> Protocol:
     network, found = wanted.network, find(wanted.place)
     matched = match(by_label(found.files), network.outputs, network.name)
     if matched.problems:
-        raise complaint(wanted.place, matched.problems, UsageError)
+        raise complaint(wanted.place, matched.problems, UsageError, network.advice)
     chosen = _drawn(found.files, matched.outputs, wanted.count)
     _tell(found, chosen, matched.remark, say)
     images = _read(found, chosen, network.geometry, wanted.place)

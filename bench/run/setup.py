@@ -131,7 +131,9 @@ def set_up(plan: Plan, samples: Samples, execution: Execution, networks: Network
     """
     setup = assemble(plan, execution.device, samples.images, networks, compiled=execution.compiled)
     if isinstance(setup.smooth, Differenced):
-        observer.say(f"{setup.smooth.reason}. Attacks take differences of its gradient; the run does not rank")
+        observer.say(
+            f"{setup.smooth.reason}. Attacks take differences of the network's gradient; the run does not rank"
+        )
     return replace(setup, room=_room(setup, execution, samples.images[:1].to(setup.device), observer))
 
 

@@ -105,6 +105,7 @@ class RunProgress(_Bar):
     item, parts = "image", "shards"
 
     def __init__(self, *, command: bool = True) -> None:
+        self._told: set[str] = set()
         kept = f"finished {self.parts} are kept: the same command continues"
         super().__init__(f"{self.item}s", (lambda: kept) if command else None)
 
@@ -122,12 +123,14 @@ class RunProgress(_Bar):
         tenth = max(1, self._total // 10)
         if not err.is_terminal and self._done // tenth > before // tenth:
             left = seconds_left(self._bar.tasks[self._task])
-            eta = "" if left is None else f", about {left:.0f} s left"
+            eta = "" if left is None or self._done >= self._total else f", about {left:.0f} s left"
             err.print(f"{self._title}: {self._done} of {counted(self._total, self.item)}{eta}", soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """Print a remark above the bar."""
-        self._bar.console.print(printable(text), soft_wrap=True)
+        """Print a remark above the bar, once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._bar.console.print(printable(text), soft_wrap=True)
 
 
 class StudyProgress(RunProgress):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.core.schemas.folder import ImageFolder
 from bench.core.schemas.records import RunRecord, Summary
+from bench.core.schemas.spec import MetricSpec
 from bench.core.storage.stored_run import StoredRun
 from bench.core.text import counted
 from leaderboard.drawing.strips import class_name
@@ -99,17 +100,22 @@ def _worst(runs: Sequence[StoredRun]) -> RunRecord | None:
     return (min if higher else max)(known, key=lambda each: each[0])[1]
 
 
-def _beaten(floor: RunRecord | None, worst: RunRecord | None) -> bool:
-    """Return whether an attack left clearly less than random noise."""
+def _beaten(floor: RunRecord | None, worst: RunRecord | None, metric: MetricSpec | None = None) -> bool:
+    """Return whether an attack left clearly less than random noise.
+
+    By default the primary metric decides. A metric without a direction decides nothing.
+    """
     if floor is None or worst is None:
         return False
-    noise, attacked = _primary(floor), _primary(worst)
+    metric = metric or worst.spec.primary
+    noise, attacked = floor.headline.get(metric.name), worst.headline.get(metric.name)
+    if noise is None or attacked is None or metric.higher_is not in ("more-robust", "less-robust"):
+        return False
     if attacked.n < 2:  # one image has no interval
         return False
     if noise.low is None or noise.high is None or attacked.low is None or attacked.high is None:
         return False
-    higher = worst.spec.primary.higher_is == "more-robust"
-    return attacked.high < noise.low if higher else attacked.low > noise.high
+    return attacked.high < noise.low if metric.higher_is == "more-robust" else attacked.low > noise.high
 
 
 def _found(floor: RunRecord | None, worst: RunRecord | None) -> str:
@@ -123,7 +129,9 @@ def _found(floor: RunRecord | None, worst: RunRecord | None) -> str:
         return f"{text}. So a change that nobody sees can steer the explanation, although the predicted class stays."
     if _primary(worst).n < 2:
         return f"{text}. One image is too few to say more."
-    return f"{text}. So no attack here did clearly more damage than random noise."
+    others = [metric for metric in worst.spec.metrics if metric.name != name and _beaten(floor, worst, metric)]
+    but = f", but {worst.spec.attack.name} did by {', '.join(each.name for each in others)}" if others else ""
+    return f"{text}. So by {name} no attack here did clearly more damage than random noise{but}."
 
 
 def _todo(record: RunRecord, floor: RunRecord | None, worst: RunRecord | None, doubts: Sequence[Doubt]) -> list[str]:
@@ -131,18 +139,17 @@ def _todo(record: RunRecord, floor: RunRecord | None, worst: RunRecord | None, d
     if doubts:
         found.append("Look at the labels below: the network surely sees another class there.")
     if record.correct < FEW:
-        found.append(
-            f"Measure more images: only {counted(record.correct, 'image')} of {record.samples} counted, because the "
-            "network must classify them correctly, so that the intervals are wide."
-        )
+        few = f"Measure more images: only {counted(record.correct, 'image')}"
+        why = f" of {record.samples} counted, because the network must classify them correctly"
+        found.append(f"{few}{why if record.correct < record.samples else ' counted'}, so that the intervals are wide.")
     if _beaten(floor, worst):
         found.append(
             "Do not take a single heatmap of this network as evidence for a decision. Compare with other explanation "
-            "methods (--protocol with integrated gradients or SmoothGrad), and with a network that is trained against "
-            "such changes."
+            "methods (`--protocol` with integrated gradients or SmoothGrad), and with a network that is trained "
+            "against such changes."
         )
     elif worst is not None:
-        found.append("Try stronger searches before you rely on it: more attacks (--attack auto), or `bench audit`.")
+        found.append("Try stronger searches before you rely on it: more attacks (`--attack auto`), or `bench audit`.")
     found.extend(["Read the flags below: each says what a number may hide."] if record.flags else [])
     return found
 

@@ -93,7 +93,9 @@ def attackable(model: nn.Module, beta: float, images: Tensor, threat: ThreatMode
     if share >= FORETOLD:
         return smooth
     return Differenced(
-        model, f"expected a surrogate that bends as the network does, got one that foretells {share:.0%}"
+        model,
+        f"expected a surrogate that foretells at least {FORETOLD:.0%} of how the network's gradient changes across the "
+        f"ball, got one that foretells {share:.0%}",
     )
 
 

@@ -45,6 +45,7 @@ def test_the_commands_work_on_what_the_script_makes(
     assert install == "pip install attribution-bench"
     short = ["--protocol", str(likeness(tmp_path)), "--device", "cpu"]
     assert done(convert) == 0
+    assert "next: bench run --model file:runs/resnet18/resnet18.toml --images FOLDER" in capsys.readouterr().out
     assert done(run, *short, "--limit", "1") == 0
     said = capsys.readouterr().out
     page = re.search(r"^page: (.+)$", said, flags=re.MULTILINE)

@@ -238,6 +238,18 @@ def test_init_writes_a_protocol_that_runs_and_follows_its_images(
     }  # fmt: skip
 
 
+def test_init_without_the_network_says_that_it_knows_the_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder_of_images(tmp_path / "photos")
+    code, _, err = invoke(capsys, "protocol", "init", "--images", "photos", "--like", "cifar10-gradient-v1")
+    assert (code, "label 'circle' of circle/" in err) == (2, True)
+    assert "for classes of your own, name the network that was trained on them: --model file:ENTRY.toml" in err
+    code, _, err = invoke(capsys, "protocol", "init", "--images", "nowhere", "--like", "cifar10-gradient-v1")
+    assert (code, "ENTRY.toml" in err) == (2, False)
+
+
 def test_without_a_model_classes_and_size_are_those_of_the_likeness(tmp_path: Path) -> None:
     network = network_like(registry.load("protocols", "cifar10-gradient-v1"))
     assert (network.dataset, network.outputs.names[3], network.geometry.crop) == ("cifar10", "cat", (32, 32))

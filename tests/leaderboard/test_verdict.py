@@ -35,9 +35,35 @@ def test_an_attack_below_the_noise_steers_the_explanation(tmp_path: Path, floor:
 def test_an_attack_like_the_noise_steers_nothing(tmp_path: Path, floor: StoredRun) -> None:
     run = store_run(tmp_path, model_entry("mine"), robustness=0.9, flags=(Flag(name="few", detail="x"),))
     words = in_words([floor, run])
-    assert "no attack here did clearly more damage than random noise" in words.found
+    assert words.found.endswith("no attack here did clearly more damage than random noise.")
     assert any("Try stronger searches" in each for each in words.todo)
     assert any("Read the flags" in each for each in words.todo)
+
+
+def test_damage_by_another_metric_is_named(tmp_path: Path, floor: StoredRun) -> None:
+    run = store_run(tmp_path, model_entry("mine"), robustness=0.9, columns={"topk-intersection": 0.1})
+    found = in_words([floor, run]).found
+    assert found.endswith(
+        "So by kendall no attack here did clearly more damage than random noise, but ifia-topk did by "
+        "topk-intersection."
+    )
+
+
+@pytest.mark.parametrize(("correct", "said"), [(2, "only 2 images counted, so"), (1, "only 1 image of 2 counted, bec")])
+def test_few_images_are_wrong_ones_only_if_some_are_wrong(
+    floor: StoredRun, correct: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leaderboard.pages.verdict.read_rows", lambda _: floor.rows())
+    record = floor.record.model_copy(update={"correct": correct, "samples": 2})
+    assert said in " ".join(in_words([StoredRun(record, floor.path)]).todo)
+
+
+def test_commands_on_a_page_are_code(tmp_path: Path, floor: StoredRun) -> None:
+    run = store_run(tmp_path, model_entry("mine"), robustness=0.9, flags=(Flag(name="hidden-curvature", detail="`x`"),))
+    page = write_run_page([floor, run], tmp_path / "pages").page.read_text()
+    assert "or <code>bench audit</code>." in page
+    assert "(<code>bench audit</code>)." in page
+    assert "<bdi>`x`</bdi>" in page, "the text of a record stays as it is"
 
 
 def test_one_image_claims_nothing(tmp_path: Path, floor: StoredRun) -> None:

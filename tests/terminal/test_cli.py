@@ -13,6 +13,7 @@ import pytest
 
 from bench import cli, registry
 from bench.checks.doctor import _torchvision
+from bench.core.compute import vision
 from bench.core.schemas.protocol import Protocol
 from tests.support.commands import invoke
 from tests.support.factories import model_entry, store_run
@@ -107,6 +108,13 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(
     assert "--data" in findings["data cifar10"]["remedy"]
     assert findings["data foolbox-cifar10"]["ok"]
     assert findings["torchvision"]["ok"]
+
+
+def test_doctor_says_that_scripts_cannot_import_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "MENDED", True)
+    assert "a script of yours cannot" in _torchvision().detail
+    monkeypatch.setattr(vision, "MENDED", False)
+    assert _torchvision().detail == "can be imported"
 
 
 def test_doctor_says_that_torchvision_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,19 @@ def test_a_line_now_and_then_says_it_where_there_is_no_terminal(capsys: pytest.C
     assert said[1].startswith("art under auto: 15 of 20 images, about ")
 
 
+def test_the_last_line_and_a_repeated_remark_say_nothing_needless(capsys: pytest.CaptureFixture[str]) -> None:
+    with RunProgress() as progress:
+        for _ in range(2):
+            progress.say("no surrogate")
+        progress.start("art under auto", total=3, done=0)
+        progress.advance(3)
+    assert capsys.readouterr().err.splitlines() == [
+        "no surrogate",
+        "art under auto: 0 of 3 images done",
+        "art under auto: 3 of 3 images",
+    ]
+
+
 def test_a_training_without_a_terminal_says_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

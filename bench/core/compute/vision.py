@@ -15,15 +15,19 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
+MENDED = False
+"""Whether torchvision was built for another torch, and is imported beside it all the same."""
+
 try:
     import torchvision  # noqa: F401
 except RuntimeError as error:
     if "torchvision::" not in str(error):
         raise
+    MENDED = True
     _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for _schema in _SCHEMAS:
         _library.define(_schema)  # type: ignore[no-untyped-call]
 
 from torchvision import datasets, models  # noqa: E402
 
-__all__ = ["datasets", "models"]
+__all__ = ["MENDED", "datasets", "models"]

@@ -32,7 +32,8 @@ It is twice the allowed difference of a second run's mean (`bench.checks.second_
 FORETOLD = 0.4
 """Smallest allowed share, in the median, of the change of a network's gradient that its surrogate foretells.
 
-No honest network had less than 0.6, and one that hides all its kinks has 0.
+No honest network of the registry had less than 0.6, and one that hides all its kinks has 0. An honest ResNet-18 that
+was trained on 60 drawings of 224 pixels had 0.3.
 """
 
 LESS = f"image by image, by more than {MATERIAL:g} in the mean and with a 95 % interval above zero"
