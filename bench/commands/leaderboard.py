@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -81,7 +82,13 @@ def trainings() -> None:
 @click.option(
     "--attack", "attacks", multiple=True, metavar="NAME", help="Keep only pictures of this attack; repeatable."
 )
-def pack(results: Path, ranked: bool, attacks: tuple[str, ...]) -> None:
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="PROTOCOL/MODEL",
+    help="Drop the pictures of a model under a protocol; * stands for any letters; repeatable.",
+)
+def pack(results: Path, ranked: bool, attacks: tuple[str, ...], drop: tuple[str, ...]) -> None:
     """Pack the pictures in RESULTS into lossless sheets.
 
     A sheet holds the pictures of one model under one protocol. Records and rows do not change. Pages show the same
@@ -95,6 +102,8 @@ def pack(results: Path, ranked: bool, attacks: tuple[str, ...]) -> None:
     def kept(record: RunRecord) -> bool:
         protocol = record.spec.protocol
         if attacks and record.spec.attack.name not in attacks:
+            return False
+        if any(fnmatchcase(f"{protocol.key}/{record.spec.model.name}", pattern) for pattern in drop):
             return False
         whole = record.spec.on_protocol and record.samples == record.spec.samples.of
         return not ranked or (protocol.rankable and whole and protocol.version == newest[protocol.name])

@@ -14,6 +14,7 @@ from bench.core.storage.showcase import INDEX, SHEET
 from bench.core.storage.store import Store
 from bench.core.storage.stored_run import StoredRun, read_run
 from leaderboard.build import build
+from tests.support.commands import invoke
 from tests.support.factories import model_entry, store_run
 
 SIDE = 32
@@ -68,6 +69,18 @@ def test_pictures_that_are_not_kept_are_named_as_such(root: Path) -> None:
     assert {name: picture is not None for name, picture in kept.items()} == {
         run.record.spec.attack.name: run.has_pictures() for run in Store(root).runs()
     }
+
+
+def test_the_pictures_of_one_model_are_dropped_by_name(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = store_run(root, model_entry("pgd-wrn28"), ATTACKS[0], showcase=IMAGES)
+    protocol = other.record.spec.protocol.key
+    assert invoke(capsys, "leaderboard", "pack", str(root))[0] == 0
+    assert invoke(capsys, "leaderboard", "pack", str(root), "--drop", f"{protocol}/pgd-*")[0] == 0
+    assert {run.record.spec.model.name: run.has_pictures() for run in Store(root).runs()} == {
+        model_entry().name: True,
+        "pgd-wrn28": False,
+    }
+    assert [path.parent.name for path in root.rglob(SHEET)] == [model_entry().name]
 
 
 def test_a_site_is_built_of_runs_whose_pictures_were_not_kept(root: Path, tmp_path: Path) -> None:

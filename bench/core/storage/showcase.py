@@ -98,7 +98,7 @@ def read_index(folder: Path) -> Index | None:
 def write_sheet(folder: Path, pictures: Mapping[str, Pixels | None], images: Mapping[str, int]) -> None:
     """Write the pictures of a folder's runs as one lossless sheet.
 
-    An index is written, too. Equal tiles are stored once.
+    An index is written, too. Equal tiles are stored once. Without pictures there is no sheet.
 
     Args:
         folder: the folder of a model under a protocol.
@@ -118,6 +118,8 @@ def write_sheet(folder: Path, pictures: Mapping[str, Pixels | None], images: Map
     if tiles:
         index["tile"] = list(tiles[0].shape[:2])
     write_atomic(folder / INDEX, canonical_json(json.loads(json.dumps(index))).encode() + b"\n")
+    if content is None:
+        (folder / SHEET).unlink(missing_ok=True)
 
 
 def _cut(pixels: Pixels, images: int) -> list[list[Pixels]]:
