@@ -17,7 +17,7 @@ from bench.core.schemas.records import Flag
 from leaderboard.build import build
 from leaderboard.tracks.tracks import questions
 from tests.browser.axe import AXE, SCRIPT
-from tests.browser.chromium import visit
+from tests.browser.chromium import visit, visit_all
 from tests.leaderboard.test_studies import file_piece
 from tests.support.factories import model_entry, store_run
 from tests.support.tracked import store_tracks
@@ -86,52 +86,73 @@ def test_axe_would_find_something_and_dark_is_dark(site: Path) -> None:
     assert visit(site, 'return matchMedia("(prefers-color-scheme: dark)").matches;', options=DARK)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(site: Path, page: str) -> None:
+@pytest.fixture(scope="module")
+def seen(site: Path) -> dict[tuple[str, int], Any]:
+    """What the tests below ask of every page at both widths."""
     script = """return [document.documentElement.scrollWidth <= window.innerWidth,
-      performance.getEntriesByType("resource").every(function (entry) { return entry.name.startsWith("file:"); })];"""
-    assert visit(site, script, page=page, width=PHONE) == [True, True]
+      performance.getEntriesByType("resource").every(function (entry) { return entry.name.startsWith("file:"); }),
+      Array.from(document.querySelectorAll(".scroll")).map(function (node) {
+        var heads = Array.from(node.querySelectorAll("thead th:not(.pinned, :first-child), tr.primary td"));
+        var opaque = heads.filter(function (cell) { return /^rgb\\(/.test(getComputedStyle(cell).backgroundColor); });
+        return [node.scrollWidth > node.clientWidth, getComputedStyle(node).backgroundAttachment, opaque.length];
+      })];"""
+    return visit_all(site, script, [(page, width) for page in PAGES for width in (PHONE, 1280)])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_wider_than_a_small_window_or_fetched_from_elsewhere(
+    seen: dict[tuple[str, int], Any], page: str
+) -> None:
+    assert seen[page, PHONE][:2] == [True, True]
 
 
 @pytest.mark.parametrize("width", [1280, PHONE])
 @pytest.mark.parametrize("page", PAGES)
-def test_a_table_that_is_cut_is_shaded_at_the_edge_beyond_which_it_goes_on(site: Path, page: str, width: int) -> None:
+def test_a_table_that_is_cut_is_shaded_at_the_edge_beyond_which_it_goes_on(
+    seen: dict[tuple[str, int], Any], page: str, width: int
+) -> None:
     """Check that the shades at a table's edges can be seen.
 
     They are two covers that scroll along over two shades that stay, behind cells without a colour.
     """
-    script = """return Array.from(document.querySelectorAll(".scroll")).map(function (node) {
-      var heads = Array.from(node.querySelectorAll("thead th:not(.pinned, :first-child), tr.primary td"));
-      var opaque = heads.filter(function (cell) { return /^rgb\\(/.test(getComputedStyle(cell).backgroundColor); });
-      return [node.scrollWidth > node.clientWidth, getComputedStyle(node).backgroundAttachment, opaque.length];
-    });"""
-    found = visit(site, script, page=page, width=width)
+    found = seen[page, width][2]
     assert all(rest == ["local, local, scroll, scroll", 0] for _, *rest in found)
     if page in ("index.html", "models/art-wrn28.html") and width == PHONE:
         assert any(cut for cut, *_ in found)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_pages_are_complete_without_their_scripts(site: Path, page: str, tmp_path: Path) -> None:
-    shutil.copytree(site, tmp_path / "site")
-    bare = re.sub(r"<script.*?</script>", "", (site / page).read_text(encoding="utf-8"))
-    (tmp_path / "site" / page).write_text(bare, encoding="utf-8")
+def without_scripts(site: Path, copy: Path) -> Path:
+    """Copy a site, and take the scripts off the pages."""
+    shutil.copytree(site, copy)
+    for page in PAGES:
+        whole = (site / page).read_text(encoding="utf-8")
+        (copy / page).write_text(re.sub(r"<script.*?</script>", "", whole), encoding="utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def bare(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return without_scripts(site, tmp_path_factory.mktemp("bare") / "site")
+
+
+@pytest.fixture(scope="module")
+def seen_bare(bare: Path) -> dict[tuple[str, int], Any]:
     script = """return [document.querySelectorAll("button, input:not(.magnify), select").length,
       Array.from(document.querySelectorAll(".sortable")).map(function (table) { return table.tBodies[0].rows.length; }),
       Array.from(document.querySelectorAll("main table, main figure, main p")).filter(function (node) {
         return !node.offsetWidth && !node.closest("details:not([open]), [hidden], .of-perturbation"); }).length];"""
-    controls, rows, unseen = visit(tmp_path / "site", script, page=page)
+    return visit_all(bare, script, [(page, 1280) for page in PAGES])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_complete_without_their_scripts(seen_bare: dict[tuple[str, int], Any], page: str) -> None:
+    controls, rows, unseen = seen_bare[page, 1280]
     assert (controls, unseen) == (0, 0)
     assert rows == ([4, 1] if page == "index.html" else [])
 
 
 @pytest.mark.parametrize("page", ["models/art-wrn28.html", f"images/{BOARD}.html"])
-def test_a_box_shows_the_perturbation_in_the_perturbed_image_s_place_without_a_script(
-    site: Path, page: str, tmp_path: Path
-) -> None:
-    shutil.copytree(site, tmp_path / "site")
-    whole = (site / page).read_text(encoding="utf-8")
-    (tmp_path / "site" / page).write_text(re.sub(r"<script.*?</script>", "", whole), encoding="utf-8")
+def test_a_box_shows_the_perturbation_in_the_perturbed_image_s_place_without_a_script(bare: Path, page: str) -> None:
     script = """function shown() {
         return [".of-perturbed", ".of-perturbation"].map(function (name) {
           return Array.from(document.querySelectorAll(name)).filter(function (one) { return one.offsetWidth; }).length;
@@ -140,7 +161,7 @@ def test_a_box_shows_the_perturbation_in_the_perturbed_image_s_place_without_a_s
       var before = shown();
       document.querySelector("label.magnifier").click();
       return [before, shown()];"""
-    before, after = visit(tmp_path / "site", script, page=page)
+    before, after = visit(bare, script, page=page)
     assert before == after[::-1]
     assert before[0] >= len(IMAGES)
     assert before[1] == 0
@@ -196,9 +217,9 @@ def test_hostile_fields_run_nothing_and_break_no_layout(tmp_path: Path) -> None:
     build(tmp_path / "results", tmp_path / "site")
     script = """return [document.title.indexOf("owned"), document.querySelectorAll("main script, main img").length,
       document.documentElement.scrollWidth <= window.innerWidth];"""
-    for page in ("index.html", "models/bad.html", "compare.html", f"compare/{BOARD}/bad--other.html"):
-        for width in (PHONE, 1280):
-            assert visit(tmp_path / "site", script, page=page, width=width) == [-1, 0, True], page
+    pages = ("index.html", "models/bad.html", "compare.html", f"compare/{BOARD}/bad--other.html")
+    places = [(page, width) for page in pages for width in (PHONE, 1280)]
+    assert visit_all(tmp_path / "site", script, places) == {place: [-1, 0, True] for place in places}
 
 
 def test_boards_of_one_data_set_and_models_of_one_badge(site: Path) -> None:
