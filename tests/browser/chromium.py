@@ -88,7 +88,7 @@ def visit_all(
 
 
 def _probed(site: Path, script: str, page: str, query: dict[str, str] | None) -> str:
-    """Write a page with a probe beside the page, and return its address."""
+    """Write a page with a probe and return its address."""
     (site / "static" / "probe.js").write_text(PROBE % script, encoding="utf-8")
     original = (site / page).read_text(encoding="utf-8")
     root = "../" * page.count("/")
