@@ -1,7 +1,8 @@
-"""Rules for the size of folders and files."""
+"""Rules for the size of folders and files, and for what tests share."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,16 @@ def too_long(root: Path, most: Mapping[str, int]) -> list[str]:
     return sorted(f"{path.relative_to(root)}: {count} lines; split it" for path, count in wide.items())
 
 
+def borrowing(root: Path) -> list[str]:
+    """List imports from test files; what tests share lies in tests/support or a conftest."""
+    return [
+        f"{path.relative_to(root)}:{node.lineno} imports from {node.module}; move what both need to tests/support"
+        for path in sorted((root / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+    ]
+
+
 def _files(root: Path, folder: str) -> list[Path]:
     return list((root / folder).rglob("*.py"))
 
@@ -32,6 +43,16 @@ def test_a_folder_holds_few_rooms(folder: str, most: int) -> None:
 
 def test_no_file_is_long() -> None:
     assert not too_long(ROOT, LINES)
+
+
+def test_no_test_file_imports_from_another() -> None:
+    assert not borrowing(ROOT)
+
+
+def test_a_planted_import_from_a_test_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text("from tests.support.tiny import tiny\nfrom tests.test_b import b\n")
+    assert borrowing(tmp_path) == ["tests/test_a.py:2 imports from tests.test_b; move what both need to tests/support"]
 
 
 def test_a_planted_long_file_is_found(tmp_path: Path) -> None:

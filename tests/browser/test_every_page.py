@@ -18,8 +18,8 @@ from leaderboard.build import build
 from leaderboard.tracks.tracks import questions
 from tests.browser.axe import AXE, SCRIPT
 from tests.browser.chromium import visit, visit_all
-from tests.leaderboard.test_studies import file_piece
 from tests.support.factories import model_entry, store_run
+from tests.support.study_pieces import file_piece
 from tests.support.tracked import store_tracks
 
 BOARD = "cifar10-linf8-v1"

@@ -15,7 +15,7 @@ from bench.core.storage.files import sha256_of
 from bench.data import flowers17, tiny_imagenet_10
 from bench.data.flowers17 import Flowers17
 from bench.data.tiny_imagenet_10 import TinyImagenet10
-from tests.plugins.test_places import write_table
+from tests.support.tables import write_table
 
 SIZES: dict[type[Dataset], tuple[int, int, int]] = {TinyImagenet10: (3000, 500, 64), Flowers17: (1224, 136, 128)}
 """Training images, test images and side."""

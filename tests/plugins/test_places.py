@@ -21,6 +21,7 @@ from bench.data._imagenet_classes import IMAGENET_CLASSES
 from bench.data.cue_conflict import CueConflict
 from bench.data.horses import Horses
 from bench.data.imagenet_boxes import ImagenetBoxes
+from tests.support.tables import write_table
 
 SETS: tuple[type[Dataset], ...] = (ImagenetBoxes, Horses, CueConflict)
 ROW = {
@@ -33,14 +34,6 @@ ROW = {
     "original_xmax": "300",
     "original_ymax": "500",
 }
-
-
-def write_table(path: Path, *rows: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def listed(row: dict[str, str]) -> str:

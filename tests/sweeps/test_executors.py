@@ -25,10 +25,8 @@ from bench.executors.ray import Ray
 from bench.executors.slurm import Slurm
 from bench.sweeps.sweep import Wanted, choose, sweep
 from tests.support.stored import content
+from tests.support.sweeps import ATTACKS, execution
 from tests.support.watcher import Watcher
-from tests.sweeps.test_sweep import ATTACKS, execution, folder, protocol, runs, singly
-
-__all__ = ["folder", "protocol", "runs", "singly"]
 
 
 class Odd(Worker):

@@ -6,7 +6,7 @@ They are independent of each other, and damage is found.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,13 +18,12 @@ from pydantic.dataclasses import dataclass
 
 from bench import registry
 from bench.checks.studies import verify_studies
-from bench.core.contracts import Executor, Hire
 from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.errors import EnvironmentFault, UsageError
 from bench.core.schemas.study import Card, Figure, Key, Point
-from bench.core.schemas.units import Report, Unit
 from bench.core.storage.studies import StudyStore
 from bench.sweeps.study import Outcome, complete, plan
+from tests.support.sweeps import Backwards
 from tests.support.watcher import Watcher
 
 WORK = list[Key]()
@@ -69,15 +68,6 @@ class Draws(Study):
         )
 
 
-class Inline(Executor):
-    """Do units in this process, the last first."""
-
-    def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
-        worker = hire("cpu")
-        for unit in reversed(units):
-            yield worker.do(unit, lambda _: None)
-
-
 @pytest.fixture(autouse=True)
 def offered() -> Iterator[None]:
     WORK.clear()
@@ -87,7 +77,7 @@ def offered() -> Iterator[None]:
 
 def done(folder: Path, limit: int | None = None, watcher: Watcher | None = None, **params: Any) -> Outcome:
     store = StudyStore(folder / "results")
-    return complete(plan("draws", params, limit), store, folder / "work", Inline(), watcher or Watcher())
+    return complete(plan("draws", params, limit), store, folder / "work", Backwards(), watcher or Watcher())
 
 
 def test_a_finished_piece_is_not_measured_again_and_more_pieces_join_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bench import registry
 from tests.support.commands import invoke
-from tests.sweeps.test_study import Inline
+from tests.support.sweeps import Backwards
 
 TINY = [
     "boundary-tilting", "--set", "seeds=1", "--set", "points=20", "--set", "epochs=1", "--set", "radii=[0.0,0.125]",
@@ -31,7 +31,7 @@ def test_an_interrupted_study_continues_and_its_records_are_verified(
     code, out, _ = invoke(capsys, *words, "--limit", "1")
     (first,) = json.loads(out)["pieces"]
     before = Path(first).read_bytes()
-    with registry.offering("executors", "inline", Inline):
+    with registry.offering("executors", "inline", Backwards):
         code, out, _ = invoke(capsys, *words, "--executor", "inline")
         assert code == 0
         assert json.loads(out)["pieces"][0] == first
@@ -45,7 +45,7 @@ def test_an_interrupted_study_continues_and_its_records_are_verified(
 
 
 def test_a_failed_piece_ends_the_command_with_1(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with registry.offering("executors", "inline", Inline):
+    with registry.offering("executors", "inline", Backwards):
         words = ["retrain", "--set", 'networks=["natural-wrn28"]', "--set", 'attributions=["gradient"]']
         words += ["--set", "shares=[0.9,0.1]", "--set", "seeds=1", "--executor", "inline", "--results", str(results)]
         code, _, said = invoke(capsys, *words)

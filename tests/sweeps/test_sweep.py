@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,75 +16,22 @@ import torch
 from click.testing import CliRunner
 
 from bench.cli import bench as command
-from bench.core.contracts import Executor, Hire
-from bench.core.schemas.units import Report, Unit
+from bench.core.contracts import Executor
+from bench.core.schemas.units import Unit
 from bench.core.storage.store import Store
 from bench.core.storage.stored_run import StoredRun
 from bench.executors.local import Local
 from bench.run.execution import Execution
 from bench.run.shards import Shards
-from bench.run.steps import run
 from bench.sweeps.rounds import ATTEMPTS
 from bench.sweeps.status import SweepStatus, statuses
-from bench.sweeps.sweep import Outcome, SweepRun, Wanted, choose, sweep, units
+from bench.sweeps.sweep import Outcome, SweepRun, sweep, units
 from model_zoo.tensors import export_weights
 from tests.support.commands import invoke
 from tests.support.stored import content
-from tests.support.tiny import residual_content, tiny_network, write_entry, write_protocol
+from tests.support.sweeps import COUNT, SHARD, Inline, execution
+from tests.support.tiny import residual_content, tiny_network, write_entry
 from tests.support.watcher import Watcher
-
-COUNT, SHARD = 4, 2
-ATTACKS = ("random-noise", "ifia-topk")
-
-
-class Inline(Executor):
-    """Do units in this process, in an order of its own.
-
-    Some of them meet a given fate.
-    """
-
-    def __init__(self, arrange: Callable[[Sequence[Unit]], Sequence[Unit]] = list, fate: Any = None) -> None:
-        self.arrange, self.fate, self.patience = arrange, fate or (lambda _: None), list[bool]()
-
-    def run(self, units: Sequence[Unit], hire: Hire) -> Iterator[Report]:
-        worker = hire("cpu")
-        self.patience.append(worker._patient)  # type: ignore[attr-defined]
-        for unit in self.arrange(units):
-            told: list[Report] = []
-            kind = self.fate(unit)
-            last = worker.do(unit, told.append) if kind is None else Report(unit, kind, text="so it goes")
-            yield from told
-            yield last
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("words")
-    write_entry(folder, residual_content(folder))
-    write_protocol(folder, "short", COUNT, SHARD)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def protocol(folder: Path) -> str:
-    return str(folder / "short-v1.toml")
-
-
-@pytest.fixture(scope="module")
-def runs(folder: Path, protocol: str) -> list[SweepRun]:
-    chosen, failures = choose(Wanted([f"file:{folder}/tiny.toml"], ATTACKS, protocol, "random-noise"))
-    assert not failures
-    return chosen
-
-
-def execution(folder: Path) -> Execution:
-    return Execution(Store(folder / "results"), folder / "work", "cpu")
-
-
-@pytest.fixture(scope="module")
-def singly(runs: list[SweepRun], tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
-    """What `bench run` makes of the same runs, one after the other."""
-    return run([each.request for each in runs], execution(tmp_path_factory.mktemp("singly")), Watcher())
 
 
 def swept(runs: list[SweepRun], folder: Path, executor: Executor) -> tuple[Outcome, Watcher]:

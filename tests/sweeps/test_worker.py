@@ -16,10 +16,8 @@ from bench.run.steps import run
 from bench.sweeps import worker
 from bench.sweeps.sweep import SweepRun, units
 from bench.sweeps.worker import RunWorker
+from tests.support.sweeps import SHARD, execution
 from tests.support.watcher import Watcher
-from tests.sweeps.test_sweep import SHARD, execution, folder, protocol, runs
-
-__all__ = ["folder", "protocol", "runs"]
 
 
 def raising(error: Exception) -> Callable[..., Any]:
