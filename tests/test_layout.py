@@ -1,4 +1,7 @@
-"""Rules for the size of folders and files, and for what tests share."""
+"""Rules for the size of folders and files.
+
+One more is for what tests share.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ def too_long(root: Path, most: Mapping[str, int]) -> list[str]:
 
 
 def borrowing(root: Path) -> list[str]:
-    """List imports from test files; what tests share lies in tests/support or a conftest."""
+    """List imports from test files.
+
+    What tests share lies in tests/support or a conftest.
+    """
     return [
         f"{path.relative_to(root)}:{node.lineno} imports from {node.module}; move what both need to tests/support"
         for path in sorted((root / "tests").rglob("*.py"))

@@ -135,7 +135,8 @@ def test_the_command_names_the_parameters_of_an_attack_off_the_protocol(tmp_path
 
 def test_the_pages_explain_every_flag(site: Path) -> None:
     text = Page(site / "about.html").text
-    assert all(name in text and registry.load("flags", name).remedy in text for name in registry.names("flags"))
+    remedies = {name: registry.load("flags", name).remedy.replace("`", "") for name in registry.names("flags")}
+    assert [name for name, remedy in remedies.items() if name not in text or remedy not in text] == []
 
 
 def test_an_attack_s_page_tells_what_its_parameters_mean(results: Path, tmp_path: Path) -> None:

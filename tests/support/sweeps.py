@@ -1,4 +1,4 @@
-"""What the tests of sweeps share: an executor in this process, and a place to work."""
+"""Executors in this process, and a place to work."""
 
 from __future__ import annotations
 
