@@ -27,10 +27,18 @@ from model_zoo.training.loop import begin
 
 KINDS = {"untrained", "linear", "constant-map"}
 RESULTS = Path(__file__).parent.parent.parent / "results"
+IMAGENET = "no network of ImageNet's classes is a control yet"
 WITHOUT_CONTROLS = {
     "cifar10-trigger-grad-cam-v1": "a layer of ResNet-20, which no control has; the clean twin stands beside",
-    "cue-conflict-v1": "no network of ImageNet's classes is a control yet",
+    "cue-conflict-v1": IMAGENET,
     "fashion-mnist-linf0.1-v2": "no training images of Fashion-MNIST are to be had, so there is none",
+    "horses-localisation-v1": IMAGENET,
+    "imagenet-gradient-v1": IMAGENET,
+    "imagenet-localisation-grad-cam-v1": IMAGENET,
+    "imagenet-localisation-ig-v1": IMAGENET,
+    "imagenet-localisation-layer-cam-v1": IMAGENET,
+    "imagenet-localisation-smoothgrad-v1": IMAGENET,
+    "imagenet-localisation-v1": IMAGENET,
     "svhn-to-mnist-v1": "no images of SVHN are to be had, so there is none",
 }
 """The boards that lack controls under some attack, and why."""
