@@ -5,7 +5,8 @@ Needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,10 @@ SEED = 20_200_229
 
 Which = Literal["correct", "all"]
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
+Places = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 _BLOCK = 200
+_FEW = 500
+"""Most values whose resamples are kept, 8 MB at most."""
 LARGEST = 1e150
 """Numbers from here on count as infinite, because their sums and squares are."""
 
@@ -71,7 +75,20 @@ def bootstrap_interval(values: Values) -> tuple[float, float]:
         Efron 1979, the percentile bootstrap.
         Differs: nothing; 2000 resamples from one fixed stream.
     """
-    n, rng = len(values), np.random.default_rng(SEED)
-    means = [values[rng.integers(n, size=(_BLOCK, n))].mean(axis=1) for _ in range(RESAMPLES // _BLOCK)]
+    n = len(values)
+    means = [values[places].mean(axis=1) for places in (_kept(n) if n <= _FEW else _resamples(n))]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
+
+
+def _resamples(n: int) -> Iterator[Places]:
+    """Yield the places of the resamples, (_BLOCK, n) at a time."""
+    rng = np.random.default_rng(SEED)
+    for _ in range(RESAMPLES // _BLOCK):
+        yield rng.integers(n, size=(_BLOCK, n))
+
+
+@lru_cache(maxsize=4)
+def _kept(n: int) -> tuple[Places, ...]:
+    """Return the places of the resamples, the same for every metric."""
+    return tuple(_resamples(n))
