@@ -38,5 +38,6 @@ def test_a_run_crosses_no_more_modules_than_it_did(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert "bench.run.steps" in found["crossed"]
+    assert not found["compiler"], "a run needs no compiler, whose import takes seconds"
     for what, most in MOST.items():
         assert len(found[what]) <= most, f"{what}: {len(found[what])}, {', '.join(found[what])}"

@@ -17,13 +17,15 @@ from types import FrameType
 from bench import registry
 
 ROOT = Path(__file__).parent.parent.parent
+COMPILER = ("torch._dynamo", "torch._inductor")
+"""Packages of torch that take seconds to import."""
 OWN = ("bench", "model_zoo", "attacks", "metrics", "leaderboard")
 
 
 def crossed(words: Sequence[str]) -> dict[str, list[str]]:
     """Run a command and return its imported and its used modules.
 
-    A module is used if one of its functions is called.
+    A module is used if one of its functions is called. Torch's compiler stands apart, if it was imported.
     """
     ran: set[str] = set()
 
@@ -44,7 +46,8 @@ def crossed(words: Sequence[str]) -> dict[str, list[str]]:
         sys.setprofile(None)
     files = {name: str(module.__file__) for name, module in sys.modules.items() if name.split(".")[0] in OWN}
     own = {name: file for name, file in files.items() if not _is_one_of_many(name) and Path(file).stat().st_size}
-    return {"imported": sorted(own), "crossed": sorted(name for name, file in own.items() if file in ran)}
+    used = sorted(name for name, file in own.items() if file in ran)
+    return {"imported": sorted(own), "crossed": used, "compiler": [name for name in COMPILER if name in sys.modules]}
 
 
 def _is_one_of_many(module: str) -> bool:
