@@ -126,7 +126,7 @@ def measure(
     resolvable = _resolvable(reference)
     request = Request(model=resolvable, attack=attack, protocol=protocol_name, precision=precision)
     samples = _samples(protocol.samples.dataset, batch_size)
-    steps, (short, long) = _steps(_whole(attack, protocol)), _setups(request, samples.images, watch.device, compiled)
+    steps, (short, long) = _steps(_whole(attack, protocol)), _setups(request, samples, watch.device, compiled)
     least, most = _steps(short.attack), _steps(long.attack)
     forget_peak_memory(watch.device)
     attacked = attack_shard(short, samples, batch_size, _ignore)  # the first call also warms up
@@ -186,14 +186,14 @@ def _steps(attack: Attack) -> int:
     return int(attack.steps)  # type: ignore[attr-defined]
 
 
-def _setups(request: Request, images: Tensor, device: torch.device, compiled: bool) -> tuple[Setup, Setup]:
+def _setups(request: Request, samples: Samples, device: torch.device, compiled: bool) -> tuple[Setup, Setup]:
     """Return the setups of a short and a long attack.
 
     Both share their networks.
     """
     networks, name = Networks(), _length(plan(request).attack)
     plans = (plan(replace(request, params={name: length})) for length in LENGTHS[name])
-    short, long = (assemble(each, str(device), images, networks, compiled=compiled) for each in plans)
+    short, long = (assemble(each, str(device), samples, networks, compiled=compiled) for each in plans)
     return short, long
 
 

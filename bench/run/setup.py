@@ -16,6 +16,7 @@ from bench.core.contracts import Attack, Metric
 from bench.core.schemas.protocol import Component, HeatmapRule, SearchPrecision, ThreatModel
 from bench.core.schemas.spec import PluginSpec
 from bench.images.source import source_of
+from bench.run.attack.library import NO_IMAGES, Library
 from bench.run.attack.memory import Room, least_nodes, nodes_within, usual_budget
 from bench.run.attack.victim import StandIn
 from bench.run.attack.views import Explainer
@@ -48,8 +49,8 @@ class Setup:
     rng: Rng
     device: torch.device
     top_k: int
-    library: Tensor | None = None
-    """(M, C, H, W) clean images of the protocol, which every attack may see."""
+    library: Library = NO_IMAGES
+    """The clean images of the protocol, which every attack may see."""
     other: StandIn | None = None
     """Source and attack of a transferred attack."""
     room: Room | None = None
@@ -129,7 +130,7 @@ def set_up(plan: Plan, samples: Samples, execution: Execution, networks: Network
     Raises:
         BenchError: if the weights or the model are not valid.
     """
-    setup = assemble(plan, execution.device, samples.images, networks, compiled=execution.compiled)
+    setup = assemble(plan, execution.device, samples, networks, compiled=execution.compiled)
     if isinstance(setup.smooth, Differenced):
         observer.say(
             f"{setup.smooth.reason}. Attacks take differences of the network's gradient; the run does not rank"
@@ -137,14 +138,14 @@ def set_up(plan: Plan, samples: Samples, execution: Execution, networks: Network
     return replace(setup, room=_room(setup, execution, samples.images[:1].to(setup.device), observer))
 
 
-def assemble(plan: Plan, device_name: str, images: Tensor, networks: Networks, *, compiled: bool = False) -> Setup:
+def assemble(plan: Plan, device_name: str, samples: Samples, networks: Networks, *, compiled: bool = False) -> Setup:
     """Return the networks and plug-ins of a plan, without a memory budget.
 
-    `images` are the protocol's, (M, C, H, W).
+    `samples` are all of the protocol's.
     """
     spec, device = plan.spec, pick_device(device_name)
-    library = images.to(device)
-    model, smooth = networks.of(plan, plan.model, library, compiled=compiled)
+    images = samples.images.to(device)
+    model, smooth = networks.of(plan, plan.model, images, compiled=compiled)
     metrics = {m.column: registry.instantiate("metrics", m) for m in plan.protocol.metrics}
     top_k = [m.params["k"] for m in spec.metrics if "k" in m.params]
     return Setup(
@@ -160,8 +161,8 @@ def assemble(plan: Plan, device_name: str, images: Tensor, networks: Networks, *
         rng=Rng(spec.seed).fork(spec.attack.name),
         device=device,
         top_k=top_k[0] if top_k else 100,
-        library=library,
-        other=_stand_in(plan, library, networks, compiled),
+        library=Library(samples.ids, images, Rng(spec.seed).fork("partners")),
+        other=_stand_in(plan, images, networks, compiled),
         precision=spec.surrogate.precision,
         outlined=not source_of(plan.protocol.samples).shows_images,
     )

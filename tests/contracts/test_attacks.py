@@ -20,6 +20,7 @@ from bench.core.compute.norms import l2, linf, project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, View
 from bench.core.schemas.protocol import Component, ThreatModel
+from bench.run.attack.library import Library
 from bench.run.attack.victim import StandIn, WhiteBoxVictim
 from bench.run.attack.views import Explainer
 from model_zoo.build import freeze
@@ -90,9 +91,15 @@ def victim_of(network: nn.Module, attack: Attack, threat: ThreatModel, rng: Samp
         threat=threat,
         knowledge=attack.knowledge,
         rng=rng.fork("attribution"),
-        library=SampleRng(rng.base, ("x", "y", "z")).uniform((3, SIDE, SIDE), 0, 1),
+        library=library(rng),
         other=None if attack.crafted_on is None else stand_in(attack.crafted_on.attack),
     )
+
+
+def library(rng: SampleRng) -> Library:
+    """Return other images than the attacked ones, under their ids."""
+    images = SampleRng(rng.base, ("x", "y", "z")).uniform((3, SIDE, SIDE), 0, 1)
+    return Library(("a", "b", "c"), images, rng.base)
 
 
 def explainer(attack: Attack) -> Explainer:

@@ -28,6 +28,7 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import BenchError
 from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.library import Library
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
 from metrics.kendall import Kendall
@@ -53,7 +54,7 @@ def images() -> Tensor:
 
 def victim_of(model: nn.Module, method: AttributionMethod, **changes: Any) -> WhiteBoxVictim:
     explainer, smooth = Explainer(method, "sum-of-abs"), smooth_copy(model, 5.0)
-    given: dict[str, Any] = {"knowledge": "white-box", "library": None} | changes
+    given: dict[str, Any] = {"knowledge": "white-box"} | changes
     return WhiteBoxVictim(
         model=model, smooth=smooth, explainer=explainer, primary=Kendall(), threat=FREE, rng=RNG, **given
     )
@@ -162,14 +163,15 @@ def test_the_alignment_attack_raises_its_loss(model: nn.Module, images: Tensor) 
 
 
 def test_injection_blends_the_marked_pixels_of_the_worst_donor(model: nn.Module, images: Tensor) -> None:
-    library = SampleRng(Rng(3), ("x", "y")).uniform((3, SIDE, SIDE), 0, 1).double()
+    rng = SampleRng(Rng(3), ("x", "y"))
+    library = Library(rng.sample_ids, rng.uniform((3, SIDE, SIDE), 0, 1).double(), rng.base)
     victim = victim_of(model, Gradient(), knowledge="black-box", library=library)
     attack = ImageInjection(donors=2, share=0.25, opacity=0.01)
     found = attack.perturb(victim, images, LABELS, threat=FREE, rng=RNG)
     before = victim.observe(images, LABELS)
     for i in range(2):
         candidates, scores = [], []
-        for donor in library:
+        for donor in library.images:
             own = model(donor[None]).argmax(1)
             heatmap = victim.explainer.view(model, donor[None], own, RNG.select([0])).heatmap
             mask = top_k_mask(heatmap, SIDE * SIDE // 4)[0]

@@ -27,6 +27,7 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack
 from bench.core.errors import BenchError, EnvironmentFault
 from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.library import Library
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
 from metrics.kendall import Kendall
@@ -215,7 +216,8 @@ def test_generate_climbs_the_logit_of_the_class_within_its_radius(model: nn.Modu
     logits = []
     for steps in (1, 10):
         victim = victim_of(model, threat=LARGE)
-        victim.library = RNG.fork("donors").uniform((3, SIDE, SIDE), 0, 1).repeat(3, 1, 1, 1)
+        donors = RNG.fork("donors").uniform((3, SIDE, SIDE), 0, 1).repeat(3, 1, 1, 1)
+        victim.library = Library(tuple("abcdef"), donors, RNG.base)
         made = Generate(steps=steps, donors=6, radius=Fraction("2"), step_size=Fraction("1/4")).perturb(
             victim, images, labels, threat=LARGE, rng=RNG
         )

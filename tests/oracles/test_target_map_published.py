@@ -17,6 +17,7 @@ from bench.attributions.gradient import Gradient
 from bench.core.compute.heatmap import normalize, reduce
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.schemas.protocol import ThreatModel
+from bench.run.attack.library import Library
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
 from metrics.kendall import Kendall
@@ -41,7 +42,8 @@ def images() -> Tensor:
 
 def victim_of(model: nn.Module, images: Tensor) -> WhiteBoxVictim:
     explainer, smooth = Explainer(Gradient(), "sum-of-abs"), smooth_copy(model, BETA)
-    return WhiteBoxVictim(model, smooth, explainer, Kendall(), UNBOUNDED, "white-box", RNG, library=images)
+    library = Library(RNG.sample_ids, images, RNG.base)
+    return WhiteBoxVictim(model, smooth, explainer, Kendall(), UNBOUNDED, "white-box", RNG, library=library)
 
 
 def map_of(network: nn.Module, image: Tensor, label: Tensor, *, graph: bool = False) -> Tensor:

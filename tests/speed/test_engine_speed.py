@@ -54,8 +54,9 @@ PEAK = 2e9
 
 def set_bench(protocol: str, *, compiled: bool = False) -> Setup:
     planned = plan(Request(model=MODEL, attack="ifia-topk", protocol=protocol))
-    images = registry.load("datasets", "foolbox-cifar10")().load("test").images[:2].float() / 255
-    return assemble(planned, str(DEVICE), images, Networks(), compiled=compiled)
+    images, labels = registry.load("datasets", "foolbox-cifar10")().load("test")
+    first = Samples(("0", "1"), images[:2].float() / 255, labels[:2])
+    return assemble(planned, str(DEVICE), first, Networks(), compiled=compiled)
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,14 @@ class Victim(ABC):
         """
 
     @abstractmethod
+    def partners(self) -> Tensor:
+        """(N, C, H, W): for each sample another image of the protocol.
+
+        They are clean. The seed pairs all images of the protocol: no image is its own partner, and each is the partner
+        of one. So a sample's partner depends neither on its batch nor on how many images are attacked.
+        """
+
+    @abstractmethod
     def stand_in(self) -> tuple[Victim, Attack]:
         """Return the source network of `crafted_on`, and its attack.
 

@@ -25,6 +25,7 @@ from bench.core.contracts import (
 )
 from bench.core.errors import BenchError, blamed_on
 from bench.core.schemas.protocol import Knowledge, SearchPrecision, ThreatModel
+from bench.run.attack.library import NO_IMAGES, Library
 from bench.run.attack.views import Explainer, predict
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.surrogate import sharpened
@@ -78,8 +79,8 @@ class WhiteBoxVictim(Victim):
     threat: ThreatModel
     knowledge: Knowledge
     rng: SampleRng
-    library: Tensor | None = None
-    """(M, C, H, W) clean images from which donors are taken."""
+    library: Library = NO_IMAGES
+    """The clean images from which donors and partners are taken."""
     other: StandIn | None = None
     counts: Counts | None = None
     """Counts of the whole batch, if this victim has only some of its samples."""
@@ -160,10 +161,11 @@ class WhiteBoxVictim(Victim):
 
     def donors(self, count: int) -> Tensor:
         """(count, C, H, W): images of the protocol, equal for all samples."""
-        held = 0 if self.library is None else len(self.library)
-        if self.library is None or count > held:
-            raise BenchError(f"expected at most {held} donors, which this evaluation holds, got {count}; ask for fewer")
-        return self.library[:count]
+        return self.library.first(count)
+
+    def partners(self) -> Tensor:
+        """(N, C, H, W): for each sample another image of the protocol."""
+        return self.library.partners(self.rng.sample_ids)
 
     def stand_in(self) -> tuple[Victim, Attack]:
         """Return the source network of `crafted_on`, and its attack."""
