@@ -19,6 +19,7 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Annotation, Cues, Metric, Pair, Probe, View
 from bench.core.errors import BenchError
 from bench.core.schemas.protocol import Component
+from bench.run.attack.library import Library
 from bench.run.attack.views import Explainer, JudgeProbe
 from model_zoo.build import freeze
 from tests.contracts.conftest import residual_classifier
@@ -75,6 +76,7 @@ class Judge:
             self.labels[rows],
             self.rng("attribution").select(rows),
             self.rng("metrics").select(rows),
+            library=Library(IDS, SampleRng(Rng(3).fork("partners"), IDS).uniform((3, SIDE, SIDE), 0, 1), Rng(3)),
         )
         sides = [each(one, lambda t: t[rows]) for one in (before, after)]
         return Pair(sides[0], sides[1], self.labels[rows], None, probe, PLACES[rows])
@@ -124,6 +126,9 @@ class Mute(Probe):
 
     def gradient(self, images: Tensor) -> NoReturn:
         raise AssertionError("asked for a gradient")
+
+    def partner_heatmap(self) -> NoReturn:
+        raise AssertionError("asked for another image's heatmap")
 
 
 def test_one_value_per_sample_within_the_bounds(metric: Metric, judge: Judge, before: View, after: View) -> None:

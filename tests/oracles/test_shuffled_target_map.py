@@ -6,17 +6,21 @@ import hashlib
 
 import pytest
 import torch
+from scipy.stats import pearsonr
 from torch import Tensor, nn
 
 from attacks.random_noise import RandomNoise
 from attacks.shuffled_target_map import ShuffledTargetMap, partner_maps
 from attacks.target_map import closeness
+from bench.attributions.gradient import Gradient
 from bench.core.compute.heatmap import normalize, reduce
 from bench.core.compute.rng import Rng, SampleRng
-from bench.core.contracts import Attack
+from bench.core.contracts import Attack, Pair
 from bench.core.errors import BenchError
 from bench.run.attack.library import Library
 from bench.run.attack.victim import WhiteBoxVictim
+from bench.run.attack.views import JudgeProbe
+from metrics.partner_correlation import PartnerCorrelation
 from model_zoo.derivatives.surrogate import smooth_copy
 from tests.oracles.searched import IDS, THREAT, clean_images, network, victim
 
@@ -98,6 +102,20 @@ def test_the_map_comes_nearer_to_its_target_than_noise_brings_it(model: nn.Modul
     goal = reached(ShuffledTargetMap(steps=10))
     assert (goal > near(images)).all()
     assert (goal > reached(RandomNoise(draws=10))).all()
+
+
+def test_the_correlation_with_the_partner_is_that_of_the_two_maps_and_rises(model: nn.Module, images: Tensor) -> None:
+    labels, attacked = model(images).argmax(1), victim_of(model, images)
+    made = ShuffledTargetMap(steps=10).perturb(attacked, images, labels, threat=THREAT, rng=attacked.rng)
+    before, after = (attacked.observe(each, labels) for each in (images, made))
+    probe = JudgeProbe(model, Gradient(), labels, attacked.rng, attacked.rng, "sum-of-abs", attacked.library)
+    pair, target = Pair(before, after, labels, None, probe), partner_maps(attacked)
+    found = [PartnerCorrelation(of=side)(pair) for side in ("before", "after")]
+    for side, view in zip(found, (before, after), strict=True):
+        maps = [each.flatten(1).double().numpy() for each in (view.heatmap, target)]
+        expected = [pearsonr(own, other).statistic for own, other in zip(*maps, strict=True)]
+        torch.testing.assert_close(side, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert (found[1] > found[0]).all()
 
 
 def test_it_moves_an_image_towards_the_target_of_its_id_alone(model: nn.Module, images: Tensor) -> None:

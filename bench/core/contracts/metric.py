@@ -60,6 +60,13 @@ class Probe(ABC):
     def gradient(self, images: Tensor) -> Tensor:
         """(N, C, H, W): gradient of the explained logits, one per sample."""
 
+    @abstractmethod
+    def partner_heatmap(self) -> Tensor:
+        """(N, H, W): the clean heatmap of each sample's partner.
+
+        A partner is another image of the protocol (`Victim.partners`); its own predicted class is explained.
+        """
+
 
 @dataclass(frozen=True)
 class Pair:

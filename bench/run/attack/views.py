@@ -13,6 +13,7 @@ from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod, Probe, View
 from bench.core.errors import ModelOutputError, PluginFault, blamed_on, described
 from bench.core.schemas.protocol import HeatmapRule
+from bench.run.attack.library import NO_IMAGES, Library
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class JudgeProbe(Probe):
     attribution_rng: SampleRng
     """Random streams of the pair's own attributions, so that equal images have equal attributions."""
     rng: SampleRng
+    rule: HeatmapRule = "sum-of-abs"
+    library: Library = NO_IMAGES
+    """The clean images from which partners are taken."""
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, K): the logits."""
@@ -90,3 +94,11 @@ class JudgeProbe(Probe):
         explained = forward(self.model, leaf).gather(1, self.labels.unsqueeze(1))
         (gradient,) = torch.autograd.grad(explained.sum(), leaf)
         return gradient
+
+    def partner_heatmap(self) -> Tensor:
+        """(N, H, W): the clean heatmap of each sample's partner."""
+        partners = self.library.partners(self.attribution_rng.sample_ids)
+        predicted = self.logits(partners).argmax(1)
+        with blamed_on(self.method):
+            attribution = self.method.attribute(self.model, partners, predicted, rng=self.attribution_rng)
+        return reduce(attribution, self.rule)

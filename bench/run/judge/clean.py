@@ -183,7 +183,15 @@ def probe_of(setup: Setup, samples: Samples, explained: Tensor) -> JudgeProbe:
     """Return a probe with which metrics ask the network again."""
     # Without the attack's name, so that a metric's result on the clean image is the same under every attack.
     metric_rng = SampleRng(Rng(setup.rng.seed).fork("metrics"), samples.ids)
-    return JudgeProbe(setup.model, setup.judge.method, explained, setup.attribution_rng(samples.ids), metric_rng)
+    return JudgeProbe(
+        model=setup.model,
+        method=setup.judge.method,
+        labels=explained,
+        attribution_rng=setup.attribution_rng(samples.ids),
+        rng=metric_rng,
+        rule=setup.judge.rule,
+        library=setup.library,
+    )
 
 
 def gap_of(setup: Setup, view: View, labels: Tensor) -> np.ndarray:
