@@ -1,4 +1,4 @@
-"""A picture of images whose pixels are removed in order."""
+"""Sheets of images in rows and columns."""
 
 from __future__ import annotations
 
@@ -30,10 +30,20 @@ def gallery(images: Tensor, ranks: Tensor, shares: Sequence[float], fill: Sequen
     order = 255 - 255 * ranks // max(1, ranks[0].numel() - 1)
     columns = [images, order.unsqueeze(1).expand_as(images).to(torch.uint8)]
     columns += [without(images, ranks, s, most=most, fill=fill) for most in (True, False) for s in shares]
-    colour = [column.expand(-1, 3, -1, -1) for column in columns]
-    padded = torch.stack([torch.nn.functional.pad(column, (0, GAP, 0, GAP), value=255) for column in colour], dim=1)
-    n, k, c, h, w = padded.shape
-    sheet = padded.permute(0, 3, 1, 4, 2).reshape(n * h, k * w, c)[: n * h - GAP, : k * w - GAP]
+    return laid_out(torch.stack([column.expand(-1, 3, -1, -1) for column in columns], dim=1))
+
+
+def laid_out(tiles: Tensor) -> bytes:
+    """Return a PNG of tiles with white gaps.
+
+    Args:
+        tiles: (rows, columns, 3, H, W) uint8.
+    """
+    padded = torch.nn.functional.pad(tiles, (0, GAP, 0, GAP), value=255)
+    rows, columns, channels, h, w = padded.shape
+    whole = padded.permute(0, 3, 1, 4, 2).reshape(rows * h, columns * w, channels)[
+        : rows * h - GAP, : columns * w - GAP
+    ]
     out = io.BytesIO()
-    Image.fromarray(sheet.numpy()).save(out, "PNG")
+    Image.fromarray(whole.contiguous().numpy()).save(out, "PNG")
     return out.getvalue()

@@ -128,6 +128,7 @@ class PieceWorker(UnitWorker):
             points=tuple(finding.points),
             numbers=finding.numbers,
             pictures={name: sha256_of(content) for name, content in pictures.items()},
+            rows=tuple(finding.rows),
             environment=surroundings(self._device, hardware(), started),
             seconds=round(time.monotonic() - clock, 2),
             id=spec.id,

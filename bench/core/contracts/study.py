@@ -54,6 +54,8 @@ class Finding:
     numbers: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
     """PNG files by name, for a gallery."""
+    rows: Sequence[str] = ()
+    """What the rows of each picture show, from the top."""
 
 
 class Study(Plugin, ABC):

@@ -43,6 +43,7 @@ class Card(Strict):
     source: str = Field(description="the paper, with section or figure")
     differs: str = Field(default="", description="what differs from the source")
     figures: tuple[Figure, ...] = Field(min_length=1)
+    pictures: str = Field(default="", description="what the pictures show, column by column; then pages show them open")
 
     @property
     def key(self) -> str:
@@ -50,7 +51,7 @@ class Card(Strict):
         return f"{self.study}-v{self.version}"
 
 
-def _shortened(value: float | str) -> float | str:
+def _shortened(value: float | str | None) -> float | str | None:
     """Return a number with the six digits that a figure needs."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
@@ -62,6 +63,13 @@ class Point(Strict):
     series: str = Field(description="the curve, box group or colour that it belongs to")
     x: Annotated[float | str, AfterValidator(_shortened)]
     y: Annotated[float, AfterValidator(_shortened)]
+    low: Annotated[float | None, AfterValidator(_shortened)] = Field(
+        default=None, description="lower end of y's 95 % interval, if y is a mean"
+    )
+    high: Annotated[float | None, AfterValidator(_shortened)] = Field(
+        default=None, description="upper end of that interval"
+    )
+    over: int = Field(default=1, ge=1, description="number of values whose mean y is")
     panel: str = Field(default="", description="the small plot that it belongs to; empty: every one of them")
     label: str = Field(default="", description="what the point is, such as a network, where series and x do not tell")
 
@@ -93,6 +101,7 @@ class StudyRecord(Strict):
     points: tuple[Point, ...] = Field(min_length=1)
     numbers: dict[str, float] = Field(default={}, description="further numbers by name, such as a test accuracy")
     pictures: dict[Name, Sha256] = Field(default={}, description="SHA-256 of the pictures beside the record, by name")
+    rows: tuple[str, ...] = Field(default=(), description="what the rows of each picture show, from the top")
     environment: dict[str, Any]
     seconds: float = Field(ge=0)
     id: Sha256
