@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from bench import registry
@@ -41,6 +41,7 @@ def verify_results(root: Path) -> list[Check]:
     paths = sorted(root.glob("*/*/*/*.json"))
     if not paths:
         raise UsageError(f"expected <protocol>/<model>/<attack>/*.json below {root}, got none; name a results folder")
+    _registered.cache_clear()
     return [check for path in paths for check in _check_run(root, path)]
 
 
@@ -109,7 +110,13 @@ def _protocol_of(run: StoredRun) -> Protocol:
     """Return the registered protocol of a run, or else the stored copy."""
     key = run.record.spec.protocol.key
     beside = None if key in registry.names("protocols") else run.protocol()
-    found: Protocol = registry.load("protocols", key) if beside is None else beside
+    return _registered(key) if beside is None else beside
+
+
+@lru_cache(maxsize=64)
+def _registered(key: str) -> Protocol:
+    """Return a registered protocol, read once for all its records."""
+    found: Protocol = registry.load("protocols", key)
     return found
 
 

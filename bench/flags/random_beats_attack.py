@@ -25,7 +25,9 @@ class RandomBeatsAttack(RunFlag):
         if run.knowledge != "white-box":  # an attack that asks for no gradients cannot meet masked ones
             return None
         metric = run.spec.primary_metric
-        both = run.rows[run.rows["correct"]].merge(run.floor, on="sample_id", suffixes=("", "_floor"))
+        needed = ["sample_id", metric]
+        correct, floor = run.rows.loc[run.rows["correct"], needed], run.floor[needed]
+        both = correct.merge(floor, on="sample_id", suffixes=("", "_floor"))
         gap = float((both[metric] - both[f"{metric}_floor"]).mean())
         behind = -gap if run.spec.primary.higher_is == "less-robust" else gap
         tied_at_rest = behind == 0 and NothingMoved().find(run) is not None

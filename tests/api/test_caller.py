@@ -34,6 +34,17 @@ def test_the_callers_module_and_the_generators_stay_as_they_are(short: str) -> N
     assert torch.equal(torch.get_rng_state(), state)
 
 
+OPTIONS: dict[str, Any] = {"mean": 0, "std": 1, "device": "cpu", "limit": 2}
+
+
+@pytest.fixture(scope="module")
+def plain(short: str, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The rows of a network in no context."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return bench.benchmark(Foreign(), protocol=short, **OPTIONS).rows
+
+
 @pytest.mark.parametrize(
     "around",
     [
@@ -45,16 +56,15 @@ def test_the_callers_module_and_the_generators_stay_as_they_are(short: str) -> N
     ],
     ids=["no_grad", "inference_mode", "float16", "bfloat16", "device"],
 )
-def test_the_callers_context_changes_no_number(around: Any, short: str) -> None:
-    options: dict[str, Any] = {"protocol": short, "mean": 0, "std": 1, "device": "cpu", "limit": 2}
-    plain, network = bench.benchmark(Foreign(), **options), Foreign()
+def test_the_callers_context_changes_no_number(around: Any, short: str, plain: pd.DataFrame) -> None:
+    network = Foreign()
     with around():
         modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
-        found = bench.benchmark(network, **options)
+        found = bench.benchmark(network, protocol=short, **OPTIONS)
         assert modes == (
             torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"),
         )  # fmt: skip
-    pd.testing.assert_frame_equal(found.rows, plain.rows, check_exact=True)
+    pd.testing.assert_frame_equal(found.rows, plain, check_exact=True)
 
 
 def test_the_callers_defaults_and_generators_are_left_as_they_are(short: str) -> None:

@@ -6,6 +6,7 @@ Logits are finite, and activations can be swapped and hooked one by one.
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,13 +25,21 @@ CLASSES = 7
 KINKED = {"relu", "relu_", "threshold", "clamp_min", "clamp_min_", "clamp", "leaky_relu", "hardtanh", "maximum", "abs"}
 
 
+@cache
+def uses_of_all() -> tuple[Component, ...]:
+    """Return the architectures of all registered recipes and models."""
+    return tuple(
+        registry.load(kind, user).architecture for kind in ("recipes", "models") for user in registry.names(kind)
+    )
+
+
+@cache
 def smallest_use(name: str) -> Component:
     """Return the smallest registered component of an architecture.
 
     Recipes and models are searched; the number of parameters is compared.
     """
-    users = [registry.load(kind, user).architecture for kind in ("recipes", "models") for user in registry.names(kind)]
-    build, uses = registry.load("architectures", name), [use for use in users if use.name == name]
+    build, uses = registry.load("architectures", name), [use for use in uses_of_all() if use.name == name]
 
     def size(use: Component) -> int:
         with torch.device("meta"):

@@ -68,7 +68,7 @@ def _values(parameter: click.Parameter) -> st.SearchStrategy[str]:
 
 @pytest.fixture
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop runs, audits and trainings before they compute.
+    """Stop runs, audits, studies and trainings before they compute.
 
     No server can be reached.
     """
@@ -81,6 +81,7 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
         "bench.sweeps.audit.run",
         "model_zoo.training.train.begin",
         "bench.checks.speed.measure",
+        "bench.sweeps.study.complete",
         "bench.sweeps.sweep.sweep",
     ):
         monkeypatch.setattr(name, stop)

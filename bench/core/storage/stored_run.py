@@ -113,7 +113,9 @@ class StoredRun(NamedTuple):
         Raises:
             IntegrityError: if the file is missing or is not the one that the record describes.
         """
-        rows: pd.DataFrame = self.table().to_pandas(use_threads=False)
+        content = self._checked(self.rows_path, self.record.rows_sha256)
+        self._parsed(content, None)  # it raises the errors
+        rows = _frame_of(content).copy()
         needed = (*ROW_COLUMNS, self.record.spec.primary_metric)
         if not len(rows) or (absent := [name for name in needed if name not in rows]):
             what = f"a column {absent[0]!r}" if len(rows) else "a row"
@@ -126,15 +128,17 @@ class StoredRun(NamedTuple):
         The checksum shows that nothing changed since the record was written, but the record itself may be forged.
         Therefore the format and the kinds of the columns are checked, too.
         """
-        content = self._checked(self.rows_path, self.record.rows_sha256)
+        return self._parsed(self._checked(self.rows_path, self.record.rows_sha256), columns)
+
+    def _parsed(self, content: bytes, columns: list[str] | None) -> pa.Table:
         try:
-            table = pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
+            table = _table_of(content, None if columns is None else tuple(columns))
         except (pa.ArrowException, OSError) as error:
             came = str(error).strip().split("\n")[0]
             raise IntegrityError(f"expected parquet in {self.rows_path}, got: {came}; restore it") from error
         if (wrong := _misfit(table)) is not None:
             raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run again")
-        return table.replace_schema_metadata(None)
+        return table
 
     def has_pictures(self) -> bool:
         """Return whether the record names pictures that were kept.
@@ -185,6 +189,23 @@ def protocol_path(folder: Path, sha256: str) -> Path:
     Each protocol hash has its own file, beside the models' folders.
     """
     return folder / f"protocol-{sha256[:12]}.json"
+
+
+@lru_cache(maxsize=8)
+def _table_of(content: bytes, columns: tuple[str, ...] | None) -> pa.Table:
+    """Return the columns of a parquet file without its metadata.
+
+    Cached, because checks and tables ask for the rows of one run several times.
+    """
+    names = None if columns is None else list(columns)
+    return pq.ParquetFile(pa.BufferReader(content)).read(names, use_threads=False).replace_schema_metadata(None)
+
+
+@lru_cache(maxsize=8)
+def _frame_of(content: bytes) -> pd.DataFrame:
+    """Return the rows of a parquet file as a data frame."""
+    frame: pd.DataFrame = _table_of(content, None).to_pandas(use_threads=False)
+    return frame
 
 
 def _misfit(table: pa.Table) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -44,8 +44,12 @@ def summarise(rows: pd.DataFrame, metrics: Sequence[str]) -> dict[Which, dict[st
     for name in ("correct", *metrics):
         if name not in rows:
             raise IntegrityError(f"expected a column {name!r} among the rows, got none; the rows are another run's")
-    chosen: dict[Which, pd.DataFrame] = {"correct": rows[rows["correct"].astype(bool)], "all": rows}
-    return {which: {name: _summary(part[name], name) for name in metrics} for which, part in chosen.items()}
+    correct = rows["correct"].to_numpy(dtype=bool)
+    columns: dict[str, Values] = {name: rows[name].to_numpy(dtype=np.float64) for name in metrics}
+    return {
+        "correct": {name: _summary(values[correct], name) for name, values in columns.items()},
+        "all": {name: _summary(values, name) for name, values in columns.items()},
+    }
 
 
 def levels_of(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
@@ -53,8 +57,7 @@ def levels_of(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
     return [name for name in columns if LEVEL_MARK in name and name.partition(LEVEL_MARK)[0] in metrics]
 
 
-def _summary(column: pd.Series[Any], name: str) -> Summary:
-    values: Values = column.to_numpy(dtype=np.float64)
+def _summary(values: Values, name: str) -> Summary:
     defined = values[~np.isnan(values)]
     if not (np.abs(defined) < LARGEST).all():
         came = defined[~(np.abs(defined) < LARGEST)][0]
