@@ -44,7 +44,7 @@ CONTROL = "none"
 PICTURED = 2
 """Images in a picture."""
 
-GREYS = 8
+GREYS = 5
 """Grey levels of a pictured map, which keep its file small."""
 
 CLIP = 0.99
@@ -64,7 +64,7 @@ class MapGallery(Study):
 
     Source:
         Zhang, Zhu 2019, figures 2, 8, 9 and 10. Reference code: PKUAI26/AT-CNN.
-        Differs: 10 images of CIFAR-10 at 32 x 32 pixels; Kendall's correlation beside the look; other radii of the
+        Differs: 20 images of CIFAR-10 at 32 x 32 pixels; Kendall's correlation beside the look; other radii of the
         Fourier filters; networks that start from the natural one.
     """
 
@@ -73,7 +73,7 @@ class MapGallery(Study):
 
     networks: tuple[str, ...] = ()
     """Registered networks of CIFAR-10; empty takes those of the gallery."""
-    images: int = Field(default=10, ge=PICTURED, le=20)
+    images: int = Field(default=20, ge=PICTURED, le=20)
     """The first test images that are explained; the first two are in the pictures."""
     changes: dict[str, tuple[float, ...]] = Field(
         default_factory=lambda: {
@@ -108,8 +108,8 @@ class MapGallery(Study):
             title="Gallery of maps",
             asks="Which maps keep to the shapes when saturation, patch-shuffle, style or a filter changes the image?",
             source="Zhang, Zhu 2019, figures 2, 8, 9 and 10",
-            differs="10 images of CIFAR-10 at 32 x 32 pixels, small networks. Stylised copies are a row only where the "
-            "parameter `stylized` names them; `bench stylize` makes them.",
+            differs="20 images of CIFAR-10 at 32 x 32 pixels, small networks. Stylised copies are a row only where the "
+            "parameter stylized names them; bench stylize makes them.",
             figures=(kept,),
             pictures="Two images side by side. Without a network: the image and its edges. Of a network: its gradient "
             "map and its SmoothGrad map. Each map has a scale of its own (white: the 99 % quantile).",

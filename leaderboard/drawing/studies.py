@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.core.schemas.study import Figure, Point
 from leaderboard.drawing.axis import Axis, axis
+from leaderboard.drawing.labels import Labels, below
 from leaderboard.records.statistics import shared_bootstrap_interval
 
 COLOURS = 8
@@ -30,7 +31,7 @@ class Group:
     mean: float
     low: float
     high: float
-    """The 95 % bootstrap interval of the mean; the mean itself if there is one point only."""
+    """The 95 % bootstrap interval of the mean; of a single point the interval that it brings, or the mean itself."""
     quantiles: tuple[float, ...]
     """The quantiles of `QUANTILES`."""
     count: int
@@ -69,8 +70,8 @@ class Panel:
     title: str
     x: Axis
     y: Axis
-    places: tuple[tuple[float, str], ...]
-    """Column and text of each mark of the horizontal axis."""
+    marks: Labels
+    """The marks of the horizontal axis, with their texts."""
     series: tuple[Series, ...]
 
     @property
@@ -155,20 +156,24 @@ def _heights(figure: Figure, points: Sequence[Point]) -> list[float]:
         return [*ys, max(ys) + room]
     groups = [group for found in _grouped(points).values() for group in found.values()]
     if figure.kind == "boxes":
-        return [float(q) for ys in groups for q in np.quantile(ys, [QUANTILES[0], QUANTILES[-1]])]
-    return [end for ys in groups for end in _interval(ys)]
+        ends = [QUANTILES[0], QUANTILES[-1]]
+        return [float(q) for own in groups for q in np.quantile([point.y for point in own], ends)]
+    return [end for own in groups for end in _interval(own)]
 
 
-def _grouped(points: Iterable[Point]) -> dict[tuple[str, str], dict[float | str, list[float]]]:
-    """Return the heights by panel and series, and by x."""
-    found: dict[tuple[str, str], dict[float | str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def _grouped(points: Iterable[Point]) -> dict[tuple[str, str], dict[float | str, list[Point]]]:
+    """Return the points by panel and series, and by x."""
+    found: dict[tuple[str, str], dict[float | str, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for point in points:
-        found[point.panel, point.series][point.x].append(point.y)
+        found[point.panel, point.series][point.x].append(point)
     return found
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    return shared_bootstrap_interval(np.asarray(values)) if len(values) > 1 else (values[0], values[0])
+def _interval(points: Sequence[Point]) -> tuple[float, float]:
+    if len(points) > 1:
+        return shared_bootstrap_interval(np.asarray([point.y for point in points]))
+    (only,) = points
+    return only.y if only.low is None else only.low, only.y if only.high is None else only.high
 
 
 def _panel(
@@ -183,18 +188,19 @@ def _panel(
         dots = tuple(_dot(point, across, up) for point in own) if figure.kind == "scatter" else ()
         if own:
             series.append(Series(name, colour, groups, path if figure.kind == "curve" else "", dots))
-    return Panel(title, across.axis, up, across.places, tuple(series))
+    return Panel(title, across.axis, up, below(across.places, RIGHT - LEFT), tuple(series))
 
 
 def _groups(points: Sequence[Point], across: _Horizontal) -> tuple[Group, ...]:
-    found: dict[float | str, list[float]] = defaultdict(list)
+    found: dict[float | str, list[Point]] = defaultdict(list)
     for point in points:
-        found[point.x].append(point.y)
+        found[point.x].append(point)
     made = []
-    for x, ys in found.items():
-        low, high = _interval(ys)
+    for x, own in found.items():
+        (low, high), ys = _interval(own), [point.y for point in own]
         quantiles = tuple(float(q) for q in np.quantile(ys, QUANTILES))
-        made.append(Group(x, across.at(x), float(np.mean(ys)), low, high, quantiles, len(ys)))
+        count = sum(point.over for point in own)
+        made.append(Group(x, across.at(x), float(np.mean(ys)), low, high, quantiles, count))
     return tuple(sorted(made, key=lambda group: group.column))
 
 

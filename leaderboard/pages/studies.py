@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.core.schemas.study import Key
 from leaderboard.drawing.studies import Drawn, drawn
 from leaderboard.pages import render
 from leaderboard.pages.site import Staging
 from leaderboard.records.rows import to_csv
 from leaderboard.records.studies import Setting, StudyResults, numbers_table, points_table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a piece."""
+
+    file: str
+    piece: str
+    """The piece that made it, in words."""
+    rows: tuple[str, ...]
+    """What its rows show, from the top; empty if the piece does not tell."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +31,7 @@ class Section:
     setting: Setting
     command: str
     figures: tuple[Drawn, ...]
-    pictures: tuple[tuple[str, str], ...]
-    """File name, and the piece that made it."""
+    pictures: tuple[Picture, ...]
 
 
 def add_study_pages(found: Sequence[StudyResults], site: Staging) -> None:
@@ -42,9 +53,14 @@ def _section(results: StudyResults, setting: Setting, site: Staging) -> Section:
     points = [point for piece in setting.pieces for point in piece.record.points]
     figures = (drawn(figure, points) for figure in results.card.figures)
     pictures = []
-    for piece in setting.pieces:
+    for piece in sorted(setting.pieces, key=lambda piece: bool(piece.record.spec.models)):  # without a network first
         for name in piece.record.pictures:
             file = f"{piece.record.id[:12]}-{name}.webp"
             site.add(f"images/studies/{file}", piece.picture(name))
-            pictures.append((file, ", ".join(f"{key} {value}" for key, value in piece.record.spec.piece.items())))
+            pictures.append(Picture(file, _words(piece.record.spec.piece), piece.record.rows))
     return Section(setting, results.command(setting), tuple(f for f in figures if f is not None), tuple(pictures))
+
+
+def _words(key: Key) -> str:
+    """Return the key of a piece in words."""
+    return ", ".join(f"no {name}" if value == "none" else f"{name} {value}" for name, value in key.items())

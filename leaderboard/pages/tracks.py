@@ -9,12 +9,14 @@ from bench.core.schemas.protocol import ATTRIBUTION
 from bench.core.schemas.track import Show, Track
 from bench.core.storage.stored_run import StoredRun
 from leaderboard.drawing.strips import Tile, showcase_tiles, sprite_name, strips
+from leaderboard.drawing.studies import Drawn
 from leaderboard.drawing.tiles import sprite
 from leaderboard.pages import render
 from leaderboard.pages.site import Staging
 from leaderboard.records.index import Book
 from leaderboard.records.rows import RowReader, to_csv
 from leaderboard.tracks.maps import map_tables
+from leaderboard.tracks.radii import radius_figures
 from leaderboard.tracks.spreads import spreads
 from leaderboard.tracks.tracks import Section, corruption_errors, questions, sections
 from leaderboard.tracks.transfers import agreements, transfer_matrix
@@ -48,7 +50,7 @@ def add_track_pages(book: Book, runs: Sequence[StoredRun], read: RowReader, site
             if (tiles := showcase_tiles(run)) is not None:
                 site.add(f"images/{sprite_name(run)}", sprite(tiles))
     for track in tracks(book):
-        site.add(f"tracks/{track}.html", _page(book, track, read, attacks))
+        site.add(f"tracks/{track}.html", _page(book, runs, track, read, attacks))
     site.add("tracks.html", render.render("tracks.html", root="", tracks=tracks(book)))
 
 
@@ -58,7 +60,7 @@ def tracks(book: Book) -> dict[str, Track]:
     return {name: track for name, track in questions().items() if name in found}
 
 
-def _page(book: Book, name: str, read: RowReader, attacks: set[str]) -> str:
+def _page(book: Book, runs: Sequence[StoredRun], name: str, read: RowReader, attacks: set[str]) -> str:
     parts, track = sections(book, name), questions()[name]
     keys = [part.key for part in parts]
     errors = {} if track.baseline is None else {key: corruption_errors(book, key, track.baseline) for key in keys}
@@ -70,11 +72,17 @@ def _page(book: Book, name: str, read: RowReader, attacks: set[str]) -> str:
         maps=map_tables(book, parts, track.metrics),
         pages=attacks,
         corruption=errors,
+        radii={key: _radii(runs, key, track.metrics) for key in keys},
         matrices=[m for key in keys if track.transfers and (m := transfer_matrix(book, key)) is not None],
         spreads=[(key, rows) for key in keys if (rows := spreads(book, key, track.spreads, read))],
         agreements=_agreements(book, track, parts, read),
         galleries=[g for key in keys for show in track.shows if (g := _gallery(book, key, show, read)) is not None],
     )
+
+
+def _radii(runs: Sequence[StoredRun], key: str, metrics: Sequence[str]) -> list[Drawn]:
+    own = [run for run in runs if run.record.spec.protocol.key == key]
+    return [figure for metric in metrics for figure in radius_figures(own, metric)]
 
 
 def _agreements(book: Book, track: Track, parts: list[Section], read: RowReader) -> list[tuple[str, str, object]]:

@@ -109,3 +109,32 @@ def test_dots_of_a_scatter_are_summed_up_by_label() -> None:
     assert [text for _, _, text in found.panels[0].labels] == ["net"]
     assert series.by_x["net"].mean == pytest.approx(0.2)
     assert drawn(figure("scatter", "another"), points) is None
+
+
+def test_a_single_point_shows_the_interval_that_it_brings() -> None:
+    points = [
+        Point(figure="figure", series="own", x="first", y=0.5, low=0.2, high=0.7, over=10),
+        Point(figure="figure", series="own", x="second", y=0.4),
+    ]
+    found = drawn(figure("curve"), points)
+    assert found is not None
+    (series,) = found.panels[0].series
+    first, second = series.groups
+    assert (first.low, first.high, first.count) == (0.2, 0.7, 10)
+    assert (second.low, second.high, second.count) == (0.4, 0.4, 1)
+    assert found.panels[0].y.low <= 0.2
+    assert found.panels[0].y.high >= 0.7
+
+
+def test_a_picture_stands_beside_the_names_of_its_rows(tmp_path: Path) -> None:
+    file_piece(tmp_path / "results", 0, rows=("unchanged", "turned <grey>"))
+    page = pages(tmp_path, tmp_path / "results")["studies/made-up-v1.html"]
+    assert "<li>unchanged</li><li>turned &lt;grey&gt;</li>" in page
+    assert 'alt="seed 0, from the top: unchanged, turned &lt;grey&gt;"' in page
+
+
+def test_pictures_of_pieces_without_a_network_come_first(tmp_path: Path) -> None:
+    first = file_piece(tmp_path / "results", 1, models={"net": "0" * 64})
+    second = file_piece(tmp_path / "results", 2)
+    page = pages(tmp_path, tmp_path / "results")["studies/made-up-v1.html"]
+    assert 0 < page.index(f"{second.stem}-grey.webp") < page.index(f"{first.stem}-grey.webp")

@@ -20,7 +20,7 @@ from bench.core.errors import EnvironmentFault, UsageError
 from bench.studies import _registered
 from bench.studies._gallery import GAP
 from bench.studies._removal import edges
-from bench.studies.map_gallery import CONTROL, PICTURED, MapGallery
+from bench.studies.map_gallery import CONTROL, GREYS, PICTURED, MapGallery
 from bench.sweeps.study import plan
 
 CHANGES = {"saturation": (2.0, 1024.0), "patch-shuffle": (2.0,)}
@@ -113,7 +113,7 @@ def test_the_picture_of_a_network_has_its_largest_values_white(tmp_path: Path) -
     shown = tiles(measured("curved", tmp_path))
     assert shown.shape[:2] == (4, 2 * PICTURED)
     assert (shown.max(axis=(2, 3, 4)) == 255).all()
-    assert len(np.unique(shown)) <= 8
+    assert len(np.unique(shown)) <= GREYS
     np.testing.assert_array_equal(shown[..., 0], shown[..., 2])
 
 

@@ -28,11 +28,19 @@ CARD = Card(
 )
 
 
-def file_piece(root: Path, seed: int, scale: float = 1.0, panel: str = "net") -> Path:
+def file_piece(
+    root: Path,
+    seed: int,
+    scale: float = 1.0,
+    panel: str = "net",
+    rows: tuple[str, ...] = (),
+    models: dict[str, str] | None = None,
+) -> Path:
     """File one piece with every kind of figure and a picture."""
     store = StudyStore(root)
     store.prepare(CARD)
-    spec = StudySpec(study="made-up", version=1, params={"scale": scale, "dataset": "mnist"}, piece={"seed": seed})
+    params = {"scale": scale, "dataset": "mnist"}
+    spec = StudySpec(study="made-up", version=1, params=params, piece={"seed": seed}, models=models or {})
     points = [Point(figure="curve", series="own", x=x, y=scale * (seed + x), panel=panel) for x in (0.0, 0.5, 1.0)]
     points += [Point(figure="curve", series="control", x=0.5, y=0.1)]
     points += [Point(figure="boxes", series="own", x=word, y=seed + 0.5) for word in ("first", "second")]
@@ -45,6 +53,7 @@ def file_piece(root: Path, seed: int, scale: float = 1.0, panel: str = "net") ->
         points=tuple(points),
         numbers={"area": seed / 4},
         pictures={"grey": sha256_of(picture)},
+        rows=rows,
         environment={},
         seconds=3600,
         id=spec.id,
