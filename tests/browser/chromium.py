@@ -110,11 +110,11 @@ def _value(found: dict[str, Any], page: str) -> Any:
 def _open(address: str, options: list[str]) -> str:
     quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
         "--disable-quic", "--disable-component-update", "--disable-sync"]  # fmt: skip
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:  # its processes may still write
         command = [str(CHROMIUM), *quiet, f"--user-data-dir={profile}", "--enable-logging=stderr", *options]
         done = subprocess.run(
             [*command, "--virtual-time-budget=5000", "--dump-dom", address],
-            capture_output=True, text=True, timeout=60, check=True,
+            capture_output=True, text=True, timeout=300, check=True,
         )  # fmt: skip
     messages = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     assert not messages, messages
