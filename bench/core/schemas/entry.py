@@ -27,6 +27,8 @@ def _plain_file_name(value: str) -> str:
 
 
 def _no_controls(value: str) -> str:
+    if value.isprintable():  # the usual case, and quick
+        return value
     if bad := next((c for c in value if is_control(c) and c not in "\n\t"), None):
         raise ValueError(f"expected text without control characters, got one, {bad!r}")
     return value

@@ -240,15 +240,25 @@ def read_run(path: Path) -> StoredRun:
         IntegrityError: if the file is not a record, or its name does not fit its content.
     """
     try:
-        record = RunRecord.model_validate_json(path.read_bytes())
+        record, spec_id = _record_of(path.read_bytes())
     except (ValidationError, UnicodeDecodeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, first["loc"])) or "the file"
         raise IntegrityError(
             f"expected a run record in {path}, got at {where}: {first['msg']}; delete or restore it"
         ) from None
-    if record.run_id != record.spec.run_id or not record.run_id.startswith(path.stem):
+    if record.run_id != spec_id or not record.run_id.startswith(path.stem):
         raise IntegrityError(
-            f"expected the record of run {path.stem} in {path}, got one whose spec hashes to {record.spec.run_id[:12]}"
+            f"expected the record of run {path.stem} in {path}, got one whose spec hashes to {spec_id[:12]}"
         )
     return StoredRun(record, path)
+
+
+@lru_cache(maxsize=4096)
+def _record_of(content: bytes) -> tuple[RunRecord, str]:
+    """Return a record and the id that its spec hashes to.
+
+    Cached, because boards, tracks and checks read the same records.
+    """
+    record = RunRecord.model_validate_json(content)
+    return record, record.spec.run_id
