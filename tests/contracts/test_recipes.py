@@ -6,6 +6,7 @@ It is listed, everything that it names exists, and its parent model has a recipe
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ FOLDER = Path(model_zoo.__file__).parent / "training" / "recipes"
 RECIPES = registry.names("recipes")
 
 
+@cache
 def loaded(name: str) -> Recipe:
     recipe: Recipe = registry.load("recipes", name)
     return recipe

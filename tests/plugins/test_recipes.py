@@ -6,6 +6,7 @@ Everything that recipes, protocols and entries name exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,20 @@ SIDES = {
 @pytest.mark.parametrize("name", registry.names("recipes"))
 def test_a_recipe_names_things_that_exist_and_fit(name: str) -> None:
     wanted: Recipe = registry.load("recipes", name)
-    dataset = registry.load("datasets", wanted.dataset)
+    assert logits_shape(wanted.architecture.model_dump_json(), wanted.dataset) == (2, classes_of(wanted.dataset))
+
+
+@cache
+def logits_shape(architecture: str, dataset: str) -> tuple[int, ...]:
+    """Return the shape of an architecture's logits for two images of a dataset."""
+    wanted = Component.model_validate_json(architecture)
     with torch.device("meta"):
-        network = registry.load("architectures", wanted.architecture.name)(
-            len(dataset.classes), **wanted.architecture.params
-        )
-        assert network(torch.empty(2, *shape_of(wanted.dataset))).shape == (2, len(dataset.classes))
+        network = registry.load("architectures", wanted.name)(classes_of(dataset), **wanted.params)
+        return tuple(network(torch.empty(2, *shape_of(dataset))).shape)
+
+
+def classes_of(dataset: str) -> int:
+    return len(registry.load("datasets", dataset).classes)
 
 
 @pytest.mark.parametrize("name", [name for name in registry.names("recipes") if not name.endswith("-resnet50")])
