@@ -33,7 +33,7 @@ class Local(Executor):
     """Worker processes that this process starts and watches.
 
     A dead or hung worker is replaced. The default is one worker per GPU, each with its own GPU; without a GPU it is one
-    worker.
+    worker. Workers share the processors, and no worker takes more threads than OMP_NUM_THREADS allows this process.
     """
 
     version: ClassVar[int] = 1
@@ -50,7 +50,7 @@ class Local(Executor):
         """
         waiting, hands = deque(units), list[_Hand]()
         devices = self._devices()
-        threads = max(1, _processors() // len(devices))
+        threads = max(1, min(torch.get_num_threads(), _processors() // len(devices)))
         try:
             for device in devices[: len(waiting)]:
                 hands.append(_Hand(hire, device, threads, waiting.popleft()))

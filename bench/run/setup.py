@@ -16,13 +16,12 @@ from bench.core.contracts import Attack, Metric
 from bench.core.schemas.protocol import Component, HeatmapRule, SearchPrecision, ThreatModel
 from bench.core.schemas.spec import PluginSpec
 from bench.images.source import source_of
-from bench.run.attack.library import NO_IMAGES, Library
 from bench.run.attack.memory import Room, least_nodes, nodes_within, usual_budget
 from bench.run.attack.victim import StandIn
 from bench.run.attack.views import Explainer
 from bench.run.execution import Execution, Observer
 from bench.run.plan import Plan
-from bench.run.samples import Samples
+from bench.run.samples import NO_IMAGES, Library, Samples
 from model_zoo.build import build
 from model_zoo.derivatives.compiled import Compiled
 from model_zoo.derivatives.differenced import Differenced

@@ -20,9 +20,9 @@ from bench.core.compute.norms import l2, linf, project
 from bench.core.compute.rng import SampleRng
 from bench.core.contracts import Attack, View
 from bench.core.schemas.protocol import Component, ThreatModel
-from bench.run.attack.library import Library
 from bench.run.attack.victim import StandIn, WhiteBoxVictim
 from bench.run.attack.views import Explainer
+from bench.run.samples import Library
 from model_zoo.build import freeze
 from model_zoo.derivatives.surrogate import smooth_copy
 from tests.contracts.conftest import SIDE, tiny_classifier

@@ -19,8 +19,8 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Annotation, Cues, Metric, Pair, Probe, View
 from bench.core.errors import BenchError
 from bench.core.schemas.protocol import Component
-from bench.run.attack.library import Library
 from bench.run.attack.views import Explainer, JudgeProbe
+from bench.run.samples import Library
 from model_zoo.build import freeze
 from tests.contracts.conftest import residual_classifier
 from tests.contracts.parameters import example, parameters

@@ -28,9 +28,9 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import AttributionMethod
 from bench.core.errors import BenchError
 from bench.core.schemas.protocol import ThreatModel
-from bench.run.attack.library import Library
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
+from bench.run.samples import Library
 from metrics.kendall import Kendall
 from model_zoo.build import classifier, freeze
 from model_zoo.derivatives.surrogate import smooth_copy

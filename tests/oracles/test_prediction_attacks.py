@@ -27,9 +27,9 @@ from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack
 from bench.core.errors import BenchError, EnvironmentFault
 from bench.core.schemas.protocol import ThreatModel
-from bench.run.attack.library import Library
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import Explainer
+from bench.run.samples import Library
 from metrics.kendall import Kendall
 from model_zoo.build import classifier, freeze
 from tests.support.tiny import tiny_network

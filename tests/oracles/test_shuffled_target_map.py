@@ -17,9 +17,9 @@ from bench.core.compute.heatmap import normalize, reduce
 from bench.core.compute.rng import Rng, SampleRng
 from bench.core.contracts import Attack, Pair
 from bench.core.errors import BenchError
-from bench.run.attack.library import Library
 from bench.run.attack.victim import WhiteBoxVictim
 from bench.run.attack.views import JudgeProbe
+from bench.run.samples import Library
 from metrics.partner_correlation import PartnerCorrelation
 from model_zoo.derivatives.surrogate import smooth_copy
 from tests.oracles.searched import IDS, THREAT, clean_images, network, victim

@@ -42,7 +42,7 @@ def test_a_recipe_names_things_that_exist_and_fit(name: str) -> None:
 
 @cache
 def logits_shape(architecture: str, dataset: str) -> tuple[int, ...]:
-    """Return the shape of an architecture's logits for two images of a dataset."""
+    """Return the shape of a network's logits for two images."""
     wanted = Component.model_validate_json(architecture)
     with torch.device("meta"):
         network = registry.load("architectures", wanted.name)(classes_of(dataset), **wanted.params)

@@ -25,8 +25,8 @@ from bench.core.contracts import (
 )
 from bench.core.errors import BenchError, blamed_on
 from bench.core.schemas.protocol import Knowledge, SearchPrecision, ThreatModel
-from bench.run.attack.library import NO_IMAGES, Library
 from bench.run.attack.views import Explainer, predict
+from bench.run.samples import NO_IMAGES, Library
 from model_zoo.derivatives.differenced import Differenced
 from model_zoo.derivatives.surrogate import sharpened
 

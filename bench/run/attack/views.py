@@ -13,7 +13,7 @@ from bench.core.compute.rng import SampleRng
 from bench.core.contracts import AttributionMethod, Probe, View
 from bench.core.errors import ModelOutputError, PluginFault, blamed_on, described
 from bench.core.schemas.protocol import HeatmapRule
-from bench.run.attack.library import NO_IMAGES, Library
+from bench.run.samples import NO_IMAGES, Library
 
 
 @dataclass(frozen=True)
