@@ -29,6 +29,7 @@ KINDS = {"untrained", "linear", "constant-map"}
 RESULTS = Path(__file__).parent.parent.parent / "results"
 IMAGENET = "no network of ImageNet's classes is a control yet"
 WITHOUT_CONTROLS = {
+    "cifar10-targeted-gradient-v1": "one table of a paper, of three networks",
     "cifar10-trigger-grad-cam-v1": "a layer of ResNet-20, which no control has; the clean twin stands beside",
     "cue-conflict-v1": IMAGENET,
     "fashion-mnist-linf0.1-v2": "no training images of Fashion-MNIST are to be had, so there is none",
