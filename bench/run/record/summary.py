@@ -46,10 +46,10 @@ def summarise(rows: pd.DataFrame, metrics: Sequence[str]) -> dict[Which, dict[st
             raise IntegrityError(f"expected a column {name!r} among the rows, got none; the rows are another run's")
     correct = rows["correct"].to_numpy(dtype=bool)
     columns: dict[str, Values] = {name: rows[name].to_numpy(dtype=np.float64) for name in metrics}
-    return {
-        "correct": {name: _summary(values[correct], name) for name, values in columns.items()},
-        "all": {name: _summary(values, name) for name, values in columns.items()},
-    }
+    of_all = {name: _summary(values, name) for name, values in columns.items()}
+    if correct.all():
+        return {"correct": of_all, "all": of_all}
+    return {"correct": {name: _summary(values[correct], name) for name, values in columns.items()}, "all": of_all}
 
 
 def levels_of(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
@@ -78,7 +78,9 @@ def bootstrap_interval(values: Values) -> tuple[float, float]:
         Efron 1979, the percentile bootstrap.
         Differs: nothing; 2000 resamples from one fixed stream.
     """
-    n = len(values)
+    n, first = len(values), float(values[0])
+    if first in {0.0, 1.0} and (values == first).all():  # so is the mean of any resample, to the last bit
+        return first, first
     means = [values[places].mean(axis=1) for places in (_kept(n) if n <= _FEW else _resamples(n))]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
