@@ -28,8 +28,10 @@ from model_zoo.training.loop import begin
 KINDS = {"untrained", "linear", "constant-map"}
 RESULTS = Path(__file__).parent.parent.parent / "results"
 IMAGENET = "no network of ImageNet's classes is a control yet"
+TINY = "no control was trained on ten classes of Tiny ImageNet"
 WITHOUT_CONTROLS = {
     "cifar10-grad-shap-v1": "one table of a paper, of three networks",
+    "cifar10-stylized-v1": "one table, of the networks that a paper has",
     "cifar10-targeted-gradient-v1": "one table of a paper, of three networks",
     "cifar10-trigger-grad-cam-v1": "a layer of ResNet-20, which no control has; the clean twin stands beside",
     "cue-conflict-v1": IMAGENET,
@@ -41,6 +43,9 @@ WITHOUT_CONTROLS = {
     "imagenet-localisation-layer-cam-v1": IMAGENET,
     "imagenet-localisation-smoothgrad-v1": IMAGENET,
     "imagenet-localisation-v1": IMAGENET,
+    "tiny-imagenet-localisation-grad-cam-v1": TINY,
+    "tiny-imagenet-localisation-v1": TINY,
+    "tiny-imagenet-shape-texture-v1": TINY,
     "svhn-to-mnist-v1": "no images of SVHN are to be had, so there is none",
 }
 """The boards that lack controls under some attack, and why."""
