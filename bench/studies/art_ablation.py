@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any, ClassVar
+from dataclasses import asdict
+from typing import ClassVar
 
+import numpy as np
 import pandas as pd
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from bench import registry
 from bench.api import Result, benchmark
@@ -19,8 +23,10 @@ from bench.core.contracts.study import Finding, Study, Workplace
 from bench.core.errors import ModelOutputError, UsageError
 from bench.core.schemas.protocol import Component
 from bench.core.schemas.recipe import Recipe, Schedule
-from bench.core.schemas.study import Card, Figure, Key, Point
+from bench.core.schemas.study import Card, Key, Point
+from bench.studies._ablation import FIGURES, OBJECTIVES, OWN, label_of, places_of, settings_of
 from bench.studies._registered import dataset_of, network_of
+from leaderboard.records.statistics import paired_interval
 from model_zoo.build import classifier, construct
 from model_zoo.training.data import partition, to_float
 from model_zoo.training.loop import begin
@@ -28,16 +34,8 @@ from model_zoo.training.measure import correct, robust_correct
 
 DATASET = "cifar10"
 PROTOCOL, ATTACK = "cifar10-gradient-v1", "ifia-topk"
-ART = "ART"
-OBJECTIVES: dict[str, Component] = {
-    ART: Component(name="art"),
-    "triplet of x' alone": Component(name="art-perturbed"),
-    "Eq. 4, cosine": Component(name="alignment", params={"measure": "cosine"}),
-    "Eq. 4, l2": Component(name="alignment", params={"measure": "l2"}),
-    "Eq. 2": Component(name="map-change"),
-}
-"""The objectives of the paper's Table 5."""
 METRICS = {"kendall": "Kendall", "topk-intersection": "top-k intersection"}
+ACCURACIES = ("accuracy-clean", "accuracy-pgd")
 PGD_STEPS, PGD_STEP_SIZE = 40, 2 / 255
 SECONDS = 20.0
 """Between two signs of life while an attack runs."""
@@ -48,7 +46,8 @@ class ArtAblation(Study):
     """Train ART with other objectives, weights, sharpnesses and steps.
 
     Every network starts from the same natural one and sees the same number of images. One setting differs from ART's
-    at a time. `ifia-topk` attacks the gradient maps of each; PGD with 40 steps attacks its predictions.
+    at a time. `ifia-topk` attacks the gradient maps of each; PGD with 40 steps attacks its predictions. The numbers
+    `...-minus-art` are mean differences from ART with the same seed, image by image, with 95 % intervals.
 
     Source:
         Singh et al. 2020, Figures 8 and 9, Table 5. Reference code: nupurkmr9/Attributional-Robustness, cifar/.
@@ -87,42 +86,6 @@ class ArtAblation(Study):
     @property
     def card(self) -> Card:
         """Return the question and its figures."""
-        words = "Mean over attacked test images; the other settings are ART's."
-        lines = {"weight": "weight of the triplet", "beta": "sharpness of the softplus", "steps": "steps of the search"}
-        figures = [
-            Figure(
-                name=name,
-                kind="curve",
-                title=f"{label[0].upper()}{label[1:]}",
-                words=words,
-                x=label,
-                y="what the attack leaves",
-                higher_is="more-robust",
-            )
-            for name, label in lines.items()
-        ]
-        figures.append(
-            Figure(
-                name="objective",
-                kind="boxes",
-                title="Objective",
-                words="What the attack leaves of each image's map, by the objective of the training.",
-                x="objective",
-                y="what the attack leaves",
-                higher_is="more-robust",
-            )
-        )
-        for name, title in (("clean", "Clean accuracy"), ("pgd", "Accuracy under PGD")):
-            figures.append(
-                Figure(
-                    name=f"accuracy-{name}",
-                    kind="scatter",
-                    title=f"{title} against robustness of the maps",
-                    words="One point per network.",
-                    x=title[0].lower() + title[1:],
-                    y="mean Kendall that the attack leaves",
-                )
-            )
         return Card(
             study="art-ablation",
             version=self.version,
@@ -130,7 +93,7 @@ class ArtAblation(Study):
             asks="Which part of ART makes maps robust: its objective, its weight, its sharpness or its steps?",
             source="Singh et al. 2020, Figures 8 and 9, Table 5",
             differs="Fine-tuned from one natural network with equal budgets; gradient maps.",
-            figures=tuple(figures),
+            figures=FIGURES,
         )
 
     def pieces(self) -> list[Key]:
@@ -142,12 +105,11 @@ class ArtAblation(Study):
         if unknown := set(self.objectives) - OBJECTIVES.keys():
             known, came = ", ".join(OBJECTIVES), ", ".join(sorted(unknown))
             raise UsageError(f"expected objectives of {known}, got {came}; correct --set objectives")
-        own: Any = {"objective": ART, "weight": 0.5, "beta": 50.0, "steps": 3}
-        settings = [
-            *({**own, "objective": objective} for objective in self.objectives),
-            *({**own, "weight": weight} for weight in self.weights),
-            *({**own, "beta": beta} for beta in self.betas),
-            *({**own, "steps": steps} for steps in self.steps),
+        settings: list[Key] = [
+            *({**OWN, "objective": objective} for objective in self.objectives),
+            *({**OWN, "weight": weight} for weight in self.weights),
+            *({**OWN, "beta": beta} for beta in self.betas),
+            *({**OWN, "steps": steps} for steps in self.steps),
         ]
         distinct = {tuple(setting.items()): setting for setting in settings}.values()
         return [{**setting, "seed": seed} for seed in range(self.seeds) for setting in distinct]
@@ -158,30 +120,43 @@ class ArtAblation(Study):
 
     def measure(self, piece: Key, workplace: Workplace) -> Finding:
         """Train one network, then attack its maps and its predictions."""
-        model = self._trained(piece, workplace)
-        result = self._attacked(model, workplace)
-        kept = _correct(result.rows)
-        accuracy = self._accuracy(model, workplace)
-        numbers = {f"accuracy-{name}": value for name, value in accuracy.items()} | {
-            name: float(kept[name].mean()) for name in METRICS
-        }
+        found = self._measured(piece, workplace)
+        numbers = {name: float(values.mean()) for name, values in found.items()}
+        if settings_of(piece) != OWN:
+            numbers |= _minus_art(found, self._measured({**OWN, "seed": piece["seed"]}, workplace))
         points = [
             Point(figure=figure, series=METRICS[name], x=x, y=value)
-            for figure, x in _places(piece).items()
+            for figure, x in places_of(piece).items()
             for name in METRICS
-            for value in kept[name].dropna().tolist()
+            for value in found[name].tolist()
         ]
-        points += [
-            Point(
-                figure=f"accuracy-{name}",
-                series=str(piece["objective"]),
-                x=x,
-                y=numbers["kendall"],
-                label=_label(piece),
-            )
-            for name, x in accuracy.items()
-        ]
+        own, series = {"y": numbers["kendall"], "label": label_of(piece)}, str(piece["objective"])
+        points += [Point(figure=name, series=series, x=numbers[name], **own) for name in ACCURACIES]
         return Finding(points, numbers)
+
+    def _measured(self, piece: Key, workplace: Workplace) -> dict[str, pd.Series[float]]:
+        """Return the values of one network by image.
+
+        They are the metrics of correctly classified images, and for more test images whether they keep their class,
+        clean and under PGD.
+        """
+        identity = [self.version, {k: v for k, v in asdict(self).items() if k not in self.selects}, piece]
+        weights = network_of(self.parent, DATASET).entry.weights.sha256
+
+        def make() -> dict[str, Tensor]:
+            model = self._trained(piece, workplace)
+            kept = _correct(self._attacked(model, workplace).rows)
+            places = {"places": torch.tensor(kept.index.to_numpy(int))}
+            metrics = {name: torch.tensor(kept[name].to_numpy(float)) for name in METRICS}
+            return {**places, **metrics, **self._accuracy(model, workplace)}
+
+        found = workplace.once("measured", [*identity, weights], make)
+        places = found.pop("places").tolist()
+        series = {
+            name: pd.Series(values.double().numpy(), places if name in METRICS else None)
+            for name, values in found.items()
+        }
+        return {name: values.dropna() for name, values in series.items()}
 
     def _trained(self, piece: Key, workplace: Workplace) -> nn.Module:
         """Return the network of one setting, in eval mode."""
@@ -232,8 +207,8 @@ class ArtAblation(Study):
                 workplace.beat()
             return future.result()
 
-    def _accuracy(self, model: nn.Module, workplace: Workplace) -> dict[str, float]:
-        """Return the clean accuracy and that under PGD."""
+    def _accuracy(self, model: nn.Module, workplace: Workplace) -> dict[str, Tensor]:
+        """Return which test images are classified correctly, clean and under PGD."""
         split, device = dataset_of(DATASET).load("test"), pick_device(workplace.device)
         images, labels = to_float(split.images[: self.test_images]), split.labels[: self.test_images]
         clean = correct(model, images, labels, device=device)
@@ -248,7 +223,7 @@ class ArtAblation(Study):
             device=device,
             progress=lambda _done, _total: workplace.beat(),
         )
-        return {"clean": float(clean.double().mean()), "pgd": float(robust.double().mean())}
+        return {"accuracy-clean": clean.cpu(), "accuracy-pgd": robust.cpu()}
 
 
 def _correct(rows: pd.DataFrame) -> pd.DataFrame:
@@ -262,15 +237,12 @@ def _correct(rows: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def _places(piece: Key) -> dict[str, float | str]:
-    """Return the figures that show a piece, with its x in each."""
-    own = {"weight": 0.5, "beta": 50.0, "steps": 3}
-    changed = {name for name, value in own.items() if piece[name] != value}
-    if piece["objective"] != ART:
-        return {"objective": str(piece["objective"])}
-    shown: dict[str, float | str] = {name: float(piece[name]) for name in own if changed <= {name}}
-    return shown if changed else {**shown, "objective": ART}
-
-
-def _label(piece: Key) -> str:
-    return f"{piece['objective']}, weight {piece['weight']:g}, sharpness {piece['beta']:g}, {piece['steps']} steps"
+def _minus_art(found: Mapping[str, pd.Series[float]], art: Mapping[str, pd.Series[float]]) -> dict[str, float]:
+    """Return mean paired differences from ART, with 95 % intervals."""
+    numbers: dict[str, float] = {}
+    for name, values in found.items():
+        gains = np.asarray((values - art[name]).dropna(), np.float64)
+        low, high = paired_interval(gains)
+        name += "-minus-art"  # noqa: PLW2901 - the same number's name
+        numbers |= {name: float(gains.mean()), f"{name}-low": low, f"{name}-high": high}
+    return numbers

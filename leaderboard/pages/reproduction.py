@@ -23,7 +23,7 @@ def add_reproduction_page(book: Book, read: RowReader, studies: Sequence[StudyRe
     """
     printed = published()
     judged = [*verdicts(book, printed.claims, read), *study_verdicts(studies, printed.study_claims)]
-    tables = reproduced(book, printed.tables)
+    tables = reproduced(book, printed.tables, studies)
     boxes = [(n, figure, found) for n, figure in enumerate(printed.figures) if (found := _boxes(book, figure, read))]
     site.add(
         "reproduction.html",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,8 +13,9 @@ from pydantic import model_validator
 from bench.core.schemas.records import Summary
 from bench.core.schemas.strict import Strict
 from leaderboard.records.index import Book, Measure
+from leaderboard.records.studies import StudyResults
 from leaderboard.tracks.claims import Claim, Kinds, Levels
-from leaderboard.tracks.study_claims import StudyClaim
+from leaderboard.tracks.study_claims import StudyClaim, StudySides, numbers_of
 
 PUBLISHED = Path(__file__).parent / "published"
 """Folder with one TOML file per paper."""
@@ -32,6 +33,8 @@ class Column(Strict):
 
     name: str
     measure: Measure | None = None
+    number: str = ""
+    """The number of the table's study."""
 
 
 class Row(Strict):
@@ -43,6 +46,8 @@ class Row(Strict):
     name: str
     values: tuple[float, ...]
     model: str | None = None
+    piece: str | None = None
+    """The side of the table's study."""
 
 
 class Printed(Strict):
@@ -65,6 +70,7 @@ class PublishedTable(Printed):
     levels: Levels | None = None
     kinds: Kinds | None = None
     transfer: Transferred | None = None
+    study: StudySides | None = None
 
     @model_validator(mode="after")
     def _full(self) -> Self:
@@ -139,9 +145,14 @@ def _order(paper: dict[str, Any]) -> int:
     return int(paper["order"])
 
 
-def reproduced(book: Book, tables: tuple[PublishedTable, ...]) -> list[Reproduced]:
-    """Return the published tables with our numbers."""
-    return [Reproduced(table, tuple((row, tuple(_cells(book, table, row))) for row in table.rows)) for table in tables]
+def reproduced(
+    book: Book, tables: tuple[PublishedTable, ...], studies: Sequence[StudyResults] = ()
+) -> list[Reproduced]:
+    """Return the published tables with our numbers, from runs and from studies."""
+    return [
+        Reproduced(table, tuple((row, tuple(_cells(book, studies, table, row))) for row in table.rows))
+        for table in tables
+    ]
 
 
 def of_kind(book: Book, kinds: Kinds, kind: str, model: str) -> Summary | None:
@@ -153,9 +164,20 @@ def of_kind(book: Book, kinds: Kinds, kind: str, model: str) -> Summary | None:
     return Summary(mean=sum(means) / len(means), low=None, high=None, n=found[0].n, n_undefined=found[0].n_undefined)
 
 
-def _cells(book: Book, table: PublishedTable, row: Row) -> Iterator[Cell]:
+def _cells(book: Book, studies: Sequence[StudyResults], table: PublishedTable, row: Row) -> Iterator[Cell]:
     for column, value in zip(table.columns, row.values, strict=True):
-        yield Cell(value, None if row.model is None else _ours(book, table, column, row.model))
+        if table.study is not None and row.piece is not None:
+            yield Cell(value, _of_study(studies, table.study, row.piece, column.number))
+        else:
+            yield Cell(value, None if row.model is None else _ours(book, table, column, row.model))
+
+
+def _of_study(studies: Sequence[StudyResults], wanted: StudySides, side: str, number: str) -> Summary | None:
+    """Return a number's mean over one side's pieces, such as seeds."""
+    values = [numbers[number] for numbers in numbers_of(studies, wanted, side, number).values()]
+    if not values:
+        return None
+    return Summary(mean=sum(values) / len(values), low=None, high=None, n=len(values), n_undefined=0)
 
 
 def _ours(book: Book, table: PublishedTable, column: Column, model: str) -> Summary | None:

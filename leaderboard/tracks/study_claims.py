@@ -21,20 +21,25 @@ Numbers = dict[str, dict[str, float]]
 """Numbers of pieces, by the keys in which the compared sides agree."""
 
 
-class StudyNumber(Strict):
-    """A number of a study's pieces."""
+class StudySides(Strict):
+    """Pieces of a study that one key tells apart."""
 
     study: str
     """The study with its version, such as retrain-v1."""
-    number: str
     over: str
-    """The key of a piece that tells the compared sides apart, such as network."""
+    """The key of a piece that tells the sides apart, such as network."""
     fixed: dict[str, str | int | float] = Field(default_factory=dict)
     """Other keys of the pieces, and their values."""
     params: dict[str, str | int | float] = Field(default_factory=dict)
     """Parameters of the study, and their values."""
-    difference: bool = False
-    """Whether it is a difference from the side before, whose interval is `<number>-low` to `<number>-high`."""
+
+
+class StudyNumber(StudySides):
+    """A number of a study's pieces."""
+
+    number: str
+    minus: Literal["", "before", "first"] = ""
+    """The side that it is a difference from; its interval is `<number>-low` to `<number>-high`."""
     value: str = ""
     """With a difference: the number whose difference it is."""
 
@@ -62,10 +67,11 @@ def study_verdicts(studies: Sequence[StudyResults], claims: Sequence[StudyClaim]
 
 
 def _verdict(studies: Sequence[StudyResults], stated: StudyClaim) -> Verdict:
-    pieces = {side: _pieces(studies, stated.measure, side) for side in stated.sides}
-    rising = stated.relation == "rising" or stated.measure.difference
-    pairs = list(pairwise(stated.sides)) if rising else [(stated.sides[0], other) for other in stated.sides[1:]]
-    compared = _stated_difference if stated.measure.difference else _paired
+    wanted = stated.measure
+    pieces = {side: numbers_of(studies, wanted, side, wanted.value or wanted.number) for side in stated.sides}
+    chain = wanted.minus == "before" or (stated.relation == "rising" and not wanted.minus)
+    pairs = list(pairwise(stated.sides)) if chain else [(stated.sides[0], other) for other in stated.sides[1:]]
+    compared = _stated_difference if wanted.minus else _paired
     found = [compared(stated, pair, pieces) for pair in pairs if all(pieces[side] for side in pair)]
     return Verdict(stated.claim, tuple(found), tuple(side for side, numbers in pieces.items() if not numbers))
 
@@ -89,10 +95,11 @@ def _stated_difference(stated: StudyClaim, pair: tuple[str, str], pieces: dict[s
     return Comparison(wanted.value, *pair, values, (low, high), None, two[wanted.number], outcome)
 
 
-def _pieces(studies: Sequence[StudyResults], wanted: StudyNumber, side: str) -> Numbers:
+def numbers_of(studies: Sequence[StudyResults], wanted: StudySides, side: str, number: str) -> Numbers:
     """Return the numbers of one side's pieces by their other keys.
 
-    They are of the study's setting with the most pieces, among those with the wanted parameters.
+    Pieces without the asked number are left out. Of the study's settings with the wanted parameters, the one with the
+    most pieces counts.
     """
     settings = [
         setting
@@ -105,7 +112,6 @@ def _pieces(studies: Sequence[StudyResults], wanted: StudyNumber, side: str) -> 
     for stored in max(settings, key=lambda setting: len(setting.pieces)).pieces if settings else ():
         piece, numbers = stored.record.spec.piece, stored.record.numbers
         fits = all(piece.get(key) == value for key, value in wanted.fixed.items())
-        has = (wanted.value or wanted.number) in numbers
-        if fits and has and piece.get(wanted.over) == side:
+        if fits and number in numbers and str(piece.get(wanted.over)) == side:
             found[canonical_json({k: v for k, v in piece.items() if k != wanted.over})] = numbers
     return found

@@ -9,8 +9,9 @@ import pytest
 
 from bench.core.schemas.study import Card, Figure, Point, StudyRecord, StudySpec
 from bench.core.storage.studies import StudyStore
+from leaderboard.records.index import Book
 from leaderboard.records.studies import StudyResults, read_studies
-from leaderboard.tracks.reproduction import published
+from leaderboard.tracks.reproduction import PublishedTable, published, reproduced
 from leaderboard.tracks.study_claims import StudyClaim, study_verdicts
 
 CARD = Card(
@@ -65,11 +66,36 @@ def test_without_rising_all_sides_are_compared_with_the_first(studies: list[Stud
 
 
 def test_a_difference_that_pieces_state_comes_with_its_interval(studies: list[StudyResults]) -> None:
-    stated = {"number": "minus-weaker", "difference": True, "value": "far"}
+    stated = {"number": "minus-weaker", "minus": "before", "value": "far"}
     (verdict,) = study_verdicts(studies, [claim(relation="below", measure=stated)])
     assert [c.outcome for c in verdict.comparisons] == ["held", "undecided"]
     assert verdict.comparisons[0].values == pytest.approx((4.0, 3.0))
     assert verdict.comparisons[0].interval == pytest.approx((-0.16, -0.04))
+
+
+def test_a_difference_from_the_first_side_may_be_over_a_number(studies: list[StudyResults]) -> None:
+    stated = {"number": "minus-weaker", "minus": "first", "value": "far", "over": "seed", "fixed": {"network": "weak"}}
+    (verdict,) = study_verdicts(studies, [claim(relation="below", measure=stated, sides=["0", "1", "2"])])
+    assert [(c.first, c.second) for c in verdict.comparisons] == [("0", "1"), ("0", "2")]
+    assert verdict.comparisons[1].values == pytest.approx((3.0, 2.9))
+    assert verdict.comparisons[1].mean == pytest.approx(0.10 - 0.21)
+
+
+def test_a_table_takes_its_numbers_from_a_study(studies: list[StudyResults]) -> None:
+    content = {
+        "paper": "KIM",
+        "title": "Areas",
+        "study": {"study": "made-up-v1", "over": "network"},
+        "columns": [{"name": "area", "number": "area"}, {"name": "other", "number": "other"}],
+        "rows": [{"name": name, "piece": name, "values": [1, 2]} for name in ("weak", "unknown")],
+    }
+    (table,) = reproduced(Book([]), (PublishedTable.model_validate(content),), studies)
+    ours = [[cell.ours for cell in cells] for _, cells in table.rows]
+    assert ours[0][0] is not None
+    assert ours[0][0].mean == pytest.approx(0.64 / 3)
+    assert ours[0][0].n == 3
+    assert [ours[0][1], *ours[1]] == [None] * 3
+    assert table.compared == 1
 
 
 @pytest.mark.parametrize(

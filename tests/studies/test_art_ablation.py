@@ -17,8 +17,9 @@ from bench.core.errors import ModelOutputError, UsageError
 from bench.core.schemas.study import Key
 from bench.data.cifar10 import Cifar10
 from bench.studies import art_ablation
+from bench.studies._ablation import ART, OBJECTIVES, places_of
 from bench.studies._registered import network_of
-from bench.studies.art_ablation import ART, OBJECTIVES, ArtAblation
+from bench.studies.art_ablation import ArtAblation
 from model_zoo.training.objectives.art import Art
 
 
@@ -41,7 +42,7 @@ def test_each_setting_comes_once_and_changes_one_thing() -> None:
 
 
 def test_art_itself_is_in_every_figure_and_others_in_one() -> None:
-    places = [art_ablation._places(piece) for piece in ArtAblation().pieces()]
+    places = [places_of(piece) for piece in ArtAblation().pieces()]
     assert places[0] == {"weight": 0.5, "beta": 50.0, "steps": 3.0, "objective": ART}
     assert [len(shown) for shown in places[1:]] == [1] * (len(places) - 1)
     assert {name for shown in places for name in shown} == {"weight", "beta", "steps", "objective"}
@@ -54,13 +55,18 @@ def test_every_objective_takes_art_s_settings(name: str) -> None:
     assert (made.weight, made.beta, made.steps) == (0.1, 10.0, 1)
 
 
-def test_maps_of_a_linear_network_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArtAblation:
+    """Return an ablation of a linear network on a few random images."""
     monkeypatch.setattr(art_ablation, "dataset_of", lambda _: Few())
     monkeypatch.setattr(art_ablation, "PROTOCOL", "cifar10-smoke-v1")
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    study = ArtAblation(
+    return ArtAblation(
         parent="natural-linear", train_images=8, batch_size=4, images=4, test_images=12, pgd_images=4, peak=1e-3
     )
+
+
+def test_maps_of_a_linear_network_stay(tmp_path: Path, study: ArtAblation) -> None:
     beats: list[None] = []
     piece = study.pieces()[0]
     workplace = Workplace("cpu", tmp_path, Rng(0, ("test",)), lambda: beats.append(None))
@@ -73,6 +79,26 @@ def test_maps_of_a_linear_network_stay(tmp_path: Path, monkeypatch: pytest.Monke
     assert 0 <= found.numbers["accuracy-pgd"] <= 1
     assert {point.figure for point in found.points} == {figure.name for figure in study.card.figures}
     assert len(beats) >= 4
+    assert not any("minus" in name for name in found.numbers)
+    accuracies = dict.fromkeys(("accuracy-clean", "accuracy-pgd"))
+    assert {(point.figure, point.x) for point in found.points if point.figure in accuracies} == {
+        (name, float(f"{found.numbers[name]:.6g}")) for name in accuracies
+    }
+
+
+def test_other_settings_are_compared_with_art_image_by_image(tmp_path: Path, study: ArtAblation) -> None:
+    workplace = Workplace("cpu", tmp_path, Rng(0, ("test",)), lambda: None)
+    art, other = study.pieces()[0], study.pieces()[1]
+    found = study.measure(other, workplace).numbers
+    trained = len(list(tmp_path.glob("measured-*.safetensors")))
+    assert trained == 2, "ART and the other one"
+    own, changed = study._measured(art, workplace), study._measured(other, workplace)
+    gains = (changed["kendall"] - own["kendall"]).dropna()
+    assert len(gains) > 0
+    assert found["kendall-minus-art"] == pytest.approx(gains.mean())
+    assert found["kendall-minus-art-low"] <= found["kendall-minus-art"] <= found["kendall-minus-art-high"]
+    difference = study.measure(other, workplace).numbers["accuracy-clean"] - own["accuracy-clean"].mean()
+    assert found["accuracy-clean-minus-art"] == pytest.approx(difference)
 
 
 def test_a_network_that_knows_no_image_is_refused() -> None:
