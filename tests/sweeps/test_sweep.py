@@ -39,7 +39,7 @@ def swept(runs: list[SweepRun], folder: Path, executor: Executor) -> tuple[Outco
     return sweep(runs, execution(folder), executor, watcher), watcher
 
 
-@pytest.mark.parametrize("workers", [3])
+@pytest.mark.parametrize("workers", [2])
 def test_processes_make_the_bytes_of_bench_run(
     runs: list[SweepRun], singly: list[StoredRun], tmp_path: Path, workers: int
 ) -> None:

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -68,6 +67,8 @@ def outlines(images: Tensor) -> Tensor:
 
     The edges are the Sobel gradient of the brightness; the strongest edge of an image is darkest.
     """
+    from scipy import ndimage  # half a second that the runs of other images need not wait
+
     grey = images.detach().double().mean(1).cpu().numpy()
     down, across = (np.stack([ndimage.sobel(each, axis=axis, mode="nearest") for each in grey]) for axis in (0, 1))
     edges = np.hypot(down, across)
