@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from bench import cli, registry
 from bench.core.storage.stored_run import read_run
+from leaderboard.boards.board import Board
 from leaderboard.boards.certainty import with_certainty
 from leaderboard.boards.standings import boards
 from leaderboard.data.markdown import tables
@@ -44,6 +46,15 @@ def test_the_tables_are_what_the_commands_above_them_print(document: str, monkey
         assert f"bench {command}\n```\n\n{printed.output.strip()}\n" in text, f"expected what `bench {command}` prints"
 
 
+@cache
+def certain_board(protocol: str) -> Board:
+    """Return the board of the records, with the tests of its leads."""
+    rows = RowReader()
+    runs = [read_run(path) for path in sorted((ROOT / "results" / protocol).glob("*/*/*.json"))]
+    (board,) = (with_certainty(each, rows) for each in boards(runs, rows.table))
+    return board
+
+
 @pytest.mark.parametrize(
     ("protocol", "model", "other", "difference", "said"),
     [
@@ -58,9 +69,7 @@ def test_its_words_about_leads_follow_the_corrected_tests(
     protocol: str, model: str, other: str, difference: float, said: str
 ) -> None:
     """A lead is one only if it stays significant after Holm's correction."""
-    rows = RowReader()
-    runs = [read_run(path) for path in sorted((ROOT / "results" / protocol).glob("*/*/*.json"))]
-    (board,) = (with_certainty(each, rows) for each in boards(runs, rows.table))
+    board = certain_board(protocol)
     assert board.pairs is not None
     place = (board.pairs.models.index(model), board.pairs.models.index(other))
     assert board.pairs.differences.mean[place] == pytest.approx(difference, abs=5e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from bench.core.schemas.duration import in_words
 from bench.core.schemas.entry import MeasuredAccuracy, ModelEntry
 from bench.core.schemas.recipe import Recipe, Target
 from bench.core.schemas.records import Summary
+from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board, Standing
 from leaderboard.boards.standings import boards
 from leaderboard.comparisons.attacks import Round, Variant
@@ -42,13 +44,10 @@ def tables(
         UsageError: if the folder has no record, no record of the protocol, or no such metric or attack.
         IntegrityError: if a record is damaged.
     """
-    found = {board.protocol.key: board for board in boards(read_runs(results))}
-    if protocol is not None and protocol not in found:
-        raise UsageError(
-            f"expected records of {protocol} in {results}, got {', '.join(found)}; make one with `bench run`"
-        )
-    chosen = found.values() if protocol is None else [found[protocol]]
-    return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief, first) for board in chosen) + "\n"
+    runs = read_runs(results)
+    if protocol is not None:
+        runs = _under(protocol, runs, results)
+    return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief, first) for board in boards(runs)) + "\n"
 
 
 def trainings_table(entries: Sequence[ModelEntry], recipes: Mapping[str, Recipe]) -> str:
@@ -116,6 +115,19 @@ def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> st
         cells = [f"`{each.model}`", each.metric, *means, gain, str(each.images), *kept, gradients, each.verdict]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _under(protocol: str, runs: Sequence[StoredRun], results: Path) -> list[StoredRun]:
+    """Return a protocol's runs: its board depends on no other runs."""
+    known: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        if not run.record.spec.attack.is_external:
+            known[run.record.spec.protocol.key].append(run)
+    if protocol not in known:
+        raise UsageError(
+            f"expected records of {protocol} in {results}, got {', '.join(known)}; make one with `bench run`"
+        )
+    return known[protocol]
 
 
 def _narrowed(board: Board, metrics: Sequence[str], attacks: Sequence[str]) -> Board:
