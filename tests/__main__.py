@@ -21,6 +21,8 @@ TYPES, TESTS = ("mypy",), ("pytest", "-n", "auto", "--dist", "loadfile", "--no-l
 """Reordered, files of one long test would come last, one worker idle."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 """The networks of the tests are so small that threads would only wait for each other."""
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Python keeps what it compiles: each of a hundred processes would compile the same modules."""
 
 
 def main() -> int:
@@ -40,7 +42,7 @@ def main() -> int:
 def start(step: tuple[str, ...], **streams: Any) -> subprocess.Popen[bytes]:
     """Start a step, and say so."""
     print(f"$ python -m {' '.join(step)}", flush=True)  # noqa: T201
-    return subprocess.Popen([sys.executable, "-m", *step], cwd=ROOT, env=ENVIRONMENT | os.environ, **streams)
+    return subprocess.Popen([sys.executable, "-m", *step], cwd=ROOT, env=ENVIRONMENT | os.environ | COMPILED, **streams)
 
 
 if __name__ == "__main__":
