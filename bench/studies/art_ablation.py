@@ -59,7 +59,7 @@ class ArtAblation(Study):
     selects: ClassVar[frozenset[str]] = frozenset({"objectives", "weights", "betas", "steps", "seeds"})
 
     parent: str = "natural-wrn28"
-    """Registered network of CIFAR-10 that every training starts from."""
+    """Registered network of CIFAR-10 that every training starts from, such as natural-wrn28 or at2-wrn28."""
     objectives: tuple[str, ...] = tuple(OBJECTIVES)
     """Objectives at ART's weight, sharpness and steps."""
     weights: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0)
@@ -70,12 +70,12 @@ class ArtAblation(Study):
     """Steps of ART's search."""
     seeds: int = Field(default=1, ge=1)
     """Number of trainings for each setting."""
-    train_images: int = Field(default=3840, ge=2)
+    train_images: int = Field(default=1920, ge=2)
     """Images that each training sees, repetitions counted."""
     batch_size: int = Field(default=48, ge=2)
     """Images per step of a training."""
-    peak: float = Field(default=0.01, gt=0)
-    """Peak learning rate, which falls linearly to zero."""
+    peak: float = Field(default=0.003, gt=0)
+    """Peak learning rate, which falls linearly to zero. With 0.01 a natural network forgets most classes."""
     images: int = Field(default=50, ge=2)
     """Test images whose maps are attacked."""
     test_images: int = Field(default=1000, ge=1)
