@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bench.core.schemas.flags import Evidence, RunFlag
 from bench.flags.nothing_moved import NothingMoved
 
@@ -25,10 +27,10 @@ class RandomBeatsAttack(RunFlag):
         if run.knowledge != "white-box":  # an attack that asks for no gradients cannot meet masked ones
             return None
         metric = run.spec.primary_metric
-        needed = ["sample_id", metric]
-        correct, floor = run.rows.loc[run.rows["correct"], needed], run.floor[needed]
-        both = correct.merge(floor, on="sample_id", suffixes=("", "_floor"))
-        gap = float((both[metric] - both[f"{metric}_floor"]).mean())
+        correct, floor = run.rows[run.rows["correct"]], run.floor
+        beside = dict(zip(floor["sample_id"], floor[metric], strict=True))
+        theirs = np.array([beside.get(sample, np.nan) for sample in correct["sample_id"]], dtype=np.float64)
+        gap = float((correct[metric] - theirs).mean())
         behind = -gap if run.spec.primary.higher_is == "less-robust" else gap
         tied_at_rest = behind == 0 and NothingMoved().find(run) is not None
         return f"mean {metric} differs by {gap:+.3f} from random noise's" if behind >= 0 and not tied_at_rest else None

@@ -62,7 +62,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the packages, with the weights of one small network."""
     root = tmp_path_factory.mktemp("checkout")
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.safetensors"))
     weights = Path("model_zoo") / "weights"
     (root / weights).mkdir(exist_ok=True)
     shutil.copy(ROOT / weights / "natural-linear.safetensors", root / weights)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from bench.core.errors import IntegrityError
 from bench.core.schemas.records import Summary
-from bench.run.record.summary import bootstrap_interval, summarise
+from bench.run.record.summary import bootstrap_intervals, summarise
 
 GENERATOR = np.random.default_rng(5)
 SAMPLES = {
@@ -30,7 +30,7 @@ def test_the_interval_is_scipys_percentile_bootstrap(name: str) -> None:
     oracle = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", batch=500, rng=np.random.default_rng(11)
     ).confidence_interval
-    low, high = bootstrap_interval(values)
+    ((low, high),) = bootstrap_intervals([values])
     # The percentiles of 2000 means scatter with about 0.06 standard errors, a 65th of the width: 0.08 is five of these.
     tolerance = 0.08 * (oracle.high - oracle.low)
     assert low == pytest.approx(oracle.low, abs=tolerance)
@@ -75,9 +75,12 @@ def test_no_correct_sample_leaves_that_half_empty() -> None:
 
 def test_equal_rows_give_equal_bits_and_equally_many_samples_meet_equal_resamples() -> None:
     values = SAMPLES["normal"]
-    assert bootstrap_interval(values) == bootstrap_interval(values.copy())
-    low, high = bootstrap_interval(values)
-    shifted = bootstrap_interval(2 * values + 1)
+    alone, other = bootstrap_intervals([values]), bootstrap_intervals([values[:-1]])
+    (low, high), shifted, few, again = bootstrap_intervals([values, 2 * values + 1, values[:-1], values.copy()])
+    assert low is not None
+    assert high is not None
+    assert [(low, high)] == [again] == alone
+    assert [few] == other, "others beside it change no bit"
     assert shifted == pytest.approx((2 * low + 1, 2 * high + 1), rel=1e-12)
 
 

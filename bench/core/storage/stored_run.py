@@ -132,11 +132,11 @@ class StoredRun(NamedTuple):
 
     def _parsed(self, content: bytes, columns: list[str] | None) -> pa.Table:
         try:
-            table = _table_of(content, None if columns is None else tuple(columns))
+            table, wrong = _table_of(content, None if columns is None else tuple(columns))
         except (pa.ArrowException, OSError) as error:
             came = str(error).strip().split("\n")[0]
             raise IntegrityError(f"expected parquet in {self.rows_path}, got: {came}; restore it") from error
-        if (wrong := _misfit(table)) is not None:
+        if wrong is not None:
             raise IntegrityError(f"expected {wrong} in {self.rows_path}; restore it, or run again")
         return table
 
@@ -192,19 +192,22 @@ def protocol_path(folder: Path, sha256: str) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _table_of(content: bytes, columns: tuple[str, ...] | None) -> pa.Table:
-    """Return the columns of a parquet file without its metadata.
+def _table_of(content: bytes, columns: tuple[str, ...] | None) -> tuple[pa.Table, str | None]:
+    """Return the columns of a parquet file, and their fault or None.
+
+    The table has no metadata.
 
     Cached, because checks and tables ask for the rows of one run several times.
     """
     names = None if columns is None else list(columns)
-    return pq.ParquetFile(pa.BufferReader(content)).read(names, use_threads=False).replace_schema_metadata(None)
+    table = pq.ParquetFile(pa.BufferReader(content)).read(names, use_threads=False).replace_schema_metadata(None)
+    return table, _misfit(table)
 
 
 @lru_cache(maxsize=8)
 def _frame_of(content: bytes) -> pd.DataFrame:
     """Return the rows of a parquet file as a data frame."""
-    frame: pd.DataFrame = _table_of(content, None).to_pandas(use_threads=False)
+    frame: pd.DataFrame = _table_of(content, None)[0].to_pandas(use_threads=False)
     return frame
 
 
