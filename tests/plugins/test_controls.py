@@ -36,6 +36,7 @@ WITHOUT_CONTROLS = {
     "cifar10-trigger-grad-cam-v1": "a layer of ResNet-20, which no control has; the clean twin stands beside",
     "cue-conflict-v1": IMAGENET,
     "fashion-mnist-linf0.1-v2": "no training images of Fashion-MNIST are to be had, so there is none",
+    "flowers17-linf8-v1": "one table of two papers, of three networks",
     "horses-localisation-v1": IMAGENET,
     "imagenet-gradient-v1": IMAGENET,
     "imagenet-localisation-grad-cam-v1": IMAGENET,
