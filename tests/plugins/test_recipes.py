@@ -70,7 +70,7 @@ def test_a_recipe_makes_a_step(name: str, tmp_path: Path) -> None:
 
 
 def shortened(wanted: Recipe, most: int) -> Recipe:
-    """Return a recipe with at most this number of passes in each loop."""
+    """Return a recipe with at most `most` passes per loop."""
     params = wanted.objective.params
     loops = params.keys() & {"steps", "pgd_steps", "nodes", "search_nodes"}
     brief = {**params, **{name: min(params[name], most) for name in loops}}
