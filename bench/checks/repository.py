@@ -117,15 +117,24 @@ def _duplicates(entries: dict[str, ModelEntry], runs: list[StoredRun]) -> list[C
     for name, entry in entries.items():
         by_weights[entry.weights.sha256].append(name)
     by_run: dict[str, list[str]] = defaultdict(list)
-    by_rows: dict[str, list[str]] = defaultdict(list)
+    by_rows: dict[str, dict[str, str]] = defaultdict(dict)
     for run in runs:
         by_run[run.record.run_id].append(str(run.path))
-        by_rows[run.record.rows_sha256].append(str(run.path))
+        by_rows[run.record.rows_sha256][_origin(run)] = str(run.path)
     return [
         _distinct("entries", "weights under one name", by_weights),
         _distinct("records", "runs filed once", by_run),
-        _distinct("records", "rows of one run", by_rows),
+        _distinct("records", "rows of one run", {sha: list(paths.values()) for sha, paths in by_rows.items()}),
     ]
+
+
+def _origin(run: StoredRun) -> str:
+    """Return what no two runs with equal rows may differ in.
+
+    Clean images of one network give the same rows under all protocols that choose them.
+    """
+    spec = run.record.spec
+    return spec.model.weights_sha256 if spec.attack.name == "unchanged" else run.record.run_id
 
 
 def _distinct(subject: str, question: str, found: dict[str, list[str]]) -> Check:

@@ -63,13 +63,20 @@ def test_a_model_whose_own_test_images_are_missing_may_be_judged_on_another_set(
     assert "measured accuracy" not in [question for question, _ in failures(tmp_path)]
 
 
-def test_the_same_rows_under_two_runs_are_found(tmp_path: Path) -> None:
-    run = store_run(tmp_path, model_entry("art-wrn28"))
+@pytest.mark.parametrize(
+    ("attack", "weights", "found"),
+    [("ifia-topk", None, True), ("unchanged", None, False), ("unchanged", "f" * 64, True)],
+)
+def test_the_same_rows_under_two_runs_are_found_but_for_clean_images_of_one_network(
+    tmp_path: Path, attack: str, weights: str | None, found: bool
+) -> None:
+    run = store_run(tmp_path, model_entry("art-wrn28"), attack)
     record = run.record
-    spec = record.spec.model_copy(update={"seed": 1})
+    model = record.spec.model.model_copy(update={"weights_sha256": weights} if weights else {})
+    spec = record.spec.model_copy(update={"seed": 1, "model": model})
     copied = record.model_copy(update={"spec": spec, "run_id": spec.run_id})
     Store(tmp_path).write(copied, run.rows_path.read_bytes(), None)
-    assert "rows of one run" in [question for question, _ in failures(tmp_path)]
+    assert ("rows of one run" in [question for question, _ in failures(tmp_path)]) == found
 
 
 def git(folder: Path, *words: str) -> str:
