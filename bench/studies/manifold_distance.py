@@ -145,7 +145,7 @@ class ManifoldDistance(Study):
             gains = (far - self._attacked(other, generator, workplace)["distances"]).double().numpy()
             low, high = paired_interval(gains)
             numbers |= {name: float(gains.mean()), f"{name}-low": low, f"{name}-high": high}
-        return Finding(points, numbers, self._pictures(network, generator, attacked["images"], workplace))
+        return Finding(points, numbers, self._pictures(network, generator, workplace))
 
     @property
     def _ladder(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class ManifoldDistance(Study):
         return workplace.once("floor", self._identity(), make)["distances"]
 
     def _attacked(self, network: str, generator: VaeGan, workplace: Workplace) -> dict[str, Tensor]:
-        """Return adversarial images of a network, their distances and which mislead it."""
+        """Return the distances of adversarial images of a network, and which mislead it."""
         registered = network_of(network, self.dataset)
 
         def make() -> dict[str, Tensor]:
@@ -208,7 +208,7 @@ class ManifoldDistance(Study):
                     torch.cat([model(part.to(device)).argmax(1).cpu() for part in torch.split(moved, BATCH)]) != labels
                 )
             distances = self._projected(generator, moved, places, workplace).distances
-            return {"images": moved, "misled": misled, "distances": distances}
+            return {"misled": misled, "distances": distances}
 
         return workplace.once("attacked", [self._identity(), registered.entry.weights.sha256], make)
 
@@ -240,13 +240,19 @@ class ManifoldDistance(Study):
             workplace.beat()
         return Projection(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
-    def _pictures(self, network: str, generator: VaeGan, moved: Tensor, workplace: Workplace) -> dict[str, bytes]:
-        """Return a gallery: each image, its projection, attacked, that projection, difference."""
-        if not dataset_of(self.dataset).shows_images:
+    def _pictures(self, network: str, generator: VaeGan, workplace: Workplace) -> dict[str, bytes]:
+        """Return a gallery: each image, its projection, attacked, that projection, difference.
+
+        The images are the first ones of the test set.
+        """
+        dataset = dataset_of(self.dataset)
+        if not dataset.shows_images:
             return {}
-        images, _, places = self._chosen()
-        clean, attacked = images[:PICTURED], moved[:PICTURED]
-        onto, back = (
-            self._projected(generator, each, places[:PICTURED], workplace).images for each in (clean, attacked)
+        split, places = dataset.load("test"), list(range(PICTURED))
+        clean, model = (
+            to_float(split.images[:PICTURED]),
+            network_of(network, self.dataset).on(pick_device(workplace.device)),
         )
-        return {network: sheet([clean, onto, attacked, back, 0.5 + (attacked - back) / 2])}
+        moved = self._attack(model, clean, split.labels[:PICTURED], workplace)
+        onto, back = (self._projected(generator, each, places, workplace).images for each in (clean, moved))
+        return {network: sheet([clean, onto, moved, back, 0.5 + (moved - back) / 2])}
