@@ -195,7 +195,7 @@ class ManifoldDistance(Study):
         return workplace.once("floor", self._identity(), make)["distances"]
 
     def _attacked(self, network: str, generator: VaeGan, workplace: Workplace) -> dict[str, Tensor]:
-        """Return the distances of adversarial images of a network, and which mislead it."""
+        """Return an attacked network's distances, and which images mislead it."""
         registered = network_of(network, self.dataset)
 
         def make() -> dict[str, Tensor]:
