@@ -45,13 +45,13 @@ SECONDS = 20.0
 class ArtAblation(Study):
     """Train ART with other objectives, weights, sharpnesses and steps.
 
-    Every network starts from the same natural one and sees the same number of images. One setting differs from ART's
+    Every network starts from the same parent and sees the same number of images. One setting differs from ART's
     at a time. `ifia-topk` attacks the gradient maps of each; PGD with 40 steps attacks its predictions. The numbers
     `...-minus-art` are mean differences from ART with the same seed, image by image, with 95 % intervals.
 
     Source:
         Singh et al. 2020, Figures 8 and 9, Table 5. Reference code: nupurkmr9/Attributional-Robustness, cifar/.
-        Differs: fine-tuned from a natural network for fewer images; WRN-28-1; gradient maps instead of integrated
+        Differs: fine-tuned from one parent for fewer images; WRN-28-1; gradient maps instead of integrated
         gradients; "Eq. 2" and the other triplet as the objectives `map-change` and `art-perturbed` say.
     """
 
@@ -92,7 +92,7 @@ class ArtAblation(Study):
             title="Ablations of ART",
             asks="Which part of ART makes maps robust: its objective, its weight, its sharpness or its steps?",
             source="Singh et al. 2020, Figures 8 and 9, Table 5",
-            differs="Fine-tuned from one natural network with equal budgets; gradient maps.",
+            differs="Fine-tuned from one network, natural or lightly adversarial, with equal budgets; gradient maps.",
             figures=FIGURES,
         )
 
@@ -227,21 +227,26 @@ class ArtAblation(Study):
 
 
 def _correct(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the images that are classified correctly."""
-    kept = rows[rows["correct"]]
+    """Return the rows of correctly classified images whose maps are not constant."""
+    kept = rows[rows["correct"] & rows["kendall"].notna()]
     if kept.empty:
         raise ModelOutputError(
-            f"expected a network that classifies some attacked images correctly, got none of {len(rows)}; lower the "
-            "peak of the learning rate, or attack more images"
+            "expected a network that classifies some attacked images correctly and whose maps are not constant, got "
+            f"none of {len(rows)}; lower the peak of the learning rate, or attack more images"
         )
     return kept
 
 
 def _minus_art(found: Mapping[str, pd.Series[float]], art: Mapping[str, pd.Series[float]]) -> dict[str, float]:
-    """Return mean paired differences from ART, with 95 % intervals."""
+    """Return mean paired differences from ART, with 95 % intervals.
+
+    Fewer than two common images have no interval, so the number is left out.
+    """
     numbers: dict[str, float] = {}
     for name, values in found.items():
         gains = np.asarray((values - art[name]).dropna(), np.float64)
+        if len(gains) < 2:
+            continue
         low, high = paired_interval(gains)
         name += "-minus-art"  # noqa: PLW2901 - the same number's name
         numbers |= {name: float(gains.mean()), f"{name}-low": low, f"{name}-high": high}

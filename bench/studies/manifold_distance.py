@@ -249,10 +249,7 @@ class ManifoldDistance(Study):
         if not dataset.shows_images:
             return {}
         split, places = dataset.load("test"), list(range(PICTURED))
-        clean, model = (
-            to_float(split.images[:PICTURED]),
-            network_of(network, self.dataset).on(pick_device(workplace.device)),
-        )
-        moved = self._attack(model, clean, split.labels[:PICTURED], workplace)
+        clean, model = to_float(split.images[:PICTURED]), network_of(network, self.dataset)
+        moved = self._attack(model.on(pick_device(workplace.device)), clean, split.labels[:PICTURED], workplace)
         onto, back = (self._projected(generator, each, places, workplace).images for each in (clean, moved))
         return {network: sheet([clean, onto, moved, back, 0.5 + (moved - back) / 2])}

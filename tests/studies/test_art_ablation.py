@@ -101,9 +101,17 @@ def test_other_settings_are_compared_with_art_image_by_image(tmp_path: Path, stu
     assert found["accuracy-clean-minus-art"] == pytest.approx(difference)
 
 
-def test_a_network_that_knows_no_image_is_refused() -> None:
+@pytest.mark.parametrize(("correct", "kendall"), [(False, 0.5), (True, float("nan"))])
+def test_a_network_that_knows_no_image_or_has_constant_maps_is_refused(correct: bool, kendall: float) -> None:
     with pytest.raises(ModelOutputError, match="got none of 3"):
-        art_ablation._correct(pd.DataFrame({"correct": [False] * 3, "kendall": [0.5] * 3}))
+        art_ablation._correct(pd.DataFrame({"correct": [correct] * 3, "kendall": [kendall] * 3}))
+
+
+def test_differences_of_one_common_image_are_left_out() -> None:
+    found = {"kendall": pd.Series([0.2, 0.4], [0, 1]), "accuracy-clean": pd.Series([1.0, 0.0, 1.0])}
+    art = {"kendall": pd.Series([0.1], [1]), "accuracy-clean": pd.Series([1.0, 1.0, 1.0])}
+    numbers = art_ablation._minus_art(found, art)
+    assert numbers.keys() == {f"accuracy-clean-minus-art{end}" for end in ("", "-low", "-high")}
 
 
 def test_unknown_objectives_are_named() -> None:
