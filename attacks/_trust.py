@@ -50,8 +50,8 @@ class Measure(NamedTuple):
     It is taken on the real network.
     """
 
-    of: Callable[[View, View], Tensor]
-    """From the clean views and the iterates' to (N,) numbers."""
+    of: Callable[[View, View], Tensor] | None = None
+    """From the clean views and the iterates' to (N,) numbers; None means the protocol's primary metric."""
     done: float = -math.inf
     """An image below needs no more steps."""
 
@@ -78,10 +78,11 @@ class Trail:
         """
         before = View(*(part[rows] for part in vars(self.before).values()))
         after = self.victim.only(rows).observe(images, self.labels[rows])
-        allowed = torch.isfinite(self.victim.similarity(before, after))
+        primary = self.victim.similarity(before, after)
+        allowed = torch.isfinite(primary)
         for name, measure in self.measures.items():
-            value = torch.where(allowed, measure.of(before, after).double(), torch.inf)
-            self.worst[name].update(images, value, rows)
+            value = primary if measure.of is None else measure.of(before, after)
+            self.worst[name].update(images, torch.where(allowed, value.double(), torch.inf), rows)
         return allowed
 
     def unfinished(self, name: str) -> Tensor:

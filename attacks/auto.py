@@ -106,7 +106,7 @@ class Auto(Attack):
         There is one image for every measure.
         """
         measures = {
-            "ranks": Measure(victim.similarity),
+            "ranks": Measure(),
             "top": Measure(_overlap, done=1.0),
             "angle": Measure(_likeness),
         }

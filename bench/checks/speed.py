@@ -64,6 +64,7 @@ class Speed:
     """Precision of the search on a GPU."""
     compiled: bool
     step_seconds: float
+    """Time that a further step takes; an upper bound where it lies within the noise of the two attacks' times."""
     attack_seconds: float
     clean_seconds: float
     """Time to judge the clean image; done once for all attacks on a model."""
@@ -131,7 +132,7 @@ def measure(
     forget_peak_memory(watch.device)
     attacked = attack_shard(short, samples, batch_size, _ignore)  # the first call also warms up
     few, more = (watch.seconds(partial(attack_shard, each, samples, batch_size, _ignore)) for each in (short, long))
-    step = max(0.0, more - few) / (most - least)
+    step = (more - few) / (most - least) if more > few else more / most  # within the noise: an upper bound
     clean = look(short, samples)
     judging = watch.seconds(partial(measure_shard, short, samples, attacked, frozenset(), clean))
     with shortened(short.precision != "float32"):

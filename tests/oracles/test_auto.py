@@ -200,8 +200,8 @@ def test_versions_are_chosen_by_name_or_by_parameters() -> None:
 @pytest.mark.parametrize(
     ("attack", "params", "version", "found"),
     [
-        ("auto", {}, 3, {"budget": 200}),
-        ("auto@3", {}, 3, {"budget": 200}),
+        ("auto", {}, 3, {"budget": 184}),
+        ("auto@3", {}, 3, {"budget": 184}),
         ("auto", {"budget": 50}, 3, {"budget": 50}),
         ("auto@2", {"steps": 7}, 2, {"steps": 7}),
     ],
