@@ -17,7 +17,7 @@ from bench.core.errors import UnknownNameError, UsageError
 from bench.terminal import console
 
 if TYPE_CHECKING:
-    from leaderboard.comparisons.attacks import Round
+    from leaderboard.comparisons.attacks import Round, Variant
     from leaderboard.comparisons.models import Comparison
 
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--protocol", metavar="NAME", help="Protocol of the records (default: the first board that has all the models)."
 )
+@click.option("--against", metavar="NAME", help="Protocol of the second attack's records; only with --attacks.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Repeatable; only with --attacks.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table; only with --attacks.")
 @JSON
@@ -36,6 +37,7 @@ def compare(
     attacks: bool,
     results: Path,
     protocol: str | None,
+    against: str | None,
     metrics: tuple[str, ...],
     markdown: bool,
     as_json: bool,
@@ -50,9 +52,9 @@ def compare(
     under the first attack. An image that lost its class counts as unmoved; the gain without such images stands beside.
     """
     if attacks:
-        return _attacks(names, protocol, metrics, results, markdown=markdown, as_json=as_json)
-    if metrics or markdown:
-        raise UsageError("expected --attacks beside --metric and --markdown, got neither; add it, or leave them out")
+        return _attacks(names, (protocol, against), metrics, results, markdown=markdown, as_json=as_json)
+    if metrics or markdown or against:
+        raise UsageError("expected --attacks beside --against, --metric and --markdown; add it, or leave them out")
     return _models(names, protocol, results, as_json=as_json)
 
 
@@ -76,13 +78,14 @@ def _models(models: tuple[str, ...], protocol: str | None, results: Path, *, as_
 
 def _attacks(
     names: tuple[str, ...],
-    protocol: str | None,
+    protocols: tuple[str | None, str | None],
     metrics: tuple[str, ...],
     results: Path,
     *,
     markdown: bool,
     as_json: bool,
 ) -> None:
+    protocol, against = protocols
     from leaderboard.comparisons.attacks import Variant, contest
     from leaderboard.records.rows import read_runs
 
@@ -95,15 +98,21 @@ def _attacks(
     for side in sides:
         if side.name not in known:
             raise UnknownNameError("attacks", side.name, known, "bench list attacks")
-    rounds = contest(runs, protocol, *sides, metrics or ("kendall", "topk-intersection"))
+    rounds = contest(runs, protocol, *sides, metrics or ("kendall", "topk-intersection"), against=against)
     if as_json:
         click.echo(json.dumps([{"protocol": protocol, **asdict(each), "verdict": each.verdict} for each in rounds]))
     elif markdown:
         from leaderboard.data.markdown import contest_table
 
-        click.echo(contest_table(rounds, sides))
+        click.echo(contest_table(rounds, _titles(sides, protocol, against)))
     else:
-        _show_gains(f"{protocol}: {sides[0]} against {sides[1]}", rounds)
+        first, second = _titles(sides, protocol, against)
+        _show_gains(f"{first} against {second}" if against else f"{protocol}: {first} against {second}", rounds)
+
+
+def _titles(sides: tuple[Variant, Variant], protocol: str, against: str | None) -> tuple[str, str]:
+    first, second = map(str, sides)
+    return (f"{first} of {protocol}", f"{second} of {against}") if against else (first, second)
 
 
 def _show_leads(protocol: str, metric: str, found: list[Comparison]) -> None:

@@ -48,6 +48,9 @@ def build(places: tuple[str, ...], url: str | None) -> None:
 @click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Repeatable; default: all.")
 @click.option("--brief", is_flag=True, help="One column per attack: the means of the metrics, without intervals.")
 @click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N models; default: all.")
+@click.option(
+    "--beside", metavar="NAME", help="Show ranks beside those of this protocol, which differs in its attacks only."
+)
 def table(
     results: Path,
     protocol: str | None,
@@ -55,10 +58,16 @@ def table(
     attacks: tuple[str, ...],
     brief: bool,
     first: int | None,
+    beside: str | None,
 ) -> None:
     """Print the boards of RESULTS as Markdown tables."""
-    from leaderboard.data.markdown import tables
+    from leaderboard.data.markdown import beside_table, tables
 
+    if beside is not None:
+        if protocol is None or metrics or attacks or brief or first is not None:
+            raise UsageError("expected --protocol and no other option with --beside; give it alone")
+        click.echo(beside_table(results, protocol, beside), nl=False)
+        return
     click.echo(tables(results, protocol, metrics=metrics, attacks=attacks, brief=brief, first=first), nl=False)
 
 

@@ -89,18 +89,31 @@ class Round:
 
 
 def contest(
-    runs: Sequence[StoredRun], protocol: str, first: Variant, second: Variant, metrics: Sequence[str]
+    runs: Sequence[StoredRun],
+    protocol: str,
+    first: Variant,
+    second: Variant,
+    metrics: Sequence[str],
+    *,
+    against: str | None = None,
 ) -> list[Round]:
     """Return a round per metric and model that both attacks ran on.
 
     The rounds are in the order of the models' names.
 
+    Args:
+        runs: the records.
+        protocol: key of the protocol of the first attack's runs.
+        first: the attack of which the gain is told.
+        second: the attack to compare with.
+        metrics: names of metrics that both protocols have.
+        against: key of the protocol of the second attack's runs; by default the same.
     Raises:
         UsageError: if no model has runs of both, or a metric was not measured.
         IntegrityError: if the rows of a run are damaged.
     """
-    of_protocol = [run for run in runs if run.record.spec.protocol.key == protocol]
-    sides = [_longest(of_protocol, variant) for variant in (first, second)]
+    places = ((protocol, first), (against or protocol, second))
+    sides = [_longest([run for run in runs if run.record.spec.protocol.key == key], each) for key, each in places]
     rounds = []
     for model in sorted(sides[0].keys() & sides[1].keys()):
         pair = (sides[0][model], sides[1][model])
@@ -108,8 +121,8 @@ def contest(
             rounds += _rounds(model, pair, metrics)
     if not rounds:
         raise UsageError(
-            f"expected a model with runs of {first} and of {second} under {protocol}, with all else equal, got none; "
-            "make them with `bench run --set`"
+            f"expected a model with runs of {first} under {protocol} and of {second} under {against or protocol}, with "
+            "all else equal, got none; make them with `bench run --set`"
         )
     return rounds
 
@@ -126,7 +139,8 @@ def _longest(runs: Sequence[StoredRun], variant: Variant) -> dict[str, StoredRun
 
 def _setting(run: StoredRun) -> tuple[Any, ...]:
     spec = run.record.spec
-    return spec.engine, spec.model.weights_sha256, spec.threat, spec.attribution, spec.seed
+    question = spec.attribution, spec.explain, spec.heatmap
+    return spec.engine, spec.model.weights_sha256, spec.threat, question, spec.seed
 
 
 def _rounds(model: str, pair: tuple[StoredRun, StoredRun], metrics: Sequence[str]) -> list[Round]:

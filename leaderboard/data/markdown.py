@@ -15,8 +15,9 @@ from bench.core.schemas.records import Summary
 from bench.core.storage.stored_run import StoredRun
 from leaderboard.boards.board import Board, Standing
 from leaderboard.boards.standings import boards
-from leaderboard.comparisons.attacks import Round, Variant
-from leaderboard.records.rows import read_runs
+from leaderboard.comparisons.attacks import Round
+from leaderboard.comparisons.boards import side_by_side
+from leaderboard.records.rows import read_rows, read_runs
 
 
 def tables(
@@ -48,6 +49,37 @@ def tables(
     if protocol is not None:
         runs = _under(protocol, runs, results)
     return "\n\n".join(_table(_narrowed(board, metrics, attacks), brief, first) for board in boards(runs)) + "\n"
+
+
+def beside_table(results: Path, newer: str, older: str) -> str:
+    """Return the ranks of two protocols side by side, as a Markdown table.
+
+    The protocols differ in their attacks only, such as two versions of one protocol. Ranks are among the models that
+    both rank; the change is in robustness, so a stronger attack makes it negative.
+
+    Args:
+        results: the folder of records.
+        newer: the protocol that gives the order.
+        older: the protocol to compare with.
+    Raises:
+        UsageError: if the folder has no record of a protocol, or the two measure different things.
+        IntegrityError: if a record is damaged.
+    """
+    runs = read_runs(results)
+    first, second = (boards(_under(name, runs, results))[0] for name in (older, newer))
+    moves, pairs = side_by_side(first, second, read_rows)
+    heads = ["model", f"rank in `{older}`", f"rank in `{newer}`", older, newer, "change", "n"]
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    for move in moves:
+        change = f"{move.change:+.3f} [{move.interval[0]:+.3f}, {move.interval[1]:+.3f}]"
+        means = [f"{mean:.3f}" for mean in move.means]
+        lines.append([f"`{move.model}`", *map(str, move.ranks), *means, change, str(move.images)])
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    decided = (
+        f"Of {pairs.total} pairs of models, `{older}` decides {pairs.older} and `{newer}` {pairs.newer} after Holm: "
+        f"{pairs.both} in the same way, {pairs.reversed} in opposite ways."
+    )
+    return f"{body}\n\n{decided}\n"
 
 
 def trainings_table(entries: Sequence[ModelEntry], recipes: Mapping[str, Recipe]) -> str:
@@ -82,7 +114,7 @@ def trainings_table(entries: Sequence[ModelEntry], recipes: Mapping[str, Recipe]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> str:
+def contest_table(rounds: Sequence[Round], sides: tuple[str, str]) -> str:
     """Return a comparison of two attacks as a Markdown table.
 
     The column gain says how much less of the explanation the first attack leaves; the column beside it leaves out the
@@ -92,8 +124,8 @@ def contest_table(rounds: Sequence[Round], sides: tuple[Variant, Variant]) -> st
     heads = [
         "model",
         "metric",
-        str(first),
-        str(second),
+        first,
+        second,
         "gain",
         "n",
         "gain, class kept",
