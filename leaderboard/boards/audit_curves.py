@@ -145,7 +145,9 @@ def curves(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[Cu
     return tuple(found[key] for key in sorted(found))
 
 
-def findings(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[Finding, ...]:
+def findings(
+    runs: Iterable[StoredRun], read: ReadTable = read_values, *, sweeps: tuple[Curve, ...] | None = None
+) -> tuple[Finding, ...]:
     """Return the flags that comparisons of one model's runs raise.
 
     All runs are under one protocol. They are compared image by image, so that differences between images do not hide
@@ -154,13 +156,14 @@ def findings(runs: Iterable[StoredRun], read: ReadTable = read_values) -> tuple[
     Args:
         runs: the runs.
         read: returns a run's rows; it is called only for runs that are compared.
+        sweeps: the curves of the runs, where they are known.
     """
     known = _measured(runs)
     groups: dict[str, list[Point]] = defaultdict(list)
     for run in known:
         groups[run.record.spec.conditions].append(Point(0, run, read))
     comparable = [[point for point in points if point.counts] for points in groups.values()]
-    audit = Audit(curves(known, read), comparable)
+    audit = Audit(curves(known, read) if sweeps is None else sweeps, comparable)
     found = {name: flag.find(audit) for name, flag in audit_flags().items()}
     return tuple(
         Finding(attack, Flag(name=name, detail=detail)) for name, raised in found.items() for attack, detail in raised

@@ -107,7 +107,8 @@ def _audited(standing: Standing, runs: list[StoredRun], read: ReadTable) -> Stan
     They come from all runs of the model, also from runs that are not on the board.
     """
     of_model = of_weights(runs, standing.weights_sha256)
-    return replace(standing, sweeps=curves(of_model), audit=findings(of_model, read))
+    sweeps = curves(of_model, read)
+    return replace(standing, sweeps=sweeps, audit=findings(of_model, read, sweeps=sweeps))
 
 
 def _standing(found: dict[str, StoredRun], terms: _Terms, read: ReadTable) -> Standing:

@@ -123,8 +123,8 @@ def drawn(figure: Figure, points: Sequence[Point]) -> Drawn | None:
 class _Horizontal:
     """The horizontal axis: numbers, or words at equal distances."""
 
-    def __init__(self, points: Iterable[Point], numbers: bool) -> None:
-        found = list(dict.fromkeys(point.x for point in points))
+    def __init__(self, places: Iterable[float | str], numbers: bool) -> None:
+        found = list(dict.fromkeys(places))
         self.words = {} if numbers else {word: k for k, word in enumerate(found)}
         if numbers:
             self.axis = axis([float(x) for x in found], LEFT, RIGHT)
@@ -144,8 +144,14 @@ class _Horizontal:
 
 
 def _horizontal(figure: Figure, points: Sequence[Point]) -> _Horizontal:
-    numbers = figure.kind != "boxes" and not any(isinstance(point.x, str) for point in points)
-    return _Horizontal(points, numbers)
+    """Return the axis of a figure; boxes stand in the order of falling means."""
+    if figure.kind != "boxes":
+        numbers = not any(isinstance(point.x, str) for point in points)
+        return _Horizontal((point.x for point in points), numbers)
+    values: dict[float | str, list[float]] = defaultdict(list)
+    for point in points:
+        values[point.x].append(point.y)
+    return _Horizontal(sorted(values, key=lambda x: -float(np.mean(values[x]))), numbers=False)
 
 
 def _heights(figure: Figure, points: Sequence[Point]) -> list[float]:

@@ -92,7 +92,9 @@ def test_boxes_hold_numpys_quantiles_at_places_of_equal_distance() -> None:
     found = drawn(figure("boxes"), points)
     assert found is not None
     groups = found.panels[0].series[0].groups
-    for group, values in zip(groups, ys.values(), strict=True):
+    assert [group.x for group in groups] == sorted(ys, key=lambda word: -ys[word].mean()) != list(ys)
+    for group in groups:
+        values = ys[str(group.x)]
         np.testing.assert_allclose(group.quantiles, np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]), rtol=1e-5)
     first, second, third = (group.column for group in groups)
     assert second - first == pytest.approx(third - second, abs=0.2)
