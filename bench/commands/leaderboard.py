@@ -97,11 +97,17 @@ def trainings() -> None:
     metavar="PROTOCOL/MODEL",
     help="Drop the pictures of a model under a protocol; * stands for any letters; repeatable.",
 )
-def pack(results: Path, ranked: bool, attacks: tuple[str, ...], drop: tuple[str, ...]) -> None:
+@click.option(
+    "--rows",
+    multiple=True,
+    metavar="PROTOCOL/MODEL",
+    help="Write the rows of older records in a smaller encoding, with the same values; repeatable.",
+)
+def pack(results: Path, ranked: bool, attacks: tuple[str, ...], drop: tuple[str, ...], rows: tuple[str, ...]) -> None:
     """Pack the pictures in RESULTS into lossless sheets.
 
-    A sheet holds the pictures of one model under one protocol. Records and rows do not change. Pages show the same
-    pictures.
+    A sheet holds the pictures of one model under one protocol. Pages show the same pictures. Without --rows, records
+    and rows do not change.
     """
     from bench.core.storage.store import Store
 
@@ -112,16 +118,24 @@ def pack(results: Path, ranked: bool, attacks: tuple[str, ...], drop: tuple[str,
         protocol = record.spec.protocol
         if attacks and record.spec.attack.name not in attacks:
             return False
-        if any(fnmatchcase(f"{protocol.key}/{record.spec.model.name}", pattern) for pattern in drop):
+        if _named(record, drop):
             return False
         whole = record.spec.on_protocol and record.samples == record.spec.samples.of
         return not ranked or (protocol.rankable and whole and protocol.version == newest[protocol.name])
 
     before = _bytes(results)
     folders = sum(1 for _ in store.pack(kept))
+    shrunk = sum(1 for _ in store.shrink_rows(lambda record: _named(record, rows))) if rows else 0
     click.echo(
-        f"packed the pictures of {folders} folders: {before / 1e6:.1f} MB before, {_bytes(results) / 1e6:.1f} MB now"
+        f"packed the pictures of {folders} folders and the rows of {shrunk} runs: {before / 1e6:.1f} MB before, "
+        f"{_bytes(results) / 1e6:.1f} MB now"
     )
+
+
+def _named(record: RunRecord, patterns: tuple[str, ...]) -> bool:
+    """Say whether one of the patterns PROTOCOL/MODEL names a run."""
+    name = f"{record.spec.protocol.key}/{record.spec.model.name}"
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _bytes(folder: Path) -> int:

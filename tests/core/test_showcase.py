@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 import pytest
 
 from bench.core.errors import IntegrityError
+from bench.core.storage.files import canonical_json, sha256_of
 from bench.core.storage.showcase import INDEX, SHEET
 from bench.core.storage.store import Store
 from bench.core.storage.stored_run import StoredRun, read_run
@@ -135,3 +137,33 @@ def test_a_damaged_sheet_is_an_error_that_names_its_file(root: Path, how: str, s
     with pytest.raises(IntegrityError, match=said) as caught:
         _ = [run.showcase() for run in runs]
     assert str(folder) in str(caught.value)
+
+
+def test_rows_of_an_older_encoding_are_written_again_with_the_same_values(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [read_run(path) for path in sorted(root.glob("*/*/*/*.json"))]
+    confirmed, older = runs
+    for run in runs:
+        _write_as_before(run)
+    confirmed.confirmation_path.write_text("a note")
+    tables = [read_run(run.path).table() for run in runs]
+    kept = confirmed.rows_path.read_bytes(), confirmed.path.read_bytes()
+    code, out, _ = invoke(capsys, "leaderboard", "pack", str(root), "--rows", "another-protocol/*")
+    assert (code, "the rows of 0 runs" in out) == (0, True)
+    before = older.rows_path.stat().st_size
+    code, out, _ = invoke(capsys, "leaderboard", "pack", str(root), "--rows", "*/art-*")
+    assert code == 0
+    assert "the rows of 1 runs" in out
+    assert older.rows_path.stat().st_size < before
+    assert [read_run(run.path).table().equals(table) for run, table in zip(runs, tables, strict=True)] == [True, True]
+    assert read_run(older.path).record.run_id == older.record.run_id
+    assert (confirmed.rows_path.read_bytes(), confirmed.path.read_bytes()) == kept
+    assert not list(Store(root).shrink_rows(lambda _: True)), "expected nothing left to shrink"
+
+
+def _write_as_before(run: StoredRun) -> None:
+    """Encode a run's rows with statistics and dictionaries, as earlier versions did."""
+    pq.write_table(run.table(), run.rows_path, compression="zstd")
+    record = run.record.model_copy(update={"rows_sha256": sha256_of(run.rows_path.read_bytes())})
+    run.path.write_text(canonical_json(record.model_dump(mode="json")) + "\n")

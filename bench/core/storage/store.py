@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from bench.core.schemas.protocol import Protocol
 from bench.core.schemas.records import RunRecord
 from bench.core.schemas.spec import RunSpec
-from bench.core.storage.files import canonical_json, remove_leftovers, try_to_write, write_atomic
+from bench.core.storage.files import canonical_json, remove_leftovers, sha256_of, try_to_write, write_atomic
 from bench.core.storage.lease import lease
 from bench.core.storage.showcase import read_index, write_sheet
 from bench.core.storage.stored_run import StoredRun, protocol_path, read_run
@@ -110,6 +110,29 @@ class Store:
                 path.unlink()
             yield folder
 
+    def shrink_rows(self, wanted: Callable[[RunRecord], bool]) -> Iterator[Path]:
+        """Write the rows of older records in today's smaller encoding.
+
+        Values, columns and their types stay. Rows that a second run confirmed are left as they are, because the note
+        names their checksum.
+
+        Args:
+            wanted: whether a run's rows are written again.
+        Yields:
+            The records that changed.
+        Raises:
+            IntegrityError: if a record or its rows are damaged.
+        """
+        for run in self.runs():
+            if not wanted(run.record) or run.confirmation_path.exists():
+                continue
+            content = table_to_parquet(run.table())
+            if len(content) < run.rows_path.stat().st_size:
+                record = run.record.model_copy(update={"rows_sha256": sha256_of(content)})
+                write_atomic(run.rows_path, content)
+                write_atomic(run.path, canonical_json(record.model_dump(mode="json")).encode() + b"\n")
+                yield run.path
+
     def keep_protocol(self, protocol: Protocol) -> None:
         """Store a protocol that is not registered beside its records.
 
@@ -126,14 +149,18 @@ class Store:
 
 
 def rows_to_parquet(rows: pd.DataFrame) -> bytes:
-    """Return the rows as parquet bytes, without metadata.
+    """Return the rows as parquet bytes, without metadata."""
+    return table_to_parquet(pa.Table.from_pandas(rows, preserve_index=False))
+
+
+def table_to_parquet(table: pa.Table) -> bytes:
+    """Return a table as parquet bytes, without metadata.
 
     Statistics, dictionaries and Arrow's schema would take more room than a few hundred rows.
     """
-    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table,
+        table.replace_schema_metadata(None),
         sink,
         compression="zstd",
         compression_level=12,
