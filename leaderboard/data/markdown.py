@@ -76,10 +76,10 @@ def beside_table(results: Path, newer: str, older: str) -> str:
         lines.append([f"`{move.model}`", *map(str, move.ranks), *means, change, str(move.images)])
     body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     decided = (
-        f"Of {pairs.total} pairs of models, `{older}` decides {pairs.older} and `{newer}` {pairs.newer} after Holm: "
-        f"{pairs.both} in the same way, {pairs.reversed} in opposite ways."
+        f"`{older}` decides {pairs.older} of {pairs.total} pairs of models after Holm, `{newer}` {pairs.newer}: "
+        f"{pairs.both} in the same way, {pairs.reversed} in opposite ways"
     )
-    return f"{body}\n\n{decided}\n"
+    return f"{decided}\n\n{body}\n"
 
 
 def trainings_table(entries: Sequence[ModelEntry], recipes: Mapping[str, Recipe]) -> str:

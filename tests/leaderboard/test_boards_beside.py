@@ -107,7 +107,7 @@ def test_the_commands_print_both(capsys: pytest.CaptureFixture[str], results: Pa
     code, out, _ = invoke(capsys, "leaderboard", "table", str(results), *names, "--beside", "cifar10-beside-v1")
     assert code == 0
     assert "| `second` | 2 | 1 |" in out
-    assert "`cifar10-beside-v1` decides 3 and `cifar10-beside-v2` 3 after Holm: 2 in the same way, 1 in opposite" in out
+    assert "decides 3 of 3 pairs of models after Holm, `cifar10-beside-v2` 3: 2 in the same way, 1 in opposite" in out
     compare = ("compare", "--attacks", "auto", "auto", "--results", str(results), "--markdown", *names)
     code, out, _ = invoke(capsys, *compare, "--against", "cifar10-beside-v1")
     assert code == 0
