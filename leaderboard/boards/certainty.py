@@ -24,7 +24,7 @@ def with_certainty(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame])
     compared = board.compared
     if len(compared) < 2:
         return board
-    columns = [_values(board, standing, read_rows) for standing in compared]
+    columns = [scored_values(board, standing, read_rows) for standing in compared]
     values = pd.concat(columns, axis=1, join="inner").dropna().to_numpy(float)
     if len(values) < FEWEST:
         return replace(board, common=len(values))
@@ -36,8 +36,11 @@ def with_certainty(board: Board, read_rows: Callable[[StoredRun], pd.DataFrame])
     return replace(board, standings=tuple(standings), common=len(values), pairs=Pairs(names, found))
 
 
-def _values(board: Board, standing: Standing, read_rows: Callable[[StoredRun], pd.DataFrame]) -> pd.Series[float]:
-    """Return a model's robustness on the images that rank, by sample id."""
+def scored_values(board: Board, standing: Standing, read_rows: Callable[[StoredRun], pd.DataFrame]) -> pd.Series[float]:
+    """Return a model's robustness on the images that rank, by sample id.
+
+    It is taken under the attack that scores.
+    """
     rows = read_rows(standing.runs[str(standing.headline)])
     ranking = ranking_rows(board, rows).set_index("sample_id")
     return ranking[board.spec.primary_metric] * robustness(board.spec.primary, 1.0)

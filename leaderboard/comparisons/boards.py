@@ -5,14 +5,14 @@ Ranks are taken among the models that both boards rank, so a model that only one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from bench.core.errors import UsageError
-from leaderboard.boards.board import Board, Standing, ranking_rows, robustness
+from leaderboard.boards.board import Board, robustness
+from leaderboard.boards.certainty import scored_values
 from leaderboard.records.image_sets import ReadRows
 from leaderboard.records.statistics import LEVEL, Floats, differences, paired_interval
 
@@ -59,26 +59,30 @@ def side_by_side(older: Board, newer: Board, read_rows: ReadRows) -> tuple[list[
             f"expected two protocols that differ in their attacks only, got {older.protocol.key} and "
             f"{newer.protocol.key}; choose two versions of one protocol"
         )
-    ranked = {board.protocol.key: _ranked(board) for board in (older, newer)}
-    names = [name for name in ranked[newer.protocol.key] if name in ranked[older.protocol.key]]
+    first, second = _ranked(older), _ranked(newer)
+    names = [name for name in second if name in first]
     if len(names) < 2:
         raise UsageError(
             f"expected two models that {older.protocol.key} and {newer.protocol.key} both rank, got {len(names)}; "
             "make records with `bench run`"
         )
-    sides = [_values(board, names, read_rows) for board in (older, newer)]
-    images = sides[0].dropna().index.intersection(sides[1].dropna().index)
-    before, after = (side.loc[images].to_numpy(np.float64) for side in sides)
-    order = [[name for name in ranked[board.protocol.key] if name in names] for board in (older, newer)]
+    columns = [
+        scored_values(board, board.by_name[name], read_rows).rename((board.protocol.key, name))
+        for board in (older, newer)
+        for name in names
+    ]
+    values = pd.concat(columns, axis=1, join="inner").dropna().to_numpy(np.float64)
+    before, after = values[:, : len(names)], values[:, len(names) :]
+    before_rank = [name for name in first if name in names]
     sign = robustness(newer.spec.primary, 1.0)
     moves = [
         Move(
             model=name,
-            ranks=(order[0].index(name) + 1, order[1].index(name) + 1),
+            ranks=(before_rank.index(name) + 1, place + 1),
             means=(sign * float(before[:, place].mean()), sign * float(after[:, place].mean())),
             change=float((after - before)[:, place].mean()),
             interval=paired_interval((after - before)[:, place]),
-            images=len(images),
+            images=len(values),
         )
         for place, name in enumerate(names)
     ]
@@ -90,18 +94,8 @@ def _question(board: Board) -> tuple[object, ...]:
     return spec.threat, spec.attribution, spec.explain, spec.heatmap, spec.samples.sha256, spec.primary
 
 
-def _ranked(board: Board) -> dict[str, Standing]:
-    return {standing.entry.name: standing for standing in board.standings if standing.rank is not None}
-
-
-def _values(board: Board, names: Sequence[str], read_rows: ReadRows) -> pd.DataFrame:
-    """Return robustness on the images that rank, a column per model."""
-    sign, columns = robustness(board.spec.primary, 1.0), {}
-    for name in names:
-        standing = board.by_name[name]
-        rows = ranking_rows(board, read_rows(standing.runs[str(standing.headline)]))
-        columns[name] = sign * rows.set_index("sample_id")[board.spec.primary_metric]
-    return pd.DataFrame(columns)
+def _ranked(board: Board) -> list[str]:
+    return [standing.entry.name for standing in board.standings if standing.rank is not None]
 
 
 def _pairs(before: Floats, after: Floats) -> Pairs:
