@@ -47,9 +47,9 @@ class Pairs:
 
 
 def side_by_side(older: Board, newer: Board, read_rows: ReadRows) -> tuple[list[Move], Pairs]:
-    """Return each shared model's move, and what becomes of the decisions.
+    """Return each shared model's move, in the newer board's order.
 
-    The models are in the newer board's order.
+    Beside them stands what becomes of the decisions between pairs.
 
     Raises:
         UsageError: if the boards measure different things, or have fewer than two ranked models in common.

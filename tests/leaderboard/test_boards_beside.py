@@ -1,4 +1,7 @@
-"""Two versions of a board side by side: ranks, paired changes and decisions."""
+"""Two versions of a board are shown side by side.
+
+That is ranks, paired changes and decisions.
+"""
 
 from __future__ import annotations
 
