@@ -52,7 +52,7 @@ def tables(
 
 
 def beside_table(results: Path, newer: str, older: str) -> str:
-    """Return the ranks of two protocols side by side, as a Markdown table.
+    """Return the ranks under two protocols as a Markdown table.
 
     The protocols differ in their attacks only, such as two versions of one protocol. Ranks are among the models that
     both rank; the change is in robustness, so a stronger attack makes it negative.

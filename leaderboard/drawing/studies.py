@@ -144,7 +144,10 @@ class _Horizontal:
 
 
 def _horizontal(figure: Figure, points: Sequence[Point]) -> _Horizontal:
-    """Return the axis of a figure; boxes stand in the order of falling means."""
+    """Return the horizontal axis of a figure.
+
+    Boxes stand in the order of falling means.
+    """
     if figure.kind != "boxes":
         numbers = not any(isinstance(point.x, str) for point in points)
         return _Horizontal((point.x for point in points), numbers)
