@@ -102,8 +102,8 @@ class _Discordance(torch.autograd.Function):
                 counted = offsets.new_full((1, len(offsets)), length)
             share += (chance.sum(2) * weight).sum(1)
             pairs += (counted * weight).sum(1)
-            back = torch.cat([slope, slope], 2).unfold(2, length, 1)[:, _range(len(offsets), logs), length - offsets]
-            gradient += slope.sum(1) - back.sum(1)
+            back = [part.roll(offset, 1) for part, offset in zip(slope.unbind(1), offsets.tolist(), strict=True)]
+            gradient += slope.sum(1) - torch.stack(back, 1).sum(1)
         pairs = pairs.clamp(min=1)
         ctx.save_for_backward(gradient / pairs.unsqueeze(1))
         return share / pairs
