@@ -19,6 +19,9 @@ COLOURS = 8
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 452.0, 12.0, 262.0
 """Frame of a panel, in pixels."""
 
+MOST_LABELS = 8
+"""Labels that a scatter plot writes beside its dots; more would cover them, and stand in the table alone."""
+
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -82,6 +85,8 @@ class Panel:
         """
         groups = (group for series in self.series if series.dots for group in series.groups)
         columns = {str(group.x): group.column for group in groups}
+        if len(columns) > MOST_LABELS:
+            return ()
         ordered = sorted(columns.items(), key=lambda item: item[1])
         return tuple((column, TOP + 13 * k + 10, text) for k, (text, column) in enumerate(ordered))
 
@@ -161,7 +166,8 @@ def _heights(figure: Figure, points: Sequence[Point]) -> list[float]:
     """Return the values that the vertical axis must hold."""
     if figure.kind == "scatter":
         ys = [point.y for point in points]
-        room = 0.07 * len({point.label for point in points} - {""}) * (max(ys) - min(ys))
+        count = len({point.label for point in points} - {""})
+        room = 0.07 * (count if count <= MOST_LABELS else 0) * (max(ys) - min(ys))
         return [*ys, max(ys) + room]
     groups = [group for found in _grouped(points).values() for group in found.values()]
     if figure.kind == "boxes":

@@ -100,6 +100,15 @@ def test_boxes_hold_numpys_quantiles_at_places_of_equal_distance() -> None:
     assert second - first == pytest.approx(third - second, abs=0.2)
 
 
+@pytest.mark.parametrize(("count", "written"), [(8, 8), (9, 0)])
+def test_many_labels_are_left_to_the_table(count: int, written: int) -> None:
+    points = [Point(figure="figure", series="own", x=0.1 * k, y=0.5 + k, label=f"net {k}") for k in range(count)]
+    found = drawn(figure("scatter"), points)
+    assert found is not None
+    assert len(found.panels[0].labels) == written
+    assert len(found.panels[0].series[0].groups) == count
+
+
 def test_dots_of_a_scatter_are_summed_up_by_label() -> None:
     points = [Point(figure="figure", series="own", x=0.5, y=y, label="net") for y in (0.1, 0.3)]
     found = drawn(figure("scatter"), points)
