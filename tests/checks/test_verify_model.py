@@ -95,8 +95,8 @@ def test_with_the_data_the_full_test_set_is_measured(tmp_path: Path, monkeypatch
         def is_stored(self) -> bool:
             return True
 
-    load = registry.load
-    monkeypatch.setattr(registry, "load", lambda kind, name: Stored if name == "cifar10" else load(kind, name))
+    made = registry.instantiate
+    monkeypatch.setattr(registry, "instantiate", lambda kind, c: Stored() if c.name == "cifar10" else made(kind, c))
     content = residual_content(tmp_path)
     content["accuracy"] = {"images": 20, "clean": tiny_count(tmp_path, content) / 20}
     assert all(check.ok for check in verify_model(f"file:{write_entry(tmp_path, content)}", device=CPU))

@@ -1,6 +1,7 @@
-"""The time of `auto` 3 beside that of `auto` 2, whole attacks in one run.
+"""The time of `auto` 3 beside that of `auto` 2.
 
-python -m pytest tests/speed/test_auto_speed.py --benchmark-enable --benchmark-group-by=group
+Whole attacks are timed in one run: python -m pytest tests/speed/test_auto_speed.py --benchmark-enable
+--benchmark-group-by=group
 
 On a CPU the clock is the process's own, so that other processes disturb it little. With benchmarks disabled, as in the
 whole test suite, two images are attacked with the shortest search.
@@ -37,7 +38,10 @@ def samples(count: int) -> Samples:
 
 
 def attack(model: str, protocol: str, count: int) -> int:
-    """Attack images as the protocol says, or with the shortest search if they are few."""
+    """Attack images as the protocol says.
+
+    A few images get the shortest search.
+    """
     request = Request(
         model=f"hub:{model}", attack="auto", protocol=protocol, params=SHORTEST[protocol] if count < IMAGES else {}
     )

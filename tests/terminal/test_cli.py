@@ -77,7 +77,11 @@ def test_show_knows_every_plugin(capsys: pytest.CaptureFixture[str], kind: regis
         (["verify", "--all", "--repository"], 2, "expected --all and --flags without --repository and --against"),
         (["verify", "nowhere", "--against", "again"], 2, "expected one folder of records, got nowhere"),
         (["compare", "--attacks", "auto"], 2, "expected two attacks and --protocol with --attacks, got 1 and no prot"),
-        (["compare", "art-wrn28", "pgd-wrn28", "--markdown"], 2, "expected --attacks beside --metric and --markdown"),
+        (
+            ["compare", "art-wrn28", "pgd-wrn28", "--markdown"],
+            2,
+            "expected --attacks beside --against, --metric and --markdown",
+        ),
         (["verify", "hub:natural-linear", "--device", "tpu"], 2, "expected auto, cpu, cuda or cuda:N"),
         (["verify", "hub:natural-linear", "--device", "cuda:99"], 5, "expected the GPU cuda:99"),
         (["show", "ifia-topq"], 2, "ifia-topk"),
