@@ -33,7 +33,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Decisions:
     """Decisions between pairs of models, after Holm's correction."""
 
     older: int
@@ -46,7 +46,7 @@ class Pairs:
     total: int
 
 
-def side_by_side(older: Board, newer: Board, read_rows: ReadRows) -> tuple[list[Move], Pairs]:
+def side_by_side(older: Board, newer: Board, read_rows: ReadRows) -> tuple[list[Move], Decisions]:
     """Return each shared model's move, in the newer board's order.
 
     Beside them stands what becomes of the decisions between pairs.
@@ -98,11 +98,11 @@ def _ranked(board: Board) -> list[str]:
     return [standing.entry.name for standing in board.standings if standing.rank is not None]
 
 
-def _pairs(before: Floats, after: Floats) -> Pairs:
+def _pairs(before: Floats, after: Floats) -> Decisions:
     upper = np.triu_indices(before.shape[1], 1)
     found = [differences(values) for values in (before, after)]
     signs = [np.where(each.p_holm < LEVEL, np.sign(each.mean), 0)[upper] for each in found]
-    return Pairs(
+    return Decisions(
         older=int((signs[0] != 0).sum()),
         newer=int((signs[1] != 0).sum()),
         both=int(((signs[0] == signs[1]) & (signs[0] != 0)).sum()),

@@ -19,7 +19,7 @@ from bench.core.storage.store import Store
 from leaderboard.boards.board import Board
 from leaderboard.boards.standings import boards
 from leaderboard.comparisons.attacks import Variant, contest
-from leaderboard.comparisons.boards import Pairs, side_by_side
+from leaderboard.comparisons.boards import Decisions, side_by_side
 from leaderboard.records.rows import read_rows
 from tests.support.commands import invoke
 from tests.support.factories import model_entry, store_run
@@ -71,7 +71,7 @@ def test_moves_are_paired_changes_between_shared_models(made: dict[str, Board]) 
         assert move.means == pytest.approx((before.mean(), after.mean()))
         assert move.change == pytest.approx((after - before).mean())
         assert move.interval == pytest.approx(tuple(found.confidence_interval()))
-    assert pairs == Pairs(older=3, newer=3, both=2, reversed=1, total=3)
+    assert pairs == Decisions(older=3, newer=3, both=2, reversed=1, total=3)
     for before, after in combinations(range(3), 2):  # the three differences are far from chance on both boards
         assert all(stats.ttest_rel(side[before], side[after]).pvalue < 1e-3 for side in table)
 
